@@ -1,0 +1,58 @@
+"""One energy: descend it to remember, differentiate it to attend, sample it to imagine, act on it.
+
+    remember   memory = ModernHopfield(patterns, beta=8.0);  memory.recall(cues).state
+    attend     isinglass.nn.stochastic_attention(query, key, value, draws=16)
+    imagine    machine = HopfieldBoltzmann(Bit(64), memories=50);  machine.sample(10)
+    act        isinglass.agents.FreeEnergyQ("MlpPolicy", env).learn(12_000)       extra: rl
+"""
+
+from isinglass import dynamics, energies, errors, learning, nn, units
+from isinglass.dynamics import CCCP, BlockGibbs, Recall, SingleSite, Synchronous, recall
+from isinglass.energies import (
+    RBM,
+    ClassicalHopfield,
+    Harmonium,
+    HopfieldBoltzmann,
+    Marginal,
+    ModernHopfield,
+    PatternMixture,
+)
+from isinglass.energy import Energy
+from isinglass.errors import IsinglassError
+from isinglass.store import load, save
+from isinglass.units import AveragedOneHot, Bit, Gaussian, OneHot, ReLU, Spin, Unit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CCCP",
+    "RBM",
+    "AveragedOneHot",
+    "Bit",
+    "BlockGibbs",
+    "ClassicalHopfield",
+    "Energy",
+    "Gaussian",
+    "Harmonium",
+    "HopfieldBoltzmann",
+    "IsinglassError",
+    "Marginal",
+    "ModernHopfield",
+    "OneHot",
+    "PatternMixture",
+    "ReLU",
+    "Recall",
+    "SingleSite",
+    "Spin",
+    "Synchronous",
+    "Unit",
+    "dynamics",
+    "energies",
+    "errors",
+    "learning",
+    "load",
+    "nn",
+    "recall",
+    "save",
+    "units",
+]

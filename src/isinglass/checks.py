@@ -1,0 +1,108 @@
+"""Argument checks shared by every public entry point: one named error, with the remedy.
+
+Checks of values wait for the device, so they stand at the public doors (``recall``, ``log_prob``,
+``fit``) and never inside a loop; they step aside while ``torch.compile`` traces and under ``vmap``.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from isinglass.errors import DomainError, ParameterError, ShapeError
+
+
+def check_features(operation: str, state: Tensor, size: int) -> None:
+    """Refuse a state whose last dimension is not ``size`` or whose dtype is not floating.
+
+    Raises:
+        ShapeError: If the last dimension is not ``size``.
+        DomainError: If the dtype is not a floating one.
+    """
+    if state.ndim == 0 or state.shape[-1] != size:
+        raise ShapeError(
+            operation,
+            f"expected (*batch, {size}), found {tuple(state.shape)}",
+            f"Pass states of {size} features in the last dimension",
+        )
+    if not state.is_floating_point():
+        raise DomainError(
+            operation, f"states of dtype {state.dtype}", "Convert them first: states.float()"
+        )
+
+
+def values_visible(state: Tensor) -> bool:
+    """Whether values may be looked at: not while tracing for compilation nor under ``vmap``."""
+    return not (torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(state))
+
+
+def check_finite(operation: str, name: str, values: Tensor) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        DomainError: If any value is not finite, with how many and where the first one is.
+    """
+    if values_visible(values) and not bool(torch.isfinite(values).all()):
+        bad = ~torch.isfinite(values)
+        first = tuple(int(i) for i in bad.nonzero()[0])
+        raise DomainError(
+            operation,
+            f"{int(bad.sum())} of {values.numel()} values of {name} are NaN or infinite, "
+            f"the first at index {first}",
+            "Remove or fill them (torch.nan_to_num) before the call",
+        )
+
+
+def check_positive(operation: str, name: str, value: float) -> float:
+    """Return ``value`` as a float, refusing anything but a finite number above zero.
+
+    Raises:
+        ParameterError: If ``value`` is not a finite number above zero.
+    """
+    return _check_number(operation, name, value, value > 0, "above zero")
+
+
+def check_temperature(operation: str, value: float) -> float:
+    """Return a temperature as a float, refusing a negative or non-finite one.
+
+    Raises:
+        ParameterError: If ``value`` is not a finite number, zero or above.
+    """
+    return _check_number(operation, "temperature", value, value >= 0, "of zero or above")
+
+
+def _check_number(operation: str, name: str, value: float, holds: bool, wanted: str) -> float:
+    if not (holds and math.isfinite(value)):
+        raise ParameterError(operation, f"{name} = {value}", f"Give a finite {name} {wanted}")
+    return float(value)
+
+
+def check_count(operation: str, name: str, value: int, least: int = 1) -> int:
+    """Return a whole number of at least ``least``.
+
+    Raises:
+        ParameterError: If ``value`` is not a whole number or is below ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ParameterError(
+            operation, f"{name} = {value!r}", f"Give {name} as a whole number of at least {least}"
+        )
+    return value
+
+
+def check_patterns(operation: str, patterns: Tensor) -> Tensor:
+    """Return patterns as a finite floating ``(N, d)`` matrix with at least one row.
+
+    Raises:
+        ShapeError: If there is no pattern, or the tensor is not a matrix of rows.
+        DomainError: If the dtype is not floating or a value is not finite.
+    """
+    if patterns.ndim != 2 or patterns.numel() == 0:
+        raise ShapeError(
+            operation,
+            f"patterns of shape {tuple(patterns.shape)}",
+            "Give at least one pattern, as the rows of an (N, d) tensor",
+        )
+    check_features(operation, patterns, patterns.shape[-1])
+    check_finite(operation, "patterns", patterns)
+    return patterns

@@ -1,0 +1,210 @@
+"""Recall: descend an energy from a cue until it rests, each row by itself, with a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._shapes import Bool, Float, Int
+from isinglass.checks import check_count
+from isinglass.dynamics.kernel import Kernel, Position, descending_only
+from isinglass.dynamics.single_site import field_energy
+from isinglass.energy import Energy
+from isinglass.errors import ParameterError, ShapeError
+
+__all__ = ["CCCP", "Recall", "Synchronous", "recall"]
+
+
+class CCCP(Kernel):
+    """The concave–convex step s ← argmin U(s) − s·∂A(s₀): never raises E = U − A.
+
+    For a modern Hopfield net it is attention, ξ ← Xᵀ softmax(βXξ).
+
+    Reference: Yuille & Rangarajan 2003, doi:10.1162/08997660360581958; Ramsauer et al. 2020,
+    arXiv:2008.02217, Theorem 1.
+
+    Example:
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(2), beta=50.0)
+        >>> memory.recall(torch.tensor([[0.9, 0.2]]), kernel=CCCP()).state.round(decimals=3)
+        tensor([[1., 0.]])
+    """
+
+    monotone: ClassVar[bool] = True
+
+    def step(
+        self,
+        energy: Energy,
+        position: Position,
+        temperature: float = 0.0,
+        generator: Generator | None = None,
+    ) -> tuple[Position, dict[str, Tensor]]:
+        """One step.
+
+        Raises:
+            ParameterError: If the temperature is not zero.
+            IntractableError: If the energy is not given as convex minus convex.
+        """
+        del generator
+        descending_only(self, temperature)
+        return Position(energy.cccp_update(position.state)), {}
+
+
+class Synchronous(Kernel):
+    """All units at once, each to the state its field favours: may fall into 2-cycles.
+
+    With a zeroed diagonal a parallel step can raise the energy, so no promise is made; ties
+    keep the current value.
+
+    Reference: Little 1974, doi:10.1016/0025-5564(74)90031-5.
+
+    Example:
+        >>> import isinglass as ig
+        >>> memory = ig.ClassicalHopfield(torch.tensor([[1.0, 1.0, -1.0, -1.0]]))
+        >>> memory.recall(torch.tensor([[-1.0, 1.0, -1.0, -1.0]]), kernel=Synchronous()).state
+        tensor([[ 1.,  1., -1., -1.]])
+    """
+
+    def step(
+        self,
+        energy: Energy,
+        position: Position,
+        temperature: float = 0.0,
+        generator: Generator | None = None,
+    ) -> tuple[Position, dict[str, Tensor]]:
+        """One parallel step.
+
+        Raises:
+            ParameterError: If the temperature is not zero.
+            IntractableError: If the energy has no local fields.
+        """
+        del generator
+        descending_only(self, temperature)
+        fields = field_energy("Synchronous.step", energy)
+        return Position(fields.unit.settle(fields.local_field(position.state), position.state)), {}
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What a recall found, row by row.
+
+    Attributes:
+        state: The final states, shaped like the cues.
+        energy: E at the final states.
+        steps: Steps each row took (for :class:`SingleSite`, units changed).
+        residual: Largest change of any unit in the row's last step.
+        converged: Whether that change was within the tolerance.
+        energy_trace: E before the first step and after each, ``(steps + 1, *batch)``, rows that
+            rest staying level; None unless asked for.
+    """
+
+    state: Float[Tensor, "*batch size"]
+    energy: Float[Tensor, "*batch"]
+    steps: Int[Tensor, "*batch"]
+    residual: Float[Tensor, "*batch"]
+    converged: Bool[Tensor, "*batch"]
+    energy_trace: Float[Tensor, "steps *batch"] | None = None
+
+    def __str__(self) -> str:
+        rows = self.converged.numel()
+        return (
+            f"{int(self.converged.sum())} of {rows} converged, "
+            f"{int(self.steps.min())}–{int(self.steps.max())} steps, "
+            f"energy {self.energy.mean():.4g} on average, "
+            f"largest last change {self.residual.max():.2g}"
+        )
+
+
+@torch.no_grad()
+def recall(
+    energy: Energy,
+    cues: Float[Tensor, "*batch size"],
+    kernel: Kernel,
+    *,
+    max_steps: int | None = None,
+    tolerance: float | None = None,
+    trace: bool = False,
+) -> Recall:
+    """Descend from each cue until a step changes no unit by more than ``tolerance``.
+
+    A row that rests is taken out of the batch, so that its result does not depend on its
+    neighbours and nobody waits for the slowest.
+
+    Args:
+        energy: What to descend.
+        cues: Where to start, ``(*batch, size)``; a single ``(size,)`` is one cue.
+        kernel: How to descend, run at T = 0.
+        max_steps: Most steps a row may take; None asks the kernel.
+        tolerance: Largest change in one step that counts as rest; None is 64 machine epsilons
+            of the dtype, times the row's largest value where that is above one.
+        trace: Whether to record the energy after every step.
+
+    Returns:
+        The final states with energy, steps, residual and convergence of every row.
+
+    Raises:
+        ShapeError: If there is no cue, or it has the wrong number of features.
+        DomainError: If a cue has NaN or infinity, or is not a state of the energy's units.
+        ParameterError: If ``max_steps`` or ``tolerance`` is negative.
+        IntractableError: If the kernel cannot move on this energy.
+
+    Example:
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(3), beta=20.0)
+        >>> found = recall(memory, torch.tensor([0.7, 0.3, 0.1]), CCCP(), trace=True)
+        >>> found.converged, bool((found.energy_trace.diff(dim=0) <= 0).all())
+        (tensor(True), True)
+    """
+    operation = f"{type(energy).__name__}.recall"
+    energy.check_state(operation, cues)
+    if cues.numel() == 0:
+        raise ShapeError(operation, f"cues of shape {tuple(cues.shape)}", "Give at least one cue")
+    if max_steps is None:
+        max_steps = kernel.default_max_steps(cues.shape[-1])
+    check_count(operation, "max_steps", max_steps, least=0)
+    if tolerance is not None and not tolerance >= 0:
+        raise ParameterError(operation, f"tolerance = {tolerance}", "Give zero or above")
+
+    batch = cues.shape[:-1]
+    state = cues.reshape(-1, cues.shape[-1]).clone()
+    steps = torch.zeros(len(state), dtype=torch.int64, device=state.device)
+    residual = torch.full((len(state),), torch.inf, dtype=state.dtype, device=state.device)
+    converged = torch.zeros(len(state), dtype=torch.bool, device=state.device)
+    active = torch.arange(len(state), device=state.device)
+    position = kernel.init(energy, state)
+    energies = [energy(state)] if trace else []
+
+    for _ in range(max_steps):
+        before = position.state
+        position, _ = kernel.step(energy, position)
+        change = (position.state - before).abs().amax(-1)
+        rests = change <= _tolerance(tolerance, position.state)
+        state[active] = position.state
+        steps[active] += 1
+        residual[active], converged[active] = change, rests
+        if trace:
+            energies.append(energies[-1].index_put((active,), energy(position.state)))
+        if bool(rests.any()):
+            moving = (~rests).nonzero()[:, 0]
+            active = active[moving]
+            if len(active) == 0:
+                break
+            position = type(position)(*(part[moving] for part in position))
+
+    return Recall(
+        state.reshape(cues.shape),
+        energy(state).reshape(batch),
+        steps.reshape(batch),
+        residual.reshape(batch),
+        converged.reshape(batch),
+        torch.stack(energies).reshape(-1, *batch) if trace else None,
+    )
+
+
+def _tolerance(tolerance: float | None, state: Tensor) -> Tensor | float:
+    if tolerance is not None:
+        return tolerance
+    return 64 * torch.finfo(state.dtype).eps * state.abs().amax(-1).clamp_min(1.0)

@@ -1,0 +1,132 @@
+"""Asynchronous dynamics: one unit of each row at a time."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple, Protocol, cast, runtime_checkable
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._shapes import Float, Int
+from isinglass.dynamics.kernel import Kernel
+from isinglass.energy import Energy
+from isinglass.errors import IntractableError
+from isinglass.units import Unit
+
+__all__ = ["FieldEnergy", "SingleSite", "SitePosition", "field_energy"]
+
+
+@runtime_checkable
+class FieldEnergy(Protocol):
+    """An energy of units of one kind that each feel a local field of the others."""
+
+    unit: Unit
+
+    def local_field(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
+        """The field on every unit."""
+        ...
+
+    def field_change(
+        self, site: Int[Tensor, " batch"], change: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch size"]:
+        """How the field changes when unit ``site`` of each row changes by ``change``."""
+        ...
+
+
+def field_energy(operation: str, energy: Energy) -> FieldEnergy:
+    """The energy as one with local fields.
+
+    Raises:
+        IntractableError: If it has none.
+    """
+    if not isinstance(energy, FieldEnergy):
+        raise IntractableError(
+            operation,
+            f"{type(energy).__name__} has no local fields on units of one kind",
+            "Use CCCP or BlockGibbs, or an energy with local_field, such as ClassicalHopfield",
+        )
+    return cast("FieldEnergy", energy)
+
+
+class SitePosition(NamedTuple):
+    """State, local fields, the order of visits, and how far each row has come in it."""
+
+    state: Tensor
+    field: Tensor
+    order: Tensor
+    cursor: Tensor
+
+
+class SingleSite(Kernel):
+    """Update one unit of each row: Hopfield's asynchronous rule at T = 0, heat bath above.
+
+    At T = 0 a unit that its field does not move is passed over, so one step is one *changed*
+    unit, and each row jumps to the next unit in its order that wants to change: the states
+    passed through are those of a unit-by-unit sweep, without visiting the units in vain.
+    A unit whose field is zero keeps its state. At T > 0 one step draws one unit.
+
+    Reference: Hopfield 1982, doi:10.1073/pnas.79.8.2554; Glauber 1963, doi:10.1063/1.1703954.
+
+    Args:
+        generator: If given, each row visits the units in a random order of its own, drawn once
+            at ``init``; otherwise in the order of their numbers.
+
+    Example:
+        >>> import isinglass as ig
+        >>> memory = ig.ClassicalHopfield(torch.tensor([[1.0, 1.0, -1.0, -1.0]]))
+        >>> memory.recall(torch.tensor([[-1.0, 1.0, -1.0, -1.0]]), kernel=SingleSite()).state
+        tensor([[ 1.,  1., -1., -1.]])
+    """
+
+    exact: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
+
+    def __init__(self, generator: Generator | None = None) -> None:
+        self.generator = generator
+
+    def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> SitePosition:
+        """Compute the fields once; later steps only correct them.
+
+        Raises:
+            IntractableError: If the energy has no local fields.
+        """
+        field = field_energy("SingleSite.init", energy).local_field(state)
+        if self.generator is None:
+            order = torch.arange(state.shape[-1], device=state.device).expand(state.shape)
+        else:
+            order = torch.rand(state.shape, device=state.device, generator=self.generator).argsort(-1)
+        cursor = torch.zeros(len(state), dtype=torch.int64, device=state.device)
+        return SitePosition(state, field, order, cursor)
+
+    def step(
+        self,
+        energy: Energy,
+        position: SitePosition,
+        temperature: float = 0.0,
+        generator: Generator | None = None,
+    ) -> tuple[SitePosition, dict[str, Tensor]]:
+        """Change the next unit that wants to change (T = 0), or draw the next unit (T > 0)."""
+        fields = field_energy("SingleSite.step", energy)
+        state, field, order, cursor = position
+        size = state.shape[-1]
+        if temperature == 0:
+            proposal = fields.unit.settle(field, state)
+            wants = (proposal != state).gather(-1, order)
+            # Steps until each place in the order is visited, counted from the cursor on.
+            places = torch.arange(size, device=state.device)
+            wait = (places - cursor[:, None]) % size
+            ahead = torch.where(wants, wait, size).min(-1).values
+            cursor = (cursor + ahead.clamp_max(size - 1)) % size
+            site = order.gather(-1, cursor[:, None])
+            new = proposal.gather(-1, site)  # equals the old value where nothing wants to change
+        else:
+            site = order.gather(-1, cursor[:, None])
+            new = fields.unit.sample(field.gather(-1, site), temperature, generator)
+        change = new - state.gather(-1, site)
+        state = state.scatter(-1, site, new)
+        field = field + fields.field_change(site[:, 0], change[:, 0])
+        return SitePosition(state, field, order, (cursor + 1) % size), {"site": site[:, 0]}
+
+    def default_max_steps(self, size: int) -> int:
+        """A hundred changes for every unit."""
+        return 100 * size

@@ -1,0 +1,17 @@
+"""The families of energies."""
+
+from isinglass.energies.harmonium import RBM, Harmonium, Marginal
+from isinglass.energies.hopfield_boltzmann import HopfieldBoltzmann
+from isinglass.energies.memories import ClassicalHopfield, Memory, ModernHopfield
+from isinglass.energies.mixture import PatternMixture
+
+__all__ = [
+    "RBM",
+    "ClassicalHopfield",
+    "Harmonium",
+    "HopfieldBoltzmann",
+    "Marginal",
+    "Memory",
+    "ModernHopfield",
+    "PatternMixture",
+]

@@ -1,0 +1,348 @@
+"""Areas of units joined by couplings: the one graph behind Hopfield nets and Boltzmann machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Generator, Tensor, nn
+
+from isinglass import units
+from isinglass._shapes import Float
+from isinglass.checks import check_temperature
+from isinglass.energy import Energy
+from isinglass.errors import IntractableError, ParameterError
+from isinglass.units import Unit
+
+__all__ = ["RBM", "Harmonium", "Marginal"]
+
+
+class Harmonium(Energy):
+    r"""Areas of units, joined pairwise: E(s) = Σ_a [U(s_a) − b_a·s_a] − Σ_{(a,b)} s_bᵀ W_ab s_a.
+
+    A state is one tensor, the areas side by side in the last dimension; area 0 is the visible
+    one. Summing the others out, where they do not touch each other, leaves the free energy
+
+        F_T(v) = U(v) − b·v − Σ_h A_T(c_h + W_h v)
+
+    and the kind of the hidden units picks the network: Gaussian, a classical Hopfield net;
+    one-hot, a modern one; bits, a restricted Boltzmann machine.
+
+    Reference: Smolensky 1986 (harmonium); Krotov & Hopfield 2021, arXiv:2008.06996.
+
+    Args:
+        areas: The kind and size of each area, visible first.
+        couplings: Pairs of areas that are joined; each gets a weight matrix of shape
+            ``(size of the second, size of the first)``.
+        scale: Standard deviation of the initial weights; biases start at zero.
+        generator: Source of the initial weights; None is torch's global one.
+
+    Raises:
+        ParameterError: If a coupling names an area that does not exist, or joins one to itself.
+
+    Example:
+        >>> import isinglass as ig
+        >>> deep = Harmonium([ig.Bit(4), ig.Bit(3), ig.Bit(2)], [(0, 1), (1, 2)])
+        >>> deep(torch.zeros(5, 9)).shape
+        torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        areas: Sequence[Unit],
+        couplings: Sequence[tuple[int, int]] = ((0, 1),),
+        *,
+        scale: float = 0.01,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self._areas = tuple(areas)
+        self.couplings = tuple((int(a), int(b)) for a, b in couplings)
+        for first, second in self.couplings:
+            if not (0 <= first < len(areas) and 0 <= second < len(areas)) or first == second:
+                raise ParameterError(
+                    type(self).__name__,
+                    f"coupling ({first}, {second}) among {len(areas)} areas",
+                    "Join two different areas, numbered from 0",
+                )
+        self.weights = nn.ParameterList(
+            scale * torch.randn(areas[b].size, areas[a].size, generator=generator)
+            for a, b in self.couplings
+        )
+        self.biases = nn.ParameterList(torch.zeros(area.size) for area in areas)
+
+    @property
+    def areas(self) -> tuple[Unit, ...]:
+        """The areas, visible first."""
+        return self._areas
+
+    @property
+    def visible(self) -> Unit:
+        """Area 0."""
+        return self.areas[0]
+
+    @property
+    def temperature(self) -> float:
+        """T at which the machine's own quantities are stated unless another is given."""
+        return 1.0
+
+    def split(self, state: Float[Tensor, "*batch size"]) -> tuple[Tensor, ...]:
+        """Views of the areas."""
+        return state.split([area.size for area in self.areas], -1)
+
+    def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
+        """A joint state with this visible part and all else zero, for a sweep to fill."""
+        hidden = sum(area.size for area in self.areas[1:])
+        return torch.cat([visible, visible.new_zeros(*visible.shape[:-1], hidden)], -1)
+
+    def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
+        """E(s) of all areas together."""
+        return self.energy_at(state, self.temperature)
+
+    def energy_at(
+        self, state: Float[Tensor, "*batch size"], temperature: float
+    ) -> Float[Tensor, "*batch"]:
+        """E(s), with the multiplicities that averaged one-hot units have at this temperature."""
+        parts = self.split(state)
+        total = torch.zeros_like(state[..., 0])
+        for area, bias, part in zip(self.areas, self.biases, parts, strict=True):
+            total = total + area.base_energy(part, temperature) - part @ bias
+        for (first, second), weight in zip(self.couplings, self.weights, strict=True):
+            total = total - ((parts[first] @ weight.mT) * parts[second]).sum(-1)
+        return total
+
+    def field(self, parts: Sequence[Tensor], index: int) -> Tensor:
+        """The input field of one area: its bias plus what its neighbours send."""
+        total: Tensor = self.biases[index]
+        for (first, second), weight in zip(self.couplings, self.weights, strict=True):
+            if index == second:
+                total = total + parts[first] @ weight.mT
+            elif index == first:
+                total = total + parts[second] @ weight
+        return total.expand(*parts[index].shape)
+
+    def mean_sweep(
+        self, state: Float[Tensor, "*batch size"], temperature: float
+    ) -> Float[Tensor, "*batch size"]:
+        """Give every area its mean given the others, hidden areas first: recall, a forward pass.
+
+        At T = 0 a unit whose field is zero keeps its value. The mean-field free energy never
+        rises.
+        """
+        return self._sweep(state, temperature, lambda area, field: area.mean(field, temperature))
+
+    def sweep(
+        self,
+        state: Float[Tensor, "*batch size"],
+        temperature: float,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "*batch size"]:
+        """Draw every area given the others, hidden areas first: block Gibbs, exact at every T."""
+        return self._sweep(
+            state, temperature, lambda area, field: area.sample(field, temperature, generator)
+        )
+
+    def _sweep(self, state: Tensor, temperature: float, update: Any) -> Tensor:
+        check_temperature(f"{type(self).__name__}.sweep", temperature)
+        parts = list(self.split(state))
+        for index in [*range(1, len(parts)), 0]:
+            area, field = self.areas[index], self.field(parts, index)
+            if temperature == 0:
+                parts[index] = area.settle(field, parts[index])
+            else:
+                parts[index] = update(area, field)
+        return torch.cat(parts, -1)
+
+    def mean_field_energy(
+        self, state: Float[Tensor, "*batch size"], temperature: float
+    ) -> Float[Tensor, "*batch"]:
+        """The mean-field free energy of the means that follow from the current fields.
+
+            G = −Σ_a b_a·m_a − Σ_{(a,b)} m_bᵀ W m_a + Σ_a [I_a·m_a − A_T(I_a)],  m_a = ∂A_T(I_a)
+
+        where the bracket, the Legendre dual of A, is energy minus T times entropy of the area.
+        The state given here holds fields I_a, not means.
+        """
+        fields = self.split(state)
+        means = [a.mean(i, temperature) for a, i in zip(self.areas, fields, strict=True)]
+        total = torch.zeros_like(state[..., 0])
+        for area, bias, field, mean in zip(self.areas, self.biases, fields, means, strict=True):
+            dual = (field * mean).sum(-1) - area.log_partition(field, temperature)
+            total = total + dual - mean @ bias
+        for (first, second), weight in zip(self.couplings, self.weights, strict=True):
+            total = total - ((means[first] @ weight.mT) * means[second]).sum(-1)
+        return total
+
+    def conditional_field(
+        self, state: Float[Tensor, "*batch size"], index: int
+    ) -> Float[Tensor, "*batch area"]:
+        """The field of area ``index`` given the rest; its unit's three functions do what remains.
+
+        Example:
+            >>> import isinglass as ig
+            >>> rbm = RBM(ig.Bit(3), ig.Bit(2))
+            >>> field = rbm.conditional_field(torch.ones(4, 5), 1)
+            >>> rbm.areas[1].mean(field, 1.0).shape  # P(h = 1 | v)
+            torch.Size([4, 2])
+        """
+        return self.field(self.split(state), index)
+
+    def free_energy(
+        self, visible: Float[Tensor, "*batch d"], temperature: float | None = None
+    ) -> Float[Tensor, "*batch"]:
+        """F_T(v) = U(v) − b·v − Σ_h A_T(c_h + W_h v), hidden areas summed out.
+
+        Args:
+            visible: Visible states, ``(*batch, d)``.
+            temperature: T; None is the machine's own.
+
+        Raises:
+            ShapeError: If the visible states have the wrong number of features.
+            DomainError: If they are not states of the visible units.
+            IntractableError: If hidden areas are joined to each other.
+        """
+        self.visible.check(f"{type(self).__name__}.free_energy", visible)
+        return self.marginal(temperature)(visible)
+
+    def marginal(self, temperature: float | None = None) -> Marginal:
+        """The free energy at one temperature as an energy of the visible units alone.
+
+        Raises:
+            IntractableError: If hidden areas are joined to each other.
+            ParameterError: If the temperature is negative or not finite.
+        """
+        return Marginal(self, self.temperature if temperature is None else temperature)
+
+    def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
+        """Refuse joint states of the wrong size or outside their units' states.
+
+        Hidden areas may start at zero, as :meth:`extend` leaves them, whatever their kind.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite or not a state of its unit.
+        """
+        units.Gaussian(sum(area.size for area in self.areas)).check(operation, state)
+        parts = self.split(state)
+        self.visible.check(operation, parts[0])
+        for area, part in zip(self.areas[1:], parts[1:], strict=True):
+            if bool((part != 0).any()):
+                area.check(operation, part)
+
+    def config(self) -> dict[str, Any]:
+        """Areas and couplings."""
+        return {
+            "areas": [area.config() for area in self.areas],
+            "couplings": [list(pair) for pair in self.couplings],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A harmonium of the same graph."""
+        areas = [Unit.from_config(area) for area in config["areas"]]
+        return cls(areas, [tuple(pair) for pair in config["couplings"]])
+
+
+class Marginal(Energy):
+    """F_T(v) of a harmonium as an energy of its visible units; shares the harmonium's weights.
+
+    Its concave–convex step, hidden means at T then visible units settled, never raises F_T.
+
+    Args:
+        harmonium: A machine whose hidden areas do not touch each other.
+        temperature: T at which they are summed out.
+
+    Raises:
+        IntractableError: If hidden areas are joined to each other.
+        ParameterError: If the temperature is negative or not finite.
+
+    Example:
+        >>> import isinglass as ig
+        >>> rbm = RBM(ig.Bit(4), ig.Bit(3))
+        >>> rbm.marginal(temperature=1.0).grad(torch.zeros(2, 4)).shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(self, harmonium: Harmonium, temperature: float = 1.0) -> None:
+        super().__init__()
+        joined = [pair for pair in harmonium.couplings if 0 not in pair]
+        if joined:
+            raise IntractableError(
+                f"{type(harmonium).__name__}.free_energy",
+                f"hidden areas {joined} are joined to each other",
+                "Sample the joint state with BlockGibbs instead",
+            )
+        self.harmonium = harmonium
+        self.temperature = check_temperature("Marginal", temperature)
+
+    def _hidden_fields(self, visible: Tensor) -> list[Tensor]:
+        parts = self.harmonium.split(self.harmonium.extend(visible))
+        return [self.harmonium.field(parts, index) for index in range(1, len(parts))]
+
+    def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """F_T(v)."""
+        visible, *hidden = self.harmonium.areas
+        total = visible.base_energy(state, self.temperature) - state @ self.harmonium.biases[0]
+        for area, field in zip(hidden, self._hidden_fields(state), strict=True):
+            total = total - area.log_partition(field, self.temperature)
+        return total
+
+    def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """v ← settle(b + Σ_h W_hᵀ mean_T(c_h + W_h v))."""
+        visible, *hidden = self.harmonium.areas
+        means = [
+            area.mean(field, self.temperature)
+            for area, field in zip(hidden, self._hidden_fields(state), strict=True)
+        ]
+        return visible.settle(self.harmonium.field([state, *means], 0), state)
+
+    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is not a state of the visible units.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite or not a state of its unit.
+        """
+        self.harmonium.visible.check(operation, state)
+
+
+class RBM(Harmonium):
+    """Restricted Boltzmann machine: two areas of any kinds, F(v) = U(v) − b·v − A_T(c + Wv).
+
+    With bits on both sides, F(v) = −b·v − Σ_j T log(1 + exp((w_j·v + c_j)/T)).
+
+    Reference: Smolensky 1986; Hinton 2002, doi:10.1162/089976602760128018.
+
+    Args:
+        visible: Kind and size of the visible units.
+        hidden: Kind and size of the hidden units.
+        scale: Standard deviation of the initial weights.
+        generator: Source of the initial weights; None is torch's global one.
+
+    Example:
+        >>> import isinglass as ig
+        >>> rbm = ig.RBM(ig.Bit(64), ig.Bit(16))
+        >>> rbm.free_energy(torch.zeros(3, 64)).shape
+        torch.Size([3])
+    """
+
+    def __init__(
+        self,
+        visible: Unit,
+        hidden: Unit,
+        *,
+        scale: float = 0.01,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__([visible, hidden], [(0, 1)], scale=scale, generator=generator)
+
+    @property
+    def weight(self) -> Tensor:
+        """W, one hidden unit a row: ``(hidden, visible)``."""
+        return self.weights[0]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """An RBM of the same areas."""
+        return cls(*(Unit.from_config(area) for area in config["areas"]))

@@ -1,0 +1,224 @@
+"""Associative memories: energies whose minima are the stored patterns."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self, cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from isinglass._shapes import Float, Int
+from isinglass.checks import check_features, check_patterns, check_positive
+from isinglass.dynamics import CCCP, Kernel, Recall, SingleSite, recall
+from isinglass.energy import Energy
+from isinglass.units import AveragedOneHot, Gaussian, Spin, Unit
+
+__all__ = ["ClassicalHopfield", "Memory", "ModernHopfield"]
+
+
+class Memory(Energy):
+    """An energy with stored patterns, one a row, that completes a cue by descending.
+
+    Args:
+        patterns: ``(N, d)``, one pattern a row. An ``nn.Parameter`` is learned with the rest of
+            a network; a plain tensor is kept as a buffer.
+
+    Raises:
+        ShapeError: If there is no pattern or the tensor is not a matrix.
+        DomainError: If a value is not finite.
+    """
+
+    patterns: Tensor
+    default_kernel: ClassVar[type[Kernel]] = CCCP
+
+    def __init__(self, patterns: Float[Tensor, "N d"]) -> None:
+        super().__init__()
+        check_patterns(type(self).__name__, patterns)
+        if isinstance(patterns, nn.Parameter):
+            self.patterns = patterns
+        else:
+            self.register_buffer("patterns", patterns)
+
+    def recall(
+        self,
+        cues: Float[Tensor, "*batch d"],
+        *,
+        kernel: Kernel | None = None,
+        max_steps: int | None = None,
+        tolerance: float | None = None,
+        trace: bool = False,
+    ) -> Recall:
+        """Descend from each cue; see :func:`isinglass.dynamics.recall`, whose arguments these are.
+
+        Args:
+            cues: ``(*batch, d)``, or a single ``(d,)``.
+            kernel: How to descend; None is the memory's own rule.
+            max_steps: Most steps a row may take; None asks the kernel.
+            tolerance: Largest change in one step that counts as rest; None follows the dtype.
+            trace: Whether to record the energy after every step.
+
+        Raises:
+            ShapeError: If a cue has the wrong number of features, or there is none.
+            DomainError: If a cue is not finite or not a state of the memory's units.
+        """
+        if kernel is None:
+            kernel = self.default_kernel()
+        return recall(self, cues, kernel, max_steps=max_steps, tolerance=tolerance, trace=trace)
+
+    def config(self) -> dict[str, Any]:
+        """The shape of the patterns."""
+        return {"patterns": list(self.patterns.shape)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A memory of the same shape."""
+        return cls(**config | {"patterns": torch.ones(config["patterns"])})
+
+
+class ClassicalHopfield(Memory):
+    """The classical network of spins: E(v) = −½ vᵀWv with Hebb's W = Σ_μ x_μ x_μᵀ, W_ii = 0.
+
+    On spins −½ Σ_μ (x_μ·v)² differs from it by the constant Nd/2, which the diagonal would add.
+    It recalls by flipping one unit at a time (:class:`~isinglass.dynamics.SingleSite`), by
+    parallel steps (:class:`~isinglass.dynamics.Synchronous`, which may fall into 2-cycles), or
+    by concave–convex steps with the diagonal kept, which never raise E.
+
+    Reference: Hopfield 1982, doi:10.1073/pnas.79.8.2554.
+
+    Args:
+        patterns: ``(N, d)`` of ±1, one pattern a row; spins cannot be learned by gradient.
+
+    Raises:
+        ShapeError: If there is no pattern or the tensor is not a matrix.
+        DomainError: If a value is not −1 or +1.
+
+    Example:
+        >>> patterns = torch.tensor([[1.0, 1, 1, 1, -1, -1], [1.0, -1, 1, -1, 1, -1]])
+        >>> memory = ClassicalHopfield(patterns)
+        >>> cue = torch.tensor([1.0, 1, 1, -1, -1, -1])  # the first pattern, one unit wrong
+        >>> memory.recall(cue).state
+        tensor([ 1.,  1.,  1.,  1., -1., -1.])
+    """
+
+    weight: Tensor
+    default_kernel: ClassVar[type[Kernel]] = SingleSite
+
+    def __init__(self, patterns: Float[Tensor, "N d"]) -> None:
+        super().__init__(patterns)
+        self.unit: Unit = Spin(patterns.shape[-1])
+        self.unit.check(type(self).__name__, patterns)
+        self.register_buffer("weight", torch.empty(0), persistent=False)
+        _hebbian(self)
+        self.register_load_state_dict_post_hook(_hebbian)
+
+    def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """E(v) = −½ vᵀWv."""
+        check_features("ClassicalHopfield", state, self.unit.size)
+        return -(state * self.local_field(state)).sum(-1) / 2
+
+    def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """∂E/∂v = −Wv."""
+        return -self.local_field(state)
+
+    def local_field(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """Wv, the field on every spin."""
+        return state @ self.weight
+
+    def field_change(
+        self, site: Int[Tensor, " batch"], change: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch d"]:
+        """How Wv changes when spin ``site`` of each row changes by ``change``."""
+        return change.unsqueeze(-1) * self.weight[site]
+
+    def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """v ← sign(Σ_μ x_μ (x_μ·v)): the diagonal kept, so that W is positive and E cannot rise."""
+        return self.unit.settle(self.local_field(state) + len(self.patterns) * state, state)
+
+    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is not a vector of d spins.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not −1 or +1.
+        """
+        self.unit.check(operation, state)
+
+
+def _hebbian(memory: nn.Module, *_: object) -> None:
+    """W = Σ_μ x_μ x_μᵀ with a zero diagonal: units that agree are joined (Hebb 1949)."""
+    patterns = cast("ClassicalHopfield", memory).patterns.detach()
+    memory.weight = (patterns.mT @ patterns).fill_diagonal_(0.0)
+
+
+class ModernHopfield(Memory):
+    """The modern continuous network: E(ξ) = ½|ξ|² − β⁻¹ log Σ_μ exp(β x_μ·ξ).
+
+    One step, ξ ← Xᵀ softmax(βXξ), is one head of a Transformer's attention. It is the one-group
+    Hopfield–Boltzmann machine with Gaussian visible units, its hidden softmax summed out, so at
+    T = 1/(mβ) it can also be sampled exactly, m look-ups at a time.
+
+    Reference: Ramsauer et al. 2020, arXiv:2008.02217.
+
+    Args:
+        patterns: ``(N, d)``, one pattern a row; an ``nn.Parameter`` is learned.
+        beta: β > 0, inverse temperature of the softmax, in inverse units of x·x. Larger recalls
+            single patterns, smaller blends of them.
+
+    Raises:
+        ShapeError: If there is no pattern or the tensor is not a matrix.
+        DomainError: If a value is not finite.
+        ParameterError: If ``beta`` is not above zero.
+
+    Example:
+        >>> memory = ModernHopfield(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), beta=8.0)
+        >>> found = memory.recall(torch.tensor([[0.8, 0.3]]))
+        >>> found.state.round(decimals=3), bool(found.converged)
+        (tensor([[1., 0.]]), True)
+    """
+
+    def __init__(self, patterns: Float[Tensor, "N d"], beta: float = 1.0) -> None:
+        super().__init__(patterns)
+        self.beta = check_positive(type(self).__name__, "beta", beta)
+        count, size = patterns.shape
+        self.visible = Gaussian(size)
+        self.hidden = AveragedOneHot(beta=self.beta, size=count)
+
+    def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """E(ξ) = ½|ξ|² − lse_β(Xξ)."""
+        check_features("ModernHopfield", state, self.visible.size)
+        return self.visible.base_energy(state) - self.hidden.log_partition(state @ self.patterns.mT)
+
+    def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """∂E/∂ξ = ξ − Xᵀ softmax(βXξ)."""
+        return state - self.cccp_update(state)
+
+    def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """ξ ← Xᵀ softmax(βXξ)."""
+        return self.sweep(state, 0.0)
+
+    def sweep(
+        self,
+        state: Float[Tensor, "*batch d"],
+        temperature: float,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "*batch d"]:
+        """Look up m = 1/(βT) patterns by attention weight, then copy their average with noise.
+
+        Raises:
+            ParameterError: If T is not 1/(mβ) for a whole m.
+        """
+        lookup = self.hidden.sample(state @ self.patterns.mT, temperature, generator)
+        return self.visible.sample(lookup @ self.patterns, temperature, generator)
+
+    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is not a finite vector of d numbers.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite.
+        """
+        self.visible.check(operation, state)
+
+    def config(self) -> dict[str, Any]:
+        """The shape of the patterns, and β."""
+        return super().config() | {"beta": self.beta}

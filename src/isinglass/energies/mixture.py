@@ -1,0 +1,204 @@
+"""One one-hot group summed out exactly: a mixture of patterns, closed under conditioning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._shapes import Bool, Float
+from isinglass.checks import check_count, check_features
+from isinglass.errors import ShapeError
+from isinglass.units import OneHot, Unit
+
+__all__ = ["PatternMixture"]
+
+
+@dataclass(frozen=True)
+class PatternMixture:
+    r"""The distribution of units v that share one hidden one-hot choice μ of a pattern.
+
+        S(v)      = T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v)           score, −F(v), Q(s, a)
+        V         = T log Σ_μ exp((k_μ + A_T(θ_μ))/T)               value, T log Z
+        p(v)      = exp((S(v) − V)/T)
+        p(μ)      ∝ exp((k_μ + A_T(θ_μ))/T),   v | μ ~ unit.sample(θ_μ, T)
+
+    Sums over all 2^d states cost O(N·d). Keys and fields may have batch dimensions, one
+    distribution a row: they may come from a table of memories or from a network.
+
+    Reference: Sallans & Hinton 2004 (Q = −F); Ota & Karakida 2023, arXiv:2212.04692.
+
+    Attributes:
+        unit: The kind of the units v.
+        keys: k_μ, ``(*batch, N)``, in units of the energy.
+        fields: θ_μ, ``(*batch, N, d)``, in units of the energy.
+        temperature: T > 0.
+        observed: Which units are clamped, ``(*batch, d)``; None if none is.
+        clamped: Their values, in place; zeros elsewhere.
+
+    Example:
+        >>> from isinglass import Spin
+        >>> mixture = PatternMixture(Spin(3), torch.zeros(2), torch.eye(3)[:2], temperature=0.5)
+        >>> states = Spin(3).enumerate_states().float()
+        >>> round(float(mixture.log_prob(states).exp().sum()), 5)
+        1.0
+    """
+
+    unit: Unit
+    keys: Float[Tensor, "*batch N"]
+    fields: Float[Tensor, "*batch N d"]
+    temperature: float = 1.0
+    observed: Bool[Tensor, "*batch d"] | None = None
+    clamped: Float[Tensor, "*batch d"] | None = None
+
+    def log_weights(self) -> Float[Tensor, "*batch N"]:
+        """log p(μ), normalised."""
+        return torch.log_softmax(self._reach() / self.temperature, -1)
+
+    def value(self) -> Float[Tensor, "*batch"]:
+        """V = T log Z over the units that are not clamped."""
+        return self._choice().log_partition(self._reach(), self.temperature)
+
+    def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
+        """S(v) = T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v), for a full state of all units."""
+        return self._choice().log_partition(
+            self._overlap(state), self.temperature
+        ) - self.unit.base_energy(state, self.temperature)
+
+    def log_prob(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
+        """log p(v) = (S(v) − V)/T; a density for continuous units."""
+        return (self.score(state) - self.value()) / self.temperature
+
+    def responsibilities(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states N"]:
+        """p(μ | v) = softmax((k + θv)/T): which memory this state reminds of."""
+        return self._choice().mean(self._overlap(state), self.temperature)
+
+    def mean(self) -> Float[Tensor, "*batch d"]:
+        """⟨v⟩ = Σ_μ p(μ) mean(θ_μ); clamped units keep their values."""
+        means = self.unit.mean(self.fields, self.temperature)
+        return self._restore(torch.einsum("...n,...nd->...d", self.log_weights().exp(), means))
+
+    def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
+        """One exact draw a row: the pattern first, then every unit by itself."""
+        fields = self._pick(self.log_weights().exp(), generator)
+        return self._restore(self.unit.sample(fields, self.temperature, generator))
+
+    def sample_n(self, count: int, generator: Generator | None = None) -> Float[Tensor, "n d"]:
+        """``count`` exact draws from a mixture without batch dimensions.
+
+        Raises:
+            ParameterError: If ``count`` is not a whole number of at least one.
+            ShapeError: If the mixture has batch dimensions.
+        """
+        check_count("PatternMixture.sample_n", "count", count)
+        if self.keys.ndim != 1:
+            raise ShapeError(
+                "PatternMixture.sample_n",
+                f"keys of shape {tuple(self.keys.shape)}",
+                "Call sample(), which draws once a row",
+            )
+        chosen = torch.multinomial(
+            self.log_weights().exp(), count, replacement=True, generator=generator
+        )
+        fields = self.fields[chosen]
+        return self._restore(self.unit.sample(fields, self.temperature, generator))
+
+    def mode(self, refinements: int = 3) -> Float[Tensor, "*batch d"]:
+        """A state of high score: the settled state of the best pattern, then climbed from.
+
+        The start, arg-max_μ k_μ + A_0(θ_μ), is exact as T → 0; each refinement settles every
+        unit in the field Σ_μ p(μ|v) θ_μ, a concave–convex step that never lowers the score.
+        """
+        best = (self.keys + self._free_partition(0.0)).argmax(-1, keepdim=True)
+        fields = self._row_of(best)
+        state = self._restore(self.unit.settle(fields, self.unit.mean(fields, 0.0)))
+        for _ in range(refinements):
+            pull = torch.einsum("...n,...nd->...d", self._clamped_responsibilities(state), self.fields)
+            state = self._restore(self.unit.settle(pull, state))
+        return state
+
+    def condition(
+        self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask d"]
+    ) -> PatternMixture:
+        """The exact distribution of the other units given the observed ones: again a mixture.
+
+            p(μ | v_O) ∝ exp((k_μ + Σ_{i∈O} θ_μi v_i)/T) Π_{i∉O} exp(A_T(θ_μi)/T)
+
+        The difference of the two values, (V_O − V)/T, is log p(v_O).
+
+        Args:
+            state: Values of all units; those not observed are ignored (and may be NaN).
+            observed: True where a unit is observed.
+
+        Raises:
+            ShapeError: If state or mask has the wrong number of features, or the mask cuts
+                through a one-hot unit.
+            DomainError: If an observed value is not a state of the unit.
+        """
+        operation = "PatternMixture.condition"
+        check_features(operation, state, self.unit.size)
+        if observed.dtype != torch.bool or observed.shape[-1:] != state.shape[-1:]:
+            raise ShapeError(
+                operation,
+                f"an observed mask of shape {tuple(observed.shape)} and dtype {observed.dtype}",
+                f"Give a boolean mask of {self.unit.size} features, True where observed",
+            )
+        observed = observed.expand(torch.broadcast_shapes(observed.shape, state.shape))
+        whole = observed.unflatten(-1, (-1, self.unit.components))
+        if not torch.equal(whole.any(-1), whole.all(-1)):
+            raise ShapeError(
+                operation, "a mask that cuts through a one-hot unit", "Observe all of it, or none"
+            )
+        self._check_observed(operation, state, observed)
+        given = torch.where(observed, state, 0.0)
+        keys = self.keys + self._overlap(given)
+        keys = keys - self.unit.base_energy(given, self.temperature).unsqueeze(-1)
+        fields = torch.where(observed.unsqueeze(-2), 0.0, self.fields)
+        return replace(self, keys=keys, fields=fields, observed=observed, clamped=given)
+
+    def _check_observed(self, operation: str, state: Tensor, observed: Tensor) -> None:
+        # A legal stand-in for the units that are not observed, so that only those count.
+        legal = self.unit.settle(torch.ones_like(state), torch.ones_like(state))
+        self.unit.check(operation, torch.where(observed, state, legal))
+
+    def _choice(self) -> OneHot:
+        return OneHot(self.keys.shape[-1])
+
+    def _overlap(self, state: Tensor) -> Tensor:
+        """k_μ + θ_μ·v."""
+        if self.fields.ndim == 2:
+            return self.keys + state @ self.fields.mT
+        return self.keys + (self.fields @ state.unsqueeze(-1)).squeeze(-1)
+
+    def _reach(self) -> Tensor:
+        """k_μ + A_T(θ_μ) over the free units: T times the log weight of each pattern."""
+        return self.keys + self._free_partition(self.temperature)
+
+    def _free_partition(self, temperature: float) -> Tensor:
+        total = self.unit.log_partition(self.fields, temperature)
+        if self.observed is None:
+            return total
+        # Clamped units have field zero, which adds the same A(0) for each: take it off again.
+        idle = self.unit.log_partition(torch.zeros_like(self.fields[..., :1, :]), temperature)
+        return total - idle * self.observed.to(total.dtype).mean(-1, keepdim=True)
+
+    def _clamped_responsibilities(self, state: Tensor) -> Tensor:
+        """p(μ | v) where the observed part of v already sits in the keys."""
+        return self._choice().mean(self._overlap(state), self.temperature)
+
+    def _pick(self, weights: Tensor, generator: Generator | None) -> Tensor:
+        rows = weights.reshape(-1, weights.shape[-1])
+        chosen = torch.multinomial(rows, 1, generator=generator)
+        return self._row_of(chosen.reshape(*weights.shape[:-1], 1))
+
+    def _row_of(self, index: Tensor) -> Tensor:
+        """θ_μ for one μ a row."""
+        fields = self.fields.expand(*index.shape[:-1], *self.fields.shape[-2:])
+        index = index.unsqueeze(-1).expand(*index.shape, fields.shape[-1])
+        return fields.gather(-2, index).squeeze(-2)
+
+    def _restore(self, state: Tensor) -> Tensor:
+        if self.observed is None or self.clamped is None:
+            return state
+        return torch.where(self.observed, self.clamped, state)

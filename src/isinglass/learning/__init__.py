@@ -1,0 +1,17 @@
+"""Rules that turn data into parameters."""
+
+from isinglass.learning.contrastive import contrastive_loss
+from isinglass.learning.likelihood import (
+    EMReport,
+    em_step,
+    expectation_maximization,
+    seed_memories,
+)
+
+__all__ = [
+    "EMReport",
+    "contrastive_loss",
+    "em_step",
+    "expectation_maximization",
+    "seed_memories",
+]

@@ -1,0 +1,206 @@
+"""Maximum likelihood by expectation–maximisation, where the model term is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._shapes import Float
+from isinglass.checks import check_count
+from isinglass.energies.hopfield_boltzmann import HopfieldBoltzmann
+from isinglass.errors import ParameterError, ShapeError
+from isinglass.units import Gaussian
+
+__all__ = ["EMReport", "em_step", "expectation_maximization", "seed_memories"]
+
+
+@dataclass(frozen=True)
+class EMReport:
+    """How a fit went.
+
+    Attributes:
+        log_likelihood: Mean log p(v) of the data before each step, and after the last, in nats.
+        converged: Whether it rose by less than the tolerance in the last step.
+    """
+
+    log_likelihood: list[float]
+    converged: bool
+
+
+@torch.no_grad()
+def seed_memories(
+    machine: HopfieldBoltzmann, data: Float[Tensor, "n d"], generator: Generator | None = None
+) -> None:
+    """Start every memory near an example, spread out as k-means++ does.
+
+    Each example is chosen with probability proportional to its squared distance from the nearest
+    one chosen before; each memory starts halfway between its example and the data's mean.
+
+    Reference: Arthur & Vassilvitskii 2007.
+
+    Args:
+        machine: One group, one draw; changed in place.
+        data: ``(n, d)``.
+        generator: Source of randomness; None is torch's global one.
+
+    Raises:
+        ShapeError: If there are fewer examples than memories.
+        DomainError: If the data are not states of the visible units.
+    """
+    operation = "seed_memories"
+    machine.mixture()
+    machine.visible.check(operation, data)
+    if len(data) < machine.memories:
+        raise ShapeError(
+            operation,
+            f"{len(data)} examples for {machine.memories} memories",
+            "Give more examples, or ask for fewer memories",
+        )
+    chosen = torch.randint(len(data), (1,), device=data.device, generator=generator)
+    distance = (data - data[chosen]).square().sum(-1)
+    for _ in range(machine.memories - 1):
+        weights = torch.where(distance > 0, distance, torch.finfo(data.dtype).tiny)
+        new = torch.multinomial(weights, 1, generator=generator)
+        chosen = torch.cat([chosen, new])
+        distance = torch.minimum(distance, (data - data[new]).square().sum(-1))
+    uniform = data.new_full((machine.memories,), 1 / machine.memories)
+    _maximize(machine, (data[chosen] + _centre(machine, data)) / 2, uniform)
+
+
+@torch.no_grad()
+def em_step(
+    machine: HopfieldBoltzmann,
+    data: Float[Tensor, "n d"],
+    *,
+    pseudo_count: float = 0.0,
+    learn_beta: bool = False,
+) -> float:
+    r"""One step of EM; reading is the E-step, writing the M-step.
+
+        r_nμ = softmax_μ(β(c + Xv_n))                      which memory each example reminds of
+        mean of v given μ  ←  Σ_n r_nμ v_n / Σ_n r_nμ      each memory moves to what reminds it
+        c_μ = T log π_μ − A_T(x_μ + b),   π_μ = ⟨r_μ⟩      Gaussian, equal weights: −½|x_μ|²
+
+    Without pseudo-counts the likelihood never falls. As β → ∞ it is k-means.
+
+    Reference: Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x.
+
+    Args:
+        machine: One group, one draw; changed in place.
+        data: ``(n, d)``, states of the visible units.
+        pseudo_count: How many imagined examples at the data's mean every memory is given; above
+            zero it keeps probabilities of discrete units off 0 and 1.
+        learn_beta: Whether to fit T = 1/β too, as the variance of Gaussian units.
+
+    Returns:
+        The mean log-likelihood before the step, in nats.
+
+    Raises:
+        ParameterError: If ``learn_beta`` is asked for other units than Gaussian.
+        DomainError: If the data are not states of the visible units.
+        IntractableError: If the machine has several groups or draws.
+    """
+    operation = "em_step"
+    machine.visible.check(operation, data)
+    if pseudo_count < 0:
+        raise ParameterError(operation, f"pseudo_count = {pseudo_count}", "Give zero or above")
+    if learn_beta and type(machine.visible) is not Gaussian:
+        raise ParameterError(
+            operation,
+            f"learn_beta with {machine.visible}",
+            "Their temperature only rescales the memories: leave beta fixed",
+        )
+    mixture = machine.mixture()
+    before = float(mixture.log_prob(data).mean())
+    reads = mixture.responsibilities(data)
+    mass = reads.sum(0)
+    total = reads.mT @ data + pseudo_count * data.mean(0)
+    old = mixture.unit.mean(mixture.fields, mixture.temperature)
+    weight = (mass + pseudo_count).unsqueeze(-1)
+    # A memory that nothing reminds of itself stays where it is.
+    means = torch.where(weight > 1e-8, total / weight.clamp_min(1e-8), old)
+    if learn_beta:
+        spread = data.square().sum(-1, keepdim=True) + means.square().sum(-1) - 2 * data @ means.mT
+        variance = (reads * spread.clamp_min(0)).sum() / data.numel()
+        machine.beta = 1 / max(float(variance), torch.finfo(data.dtype).tiny)
+    _maximize(machine, means, (mass + pseudo_count) / (mass + pseudo_count).sum())
+    return before
+
+
+def expectation_maximization(
+    machine: HopfieldBoltzmann,
+    data: Float[Tensor, "n d"],
+    *,
+    steps: int = 100,
+    tolerance: float = 1e-4,
+    pseudo_count: float = 0.0,
+    learn_beta: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
+) -> EMReport:
+    """Fit a one-group machine by EM until the likelihood rests.
+
+    Args:
+        machine: One group, one draw, its memories already seeded; changed in place.
+        data: ``(n, d)``, states of the visible units.
+        steps: Most steps to take.
+        tolerance: Rise of the mean log-likelihood, in nats, below which the fit rests.
+        pseudo_count: See :func:`em_step`.
+        learn_beta: See :func:`em_step`.
+        on_step: Called with the step's number and the mean log-likelihood, e.g. to show progress.
+
+    Returns:
+        The track of the mean log-likelihood, and whether it came to rest.
+
+    Raises:
+        ParameterError: If ``steps`` is not a whole number of at least one, or as in
+            :func:`em_step`.
+        DomainError: If the data are not states of the visible units.
+
+    Example:
+        >>> import isinglass as ig
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> data = torch.randn(200, 2, generator=generator) * 0.1 + 3
+        >>> machine = ig.HopfieldBoltzmann(ig.Gaussian(2), memories=1, generator=generator)
+        >>> seed_memories(machine, data, generator)
+        >>> report = expectation_maximization(machine, data, learn_beta=True)
+        >>> report.converged, machine.patterns.detach().round()
+        (True, tensor([[3., 3.]]))
+    """
+    check_count("expectation_maximization", "steps", steps)
+    track: list[float] = []
+    for step in range(steps):
+        track.append(
+            em_step(machine, data, pseudo_count=pseudo_count, learn_beta=learn_beta)
+        )
+        if on_step is not None:
+            on_step(step, track[-1])
+        if step and abs(track[-1] - track[-2]) < tolerance:
+            break
+    with torch.no_grad():
+        track.append(float(machine.log_prob(data).mean()))
+    return EMReport(track, abs(track[-1] - track[-2]) < tolerance)
+
+
+def _maximize(machine: HopfieldBoltzmann, means: Tensor, weights: Tensor) -> None:
+    """Give each memory this mean and this weight."""
+    unit, temperature = machine.visible, machine.temperature
+    fields = unit.natural_field(means, temperature)
+    # A mean at the edge of a discrete unit's range asks for an infinite field: keep it finite.
+    limit = 30.0 * temperature
+    if type(unit) is not Gaussian:
+        fields = fields.clamp(-limit, limit)
+    machine.patterns.copy_(fields - machine.visible_bias)
+    log_weights = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
+    machine.memory_bias.copy_(temperature * log_weights - unit.log_partition(fields, temperature))
+
+
+def _centre(machine: HopfieldBoltzmann, data: Tensor) -> Tensor:
+    """The data's mean, a little off the edges that discrete units cannot reach."""
+    mean = data.mean(0)
+    middle = machine.visible.mean(torch.zeros_like(mean), machine.temperature)
+    if type(machine.visible) is Gaussian:
+        return mean
+    return (len(data) * mean + middle) / (len(data) + 1)
