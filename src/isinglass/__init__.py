@@ -1,9 +1,9 @@
 """One energy: descend it to remember, differentiate it to attend, sample it to imagine, act on it.
 
-    remember   memory = ModernHopfield(patterns, beta=8.0);  memory.recall(cues).state
-    attend     isinglass.nn.stochastic_attention(query, key, value, draws=16)
-    imagine    machine = HopfieldBoltzmann(Bit(64), memories=50);  machine.sample(10)
-    act        isinglass.agents.FreeEnergyQ("MlpPolicy", env).learn(12_000)       extra: rl
+remember   memory = ModernHopfield(patterns, beta=8.0);  memory.recall(cues).state
+attend     isinglass.nn.stochastic_attention(query, key, value, draws=16)
+imagine    machine = HopfieldBoltzmann(Bit(64), memories=50);  machine.sample(10)
+act        isinglass.agents.FreeEnergyQ("MlpPolicy", env).learn(12_000)       extra: rl
 """
 
 from isinglass import dynamics, energies, errors, learning, nn, units

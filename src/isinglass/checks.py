@@ -8,6 +8,9 @@ import math
 
 import torch
 from torch import Tensor
+from torch._C._functorch import (  # pyright: ignore[reportMissingModuleSource]
+    is_functorch_wrapped_tensor,
+)
 
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
@@ -33,7 +36,7 @@ def check_features(operation: str, state: Tensor, size: int) -> None:
 
 def values_visible(state: Tensor) -> bool:
     """Whether values may be looked at: not while tracing for compilation nor under ``vmap``."""
-    return not (torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(state))
+    return not (torch.compiler.is_compiling() or is_functorch_wrapped_tensor(state))
 
 
 def check_finite(operation: str, name: str, values: Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -34,6 +34,15 @@ class Energy(nn.Module, ABC):
     @abstractmethod
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
         """E(s), one number a row."""
+
+    def energy_at(
+        self, state: Float[Tensor, "*batch size"], temperature: float
+    ) -> Float[Tensor, "*batch"]:
+        """E(s) as a kernel at this temperature sees it: E, but for averaged one-hot units.
+
+        Their counts have a multiplicity, which depends on how many draws T = 1/(mβ) stands for.
+        """
+        return self(state)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """∂E/∂s by automatic differentiation; families with a closed form override it."""
@@ -93,6 +102,6 @@ class Energy(nn.Module, ABC):
         )
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Any]) -> Energy:
         """An energy of the same shape, whose tensors are then filled from the file."""
         return cls(**config)

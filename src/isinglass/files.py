@@ -38,10 +38,14 @@ def writing(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise FileError(f"writing {path}", "it is a folder", "Give the path of a file")
     if path.exists() and not overwrite:
         raise FileError(
-            f"writing {path}", "the file exists already", "Allow overwriting, or choose another path"
+            f"writing {path}",
+            "the file exists already",
+            "Allow overwriting, or choose another path",
         )
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
     except OSError as error:
         raise FileError(
             f"writing {path}", f"its folder cannot be written ({error.strerror})",

@@ -1,4 +1,4 @@
-"""Saving and loading: safetensors with a JSON header, a format version and a checksum; no pickle."""
+"""Saving and loading: safetensors with a JSON header, a format version and a checksum."""
 
 from __future__ import annotations
 

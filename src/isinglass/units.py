@@ -28,7 +28,13 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_features, check_finite, check_positive
+from isinglass.checks import (
+    check_count,
+    check_features,
+    check_finite,
+    check_positive,
+    values_visible,
+)
 from isinglass.errors import DomainError, FileError, IntractableError, ParameterError
 
 __all__ = ["AveragedOneHot", "Bit", "Gaussian", "OneHot", "ReLU", "Spin", "Unit"]
@@ -78,14 +84,12 @@ class Unit(ABC):
         self, state: Float[Tensor, "*batch size"], temperature: float = 1.0
     ) -> Float[Tensor, "*batch"]:
         """U(s), the energy the area has without any field; zero unless the kind says otherwise."""
-        del temperature
         return state.new_zeros(state.shape[:-1])
 
     def settle(
         self, field: Float[Tensor, "*batch size"], current: Float[Tensor, "*batch size"]
     ) -> Float[Tensor, "*batch size"]:
         """The state of least energy in this field; where two tie, the current one stays."""
-        del current
         return self.mean(field, 0.0)
 
     def contains(self, state: Float[Tensor, "*batch size"]) -> Bool[Tensor, "*batch size"]:
@@ -106,8 +110,8 @@ class Unit(ABC):
             "Use Spin, Bit, Gaussian or OneHot units, or fit by gradient",
         )
 
-    def enumerate_states(self) -> Float[Tensor, "states size"]:
-        """Every state of the area, one a row, in float64.
+    def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
+        """Every state of the area, one a row, in float64; only draws of fixed β depend on T.
 
         Raises:
             IntractableError: If the kind has infinitely many states.
@@ -143,16 +147,25 @@ class Unit(ABC):
             )
         return kind(**{name: value for name, value in config.items() if name != "kind"})
 
-    def check(self, operation: str, state: Float[Tensor, "..."]) -> None:
+    def check(
+        self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
+    ) -> None:
         """Refuse a state of the wrong size, with NaN or infinity, or outside this kind's states.
+
+        Components where ``observed`` is given and false are not looked at.
 
         Raises:
             ShapeError: If the last dimension is not ``size``.
             DomainError: If a value is not finite or not a state of this kind.
         """
         check_features(operation, state, self.size)
-        check_finite(operation, "the state", state)
+        seen = state if observed is None else torch.where(observed, state, 0.0)
+        check_finite(operation, "the state", seen)
+        if not values_visible(state):
+            return
         legal = self.contains(state)
+        if observed is not None:
+            legal = legal | ~observed
         if not bool(legal.all()):
             raise DomainError(
                 operation,
@@ -216,9 +229,9 @@ class _TwoState(Unit):
     ) -> Float[Tensor, "*batch size"]:
         """T/(high − low) · logit of the probability of ``high``."""
         span = self.high - self.low
-        return temperature / span * torch.logit((mean - self.low) / span)
+        return temperature / span * torch.logit(((mean - self.low) / span).clamp(0.0, 1.0))
 
-    def enumerate_states(self) -> Float[Tensor, "states size"]:
+    def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
         """All 2^size states."""
         if self.size > 24:
             raise IntractableError(
@@ -316,7 +329,6 @@ class Gaussian(Unit):
         self, field: Float[Tensor, "*batch size"], temperature: float = 1.0
     ) -> Float[Tensor, "*batch size"]:
         """The field itself, at every temperature."""
-        del temperature
         return field.clone()
 
     def sample(
@@ -337,14 +349,12 @@ class Gaussian(Unit):
         self, state: Float[Tensor, "*batch size"], temperature: float = 1.0
     ) -> Float[Tensor, "*batch"]:
         """Σ_i s_i²/2."""
-        del temperature
         return state.square().sum(-1) / 2
 
     def natural_field(
         self, mean: Float[Tensor, "*batch size"], temperature: float = 1.0
     ) -> Float[Tensor, "*batch size"]:
         """The mean itself."""
-        del temperature
         return mean
 
 
@@ -516,7 +526,7 @@ class AveragedOneHot(Unit):
         """β of the softmax at this temperature: infinite for a fixed number of draws at T = 0."""
         if self.beta is not None:
             return self.beta
-        return 1 / (self._fixed_draws() * temperature) if temperature > 0 else math.inf
+        return 1 / (self.draws_at(temperature) * temperature) if temperature > 0 else math.inf
 
     def draws_at(self, temperature: float) -> float:
         """M at this temperature: 1/(βT) where β is fixed, infinite at T = 0.
@@ -524,9 +534,9 @@ class AveragedOneHot(Unit):
         Raises:
             ParameterError: If 1/(βT) is not a whole number.
         """
-        if self.beta is None:
-            return self._fixed_draws()
-        if temperature == 0:
+        if self.draws is not None:
+            return self.draws
+        if temperature == 0 or self.beta is None:
             return math.inf
         exact = 1 / (self.beta * temperature)
         whole = max(1, round(exact))
@@ -582,7 +592,9 @@ class AveragedOneHot(Unit):
         draws = self.draws_at(temperature)
         if math.isinf(draws):
             return torch.special.xlogy(state, state).sum(-1) / self.sharpness(temperature)
-        multiplicity = self.groups * math.lgamma(draws + 1) - torch.lgamma(draws * state + 1).sum(-1)
+        multiplicity = self.groups * math.lgamma(draws + 1) - torch.lgamma(draws * state + 1).sum(
+            -1
+        )
         return -temperature * multiplicity
 
     def settle(
@@ -614,25 +626,23 @@ class AveragedOneHot(Unit):
         """β⁻¹ log of the mean (a constant per group is free)."""
         return mean.log() / self.sharpness(temperature)
 
-    def enumerate_states(self) -> Float[Tensor, "states size"]:
-        """Every way to share m draws among the states of each group."""
+    def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
+        """Every way to share m draws among the states of each group.
+
+        Raises:
+            IntractableError: If m is infinite, as at T = 0 with β fixed.
+        """
+        draws = self.draws_at(temperature)
+        if math.isinf(draws):
+            return super().enumerate_states(temperature)
         one = [
-            torch.tensor(counts, dtype=torch.float64) / self._fixed_draws()
-            for counts in _compositions(self._fixed_draws(), self.components)
+            torch.tensor(counts, dtype=torch.float64) / draws
+            for counts in _compositions(int(draws), self.components)
         ]
         return torch.stack([torch.cat(choice) for choice in product(one, repeat=self.groups)])
 
     def _split(self, values: Tensor) -> Tensor:
         return values.unflatten(-1, (self.groups, -1))
-
-    def _fixed_draws(self) -> int:
-        if self.draws is None:
-            raise IntractableError(
-                type(self).__name__,
-                f"beta = {self.beta} is fixed, so the number of draws depends on the temperature",
-                "Give draws instead of beta",
-            )
-        return self.draws
 
     def _remedy(self) -> str:
         return (

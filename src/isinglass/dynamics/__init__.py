@@ -1,4 +1,4 @@
-"""Kernels: how a state moves. Each is ``init`` and ``step``; at T = 0 it descends, above it samples."""
+"""Kernels: how a state moves. At T = 0 a kernel descends, above it samples."""
 
 from isinglass.dynamics.gibbs import BlockGibbs
 from isinglass.dynamics.kernel import Kernel, Position, run

@@ -1,4 +1,4 @@
-"""Block Gibbs: every area of units drawn given its neighbours, areas that don't touch in parallel."""
+"""Block Gibbs: every area of units drawn given its neighbours."""
 
 from __future__ import annotations
 

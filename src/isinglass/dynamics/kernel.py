@@ -40,7 +40,6 @@ class Kernel(ABC):
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Any:
         """The position to start from."""
-        del energy
         return Position(state)
 
     @abstractmethod
@@ -55,7 +54,6 @@ class Kernel(ABC):
 
     def default_max_steps(self, size: int) -> int:
         """How many steps recall allows a row of ``size`` units unless told otherwise."""
-        del size
         return 100
 
 

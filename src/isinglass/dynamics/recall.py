@@ -48,7 +48,6 @@ class CCCP(Kernel):
             ParameterError: If the temperature is not zero.
             IntractableError: If the energy is not given as convex minus convex.
         """
-        del generator
         descending_only(self, temperature)
         return Position(energy.cccp_update(position.state)), {}
 
@@ -81,7 +80,6 @@ class Synchronous(Kernel):
             ParameterError: If the temperature is not zero.
             IntractableError: If the energy has no local fields.
         """
-        del generator
         descending_only(self, temperature)
         fields = field_energy("Synchronous.step", energy)
         return Position(fields.unit.settle(fields.local_field(position.state), position.state)), {}

@@ -94,7 +94,9 @@ class SingleSite(Kernel):
         if self.generator is None:
             order = torch.arange(state.shape[-1], device=state.device).expand(state.shape)
         else:
-            order = torch.rand(state.shape, device=state.device, generator=self.generator).argsort(-1)
+            order = torch.rand(state.shape, device=state.device, generator=self.generator).argsort(
+                -1
+            )
         cursor = torch.zeros(len(state), dtype=torch.int64, device=state.device)
         return SitePosition(state, field, order, cursor)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -238,7 +238,7 @@ class Harmonium(Energy):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Any]) -> Harmonium:
         """A harmonium of the same graph."""
         areas = [Unit.from_config(area) for area in config["areas"]]
         return cls(areas, [tuple(pair) for pair in config["couplings"]])
@@ -343,6 +343,6 @@ class RBM(Harmonium):
         return self.weights[0]
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Any]) -> RBM:
         """An RBM of the same areas."""
         return cls(*(Unit.from_config(area) for area in config["areas"]))

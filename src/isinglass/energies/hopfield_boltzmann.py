@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -77,7 +77,7 @@ class HopfieldBoltzmann(Harmonium):
     @classmethod
     def from_patterns(
         cls, visible: Unit, patterns: Float[Tensor, "N d"], *, beta: float = 1.0, draws: int = 1
-    ) -> Self:
+    ) -> HopfieldBoltzmann:
         """One group whose memories are these patterns, one a row.
 
         Raises:
@@ -161,7 +161,7 @@ class HopfieldBoltzmann(Harmonium):
             return self.mixture().sample_n(count, generator)
 
     def conditional(
-        self, visible: Float[Tensor, "*batch d"], observed_mask: Bool[Tensor, "*mask d"]
+        self, visible: Float[Tensor, "*batch d"], observed_mask: Bool[Tensor, "*mask"]
     ) -> PatternMixture:
         r"""The exact distribution of the unobserved units given the observed ones.
 
@@ -201,6 +201,7 @@ class HopfieldBoltzmann(Harmonium):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Any]) -> HopfieldBoltzmann:
         """A machine of the same shape."""
-        return cls(**config | {"visible": Unit.from_config(config["visible"])})
+        settings: dict[str, Any] = config | {"visible": Unit.from_config(config["visible"])}
+        return cls(**settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -31,7 +31,7 @@ class Memory(Energy):
     patterns: Tensor
     default_kernel: ClassVar[type[Kernel]] = CCCP
 
-    def __init__(self, patterns: Float[Tensor, "N d"]) -> None:
+    def __init__(self, patterns: Tensor) -> None:
         super().__init__()
         check_patterns(type(self).__name__, patterns)
         if isinstance(patterns, nn.Parameter):
@@ -70,7 +70,7 @@ class Memory(Energy):
         return {"patterns": list(self.patterns.shape)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Any]) -> Memory:
         """A memory of the same shape."""
         return cls(**config | {"patterns": torch.ones(config["patterns"])})
 
@@ -103,7 +103,7 @@ class ClassicalHopfield(Memory):
     weight: Tensor
     default_kernel: ClassVar[type[Kernel]] = SingleSite
 
-    def __init__(self, patterns: Float[Tensor, "N d"]) -> None:
+    def __init__(self, patterns: Tensor) -> None:
         super().__init__(patterns)
         self.unit: Unit = Spin(patterns.shape[-1])
         self.unit.check(type(self).__name__, patterns)
@@ -176,7 +176,7 @@ class ModernHopfield(Memory):
         (tensor([[1., 0.]]), True)
     """
 
-    def __init__(self, patterns: Float[Tensor, "N d"], beta: float = 1.0) -> None:
+    def __init__(self, patterns: Tensor, beta: float = 1.0) -> None:
         super().__init__(patterns)
         self.beta = check_positive(type(self).__name__, "beta", beta)
         count, size = patterns.shape

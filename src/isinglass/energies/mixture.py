@@ -61,7 +61,7 @@ class PatternMixture:
         return self._choice().log_partition(self._reach(), self.temperature)
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """S(v) = T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v), for a full state of all units."""
+        """The score T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v) of a full state of all units."""
         return self._choice().log_partition(
             self._overlap(state), self.temperature
         ) - self.unit.base_energy(state, self.temperature)
@@ -75,7 +75,7 @@ class PatternMixture:
         return self._choice().mean(self._overlap(state), self.temperature)
 
     def mean(self) -> Float[Tensor, "*batch d"]:
-        """⟨v⟩ = Σ_μ p(μ) mean(θ_μ); clamped units keep their values."""
+        """The mean state, Σ_μ p(μ) ∂A_T(θ_μ); clamped units keep their values."""
         means = self.unit.mean(self.fields, self.temperature)
         return self._restore(torch.einsum("...n,...nd->...d", self.log_weights().exp(), means))
 
@@ -114,12 +114,14 @@ class PatternMixture:
         fields = self._row_of(best)
         state = self._restore(self.unit.settle(fields, self.unit.mean(fields, 0.0)))
         for _ in range(refinements):
-            pull = torch.einsum("...n,...nd->...d", self._clamped_responsibilities(state), self.fields)
+            pull = torch.einsum(
+                "...n,...nd->...d", self._clamped_responsibilities(state), self.fields
+            )
             state = self._restore(self.unit.settle(pull, state))
         return state
 
     def condition(
-        self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask d"]
+        self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
     ) -> PatternMixture:
         """The exact distribution of the other units given the observed ones: again a mixture.
 
@@ -150,17 +152,11 @@ class PatternMixture:
             raise ShapeError(
                 operation, "a mask that cuts through a one-hot unit", "Observe all of it, or none"
             )
-        self._check_observed(operation, state, observed)
+        self.unit.check(operation, state.expand(observed.shape), observed)
         given = torch.where(observed, state, 0.0)
-        keys = self.keys + self._overlap(given)
-        keys = keys - self.unit.base_energy(given, self.temperature).unsqueeze(-1)
+        keys = self._overlap(given) - self.unit.base_energy(given, self.temperature).unsqueeze(-1)
         fields = torch.where(observed.unsqueeze(-2), 0.0, self.fields)
         return replace(self, keys=keys, fields=fields, observed=observed, clamped=given)
-
-    def _check_observed(self, operation: str, state: Tensor, observed: Tensor) -> None:
-        # A legal stand-in for the units that are not observed, so that only those count.
-        legal = self.unit.settle(torch.ones_like(state), torch.ones_like(state))
-        self.unit.check(operation, torch.where(observed, state, legal))
 
     def _choice(self) -> OneHot:
         return OneHot(self.keys.shape[-1])

@@ -172,9 +172,7 @@ def expectation_maximization(
     check_count("expectation_maximization", "steps", steps)
     track: list[float] = []
     for step in range(steps):
-        track.append(
-            em_step(machine, data, pseudo_count=pseudo_count, learn_beta=learn_beta)
-        )
+        track.append(em_step(machine, data, pseudo_count=pseudo_count, learn_beta=learn_beta))
         if on_step is not None:
             on_step(step, track[-1])
         if step and abs(track[-1] - track[-2]) < tolerance:

@@ -63,7 +63,9 @@ def stochastic_attention(
             f"query {tuple(query.shape)}, key {tuple(key.shape)}, value {tuple(value.shape)}",
             "Queries and keys need the same features, keys and values the same number of rows",
         )
-    beta = 1 / math.sqrt(query.shape[-1]) if beta is None else check_positive(operation, "beta", beta)
+    beta = (
+        1 / math.sqrt(query.shape[-1]) if beta is None else check_positive(operation, "beta", beta)
+    )
     unit = AveragedOneHot(beta=beta, size=key.shape[-2])
     temperature = 0.0 if draws is None else 1 / (beta * check_count(operation, "draws", draws))
     scores = query @ key.mT

@@ -1,0 +1,33 @@
+"""Check every annotated shape at every call, and seed torch's global generator per test."""
+
+import tests.typechecker  # noqa: F401
+from jaxtyping import install_import_hook
+
+install_import_hook("isinglass", "tests.typechecker.check")
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # two test workers, two cores
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(20260)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data that must not be committed; tests that need it skip without it."""
+    folder = os.environ.get("ISINGLASS_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("ISINGLASS_DATA does not name a folder of data sets")
+    return Path(folder)

@@ -1,0 +1,197 @@
+"""Laws of a kernel: what it promises to leave alone, and what it promises never to raise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._shapes import Float
+from isinglass.dynamics import Kernel, recall
+from isinglass.energies.harmonium import Harmonium
+from isinglass.energy import Energy
+from isinglass.testing.law import LawViolation, require_chi_square, require_close
+
+__all__ = [
+    "check_batch_invariance",
+    "check_mean_field",
+    "check_monotone",
+    "check_stationary",
+    "check_stationary_density",
+]
+
+
+@torch.no_grad()
+def check_monotone(
+    kernel: Kernel, energy: Energy, state: Float[Tensor, "batch size"], steps: int = 20
+) -> None:
+    """At T = 0 a kernel declared monotone never raises the energy of any row.
+
+    Raises:
+        LawViolation: If a step raises it by more than rounding.
+
+    Example:
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(3, dtype=torch.float64), beta=2.0)
+        >>> check_monotone(ig.CCCP(), memory, torch.rand(4, 3, dtype=torch.float64))
+    """
+    if not kernel.monotone:
+        raise LawViolation(f"{type(kernel).__name__} does not declare itself monotone")
+    position = kernel.init(energy, state)
+    before = energy.energy_at(position.state, 0.0)
+    for step in range(steps):
+        position, _ = kernel.step(energy, position)
+        after = energy.energy_at(position.state, 0.0)
+        rise = after - before - 64 * torch.finfo(state.dtype).eps * before.abs().clamp_min(1.0)
+        if bool((rise > 0).any()):
+            raise LawViolation(
+                f"{type(kernel).__name__} on {type(energy).__name__}: step {step} raised the "
+                f"energy of row {int(rise.argmax())} by {float((after - before).max()):.3g}"
+            )
+        before = after
+
+
+@torch.no_grad()
+def check_mean_field(
+    harmonium: Harmonium, state: Float[Tensor, "batch size"], temperature: float, steps: int = 20
+) -> None:
+    """The mean sweep never raises the mean-field free energy at T > 0.
+
+    Raises:
+        LawViolation: If a sweep raises it by more than rounding.
+
+    Example:
+        >>> import isinglass as ig
+        >>> rbm = ig.RBM(ig.Bit(3), ig.Bit(2), scale=1.0).double()
+        >>> check_mean_field(rbm, torch.rand(4, 5, dtype=torch.float64), 0.7)
+    """
+    parts = list(harmonium.split(state))
+    fields = list(parts)
+    before: Tensor | None = None
+    for step in range(steps):
+        swept = harmonium.mean_sweep(torch.cat(parts, -1), temperature)
+        for index in [*range(1, len(parts)), 0]:
+            fields[index] = harmonium.field(parts, index)
+            parts[index] = harmonium.areas[index].mean(fields[index], temperature)
+        require_close("mean_sweep takes the means in turn", swept, torch.cat(parts, -1), 1e-12)
+        after = harmonium.mean_field_energy(torch.cat(fields, -1), temperature)
+        if before is not None and bool((after > before + 1e-10 * before.abs().clamp_min(1)).any()):
+            raise LawViolation(
+                f"mean sweep of {type(harmonium).__name__}: sweep {step} raised the mean-field "
+                f"free energy by {float((after - before).max()):.3g}"
+            )
+        before = after
+
+
+@torch.no_grad()
+def check_stationary(
+    kernel: Kernel,
+    energy: Energy,
+    states: Float[Tensor, "states size"],
+    log_weights: Float[Tensor, " states"],
+    temperature: float,
+    generator: Generator,
+    *,
+    samples: int = 40_000,
+    steps: int = 2,
+) -> None:
+    """Exact draws from an enumerated distribution stay that distribution after a few steps.
+
+    Args:
+        kernel: A kernel that declares itself exact.
+        energy: What it moves on.
+        states: Every state, one a row.
+        log_weights: log p of each, up to a constant: −E/T.
+        temperature: T.
+        generator: Source of randomness.
+        samples: How many chains to run.
+        steps: How many steps each takes.
+
+    Raises:
+        LawViolation: If the counts of states afterwards fail a χ² test at 5 σ.
+
+    Example:
+        >>> import isinglass as ig
+        >>> rbm = ig.RBM(ig.Bit(2), ig.Bit(2), scale=1.0).double()
+        >>> states = ig.Bit(4).enumerate_states()
+        >>> with torch.no_grad():
+        ...     weights = -rbm(states) / 0.5
+        >>> check_stationary(ig.BlockGibbs(), rbm, states, weights, 0.5, torch.Generator())
+    """
+    if not kernel.exact:
+        raise LawViolation(f"{type(kernel).__name__} does not declare itself exact")
+    probabilities = torch.softmax(log_weights, 0)
+    chosen = torch.multinomial(probabilities, samples, replacement=True, generator=generator)
+    position = kernel.init(energy, states[chosen])
+    for _ in range(steps):
+        position, _ = kernel.step(energy, position, temperature, generator)
+    nearest = torch.cdist(position.state, states).argmin(-1)
+    if not torch.allclose(states[nearest], position.state, atol=1e-9):
+        raise LawViolation(f"{type(kernel).__name__}: left the enumerated states")
+    require_chi_square(
+        f"{type(kernel).__name__} on {type(energy).__name__} at T = {temperature:g}",
+        torch.bincount(nearest, minlength=len(states)).to(probabilities.dtype),
+        probabilities,
+    )
+
+
+@torch.no_grad()
+def check_stationary_density(
+    kernel: Kernel,
+    energy: Energy,
+    low: float,
+    high: float,
+    temperature: float,
+    generator: Generator,
+    *,
+    samples: int = 40_000,
+    cells: int = 50,
+) -> None:
+    """As :func:`check_stationary`, for an energy of one real unit with its mass in (low, high).
+
+    Raises:
+        LawViolation: If the histogram after a step fails a χ² test at 5 σ.
+
+    Example:
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.tensor([[1.0], [-1.0]]).double(), beta=2.0)
+        >>> check_stationary_density(ig.BlockGibbs(), memory, -6, 6, 0.25, torch.Generator())
+    """
+    if not kernel.exact:
+        raise LawViolation(f"{type(kernel).__name__} does not declare itself exact")
+    edges = torch.linspace(low, high, 20_001, dtype=torch.float64)
+    middle = ((edges[1:] + edges[:-1]) / 2).unsqueeze(-1)
+    mass = torch.softmax(-energy(middle) / temperature, 0)
+    chosen = torch.multinomial(mass, samples, replacement=True, generator=generator)
+    jitter = torch.rand(samples, 1, dtype=torch.float64, generator=generator) - 0.5
+    start = middle[chosen] + jitter * (edges[1] - edges[0])
+    position, _ = kernel.step(energy, kernel.init(energy, start), temperature, generator)
+    after = torch.histc(position.state, bins=cells, min=low, max=high)
+    require_chi_square(
+        f"{type(kernel).__name__} on {type(energy).__name__} at T = {temperature:g}",
+        after,
+        mass.reshape(cells, -1).sum(-1),
+    )
+
+
+def check_batch_invariance(
+    kernel: Kernel, energy: Energy, cues: Float[Tensor, "batch size"], tolerance: float = 1e-12
+) -> None:
+    """What is recalled from a cue does not depend on the other cues in the batch.
+
+    Raises:
+        LawViolation: If a row recalled alone differs from the same row of the batch.
+
+    Example:
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(3, dtype=torch.float64), beta=2.0)
+        >>> check_batch_invariance(ig.CCCP(), memory, torch.rand(4, 3, dtype=torch.float64))
+    """
+    together = recall(energy, cues, kernel)
+    for row, cue in enumerate(cues):
+        alone = recall(energy, cue, kernel)
+        law = f"{type(kernel).__name__} on {type(energy).__name__}: row {row} alone"
+        require_close(law, together.state[row], alone.state, tolerance)
+        if int(together.steps[row]) != int(alone.steps):
+            raise LawViolation(
+                f"{law}: {int(alone.steps)} steps, {int(together.steps[row])} in batch"
+            )

@@ -1,0 +1,131 @@
+"""One entry for every unit kind, energy and kernel: the laws are run over all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import isinglass as ig
+from isinglass.dynamics import Kernel
+
+# A new unit kind adds one line here. Continuous kinds have size 1, to be integrated.
+UNITS: list[ig.Unit] = [
+    ig.Spin(3),
+    ig.Bit(3),
+    ig.Gaussian(1),
+    ig.ReLU(1),
+    ig.OneHot(4),
+    ig.OneHot(6, groups=2),
+    ig.AveragedOneHot(3, size=4),
+    ig.AveragedOneHot(2, size=6, groups=2),
+]
+
+
+def double(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    """Normal numbers in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+def spins(*shape: int, seed: int = 0) -> Tensor:
+    return double(*shape, seed=seed).sign()
+
+
+def randomised(machine: ig.Harmonium, seed: int = 0, scale: float = 0.6) -> ig.Harmonium:
+    """A machine in float64 with random weights and biases."""
+    machine = machine.double()
+    for number, parameter in enumerate(machine.parameters()):
+        parameter.data = double(*parameter.shape, seed=100 * seed + number, scale=scale)
+    return machine
+
+
+@dataclass(frozen=True)
+class EnergyCase:
+    """An energy, states to try it on, and the kernels that move it.
+
+    ``states`` may be any real states where the energy is defined; ``legal`` are states its units
+    can take.
+    """
+
+    name: str
+    build: Callable[[], ig.Energy]
+    states: Callable[[], Tensor]
+    legal: Callable[[], Tensor]
+    kernels: tuple[Callable[[], Kernel], ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _rbm() -> ig.RBM:
+    machine = randomised(ig.RBM(ig.Bit(4), ig.Bit(3)))
+    assert isinstance(machine, ig.RBM)
+    return machine
+
+
+def hopfield_boltzmann(
+    visible: ig.Unit, memories: int = 3, groups: int = 1, draws: int = 1, beta: float = 0.7
+) -> ig.HopfieldBoltzmann:
+    machine = randomised(ig.HopfieldBoltzmann(visible, memories, groups, draws, beta=beta))
+    assert isinstance(machine, ig.HopfieldBoltzmann)
+    return machine
+
+
+def deep() -> ig.Harmonium:
+    return randomised(ig.Harmonium([ig.Bit(3), ig.Spin(2), ig.Bit(2)], [(0, 1), (1, 2)]))
+
+
+def random_site() -> Kernel:
+    return ig.SingleSite(torch.Generator().manual_seed(5))
+
+
+ONE_OF_THREE = torch.eye(3, dtype=torch.float64)
+
+ENERGIES = [
+    EnergyCase(
+        "ClassicalHopfield",
+        lambda: ig.ClassicalHopfield(spins(3, 12, seed=1)),
+        lambda: double(5, 12, seed=2),
+        lambda: spins(16, 12, seed=3),
+        (ig.SingleSite, random_site, ig.CCCP),
+    ),
+    EnergyCase(
+        "ModernHopfield",
+        lambda: ig.ModernHopfield(double(4, 3, seed=1), beta=2.0),
+        lambda: double(5, 3, seed=2),
+        lambda: double(16, 3, seed=3),
+        (ig.CCCP, ig.BlockGibbs),
+    ),
+    EnergyCase(
+        "RBM", _rbm, lambda: double(5, 7), lambda: double(16, 7).gt(0).double(), (ig.BlockGibbs,)
+    ),
+    EnergyCase(
+        "Marginal of an RBM",
+        lambda: _rbm().marginal(0.8),
+        lambda: double(5, 4),
+        lambda: double(16, 4).gt(0).double(),
+        (ig.CCCP,),
+    ),
+    EnergyCase(
+        "Marginal of a Hopfield–Boltzmann machine of spins",
+        lambda: hopfield_boltzmann(ig.Spin(5), groups=2).marginal(),
+        lambda: double(5, 5),
+        lambda: spins(16, 5),
+        (ig.CCCP,),
+    ),
+    EnergyCase(
+        "HopfieldBoltzmann",
+        lambda: hopfield_boltzmann(ig.Gaussian(2), groups=2),
+        lambda: double(5, 8).abs(),
+        lambda: torch.cat([double(16, 2), ONE_OF_THREE[torch.arange(32) % 3].reshape(16, 6)], -1),
+        (ig.BlockGibbs,),
+    ),
+    EnergyCase(
+        "Harmonium of three areas", deep, lambda: double(5, 7),
+        lambda: torch.cat(
+            [double(16, 3).gt(0).double(), spins(16, 2), double(16, 2, seed=4).gt(0).double()], -1
+        ),
+        (ig.BlockGibbs,),
+    ),
+]  # fmt: skip

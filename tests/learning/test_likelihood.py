@@ -1,0 +1,118 @@
+"""EM raises the likelihood, finds known mixtures, and refuses what it cannot do."""
+
+import pytest
+import torch
+
+import isinglass as ig
+from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
+from isinglass.learning import em_step, expectation_maximization, seed_memories
+from tests.cases import double, hopfield_boltzmann, spins
+
+UNITS = [ig.Spin(6), ig.Bit(6), ig.Gaussian(6), ig.OneHot(6, groups=2)]
+
+
+def data_for(unit: ig.Unit, count: int = 80) -> torch.Tensor:
+    return unit.sample(2 * double(4, unit.size)[torch.arange(count) % 4], 1.0)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: type(unit).__name__)
+def test_likelihood_never_falls(unit, generator):
+    machine = ig.HopfieldBoltzmann(unit, 3, beta=1.3).double()
+    data = data_for(unit)
+    seed_memories(machine, data, generator)
+    report = expectation_maximization(machine, data, steps=40, tolerance=0.0)
+    rises = torch.tensor(report.log_likelihood, dtype=torch.float64).diff()
+    assert len(rises) == 40
+    assert (rises >= -1e-9).all()
+    assert rises[0] > 0.001
+
+
+def test_fixed_point_is_a_stationary_point_of_the_likelihood(generator):
+    machine = ig.HopfieldBoltzmann(ig.Spin(4), 2).double()
+    data = data_for(ig.Spin(4))
+    seed_memories(machine, data, generator)
+    expectation_maximization(machine, data, steps=5000, tolerance=1e-15, pseudo_count=0.0)
+    machine.log_prob(data).mean().backward()
+    for parameter in machine.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().max() < 1e-5
+
+
+def test_known_mixture_is_found(generator):
+    centres = torch.tensor([[4.0, 0], [-4, 0], [0, 4]], dtype=torch.float64)
+    data = centres[torch.arange(3000) % 3] + 0.5 * double(3000, 2)
+    machine = ig.HopfieldBoltzmann(ig.Gaussian(2), 3).double()
+    seed_memories(machine, data, generator)
+    report = expectation_maximization(machine, data, learn_beta=True, steps=200, tolerance=1e-9)
+    assert report.converged
+    distance = torch.cdist(centres, machine.patterns.detach()).min(-1).values
+    # The mean of 1,000 examples with deviation ½ in two dimensions: 5 σ.
+    assert (distance < 5 * 0.5 * (2 / 1000) ** 0.5).all()
+    # The variance ¼ is known to ±¼·√(2/6000): 5 σ.
+    assert abs(1 / machine.beta - 0.25) < 5 * 0.25 * (2 / 6000) ** 0.5
+    weights = machine.mixture().log_weights().exp().detach()
+    torch.testing.assert_close(weights, torch.full((3,), 1 / 3).double(), atol=1e-4, rtol=0)
+
+
+def test_agrees_with_scikit_learn_step_by_step():
+    mixture = pytest.importorskip("sklearn.mixture", reason="needs scikit-learn")
+    data, start = double(60, 2), double(3, 2, seed=1)
+    variance = 0.8
+    peer = mixture.GaussianMixture(
+        3, covariance_type="tied", means_init=start, weights_init=[1 / 3] * 3,
+        precisions_init=torch.eye(2).double() / variance, max_iter=1, reg_covar=0.0, tol=0.0,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="not converge"):
+        peer.fit(data.numpy())
+    machine = ig.HopfieldBoltzmann.from_patterns(ig.Gaussian(2), start, beta=1 / variance)
+    machine.memory_bias.data = -(start**2).sum(-1) / 2
+    em_step(machine, data)
+    torch.testing.assert_close(machine.patterns.detach(), torch.from_numpy(peer.means_))
+    torch.testing.assert_close(
+        machine.mixture().log_weights().exp().detach(), torch.from_numpy(peer.weights_)
+    )
+
+
+def test_a_memory_nothing_reminds_of_stays(generator):
+    machine = hopfield_boltzmann(ig.Gaussian(2), memories=2, beta=1.0)
+    machine.visible_bias.data.zero_()
+    machine.patterns.data = torch.tensor([[0.0, 0.0], [1e4, 1e4]], dtype=torch.float64)
+    machine.memory_bias.data = -(machine.patterns.data**2).sum(-1) / 2
+    em_step(machine, double(20, 2))
+    assert machine.patterns.isfinite().all()
+    torch.testing.assert_close(machine.patterns[1].detach(), torch.full((2,), 1e4).double())
+
+
+def test_certain_bits_stay_finite(generator):
+    data = torch.tensor([[1.0, 0, 0], [1, 0, 1]], dtype=torch.float64)
+    machine = ig.HopfieldBoltzmann(ig.Bit(3), 2).double()
+    seed_memories(machine, data, generator)
+    expectation_maximization(machine, data, steps=50, tolerance=0.0)
+    assert all(parameter.isfinite().all() for parameter in machine.parameters())
+    assert float(machine.log_prob(data).detach().mean()) > -0.6932  # log ½, one memory each
+
+
+def test_progress_is_reported():
+    seen = []
+    machine = hopfield_boltzmann(ig.Gaussian(2))
+    report = expectation_maximization(
+        machine, double(30, 2), steps=4, tolerance=0.0, on_step=lambda *step: seen.append(step)
+    )
+    assert [step for step, _ in seen] == [0, 1, 2, 3]
+    assert [value for _, value in seen] == report.log_likelihood[:4]
+
+
+def test_bad_input():
+    machine = ig.HopfieldBoltzmann(ig.Spin(3), 4)
+    with pytest.raises(ShapeError, match="2 examples for 4 memories"):
+        seed_memories(machine, spins(2, 3).float())
+    with pytest.raises(DomainError, match="Spin"):
+        em_step(machine, torch.zeros(5, 3))
+    with pytest.raises(ParameterError, match="rescales"):
+        em_step(machine, spins(5, 3).float(), learn_beta=True)
+    with pytest.raises(ParameterError, match="pseudo_count"):
+        em_step(machine, spins(5, 3).float(), pseudo_count=-1.0)
+    with pytest.raises(ParameterError, match="steps"):
+        expectation_maximization(machine, spins(5, 3).float(), steps=0)
+    with pytest.raises(IntractableError):
+        em_step(ig.HopfieldBoltzmann(ig.Spin(3), 2, groups=2), spins(5, 3).float())

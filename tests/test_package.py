@@ -1,0 +1,146 @@
+"""What the package as a whole promises: light to import, imports that go down only."""
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import isinglass as ig
+from isinglass import errors
+
+SOURCE = Path(ig.__file__).parent
+
+# The rooms from the ground up: a file may import from its own room and from those above it here.
+ROOMS = [
+    {"errors", "_shapes"},
+    {"checks"},
+    {"units"},
+    {"energy"},
+    {"files", "store"},
+    {"dynamics"},
+    {"energies"},
+    {"learning"},
+    {"nn", "testing", "data"},
+    {"envs", "bridges"},
+    {"agents", "estimators"},
+    {"tour"},
+    {"cli", "__main__", "__init__"},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """The rooms of isinglass that a file imports, wherever in it the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("isinglass"):
+            parts = (node.module or "").split(".")
+            names = parts[1:2] or [alias.name for alias in node.names]
+            found.update(name for name in names if name in FLOOR)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("isinglass."):
+                    found.add(alias.name.split(".")[1])
+    return found
+
+
+def test_imports_go_down_only():
+    upward = []
+    for path in SOURCE.rglob("*.py"):
+        room = room_of(path)
+        assert room in FLOOR, f"{path} is in no room of the plan"
+        upward += [
+            f"{path.relative_to(SOURCE)} imports {other}"
+            for other in imports_of(path)
+            if FLOOR[other] > FLOOR[room]
+        ]
+    assert not upward
+
+
+def test_the_plan_catches_an_upward_import(tmp_path):
+    stray = tmp_path / "stray.py"
+    stray.write_text("def f():\n    from isinglass.learning import em_step\n")
+    assert imports_of(stray) == {"learning"}
+    assert FLOOR["learning"] > FLOOR["energies"]
+
+
+def clean(script: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_import_needs_torch_numpy_and_safetensors_alone():
+    """Every other installed distribution is hidden, but for what torch itself imports."""
+    script = """
+import sys
+import torch, numpy, safetensors, safetensors.torch
+before = set(sys.modules)
+import isinglass
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(new - sys.stdlib_module_names - {"isinglass"}))
+"""
+    assert clean(script) == "[]"
+
+
+def test_annotations_are_inert_without_jaxtyping():
+    script = """
+import sys
+import isinglass
+assert "jaxtyping" not in sys.modules and "beartype" not in sys.modules
+from isinglass._shapes import Float
+Float[int, "a b"]
+print("inert")
+"""
+    assert clean(script) == "inert"
+
+
+def test_vmap_and_compile():
+    script = """
+import torch, isinglass as ig
+memory = ig.ModernHopfield(torch.randn(4, 3).double(), beta=2.0)
+states = torch.randn(5, 3).double()
+torch.testing.assert_close(torch.vmap(memory)(states), memory(states))
+compiled = torch.compile(memory, backend="eager", fullgraph=True)
+torch.testing.assert_close(compiled(states), memory(states))
+machine = ig.RBM(ig.Bit(3), ig.Bit(2)).double()
+bits = (states > 0).double()
+loss = torch.compile(machine.free_energy, backend="eager")(bits)
+torch.testing.assert_close(loss, machine.free_energy(bits))
+torch.testing.assert_close(torch.vmap(machine.free_energy)(bits), machine.free_energy(bits))
+print("same")
+"""
+    assert clean(script) == "same"
+
+
+def test_version_is_the_distribution_s():
+    assert importlib.metadata.version("isinglass") == ig.__version__
+    assert ig.__version__ in (SOURCE.parents[1] / "CHANGELOG.md").read_text()
+
+
+def test_all_names_exist():
+    for name in ig.__all__:
+        assert hasattr(ig, name)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [k for k in vars(errors).values() if isinstance(k, type) and k.__module__ == errors.__name__],
+)
+def test_errors_say_operation_found_and_remedy(kind):
+    error = kind("doing this", "found that", "Do the other")
+    assert isinstance(error, errors.IsinglassError)
+    assert str(error) == "doing this: found that. Do the other"
+    assert (error.operation, error.found, error.remedy) == (
+        "doing this",
+        "found that",
+        "Do the other",
+    )

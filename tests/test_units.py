@@ -1,0 +1,149 @@
+"""Every unit kind keeps the laws of units, and the closed forms of the table of kinds hold."""
+
+import pytest
+import torch
+
+import isinglass as ig
+from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
+from isinglass.testing import check_unit
+from tests.cases import UNITS, double
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+@pytest.mark.parametrize("unit", UNITS, ids=str)
+def test_laws(unit, temperature, generator):
+    field = torch.cat([double(4, unit.size), 3 * double(2, unit.size, seed=1)])
+    check_unit(unit, field, temperature, generator)
+
+
+@pytest.mark.parametrize("draws", [1, 4])
+def test_laws_with_beta_fixed(draws, generator):
+    unit = ig.AveragedOneHot(beta=1.7, size=3)
+    field = double(4, 3)
+    temperature = 1 / (draws * 1.7)
+    samples = unit.sample(field.expand(20_000, 4, 3), temperature, generator)
+    softmax = torch.softmax(1.7 * field, -1)
+    deviation = (softmax * (1 - softmax) / draws / 20_000).sqrt()
+    assert ((samples.mean(0) - softmax).abs() <= 5 * deviation).all()
+    assert torch.equal(unit.mean(field, temperature), softmax)
+    assert torch.equal(unit.sample(field, 0.0), softmax)  # infinitely many draws
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_table_of_kinds(temperature):
+    """A_T and the mean of each kind, written out."""
+    field, t = double(7, 5), temperature
+    gaussian = (field**2).sum(-1) / 2
+    volume = 5 * t / 2 * torch.log(torch.tensor(2 * torch.pi * t, dtype=torch.float64))
+    z = field / t**0.5
+    normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
+    table = [
+        (ig.Spin(5), (t * torch.log(2 * torch.cosh(field / t))).sum(-1), torch.tanh(field / t)),
+        (ig.Bit(5), (t * torch.log1p(torch.exp(field / t))).sum(-1), torch.sigmoid(field / t)),
+        (ig.Gaussian(5), gaussian + volume, field),
+        (ig.OneHot(5), t * torch.logsumexp(field / t, -1), torch.softmax(field / t, -1)),
+        (
+            ig.AveragedOneHot(4, size=5),
+            4 * t * torch.logsumexp(field / (4 * t), -1),
+            torch.softmax(field / (4 * t), -1),
+        ),
+        (
+            ig.ReLU(5),
+            gaussian + volume + t * normal.cdf(z).log().sum(-1),
+            field + t**0.5 * normal.log_prob(z).exp() / normal.cdf(z),
+        ),
+    ]
+    for unit, partition, mean in table:
+        torch.testing.assert_close(unit.log_partition(field, t), partition, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(unit.mean(field, t), mean, rtol=1e-9, atol=1e-9)
+
+
+def test_exact_limits_at_zero_temperature():
+    field = torch.tensor([2.0, -3.0, 0.5])
+    assert ig.Spin(3).log_partition(field, 0.0) == 5.5
+    assert ig.Bit(3).log_partition(field, 0.0) == 2.5
+    assert ig.ReLU(3).log_partition(field, 0.0) == (4 + 0.25) / 2
+    assert ig.OneHot(3).log_partition(field, 0.0) == 2.0
+    assert ig.Spin(3).mean(field, 0.0).tolist() == [1, -1, 1]
+    assert ig.Bit(3).mean(field, 0.0).tolist() == [1, 0, 1]
+    assert ig.ReLU(3).mean(field, 0.0).tolist() == [2, 0, 0.5]
+    assert ig.Gaussian(3).sample(field, 0.0).tolist() == [2, -3, 0.5]
+    assert ig.AveragedOneHot(5, size=3).sample(field, 0.0).tolist() == [1, 0, 0]
+
+
+def test_ties_keep_the_current_value():
+    tied = torch.tensor([0.0, 1.0])
+    assert ig.Spin(2).settle(tied, torch.tensor([-1.0, -1.0])).tolist() == [-1, 1]
+    assert ig.Bit(2).settle(tied, torch.tensor([1.0, 0.0])).tolist() == [1, 1]
+    level = torch.tensor([3.0, 3.0, 1.0])
+    for current in ([1.0, 0, 0], [0, 1.0, 0]):
+        assert ig.OneHot(3).settle(level, torch.tensor(current)).tolist() == current
+    assert ig.OneHot(3).settle(level, torch.tensor([0.0, 0, 1])).sum() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("unit", [ig.Spin(1), ig.Bit(1), ig.Gaussian(1), ig.ReLU(1)], ids=str)
+def test_far_fields_stay_finite(unit, dtype, generator):
+    field = torch.tensor([[-1e4], [-100.0], [-30.0], [30.0], [100.0], [1e4]], dtype=dtype)
+    for temperature in (0.0, 0.01, 1.0):
+        for value in (
+            unit.log_partition(field, temperature),
+            unit.mean(field, temperature),
+            unit.sample(field, temperature, generator),
+        ):
+            assert value.isfinite().all()
+            assert value.dtype == dtype
+
+
+def test_truncated_normal_far_in_its_tail(generator):
+    """At I = −12√T a draw is nearly exponential with rate |I|/T; the mean is the closed form."""
+    field = torch.full((200_000, 1), -12.0, dtype=torch.float64)
+    draws = ig.ReLU(1).sample(field, 1.0, generator)
+    mean = ig.ReLU(1).mean(field[:1], 1.0)
+    assert ((draws.mean(0) - mean).abs() <= 5 * draws.std(0) / 200_000**0.5).all()
+    assert abs(float(mean) - 1 / 12) < 2 / 12**3
+
+
+def test_same_generator_same_sample():
+    for unit in UNITS:
+        field = double(3, unit.size)
+        one, two = (unit.sample(field, 1.0, torch.Generator().manual_seed(3)) for _ in range(2))
+        assert torch.equal(one, two)
+
+
+def test_bad_parameters():
+    with pytest.raises(ParameterError, match="size"):
+        ig.Spin(0)
+    with pytest.raises(ParameterError, match="exactly one"):
+        ig.AveragedOneHot()
+    with pytest.raises(ParameterError, match="exactly one"):
+        ig.AveragedOneHot(3, beta=1.0)
+    with pytest.raises(ParameterError, match="beta"):
+        ig.AveragedOneHot(beta=-1.0, size=3)
+    with pytest.raises(ParameterError, match="groups divides"):
+        ig.OneHot(5, groups=2)
+    with pytest.raises(ParameterError, match=r"m = 2\.5"):
+        ig.AveragedOneHot(beta=1.0, size=2).sample(torch.zeros(1, 2), 0.4)
+    with pytest.raises(IntractableError, match=r"2\^30"):
+        ig.Bit(30).enumerate_states()
+    with pytest.raises(IntractableError):
+        ig.ReLU(1).natural_field(torch.ones(1))
+    with pytest.raises(IntractableError):
+        ig.Gaussian(1).enumerate_states()
+
+
+def test_states_outside_a_kind():
+    with pytest.raises(DomainError, match=r"0\.3.*threshold"):
+        ig.Spin(2).check("here", torch.tensor([1.0, 0.3]))
+    with pytest.raises(DomainError, match="NaN or infinite"):
+        ig.Gaussian(2).check("here", torch.tensor([1.0, float("nan")]))
+    with pytest.raises(DomainError, match="clamp"):
+        ig.ReLU(1).check("here", torch.tensor([-1.0]))
+    with pytest.raises(DomainError, match="sum to 1"):
+        ig.OneHot(2).check("here", torch.tensor([1.0, 1.0]))
+    with pytest.raises(DomainError, match="1/2"):
+        ig.AveragedOneHot(2, size=2).check("here", torch.tensor([0.3, 0.7]))
+    with pytest.raises(ShapeError, match=r"\(\*batch, 2\).*\(3,\)"):
+        ig.Bit(2).check("here", torch.zeros(3))
+    with pytest.raises(DomainError, match="float"):
+        ig.Bit(2).check("here", torch.zeros(2, dtype=torch.int64))
