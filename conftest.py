@@ -1,12 +1,18 @@
 """Check every annotated shape at every call, and seed torch's global generator per test."""
 
+from pathlib import Path
+
 import tests.typechecker  # noqa: F401
 from jaxtyping import install_import_hook
 
-install_import_hook("isinglass", "tests.typechecker.check")
+# typer reads the annotations of the command line's functions itself.
+rooms = {path.stem for path in (Path(__file__).parent / "src/isinglass").iterdir()}
+install_import_hook(
+    [f"isinglass.{room}" for room in sorted(rooms - {"cli", "__main__", "__init__"})],
+    "tests.typechecker.check",
+)
 
 import os
-from pathlib import Path
 
 import pytest
 import torch

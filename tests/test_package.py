@@ -16,13 +16,14 @@ SOURCE = Path(ig.__file__).parent
 # The rooms from the ground up: a file may import from its own room and from those above it here.
 ROOMS = [
     {"errors", "_shapes"},
+    {"extras"},
     {"checks"},
     {"units"},
     {"energy"},
     {"files", "store"},
     {"dynamics"},
     {"energies"},
-    {"learning"},
+    {"learning", "completion"},
     {"nn", "testing", "data"},
     {"envs", "bridges"},
     {"agents", "estimators"},

@@ -1,0 +1,18 @@
+"""``python -m isinglass`` and the ``isinglass`` command."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; say what to install if its packages are missing."""
+    from isinglass.errors import MissingExtraError
+
+    try:
+        from isinglass.cli import run
+    except MissingExtraError as error:
+        sys.exit(f"isinglass: {error}")
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

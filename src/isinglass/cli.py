@@ -1,0 +1,252 @@
+"""The command line: thin over the library, no traceback unless asked for."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+
+import isinglass
+from isinglass.errors import IsinglassError, ParameterError
+from isinglass.extras import needs
+from isinglass.files import writing
+
+with needs("cli"):
+    import typer
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="isinglass",
+    help="One energy: descend it to remember, differentiate it to attend, sample it to imagine, "
+    "learn it by Bellman's equation to act.",
+    epilog="Start with: isinglass tour",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Verb(StrEnum):
+    """The four verbs."""
+
+    remember = "remember"
+    attend = "attend"
+    imagine = "imagine"
+    act = "act"
+
+
+class Half(StrEnum):
+    """Which half of a cue is hidden."""
+
+    upper = "upper"
+    lower = "lower"
+    left = "left"
+    right = "right"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        Console().print(f"isinglass {isinglass.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Options that stand before or after any command; ``run`` has read --debug already."""
+
+
+@app.command()
+def tour(
+    verbs: Annotated[
+        list[Verb] | None, typer.Argument(help="Only these chapters, in this order.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the page goes.  [default: isinglass-tour.html, or the next free name]"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the page named by --out.")
+    ] = False,
+) -> None:
+    """Walk the four verbs on real data, beside their peers, in about a minute.
+
+    Digits are recalled from halves of themselves; attention is sampled; a Boltzmann machine is
+    fitted, sampled and asked for missing halves, all exactly; an agent chooses among 2^40 actions.
+    Prints a table and writes one page with pictures that needs no network.
+    """
+    from isinglass.tour import take_tour
+
+    console = Console()
+    page = out or _free_name(Path("isinglass-tour.html"))
+    take_tour(
+        page,
+        [verb.value for verb in verbs or Verb],
+        seed=seed,
+        overwrite=force,
+        console=console,
+    )
+    console.print(f"Open [bold]{page}[/bold] to see the pictures.", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def remember(
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            help="What to store: PNG or JPEG files, folders of them, .npy or .npz arrays."
+        ),
+    ],
+    cue: Annotated[
+        Path, typer.Option(help="The image to complete. Transparent pixels of a PNG are unknown.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the completion goes, as PNG.")] = Path(
+        "completion.png"
+    ),
+    hide: Annotated[
+        Half | None, typer.Option(help="Treat this half of the cue as unknown.")
+    ] = None,
+    index: Annotated[
+        int | None, typer.Option(min=0, help="Which image of a cue file that holds several.")
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            help="Inverse temperature: larger recalls one image, smaller blends several.  "
+            "[default: chosen from the images]"
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Height in pixels to bring images to.  [default: the first image's]"
+        ),
+    ] = None,
+    max_steps: Annotated[int, typer.Option(min=1, help="Most steps of recall.")] = 100,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the completion.")] = False,
+) -> None:
+    """Store images in a modern Hopfield memory and complete one from a part of it.
+
+    Writes the completion as PNG and prints its energy, what it is similar to, and whether the
+    recall converged; the same report is in the PNG's text chunk. Example:
+
+        isinglass remember photos/ --cue torn.png --hide lower --out whole.png
+    """
+    from isinglass.completion import ImageMemory
+    from isinglass.data.images import read_pictures, save_png, stack_pictures
+
+    stored = read_pictures(images)
+    cues = read_pictures([cue])
+    if index is None and len(cues) > 1:
+        raise ParameterError(
+            f"reading {cue}", f"it holds {len(cues)} images", "Choose one with --index"
+        )
+    if (index or 0) >= len(cues):
+        raise ParameterError(
+            f"reading {cue}", f"index {index} of {len(cues)} images", "Count from 0"
+        )
+    height, width = stored[0].pixels.shape[:2]
+    shape = (size, max(1, round(width * size / height))) if size else (height, width)
+    pixels, _ = stack_pictures(stored, shape)
+    seen, known = stack_pictures([cues[index or 0]], shape, colour=pixels.shape[-1] == 3)
+    known = known & _visible(hide, shape)
+    if not bool(known.any()):
+        raise ParameterError(f"reading {cue}", "every pixel is unknown", "Show some part of it")
+
+    memory = ImageMemory(pixels.flatten(1), beta)
+    mask = known.unsqueeze(-1).expand(seen.shape).flatten(1)
+    done = memory.complete(seen.flatten(1), mask, max_steps=max_steps)
+    nearest = int(done.nearest[0])
+    report = {
+        "stored": len(stored),
+        "beta": memory.beta,
+        "known": float(known.double().mean()),
+        "energy of the cue": float(done.start_energy[0]),
+        "energy of the completion": float(done.recall.energy[0]),
+        "steps": int(done.recall.steps[0]),
+        "last change": float(done.recall.residual[0]),
+        "converged": bool(done.recall.converged[0]),
+        "nearest": stored[nearest].name,
+        "share of the nearest": float(done.weights[0, nearest]),
+        "similarity to the nearest": float(done.similarity[0]),
+    }
+    with writing(out, overwrite=force) as aside:
+        save_png(aside, done.images[0].reshape(pixels.shape[1:]), json.dumps(report))
+    _print_report(Console(), report, out)
+
+
+def _visible(hide: Half | None, shape: tuple[int, int]) -> torch.Tensor:
+    visible = torch.ones(shape, dtype=torch.bool)
+    rows, columns = shape[0] // 2, shape[1] // 2
+    hidden = {
+        Half.upper: (slice(None, rows), slice(None)),
+        Half.lower: (slice(rows, None), slice(None)),
+        Half.left: (slice(None), slice(None, columns)),
+        Half.right: (slice(None), slice(columns, None)),
+    }
+    if hide is not None:
+        visible[hidden[hide]] = False
+    return visible
+
+
+def _print_report(console: Console, report: dict[str, object], out: Path) -> None:
+    table = Table(show_header=False, title="Recall", title_justify="left")
+    for name, value in report.items():
+        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    console.print(table)
+    if not report["converged"]:
+        console.print("[yellow]Not converged: allow more with --max-steps.[/yellow]")
+    console.print(f"Wrote [bold]{out}[/bold].", highlight=False, soft_wrap=True)
+
+
+def _free_name(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, … that is not taken."""
+    number, free = 2, path
+    while free.exists():
+        free = path.with_stem(f"{path.stem}-{number}")
+        number += 1
+    return free
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return the exit status: 0 done, 1 an error, 2 wrong usage."""
+    debug = "--debug" in arguments
+    rest = [argument for argument in arguments if argument != "--debug"]
+    try:
+        app(rest)
+    except SystemExit as done:  # typer has shown usage errors by itself
+        return done.code if isinstance(done.code, int) else 1
+    except IsinglassError as error:
+        if debug:
+            raise
+        return _complain(str(error), 1)
+    except KeyboardInterrupt:
+        return _complain("stopped", 130)
+    except Exception as error:
+        if debug:
+            raise
+        found = f"{type(error).__name__}: {error}".strip()
+        return _complain(f"unexpected {found}. Run again with --debug for the traceback", 1)
+    return 0
+
+
+def _complain(message: str, status: int) -> int:
+    Console(stderr=True).print(
+        "[red]isinglass:[/red]", escape(message), highlight=False, soft_wrap=True
+    )
+    return status

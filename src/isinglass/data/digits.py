@@ -1,0 +1,65 @@
+"""Real handwritten digits, bundled with scikit-learn: 1,797 images of 8 × 8 pixels, 17 levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isinglass._shapes import Float, Int
+from isinglass.extras import needs
+
+__all__ = ["LEVELS", "SIDE", "Digits", "load_digits"]
+
+SIDE = 8
+LEVELS = 17
+
+
+@dataclass(frozen=True)
+class Digits:
+    """One part of the digits.
+
+    Attributes:
+        images: Grey levels 0 to 16, ``(n, 64)``, float64, row by row.
+        labels: The digit, ``(n,)``.
+    """
+
+    images: Float[Tensor, "n 64"]
+    labels: Int[Tensor, " n"]
+
+    def spins(self) -> Float[Tensor, "n 64"]:
+        """Ink +1, paper −1, divided at half the darkest level."""
+        return torch.where(self.images >= LEVELS // 2, 1.0, -1.0).to(self.images)
+
+    def bits(self) -> Float[Tensor, "n 64"]:
+        """Ink 1, paper 0, divided at half the darkest level."""
+        return (self.images >= LEVELS // 2).to(self.images)
+
+    def one_hot(self) -> Float[Tensor, "n 1088"]:
+        """Each pixel as one of 17 levels."""
+        return torch.nn.functional.one_hot(self.images.long(), LEVELS).flatten(1).to(self.images)
+
+
+def load_digits(seed: int = 0) -> tuple[Digits, Digits, Digits]:
+    """Train, validation and test digits: 1,097, 300 and 400 of them, shuffled by ``seed``.
+
+    Reference: Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
+
+    Raises:
+        MissingExtraError: If scikit-learn is not installed.
+
+    Example:
+        >>> train, valid, test = load_digits()
+        >>> len(train.images), len(valid.images), len(test.images)
+        (1097, 300, 400)
+    """
+    with needs("sklearn"):
+        from sklearn import datasets
+    bundle = datasets.load_digits()
+    order = torch.randperm(len(bundle.data), generator=torch.Generator().manual_seed(seed))
+    images = torch.from_numpy(bundle.data)[order]
+    labels = torch.from_numpy(bundle.target)[order]
+    parts = [slice(0, 1097), slice(1097, 1397), slice(1397, None)]
+    train, valid, test = (Digits(images[part], labels[part]) for part in parts)
+    return train, valid, test

@@ -1,0 +1,124 @@
+"""Taking the tour: chapters in order, a progress bar each, a summary table, one page."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from isinglass.extras import needs
+from isinglass.files import writing
+from isinglass.tour.act import act
+from isinglass.tour.attend import attend
+from isinglass.tour.chapter import Chapter, Tick
+from isinglass.tour.imagine import imagine
+from isinglass.tour.page import build_page
+from isinglass.tour.remember import remember
+
+with needs("cli"):
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+
+__all__ = ["CHAPTERS", "take_tour"]
+
+CHAPTERS: dict[str, Callable[[Tick, int], Chapter]] = {
+    "remember": remember,
+    "attend": attend,
+    "imagine": imagine,
+    "act": act,
+}
+
+
+def take_tour(
+    out: Path,
+    verbs: list[str],
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> list[Chapter]:
+    """Walk the chapters, print the summary and write the page.
+
+    Args:
+        out: Where the page goes.
+        verbs: Which chapters, among the keys of ``CHAPTERS``.
+        seed: Seed of everything random.
+        overwrite: Whether a page already there may be replaced.
+        console: Where to print; None is the terminal.
+
+    Returns:
+        The chapters, with their figures.
+
+    Raises:
+        FileError: If the page exists and ``overwrite`` is false, or it cannot be written.
+    """
+    console = console or Console()
+    # The page is opened first, so that a folder that cannot be written fails before the work.
+    with writing(out, overwrite=overwrite) as aside:
+        chapters = []
+        with _progress(console) as progress, _one_thread():
+            for verb in verbs:
+                chapters.append(_walk(verb, progress, seed))
+        console.print(_table(chapters))
+        aside.write_text(build_page(chapters, seed, _machine()), encoding="utf-8")
+    return chapters
+
+
+def _walk(verb: str, progress: Progress, seed: int) -> Chapter:
+    task = progress.add_task(verb, total=1.0, what="")
+
+    def tick(done: float, what: str) -> None:
+        progress.update(task, completed=done, what=what)
+
+    start = time.perf_counter()
+    chapter = CHAPTERS[verb](tick, seed)
+    chapter.seconds = time.perf_counter() - start
+    return chapter
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: these problems are small, and threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("[bold]{task.description:<9}"),
+        BarColumn(bar_width=28),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[what]}"),
+        console=console,
+    )
+
+
+def _table(chapters: list[Chapter]) -> Table:
+    table = Table(title="A tour of isinglass", title_justify="left")
+    table.add_column("verb")
+    table.add_column("measured")
+    table.add_column("isinglass", style="bold cyan")
+    table.add_column("beside it")
+    for chapter in chapters:
+        for number, fact in enumerate(chapter.facts):
+            last = number == len(chapter.facts) - 1
+            verb = chapter.verb if number == 0 else ""
+            table.add_row(verb, fact.what, fact.ours, fact.beside, end_section=last)
+    return table
+
+
+def _machine() -> str:
+    return (
+        f"{platform.machine()}, one thread, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )

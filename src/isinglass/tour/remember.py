@@ -1,0 +1,165 @@
+"""Remember: digits stored in a classical and a modern memory, recalled from half of themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from isinglass.completion import ImageMemory
+from isinglass.data.digits import LEVELS, SIDE, Digits, load_digits
+from isinglass.dynamics import Recall
+from isinglass.energies import ClassicalHopfield
+from isinglass.tour.chapter import (
+    COLOURS,
+    Chapter,
+    Fact,
+    Picture,
+    Tick,
+    draw,
+    new_figure,
+    show_image,
+)
+
+STORED = [2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]
+SHOWN = [0, 3, 7, 8]
+UPPER = torch.arange(SIDE * SIDE) < SIDE * SIDE // 2
+
+LEAD = """A memory is an energy whose valleys are the stored patterns; to remember is to roll
+downhill. The classical Hopfield net flips one unit at a time, the modern one takes steps that are
+the attention of a Transformer. Both see the upper half of a handwritten digit, and nothing of the
+lower."""
+
+
+def remember(tick: Tick, seed: int) -> Chapter:
+    """The chapter."""
+    train, _, _ = load_digits(seed)
+    chapter = Chapter("remember", "Remember: descend the energy", LEAD)
+    tick(0.1, "ten digits, step by step")
+    ten = _one_of_each(train)
+    chapter.pictures.append(_step_by_step(ten))
+    recalled = {"classical": [], "modern": []}
+    for number, count in enumerate(STORED):
+        tick(0.3 + 0.6 * number / len(STORED), f"{count} digits stored")
+        for kind, share in _shares(train, count).items():
+            recalled[kind].append(share)
+    chapter.pictures.append(_capacity(recalled))
+    ten_at, most_at = STORED.index(10), len(STORED) - 1
+    for place in (ten_at, most_at):
+        chapter.facts.append(
+            Fact(
+                f"{STORED[place]:,} digits stored, recalled from their upper half",
+                f"modern {recalled['modern'][place]:.0%}",
+                f"classical {recalled['classical'][place]:.0%}",
+            )
+        )
+    chapter.notes.append(
+        "Recalled means that at most 2 of 64 pixels, divided into ink and paper, differ from the "
+        "stored digit. Many digits share their upper half with another one, which no memory can "
+        "tell apart: that is what the modern memory misses at 1,000."
+    )
+    tick(1.0, "done")
+    return chapter
+
+
+def _one_of_each(digits: Digits) -> Digits:
+    first = torch.stack([(digits.labels == label).nonzero()[0, 0] for label in range(10)])
+    return Digits(digits.images[first], digits.labels[first])
+
+
+def _classical(digits: Digits, max_steps: int | None = None, trace: bool = False) -> Recall:
+    """Recall every digit from its upper half, the lower half all paper."""
+    spins = digits.spins()
+    cues = torch.where(UPPER, spins, -1.0)
+    return ClassicalHopfield(spins).recall(cues, max_steps=max_steps, trace=trace)
+
+
+def _shares(train: Digits, count: int) -> dict[str, float]:
+    """The share of the first ``count`` digits that each memory recalls."""
+    digits = Digits(train.images[:count], train.labels[:count])
+    classical = _classical(digits).state
+    modern = ImageMemory(digits.images).complete(digits.images, UPPER).images
+    inked = torch.where(modern >= LEVELS // 2, 1.0, -1.0)
+    stored = digits.spins()
+    return {
+        "classical": _share_recalled(classical, stored),
+        "modern": _share_recalled(inked, stored),
+    }
+
+
+def _share_recalled(found: Tensor, stored: Tensor) -> float:
+    return float(((found != stored).sum(-1) <= 2).double().mean())
+
+
+def _step_by_step(ten: Digits) -> Picture:
+    whole = _classical(ten, trace=True)
+    memory = ImageMemory(ten.images)
+    deviation = torch.where(UPPER, ten.images - memory.mean, 0.0)
+    start = torch.nn.functional.normalize(deviation, dim=-1)
+    smooth = memory.memory.recall(start, trace=True)
+    most = int(whole.steps.max())
+    stops = [round(most * share) for share in (0, 0.25, 0.5, 0.75, 1)]
+    modern_stops = [0, 1, 2, 3]
+
+    figure = new_figure(10.5, 6.4)
+    left, right = figure.subfigures(1, 2, width_ratios=[len(stops) + 1, len(modern_stops) + 1])
+    left.suptitle("classical: one spin at a time", color=COLOURS["peer"])
+    right.suptitle("modern: one attention step at a time", color=COLOURS["ours"])
+    states = [_as_grey(_classical(ten, max_steps=stop).state) for stop in stops]
+    _strip(left, [*states], ten, [f"{stop} flips" for stop in stops])
+    cue = torch.where(UPPER, ten.images, 0.0)
+    views = [cue] + [
+        memory.complete(ten.images, UPPER, max_steps=stop - 1).images for stop in modern_stops[1:]
+    ]
+    _strip(right, views, ten, ["cue", *[f"step {stop}" for stop in modern_stops[1:]]])
+    for panel, found, colour in ((left, whole, "peer"), (right, smooth, "ours")):
+        _energies(panel, found, COLOURS[colour])
+    return draw(
+        figure,
+        "Ten digits stored, one of each; four recalled from their upper half, the last column "
+        "being what was stored. Below, the energy of all ten falls at every step until each rests.",
+    )
+
+
+def _as_grey(spins: Tensor) -> Tensor:
+    return (spins + 1) * 8
+
+
+def _strip(panel, states: list[Tensor], ten: Digits, titles: list[str]) -> None:  # noqa: ANN001
+    grid = panel.add_gridspec(
+        len(SHOWN) + 1, len(states) + 1, height_ratios=[1] * len(SHOWN) + [2.2]
+    )
+    for row, digit in enumerate(SHOWN):
+        for column, state in enumerate(states):
+            axes = panel.add_subplot(grid[row, column])
+            show_image(axes, state[digit].reshape(SIDE, SIDE), titles[column] if row == 0 else "")
+        axes = panel.add_subplot(grid[row, len(states)])
+        title = "stored" if row == 0 else ""
+        show_image(axes, ten.images[digit].reshape(SIDE, SIDE), title, edge=COLOURS["ink"])
+    panel.lower = panel.add_subplot(grid[len(SHOWN), :])
+
+
+def _energies(panel, found: Recall, colour: str) -> None:  # noqa: ANN001
+    if found.energy_trace is None:
+        return
+    panel.lower.plot(found.energy_trace.numpy(), color=colour, alpha=0.6, linewidth=1.2)
+    panel.lower.set_xlabel("step")
+    panel.lower.set_ylabel("energy")
+
+
+def _capacity(recalled: dict[str, list[float]]) -> Picture:
+    figure = new_figure(7.2, 3.2)
+    axes = figure.add_subplot()
+    for kind, colour in (("modern", "ours"), ("classical", "peer")):
+        axes.plot(STORED, recalled[kind], "o-", color=COLOURS[colour], label=kind)
+    limit = 0.138 * SIDE * SIDE
+    axes.axvline(limit, color=COLOURS["other"], linestyle=":", label="0.138 d, random patterns")
+    axes.set_xscale("log")
+    axes.set_xlabel("digits stored")
+    axes.set_ylabel("recalled from the upper half")
+    axes.set_ylim(-0.03, 1.03)
+    axes.legend(frameon=False)
+    return draw(
+        figure,
+        "How many digits each memory can hold. Digits resemble each other, so the classical net "
+        "fails before the 0.138 d patterns it could hold if they were random.",
+    )
