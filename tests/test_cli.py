@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from isinglass.cli import run
 from PIL import Image
+
+from isinglass.cli import run
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """A gallery completes its images from parts of them."""
 
-import isinglass as ig
 import pytest
 import torch
-from isinglass.completion import ImageMemory
 
+import isinglass as ig
+from isinglass.completion import ImageMemory
 from tests.cases import double
 
 

@@ -37,19 +37,19 @@ app = typer.Typer(
 class Verb(StrEnum):
     """The four verbs."""
 
-    remember = "remember"
-    attend = "attend"
-    imagine = "imagine"
-    act = "act"
+    REMEMBER = "remember"
+    ATTEND = "attend"
+    IMAGINE = "imagine"
+    ACT = "act"
 
 
 class Half(StrEnum):
     """Which half of a cue is hidden."""
 
-    upper = "upper"
-    lower = "lower"
-    left = "left"
-    right = "right"
+    UPPER = "upper"
+    LOWER = "lower"
+    LEFT = "left"
+    RIGHT = "right"
 
 
 def _version(asked: bool) -> None:
@@ -194,10 +194,10 @@ def _visible(hide: Half | None, shape: tuple[int, int]) -> torch.Tensor:
     visible = torch.ones(shape, dtype=torch.bool)
     rows, columns = shape[0] // 2, shape[1] // 2
     hidden = {
-        Half.upper: (slice(None, rows), slice(None)),
-        Half.lower: (slice(rows, None), slice(None)),
-        Half.left: (slice(None), slice(None, columns)),
-        Half.right: (slice(None), slice(columns, None)),
+        Half.UPPER: (slice(None, rows), slice(None)),
+        Half.LOWER: (slice(rows, None), slice(None)),
+        Half.LEFT: (slice(None), slice(None, columns)),
+        Half.RIGHT: (slice(None), slice(columns, None)),
     }
     if hide is not None:
         visible[hidden[hide]] = False

@@ -85,6 +85,7 @@ class ImageMemory:
         cues: Float[Tensor, "*batch d"],
         known: Bool[Tensor, "*mask"],
         max_steps: int | None = None,
+        trace: bool = False,
     ) -> Completion:
         """Complete each cue from the pixels that are known.
 
@@ -92,6 +93,7 @@ class ImageMemory:
             cues: ``(*batch, d)``; unknown pixels may be anything finite.
             known: True where a pixel is given; broadcast over the batch.
             max_steps: Most steps a row may take.
+            trace: Whether to record the energy after every step.
 
         Raises:
             ShapeError: If a cue has the wrong number of pixels.
@@ -101,7 +103,7 @@ class ImageMemory:
         check_finite("ImageMemory.complete", "the cues", cues)
         deviation = torch.where(known, cues - self.mean, 0.0)
         start = torch.nn.functional.normalize(deviation, dim=-1)
-        found = self.memory.recall(start, max_steps=max_steps)
+        found = self.memory.recall(start, max_steps=max_steps, trace=trace)
         weights = self.memory.hidden.mean(found.state @ self.memory.patterns.mT)
         nearest = weights.argmax(-1)
         similarity = torch.cosine_similarity(found.state, self.memory.patterns[nearest], dim=-1)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from isinglass.data.digits import LEVELS, load_digits
 from isinglass.data.images import read_pictures, save_png, stack_pictures
 from isinglass.errors import FileError, ShapeError
-from PIL import Image
 
 
 @pytest.fixture

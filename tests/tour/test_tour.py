@@ -4,12 +4,13 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from rich.console import Console
+
 from isinglass.cli import run
 from isinglass.errors import FileError
 from isinglass.tour import CHAPTERS, take_tour
 from isinglass.tour.chapter import Chapter, Fact
 from isinglass.tour.page import build_page
-from rich.console import Console
 
 
 class Links(HTMLParser):

@@ -56,10 +56,10 @@ def load_digits(seed: int = 0) -> tuple[Digits, Digits, Digits]:
     """
     with needs("sklearn"):
         from sklearn import datasets
-    bundle = datasets.load_digits()
-    order = torch.randperm(len(bundle.data), generator=torch.Generator().manual_seed(seed))
-    images = torch.from_numpy(bundle.data)[order]
-    labels = torch.from_numpy(bundle.target)[order]
+    pixels, digits = datasets.load_digits(return_X_y=True)
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
+    images = torch.from_numpy(pixels)[order]
+    labels = torch.from_numpy(digits)[order]
     parts = [slice(0, 1097), slice(1097, 1397), slice(1397, None)]
     train, valid, test = (Digits(images[part], labels[part]) for part in parts)
     return train, valid, test

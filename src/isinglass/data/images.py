@@ -152,7 +152,7 @@ def stack_pictures(
     """
     if not pictures:
         raise ShapeError("stack_pictures", "no pictures", "Give at least one image")
-    size = tuple(pictures[0].pixels.shape[:2]) if size is None else size
+    height, width = pictures[0].pixels.shape[:2] if size is None else size
     colour = any(p.pixels.shape[-1] == 3 for p in pictures) if colour is None else colour
     stacked, known = [], []
     for picture in pictures:
@@ -161,8 +161,10 @@ def stack_pictures(
             pixels = pixels.expand(-1, -1, 3)
         elif not colour and pixels.shape[-1] == 3:
             pixels = pixels @ pixels.new_tensor([[0.299], [0.587], [0.114]])
-        stacked.append(_resize(pixels, size))
-        known.append(_resize(picture.known.to(pixels).unsqueeze(-1), size)[..., 0] >= 0.5)
+        stacked.append(_resize(pixels, (height, width)))
+        known.append(
+            _resize(picture.known.to(pixels).unsqueeze(-1), (height, width))[..., 0] >= 0.5
+        )
     return torch.stack(stacked), torch.stack(known)
 
 

@@ -32,7 +32,7 @@ class PatternMixture:
     Attributes:
         unit: The kind of the units v.
         keys: k_μ, ``(*batch, N)``, in units of the energy.
-        fields: θ_μ, ``(*batch, N, d)``, in units of the energy.
+        fields: θ_μ, ``(*batch, N, d)``, or ``(N, d)`` shared by the batch, in units of the energy.
         temperature: T > 0.
         observed: Which units are clamped, ``(*batch, d)``; None if none is.
         clamped: Their values, in place; zeros elsewhere.
@@ -47,7 +47,7 @@ class PatternMixture:
 
     unit: Unit
     keys: Float[Tensor, "*batch N"]
-    fields: Float[Tensor, "*batch N d"]
+    fields: Float[Tensor, "*patterns N d"]
     temperature: float = 1.0
     observed: Bool[Tensor, "*batch d"] | None = None
     clamped: Float[Tensor, "*batch d"] | None = None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from isinglass.extras import needs
 
 with needs("cli"):
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -37,10 +36,11 @@ class Fact:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing, PNG, with what it shows."""
+    """A drawing, PNG, with what it shows and its width on the page in pixels."""
 
     png: bytes
     caption: str
+    width: int
 
     def data_uri(self) -> str:
         """The picture as a link that needs no network."""
@@ -68,9 +68,8 @@ def new_figure(width: float, height: float) -> Figure:
 def draw(figure: Figure, caption: str) -> Picture:
     """Render a figure."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure.savefig(buffer, format="png", dpi=144)
-    return Picture(buffer.getvalue(), caption)
+    figure.savefig(buffer, format="png", dpi=144)
+    return Picture(buffer.getvalue(), caption, round(96 * figure.get_figwidth()))
 
 
 def show_image(axes: Axes, image: Tensor, title: str = "", edge: str | None = None) -> None:

@@ -60,10 +60,8 @@ def take_tour(
     console = console or Console()
     # The page is opened first, so that a folder that cannot be written fails before the work.
     with writing(out, overwrite=overwrite) as aside:
-        chapters = []
         with _progress(console) as progress, _one_thread():
-            for verb in verbs:
-                chapters.append(_walk(verb, progress, seed))
+            chapters = [_walk(verb, progress, seed) for verb in verbs]
         console.print(_table(chapters))
         aside.write_text(build_page(chapters, seed, _machine()), encoding="utf-8")
     return chapters

@@ -122,7 +122,7 @@ def _machines(
 def _mixtures(
     parts: tuple[Digits, ...], seed: int, tick: Callable[[float, str], None]
 ) -> Iterator[Fit]:
-    """Gaussian mixtures with every shape of covariance, most of them of the shape that does best."""
+    """Gaussian mixtures of every shape of covariance, most of the shape that does best."""
     generator = torch.Generator().manual_seed(seed)
     noise = [torch.rand(d.images.shape, generator=generator).double() for d in parts]
     train, valid, test = (
@@ -190,7 +190,7 @@ def _pictures(fit: Fit, machine: HopfieldBoltzmann, test: Digits, seed: int) -> 
         mean, draws = _levels(half.mean()), [_levels(half.sample(generator)) for _ in range(3)]
 
     figure = new_figure(9.6, 2.4)
-    panel, right = figure.subfigures(1, 2, width_ratios=[2.4, 1])
+    panel, right = figure.subfigures(1, 2, width_ratios=[2.4, 1], squeeze=False)[0]
     for axes, image in zip(panel.subplots(2, 10).flat, samples, strict=True):
         show_image(axes, image.reshape(SIDE, SIDE))
     axes = right.subplots()

@@ -65,7 +65,7 @@ def _summary(chapters: Sequence[Chapter]) -> str:
 
 def _section(chapter: Chapter) -> str:
     pictures = "".join(
-        f'<figure><img src="{p.data_uri()}" alt="{escape(p.caption)}">'
+        f'<figure><img src="{p.data_uri()}" width="{p.width}" alt="{escape(p.caption)}">'
         f"<figcaption>{escape(p.caption)}</figcaption></figure>"
         for p in chapter.pictures
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,10 @@ from isinglass.tour.chapter import (
     new_figure,
     show_image,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
 STORED = [2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]
 SHOWN = [0, 3, 7, 8]
@@ -43,8 +49,7 @@ def remember(tick: Tick, seed: int) -> Chapter:
         for kind, share in _shares(train, count).items():
             recalled[kind].append(share)
     chapter.pictures.append(_capacity(recalled))
-    ten_at, most_at = STORED.index(10), len(STORED) - 1
-    for place in (ten_at, most_at):
+    for place in (0, STORED.index(10), len(STORED) - 1):
         chapter.facts.append(
             Fact(
                 f"{STORED[place]:,} digits stored, recalled from their upper half",
@@ -91,28 +96,24 @@ def _share_recalled(found: Tensor, stored: Tensor) -> float:
 
 
 def _step_by_step(ten: Digits) -> Picture:
-    whole = _classical(ten, trace=True)
-    memory = ImageMemory(ten.images)
-    deviation = torch.where(UPPER, ten.images - memory.mean, 0.0)
-    start = torch.nn.functional.normalize(deviation, dim=-1)
-    smooth = memory.memory.recall(start, trace=True)
-    most = int(whole.steps.max())
+    flips = _classical(ten, trace=True)
+    most = int(flips.steps.max())
     stops = [round(most * share) for share in (0, 0.25, 0.5, 0.75, 1)]
-    modern_stops = [0, 1, 2, 3]
+    inked = [(_classical(ten, max_steps=stop).state + 1) * (LEVELS // 2) for stop in stops]
+
+    memory = ImageMemory(ten.images)
+    steps = memory.complete(ten.images, UPPER, trace=True).recall
+    grey = [torch.where(UPPER, ten.images, 0.0)]
+    grey += [memory.complete(ten.images, UPPER, max_steps=step).images for step in range(3)]
 
     figure = new_figure(10.5, 6.4)
-    left, right = figure.subfigures(1, 2, width_ratios=[len(stops) + 1, len(modern_stops) + 1])
+    left, right = figure.subfigures(1, 2, width_ratios=[6, 5], squeeze=False)[0]
     left.suptitle("classical: one spin at a time", color=COLOURS["peer"])
     right.suptitle("modern: one attention step at a time", color=COLOURS["ours"])
-    states = [_as_grey(_classical(ten, max_steps=stop).state) for stop in stops]
-    _strip(left, [*states], ten, [f"{stop} flips" for stop in stops])
-    cue = torch.where(UPPER, ten.images, 0.0)
-    views = [cue] + [
-        memory.complete(ten.images, UPPER, max_steps=stop - 1).images for stop in modern_stops[1:]
-    ]
-    _strip(right, views, ten, ["cue", *[f"step {stop}" for stop in modern_stops[1:]]])
-    for panel, found, colour in ((left, whole, "peer"), (right, smooth, "ours")):
-        _energies(panel, found, COLOURS[colour])
+    lower = _strip(left, inked, ten, [f"{stop} flips" for stop in stops])
+    _energies(lower, flips, COLOURS["peer"])
+    lower = _strip(right, grey, ten, ["cue", "step 1", "step 2", "step 3"])
+    _energies(lower, steps, COLOURS["ours"])
     return draw(
         figure,
         "Ten digits stored, one of each; four recalled from their upper half, the last column "
@@ -120,30 +121,25 @@ def _step_by_step(ten: Digits) -> Picture:
     )
 
 
-def _as_grey(spins: Tensor) -> Tensor:
-    return (spins + 1) * 8
-
-
-def _strip(panel, states: list[Tensor], ten: Digits, titles: list[str]) -> None:  # noqa: ANN001
-    grid = panel.add_gridspec(
-        len(SHOWN) + 1, len(states) + 1, height_ratios=[1] * len(SHOWN) + [2.2]
-    )
+def _strip(panel: SubFigure, states: list[Tensor], ten: Digits, titles: list[str]) -> Axes:
+    """Rows of images, and the axes left free below them."""
+    columns = len(states) + 1
+    grid = panel.add_gridspec(len(SHOWN) + 1, columns, height_ratios=[1] * len(SHOWN) + [2.2])
     for row, digit in enumerate(SHOWN):
         for column, state in enumerate(states):
             axes = panel.add_subplot(grid[row, column])
             show_image(axes, state[digit].reshape(SIDE, SIDE), titles[column] if row == 0 else "")
-        axes = panel.add_subplot(grid[row, len(states)])
+        axes = panel.add_subplot(grid[row, columns - 1])
         title = "stored" if row == 0 else ""
         show_image(axes, ten.images[digit].reshape(SIDE, SIDE), title, edge=COLOURS["ink"])
-    panel.lower = panel.add_subplot(grid[len(SHOWN), :])
+    return panel.add_subplot(grid[len(SHOWN), :])
 
 
-def _energies(panel, found: Recall, colour: str) -> None:  # noqa: ANN001
-    if found.energy_trace is None:
-        return
-    panel.lower.plot(found.energy_trace.numpy(), color=colour, alpha=0.6, linewidth=1.2)
-    panel.lower.set_xlabel("step")
-    panel.lower.set_ylabel("energy")
+def _energies(axes: Axes, found: Recall, colour: str) -> None:
+    if found.energy_trace is not None:
+        axes.plot(found.energy_trace.numpy(), color=colour, alpha=0.6, linewidth=1.2)
+    axes.set_xlabel("step")
+    axes.set_ylabel("energy")
 
 
 def _capacity(recalled: dict[str, list[float]]) -> Picture:

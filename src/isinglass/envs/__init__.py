@@ -1,0 +1,77 @@
+"""Gymnasium environments, and the one door by which a name becomes an environment.
+
+``import isinglass.envs`` registers ``isinglass/LargeAction-v0``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from isinglass.errors import UnknownEnvironmentError
+from isinglass.extras import needs
+
+with needs("rl"):
+    import gymnasium as gym
+
+from isinglass.envs.large_action import LargeAction
+
+__all__ = ["LargeAction", "make_env"]
+
+LARGE_ACTION_ID = "isinglass/LargeAction-v0"
+
+if LARGE_ACTION_ID not in gym.registry:  # a reload must not warn that the id is taken
+    gym.register(LARGE_ACTION_ID, entry_point="isinglass.envs.large_action:LargeAction")
+
+
+def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
+    """The environment with this name.
+
+    Args:
+        env_id: A registered Gymnasium id such as ``"CartPole-v1"``; ``"module:id"``, which
+            imports the module first so that it may register the id; or ``"module:ClassName"``,
+            a class (or function) of the module that returns an environment.
+        **kwargs: Arguments of the environment.
+
+    Raises:
+        UnknownEnvironmentError: If there is no such module, class or registered id.
+
+    Example:
+        >>> make_env("isinglass/LargeAction-v0").action_space
+        MultiBinary(40)
+        >>> make_env("isinglass.envs:LargeAction", keys=3).unwrapped.key_states.shape
+        (3, 12)
+    """
+    module_name, separator, name = env_id.rpartition(":")
+    if separator:
+        factory = getattr(_import_module(env_id, module_name), name, None)
+        if callable(factory):
+            return _environment(env_id, factory(**kwargs))
+    try:
+        return gym.make(name, **kwargs)
+    except gym.error.Error as error:
+        # A malformed id has no error class of its own, so the registry says whose fault it was.
+        if name in gym.registry:
+            raise
+        raise _unknown(env_id, str(error).rstrip(".")) from error
+
+
+def _import_module(env_id: str, module_name: str) -> Any:
+    try:
+        return importlib.import_module(module_name)
+    except (ImportError, TypeError, ValueError) as error:
+        raise _unknown(env_id, f"the module {module_name!r} cannot be imported: {error}") from error
+
+
+def _environment(env_id: str, made: object) -> gym.Env[Any, Any]:
+    if not isinstance(made, gym.Env):
+        raise _unknown(env_id, f"it made a {type(made).__name__}, not a gymnasium.Env")
+    return made
+
+
+def _unknown(env_id: str, found: str) -> UnknownEnvironmentError:
+    return UnknownEnvironmentError(
+        "make_env",
+        f"no environment {env_id!r}: {found}",
+        "Give a registered id, 'module:id' or 'module:ClassName'",
+    )
