@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Generator, Tensor
 
-from isinglass._shapes import Float
+from isinglass._shapes import Bool, Float
 from isinglass.checks import check_count, check_positive
 from isinglass.errors import ShapeError
 from isinglass.units import AveragedOneHot
@@ -15,12 +16,13 @@ __all__ = ["stochastic_attention"]
 
 
 def stochastic_attention(
-    query: Float[Tensor, "*batch L d"],
-    key: Float[Tensor, "*batch S d"],
-    value: Float[Tensor, "*batch S e"],
+    query: Float[Tensor, "*queries L query_features"],
+    key: Float[Tensor, "*keys S key_features"],
+    value: Float[Tensor, "*values number_of_values e"],
     draws: int | None = None,
     *,
     beta: float | None = None,
+    mask: Bool[Tensor, "*mask"] | None = None,
     generator: Generator | None = None,
 ) -> Float[Tensor, "*batch L e"]:
     r"""One attention head that looks m = ``draws`` keys up instead of averaging over all.
@@ -38,6 +40,8 @@ def stochastic_attention(
         value: ``(*batch, S, e)``.
         draws: m; None is m → ∞, softmax attention itself.
         beta: β > 0, inverse temperature of the softmax; None is 1/√d.
+        mask: True where a query may look at a key, broadcast to ``(*batch, L, S)``; a query that
+            may look at none gets zeros.
         generator: Source of randomness; None is torch's global one.
 
     Returns:
@@ -69,4 +73,8 @@ def stochastic_attention(
     unit = AveragedOneHot(beta=beta, size=key.shape[-2])
     temperature = 0.0 if draws is None else 1 / (beta * check_count(operation, "draws", draws))
     scores = query @ key.mT
-    return unit.sample(scores, temperature, generator) @ value
+    if mask is None:
+        return unit.sample(scores, temperature, generator) @ value
+    blind = ~mask.any(-1, keepdim=True)
+    shares = unit.sample(scores.masked_fill(~(mask | blind), -torch.inf), temperature, generator)
+    return shares.masked_fill(blind, 0.0) @ value

@@ -105,7 +105,7 @@ def _curves(curves: dict[str, np.ndarray], chance: float) -> Picture:
     axes.set_xlabel("steps")
     axes.set_ylabel("reward while learning, of 40")
     axes.set_ylim(18, 41)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.02, 0.9))
     return draw(
         figure,
         "Reward of the actions drawn while learning (exploration included), averaged over the last "

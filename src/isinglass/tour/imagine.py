@@ -113,7 +113,7 @@ def _machines(
             yield Fit(
                 float(machine.log_prob(valid).mean()),
                 float(machine.log_prob(test).mean()),
-                f"{count} memories and {pseudo_count:g} pseudo-counts",
+                f"{count} memories and a pseudo-count of {pseudo_count:g}",
                 machine,
                 tuple(report.log_likelihood),
             )
@@ -144,13 +144,13 @@ def _mixtures(
         yield Fit(
             model.score(valid) - constant,
             model.score(test) - constant,
-            f"{count} {shape} components and reg_covar {floor:g}",
+            f"{count} components, covariance_type={shape!r} and reg_covar={floor:g}",
         )
 
 
 def _rbms(parts: list[Tensor], seed: int, tick: Callable[[float, str], None]) -> Iterator[Fit]:
     train, valid, test = parts
-    grid = list(product([0.005, 0.01, 0.02, 0.05], [100, 300]))
+    grid = [(0.05, 100), (0.02, 100), (0.02, 300), (0.01, 300), (0.01, 1000), (0.005, 1000)]
     for number, (rate, epochs) in enumerate(grid):
         tick(number / len(grid), f"BernoulliRBM, rate {rate}, {epochs} epochs")
         peer = BernoulliRBM(HIDDEN, learning_rate=rate, n_iter=epochs, random_state=seed)

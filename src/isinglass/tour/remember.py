@@ -59,8 +59,7 @@ def remember(tick: Tick, seed: int) -> Chapter:
         )
     chapter.notes.append(
         "Recalled means that at most 2 of 64 pixels, divided into ink and paper, differ from the "
-        "stored digit. Many digits share their upper half with another one, which no memory can "
-        "tell apart: that is what the modern memory misses at 1,000."
+        f"stored digit. {_confusions(train)}"
     )
     tick(1.0, "done")
     return chapter
@@ -93,6 +92,19 @@ def _shares(train: Digits, count: int) -> dict[str, float]:
 
 def _share_recalled(found: Tensor, stored: Tensor) -> float:
     return float(((found != stored).sum(-1) <= 2).double().mean())
+
+
+def _confusions(train: Digits) -> str:
+    """What becomes of the digits that the modern memory does not recall, at its fullest."""
+    count = STORED[-1]
+    images, labels = train.images[:count], train.labels[:count]
+    nearest = ImageMemory(images).complete(images, UPPER).nearest
+    other = nearest != torch.arange(count)
+    alike = (labels[nearest] == labels)[other].double().mean()
+    return (
+        f"With {count:,} stored, the modern memory takes {int(other.sum())} for another stored "
+        f"digit whose upper half is like theirs, {alike:.0%} of them for one of the same class."
+    )
 
 
 def _step_by_step(ten: Digits) -> Picture:

@@ -1,0 +1,16 @@
+"""Show the docstrings' references such as :class:`~isinglass.units.Spin` as plain code."""
+
+import re
+from typing import Any
+
+ROLE = re.compile(r":(?:class|meth|func|mod|attr):<code>(~?)([\w.]+)</code>")
+
+
+def _plain(match: re.Match[str]) -> str:
+    short, name = match.groups()
+    return f"<code>{name.rpartition('.')[2] if short else name}</code>"
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Drop the role in front of a name; a tilde shortens the name to its last part."""
+    return ROLE.sub(_plain, html)

@@ -1,0 +1,55 @@
+"""Attention by look-up: agrees with the exact head, keeps to its mask, refuses what is wrong."""
+
+import pytest
+import torch
+
+import isinglass as ig
+from isinglass.errors import ParameterError, ShapeError
+from tests.cases import double
+
+ATTENTION = torch.nn.functional.scaled_dot_product_attention
+
+
+def test_exact_head_with_and_without_mask():
+    q, k, v = double(2, 5, 4), double(2, 7, 4, seed=1), double(2, 7, 3, seed=2)
+    mask = double(2, 5, 7, seed=3) > 0
+    torch.testing.assert_close(ig.nn.stochastic_attention(q, k, v), ATTENTION(q, k, v))
+    torch.testing.assert_close(
+        ig.nn.stochastic_attention(q, k, v, beta=2.0, mask=mask),
+        ATTENTION(q, k, v, attn_mask=mask, scale=2.0),
+    )
+
+
+def test_draws_keep_to_the_mask(generator):
+    q, k = double(3, 4), double(6, 4, seed=1)
+    mask = torch.tensor([True, False] * 3)
+    shares = ig.nn.stochastic_attention(
+        q, k, torch.eye(6).double(), 8, mask=mask, generator=generator
+    )
+    assert (shares[:, 1::2] == 0).all()
+    torch.testing.assert_close(shares.sum(-1), torch.ones(3).double())
+
+
+@pytest.mark.parametrize("draws", [None, 3])
+def test_a_query_that_may_see_nothing_gets_zeros(draws):
+    q, k, v = double(2, 4), double(6, 4, seed=1), double(6, 3, seed=2).requires_grad_()
+    mask = torch.tensor([[True] * 6, [False] * 6])
+    out = ig.nn.stochastic_attention(q, k, v, draws, mask=mask)
+    assert (out[1] == 0).all()
+    assert out[0].isfinite().all()
+    out.sum().backward()
+    assert v.grad is not None
+    assert v.grad.isfinite().all()
+
+
+def test_bad_input():
+    q, k, v = torch.zeros(2, 4), torch.zeros(6, 4), torch.zeros(6, 3)
+    with pytest.raises(ShapeError, match=r"query \(2, 3\), key \(6, 4\)"):
+        ig.nn.stochastic_attention(q[:, :3], k, v)
+    with pytest.raises(ShapeError, match="same number of rows"):
+        ig.nn.stochastic_attention(q, k, v[:5])
+    for draws in (0, -1):
+        with pytest.raises(ParameterError, match="draws"):
+            ig.nn.stochastic_attention(q, k, v, draws)
+    with pytest.raises(ParameterError, match="beta"):
+        ig.nn.stochastic_attention(q, k, v, beta=0.0)
