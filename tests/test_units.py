@@ -71,6 +71,17 @@ def test_exact_limits_at_zero_temperature():
     assert ig.AveragedOneHot(5, size=3).sample(field, 0.0).tolist() == [1, 0, 0]
 
 
+def test_exact_limits_at_a_tie():
+    """σ(0/T) is ½ at every T, and so is its limit; a draw is one of the two states."""
+    tied = torch.zeros(1000)
+    assert (ig.Spin(1000).mean(tied, 0.0) == 0).all()
+    assert (ig.Bit(1000).mean(tied, 0.0) == 0.5).all()
+    assert ig.OneHot(4).mean(torch.tensor([1.0, 1.0, 0.0, 0.0]), 0.0).tolist() == [0.5, 0.5, 0, 0]
+    draws = ig.Bit(1000).sample(tied, 0.0, torch.Generator().manual_seed(0))
+    assert abs(float(draws.mean()) - 0.5) < 5 * 0.5 / 1000**0.5
+    assert ig.Bit(1000).contains(draws).all()
+
+
 def test_ties_keep_the_current_value():
     tied = torch.tensor([0.0, 1.0])
     assert ig.Spin(2).settle(tied, torch.tensor([-1.0, -1.0])).tolist() == [-1, 1]
@@ -102,6 +113,17 @@ def test_truncated_normal_far_in_its_tail(generator):
     mean = ig.ReLU(1).mean(field[:1], 1.0)
     assert ((draws.mean(0) - mean).abs() <= 5 * draws.std(0) / 200_000**0.5).all()
     assert abs(float(mean) - 1 / 12) < 2 / 12**3
+
+
+def test_mean_of_a_truncated_normal_at_both_sides_of_its_series():
+    """Mean at I = −a is 1/(a + 2/(a + 3/(a + …))), Laplace's continued fraction."""
+    places = torch.tensor([20.0, 49.9, 50.1, 60.0, 300.0], dtype=torch.float64)
+    expected = torch.zeros_like(places)
+    for depth in range(200, 0, -1):
+        expected = depth / (places + expected)
+    found = ig.ReLU(1).mean(-places[:, None], 1.0)[:, 0]
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+    assert (ig.ReLU(1).mean(-places[:, None].float(), 1.0) > 0).all()
 
 
 def test_same_generator_same_sample():

@@ -20,32 +20,25 @@ from isinglass.energies import (
 from isinglass.energy import Energy
 from isinglass.errors import IsinglassError
 from isinglass.store import load, save
-from isinglass.units import AveragedOneHot, Bit, Gaussian, OneHot, ReLU, Spin, Unit
+from isinglass.units import *  # noqa: F403 - every kind that units exports, without a second list
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CCCP",
     "RBM",
-    "AveragedOneHot",
-    "Bit",
     "BlockGibbs",
     "ClassicalHopfield",
     "Energy",
-    "Gaussian",
     "Harmonium",
     "HopfieldBoltzmann",
     "IsinglassError",
     "Marginal",
     "ModernHopfield",
-    "OneHot",
     "PatternMixture",
-    "ReLU",
     "Recall",
     "SingleSite",
-    "Spin",
     "Synchronous",
-    "Unit",
     "dynamics",
     "energies",
     "errors",
@@ -56,3 +49,4 @@ __all__ = [
     "save",
     "units",
 ]
+__all__ += units.__all__

@@ -65,6 +65,25 @@ def test_observed_units_are_kept_and_others_ignored(generator):
     torch.testing.assert_close(log_prob, machine.log_prob(v))
 
 
+@pytest.mark.parametrize(
+    "unit", [ig.Spin(4), ig.Gaussian(4), ig.OneHot(4, groups=2)], ids=lambda u: type(u).__name__
+)
+def test_chain_rule_in_one_step_or_two(unit):
+    """log p(v) = log p(v_A) + log p(v_B | v_A) + log p(v_C | v_A, v_B)."""
+    machine = hopfield_boltzmann(unit)
+    v = unit.sample(double(6, 4), 1.0)
+    first = torch.tensor([True, True, False, False])
+    second = torch.tensor([False, False, True, True])
+    one = machine.conditional(v, first)
+    total = (one.value() - machine.mixture().value()) / machine.temperature + one.log_prob(v)
+    torch.testing.assert_close(total, machine.log_prob(v))
+    other = torch.where(first, -v, v)  # what is clamped already cannot be changed
+    two = one.condition(torch.where(first, v, other), first | second)
+    torch.testing.assert_close((two.value() - one.value()) / two.temperature, one.log_prob(v))
+    torch.testing.assert_close(two.mean(), v)
+    torch.testing.assert_close(two.log_prob(v), torch.zeros(6).double())
+
+
 def test_conditional_samples_follow_the_conditional(generator):
     machine = hopfield_boltzmann(ig.Bit(3))
     v, seen = torch.tensor([1.0, 0, 0]).double(), torch.tensor([True, False, False])

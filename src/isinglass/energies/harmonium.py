@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from isinglass import units
 from isinglass._shapes import Float
-from isinglass.checks import check_temperature
+from isinglass.checks import check_features, check_finite, check_temperature
 from isinglass.energy import Energy
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Unit
@@ -143,7 +142,9 @@ class Harmonium(Energy):
             state, temperature, lambda area, field: area.sample(field, temperature, generator)
         )
 
-    def _sweep(self, state: Tensor, temperature: float, update: Any) -> Tensor:
+    def _sweep(
+        self, state: Tensor, temperature: float, update: Callable[[Unit, Tensor], Tensor]
+    ) -> Tensor:
         check_temperature(f"{type(self).__name__}.sweep", temperature)
         parts = list(self.split(state))
         for index in [*range(1, len(parts)), 0]:
@@ -223,7 +224,8 @@ class Harmonium(Energy):
             ShapeError: If the number of features is wrong.
             DomainError: If a value is not finite or not a state of its unit.
         """
-        units.Gaussian(sum(area.size for area in self.areas)).check(operation, state)
+        check_features(operation, state, sum(area.size for area in self.areas))
+        check_finite(operation, "the state", state)
         parts = self.split(state)
         self.visible.check(operation, parts[0])
         for area, part in zip(self.areas[1:], parts[1:], strict=True):

@@ -62,12 +62,13 @@ class PatternMixture:
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
         """The score T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v) of a full state of all units."""
-        return self._choice().log_partition(
-            self._overlap(state), self.temperature
-        ) - self.unit.base_energy(state, self.temperature)
+        total = self._choice().log_partition(self._overlap(state), self.temperature)
+        # What is clamped has its U in the keys already.
+        free = state if self.observed is None else torch.where(self.observed, 0.0, state)
+        return total - self.unit.base_energy(free, self.temperature)
 
     def log_prob(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """log p(v) = (S(v) − V)/T; a density for continuous units."""
+        """log p(v) = (S(v) − V)/T of the free units given the clamped; a density if continuous."""
         return (self.score(state) - self.value()) / self.temperature
 
     def responsibilities(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states N"]:
@@ -114,9 +115,7 @@ class PatternMixture:
         fields = self._row_of(best)
         state = self._restore(self.unit.settle(fields, self.unit.mean(fields, 0.0)))
         for _ in range(refinements):
-            pull = torch.einsum(
-                "...n,...nd->...d", self._clamped_responsibilities(state), self.fields
-            )
+            pull = torch.einsum("...n,...nd->...d", self.responsibilities(state), self.fields)
             state = self._restore(self.unit.settle(pull, state))
         return state
 
@@ -153,10 +152,20 @@ class PatternMixture:
                 operation, "a mask that cuts through a one-hot unit", "Observe all of it, or none"
             )
         self.unit.check(operation, state.expand(observed.shape), observed)
-        given = torch.where(observed, state, 0.0)
+        clamped = torch.zeros_like(state).expand(observed.shape)
+        new = observed
+        if self.observed is not None and self.clamped is not None:
+            new = observed & ~self.observed  # what was clamped before stays as it was
+            observed, clamped = observed | self.observed, self.clamped
+        given = torch.where(new, state, 0.0)
         keys = self._overlap(given) - self.unit.base_energy(given, self.temperature).unsqueeze(-1)
-        fields = torch.where(observed.unsqueeze(-2), 0.0, self.fields)
-        return replace(self, keys=keys, fields=fields, observed=observed, clamped=given)
+        return replace(
+            self,
+            keys=keys,
+            fields=torch.where(observed.unsqueeze(-2), 0.0, self.fields),
+            observed=observed,
+            clamped=torch.where(new, state, clamped),
+        )
 
     def _choice(self) -> OneHot:
         return OneHot(self.keys.shape[-1])
@@ -178,10 +187,6 @@ class PatternMixture:
         # Clamped units have field zero, which adds the same A(0) for each: take it off again.
         idle = self.unit.log_partition(torch.zeros_like(self.fields[..., :1, :]), temperature)
         return total - idle * self.observed.to(total.dtype).mean(-1, keepdim=True)
-
-    def _clamped_responsibilities(self, state: Tensor) -> Tensor:
-        """p(μ | v) where the observed part of v already sits in the keys."""
-        return self._choice().mean(self._overlap(state), self.temperature)
 
     def _pick(self, weights: Tensor, generator: Generator | None) -> Tensor:
         rows = weights.reshape(-1, weights.shape[-1])

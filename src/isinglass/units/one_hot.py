@@ -1,0 +1,248 @@
+"""Units with one of N states, and averages of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._shapes import Float
+from isinglass.checks import check_count, check_positive
+from isinglass.errors import ParameterError
+from isinglass.units.unit import Flags, PerRow, States, Unit
+
+__all__ = ["AveragedOneHot", "OneHot"]
+
+
+@dataclass(frozen=True)
+class AveragedOneHot(Unit):
+    """The average of m draws from a softmax: s = n/m with counts n that sum to m.
+
+        A_T(I) = lse_β(I) = β⁻¹ log Σ_μ exp(β I_μ),   β = 1/(mT)
+        mean   = softmax(βI)
+        sample ~ Multinomial(m, softmax(βI)) / m
+
+    The two numbers that matter are tied, so one of ``draws`` and ``beta`` is given. With
+    ``draws`` fixed, T → 0 is the arg-max. With ``beta`` fixed, T = 1/(mβ) sets the number of
+    draws and T → 0 is infinitely many: the softmax itself, a Transformer's attention.
+
+    Reference: Ramsauer et al. 2020, arXiv:2008.02217 (the limit); Ota & Karakida 2023,
+    arXiv:2212.04692 (m = 1).
+
+    Args:
+        draws: m, how many draws are averaged.
+        size: Number of components, ``groups`` times the states of one group.
+        beta: Inverse temperature inside the softmax, instead of ``draws``.
+        groups: Independent softmax groups, side by side in the last dimension.
+
+    Raises:
+        ParameterError: If not exactly one of ``draws`` and ``beta`` is given, if either is not
+            positive, or if ``groups`` does not divide ``size``.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> unit = AveragedOneHot(4, size=3)
+        >>> state = unit.sample(torch.zeros(5, 3), 1.0, generator)
+        >>> bool((state.sum(-1) == 1).all()), bool(((4 * state) % 1 == 0).all())
+        (True, True)
+    """
+
+    size: int = 2
+    draws: int | None = None
+    beta: float | None = None
+    groups: int = 1
+
+    def __init__(
+        self,
+        draws: int | None = None,
+        size: int = 2,
+        *,
+        beta: float | None = None,
+        groups: int = 1,
+    ) -> None:
+        name = type(self).__name__
+        if (draws is None) == (beta is None):
+            raise ParameterError(
+                name, f"draws = {draws} and beta = {beta}", "Give exactly one of draws and beta"
+            )
+        if draws is not None:
+            check_count(name, "draws", draws)
+        if beta is not None:
+            beta = check_positive(name, "beta", beta)
+        check_count(name, "size", size)
+        check_count(name, "groups", groups)
+        if size % groups:
+            raise ParameterError(
+                name, f"size = {size}, groups = {groups}", "Give a size that groups divides"
+            )
+        for field_name, value in (
+            ("size", size), ("draws", draws), ("beta", beta), ("groups", groups)
+        ):  # fmt: skip
+            object.__setattr__(self, field_name, value)
+
+    @property
+    def components(self) -> int:
+        """The states of one group."""
+        return self.size // self.groups
+
+    def sharpness(self, temperature: float) -> float:
+        """β of the softmax at this temperature: infinite for a fixed number of draws at T = 0."""
+        if self.beta is not None:
+            return self.beta
+        return 1 / (self.draws_at(temperature) * temperature) if temperature > 0 else math.inf
+
+    def draws_at(self, temperature: float) -> float:
+        """M at this temperature: 1/(βT) where β is fixed, infinite at T = 0.
+
+        Raises:
+            ParameterError: If 1/(βT) is not a whole number.
+        """
+        if self.draws is not None:
+            return self.draws
+        if temperature == 0 or self.beta is None:
+            return math.inf
+        exact = 1 / (self.beta * temperature)
+        whole = max(1, round(exact))
+        if abs(exact - whole) > 1e-6 * whole:
+            raise ParameterError(
+                type(self).__name__,
+                f"temperature = {temperature}, which is 1/(mβ) for m = {exact:.6g}",
+                f"Use T = 1/(mβ) with a whole m; the nearest is {1 / (whole * self.beta):.9g} "
+                f"(m = {whole})",
+            )
+        return whole
+
+    def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
+        """Σ_groups lse_β(I); the largest component at β = ∞."""
+        groups, beta = self._split(field), self.sharpness(temperature)
+        if math.isinf(beta):
+            return groups.amax(-1).sum(-1)
+        return torch.logsumexp(beta * groups, -1).sum(-1) / beta
+
+    def mean(self, field: States, temperature: float = 1.0) -> States:
+        """softmax(βI) within each group; ties share equally at β = ∞."""
+        groups, beta = self._split(field), self.sharpness(temperature)
+        if math.isinf(beta):
+            largest = (groups == groups.amax(-1, keepdim=True)).to(field.dtype)
+            return (largest / largest.sum(-1, keepdim=True)).flatten(-2)
+        return torch.softmax(beta * groups, -1).flatten(-2)
+
+    def sample(
+        self,
+        field: States,
+        temperature: float = 1.0,
+        generator: Generator | None = None,
+    ) -> States:
+        """Multinomial(m, softmax(βI))/m within each group."""
+        draws = self.draws_at(temperature)
+        attention = self.mean(field, temperature)
+        if math.isinf(draws):
+            return attention
+        rows = self._split(attention).flatten(0, -2)
+        counts = torch.zeros_like(rows)
+        picked = torch.multinomial(rows, int(draws), replacement=True, generator=generator)
+        counts.scatter_add_(-1, picked, torch.ones_like(picked, dtype=rows.dtype))
+        return (counts / draws).reshape(field.shape)
+
+    def base_energy(self, state: States, temperature: float = 1.0) -> PerRow:
+        """−T log(m!/Π n_μ!), the multiplicity of the counts; β⁻¹ Σ s log s as m → ∞."""
+        draws = self.draws_at(temperature)
+        if math.isinf(draws):
+            return torch.special.xlogy(state, state).sum(-1) / self.sharpness(temperature)
+        multiplicity = self.groups * math.lgamma(draws + 1) - torch.lgamma(draws * state + 1).sum(
+            -1
+        )
+        return -temperature * multiplicity
+
+    def settle(self, field: States, current: States) -> States:
+        """The arg-max (the softmax where β is fixed); a current state already best stays."""
+        best = self.mean(field, 0.0)
+        if self.beta is not None:
+            return best
+        attained = (self._split(field) * self._split(current)).sum(-1, keepdim=True)
+        stays = attained >= self._split(field).amax(-1, keepdim=True)
+        first = torch.zeros_like(self._split(best)).scatter_(
+            -1, self._split(field).argmax(-1, keepdim=True), 1.0
+        )
+        return torch.where(stays, self._split(current), first).flatten(-2)
+
+    def contains(self, state: States) -> Flags:
+        """Whether each group is non-negative, sums to one, and is in steps of 1/m."""
+        groups = self._split(state)
+        legal = (groups >= 0) & ((groups.sum(-1, keepdim=True) - 1).abs() < 1e-4)
+        if self.draws is not None:
+            counts = groups * self.draws
+            legal &= (counts - counts.round()).abs() < 1e-3
+        return legal.flatten(-2)
+
+    def natural_field(self, mean: States, temperature: float = 1.0) -> States:
+        """β⁻¹ log of the mean (a constant per group is free)."""
+        return mean.log() / self.sharpness(temperature)
+
+    def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
+        """Every way to share m draws among the states of each group.
+
+        Raises:
+            IntractableError: If m is infinite, as at T = 0 with β fixed.
+        """
+        draws = self.draws_at(temperature)
+        if math.isinf(draws):
+            return super().enumerate_states(temperature)
+        one = [
+            torch.tensor(counts, dtype=torch.float64) / draws
+            for counts in _compositions(int(draws), self.components)
+        ]
+        return torch.stack([torch.cat(choice) for choice in product(one, repeat=self.groups)])
+
+    def _split(self, values: Tensor) -> Tensor:
+        return values.unflatten(-1, (self.groups, -1))
+
+    def _remedy(self) -> str:
+        return (
+            "Each group of a one-hot area must be non-negative and sum to 1"
+            + (f", in steps of 1/{self.draws}" if self.draws else "")
+            + ": torch.nn.functional.one_hot(index, states)"
+        )
+
+
+class OneHot(AveragedOneHot):
+    """Potts units, one of N: A_T(I) = T logsumexp(I/T), mean softmax(I/T).
+
+    An :class:`AveragedOneHot` of a single draw.
+
+    Reference: Potts 1952, doi:10.1017/S0305004100027419.
+
+    Args:
+        size: Number of components, ``groups`` times the states of one group.
+        groups: Independent one-hot units, side by side in the last dimension.
+
+    Raises:
+        ParameterError: If either is not a whole number of at least one, or ``groups`` does not
+            divide ``size``.
+
+    Example:
+        >>> OneHot(3).mean(torch.tensor([1.0, 3.0, 2.0]), temperature=0.0)
+        tensor([0., 1., 0.])
+    """
+
+    def __init__(self, size: int = 2, groups: int = 1) -> None:
+        super().__init__(1, size, groups=groups)
+
+    def config(self) -> dict[str, Any]:
+        """Size and groups."""
+        return {"kind": type(self).__name__, "size": self.size, "groups": self.groups}
+
+
+def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+    """All ways to write ``total`` as an ordered sum of ``parts`` whole numbers."""
+    if parts == 1:
+        yield (total,)
+        return
+    for first in range(total, -1, -1):
+        for rest in _compositions(total - first, parts - 1):
+            yield (first, *rest)

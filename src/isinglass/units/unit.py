@@ -1,0 +1,158 @@
+"""The base of all kinds of unit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._shapes import Bool, Float
+from isinglass.checks import check_count, check_features, check_finite, values_visible
+from isinglass.errors import DomainError, FileError, IntractableError
+
+__all__ = ["Flags", "PerRow", "States", "Unit"]
+
+#: Fields or states of an area.
+States: TypeAlias = Float[Tensor, "*batch size"]
+#: One yes or no for every component.
+Flags: TypeAlias = Bool[Tensor, "*batch size"]
+#: One number for every row of the batch.
+PerRow: TypeAlias = Float[Tensor, "*batch"]
+
+
+@dataclass(frozen=True)
+class Unit(ABC):
+    """An area of units of one kind.
+
+    A new kind gives ``log_partition``, ``mean`` and ``sample``; everything else is derived or
+    has a default. Instances are immutable and hold no tensors, so they cost nothing to share.
+
+    Args:
+        size: Number of components of the area's state.
+
+    Raises:
+        ParameterError: If ``size`` is not a whole number of at least one.
+    """
+
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        check_count(type(self).__name__, "size", self.size)
+
+    @abstractmethod
+    def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
+        """A_T(I), summed over the area."""
+
+    @abstractmethod
+    def mean(self, field: States, temperature: float = 1.0) -> States:
+        """∂A_T/∂I, the mean state; the exact limit at ``temperature=0``."""
+
+    @abstractmethod
+    def sample(
+        self,
+        field: States,
+        temperature: float = 1.0,
+        generator: Generator | None = None,
+    ) -> States:
+        """A state drawn from exp((I·s − U(s) − A_T(I))/T)."""
+
+    def base_energy(self, state: States, temperature: float = 1.0) -> PerRow:
+        """U(s), the energy the area has without any field; zero unless the kind says otherwise."""
+        return state.new_zeros(state.shape[:-1])
+
+    def settle(self, field: States, current: States) -> States:
+        """The state of least energy in this field; where two tie, the current one stays."""
+        return self.mean(field, 0.0)
+
+    def contains(self, state: States) -> Flags:
+        """Which components are states this kind can take (given that they are finite)."""
+        return torch.ones_like(state, dtype=torch.bool)
+
+    def natural_field(self, mean: States, temperature: float = 1.0) -> States:
+        """The field whose mean state is ``mean``: the inverse of :meth:`mean`.
+
+        Raises:
+            IntractableError: If the kind has no closed-form inverse.
+        """
+        raise IntractableError(
+            f"{type(self).__name__}.natural_field",
+            "the mean of this kind has no closed-form inverse",
+            "Use Spin, Bit, Gaussian or OneHot units, or fit by gradient",
+        )
+
+    def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
+        """Every state of the area, one a row, in float64; only draws of fixed β depend on T.
+
+        Raises:
+            IntractableError: If the kind has infinitely many states.
+        """
+        raise IntractableError(
+            f"{type(self).__name__}.enumerate_states",
+            "continuous units have infinitely many states",
+            "Enumerate discrete units only, or integrate by quadrature",
+        )
+
+    @property
+    def components(self) -> int:
+        """How many components the state of one unit has: 1, or the states of a one-hot unit."""
+        return 1
+
+    def config(self) -> dict[str, Any]:
+        """The unit as JSON values; :meth:`from_config` reads it back."""
+        return {"kind": type(self).__name__, **asdict(self)}
+
+    @staticmethod
+    def from_config(config: dict[str, Any]) -> Unit:
+        """The unit that :meth:`config` described, among the kinds already imported.
+
+        Raises:
+            FileError: If no such kind is imported.
+        """
+        kind = _unit_kinds(Unit).get(config["kind"])
+        if kind is None:
+            raise FileError(
+                "Unit.from_config",
+                f"the unit kind {config['kind']!r} is not imported",
+                "Import the module that defines it first",
+            )
+        return kind(**{name: value for name, value in config.items() if name != "kind"})
+
+    def check(
+        self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
+    ) -> None:
+        """Refuse a state of the wrong size, with NaN or infinity, or outside this kind's states.
+
+        Components where ``observed`` is given and false are not looked at.
+
+        Raises:
+            ShapeError: If the last dimension is not ``size``.
+            DomainError: If a value is not finite or not a state of this kind.
+        """
+        check_features(operation, state, self.size)
+        seen = state if observed is None else torch.where(observed, state, 0.0)
+        check_finite(operation, "the state", seen)
+        if not values_visible(state):
+            return
+        legal = self.contains(state)
+        if observed is not None:
+            legal = legal | ~observed
+        if not bool(legal.all()):
+            raise DomainError(
+                operation,
+                f"{int((~legal).sum())} of {state.numel()} values are not states of {self}, "
+                f"e.g. {state[~legal][0].item():g}",
+                self._remedy(),
+            )
+
+    def _remedy(self) -> str:
+        return f"Give states that {type(self).__name__} units can take"
+
+
+def _unit_kinds(base: type[Unit]) -> dict[str, type[Unit]]:
+    found = {base.__name__: base}
+    for kind in base.__subclasses__():
+        found |= _unit_kinds(kind)
+    return found
