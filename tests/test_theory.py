@@ -346,12 +346,26 @@ def test_greedy_action_is_exact_as_the_temperature_falls():
     start = (cold.keys + cold.fields.abs().sum(-1)).argmax()
     assert torch.equal(cold.mode(refinements=0), cold.fields[start].sign())
     assert torch.equal(cold.mode(), actions[cold.score(actions).argmax()])
+    gains = []
     for seed in range(20):
         warm = ig.PatternMixture(
             ig.Spin(5), double(4, seed=seed), double(4, 5, seed=99 + seed), 2.0
         )
         scores = [float(warm.score(warm.mode(refinements=k))) for k in range(4)]
         assert scores == sorted(scores)
+        gains.append(scores[-1] - scores[0])
+    assert max(gains) > 0.01  # and some of them raise it
+
+
+def test_categorical_actions_replace_the_cosh_by_a_sum_of_exponentials():
+    """Two factors of three choices: V = T log Σ_μ e^{k_μ/T} Π_factors Σ_choices e^{θ/T}."""
+    unit, t = ig.OneHot(6, groups=2), 0.7
+    keys, theta = double(3), double(3, 6, seed=1)
+    mixture = ig.PatternMixture(unit, keys, theta, t)
+    factors = torch.exp(theta.reshape(3, 2, 3) / t).sum(-1).prod(-1)
+    same(mixture.value(), t * torch.log((torch.exp(keys / t) * factors).sum()))
+    q = mixture.score(unit.enumerate_states())
+    same(mixture.value(), t * torch.logsumexp(q / t, 0))
 
 
 def test_continuous_actions_have_the_same_closed_forms():

@@ -5,6 +5,7 @@ Checks of values wait for the device, so they stand at the public doors (``recal
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ def check_positive(operation: str, name: str, value: float) -> float:
     Raises:
         ParameterError: If ``value`` is not a finite number above zero.
     """
-    return _check_number(operation, name, value, value > 0, "above zero")
+    return _check_number(operation, name, value, "above zero", lambda number: number > 0)
 
 
 def check_temperature(operation: str, value: float) -> float:
@@ -71,13 +72,19 @@ def check_temperature(operation: str, value: float) -> float:
     Raises:
         ParameterError: If ``value`` is not a finite number, zero or above.
     """
-    return _check_number(operation, "temperature", value, value >= 0, "of zero or above")
+    return _check_number(operation, "temperature", value, "of zero or above", lambda n: n >= 0)
 
 
-def _check_number(operation: str, name: str, value: float, holds: bool, wanted: str) -> float:
-    if not (holds and math.isfinite(value)):
-        raise ParameterError(operation, f"{name} = {value}", f"Give a finite {name} {wanted}")
-    return float(value)
+def _check_number(
+    operation: str, name: str, value: float, wanted: str, holds: Callable[[float], bool]
+) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, str) or not (math.isfinite(number) and holds(number)):
+        raise ParameterError(operation, f"{name} = {value!r}", f"Give a finite {name} {wanted}")
+    return number
 
 
 def check_count(operation: str, name: str, value: int, least: int = 1) -> int:
@@ -91,6 +98,21 @@ def check_count(operation: str, name: str, value: int, least: int = 1) -> int:
             operation, f"{name} = {value!r}", f"Give {name} as a whole number of at least {least}"
         )
     return value
+
+
+def check_like(operation: str, state: Tensor, reference: Tensor) -> None:
+    """Refuse a state of another dtype or device than the parameters it meets.
+
+    Raises:
+        DomainError: If dtype or device differs.
+    """
+    if state.dtype != reference.dtype or state.device != reference.device:
+        raise DomainError(
+            operation,
+            f"states of {state.dtype} on {state.device}, parameters of {reference.dtype} on "
+            f"{reference.device}",
+            "Bring them together first: states.to(parameters), or energy.to(states)",
+        )
 
 
 def check_patterns(operation: str, patterns: Tensor) -> Tensor:

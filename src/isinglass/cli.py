@@ -206,6 +206,8 @@ def _visible(hide: Half | None, shape: tuple[int, int]) -> torch.Tensor:
 
 def _print_report(console: Console, report: dict[str, object], out: Path) -> None:
     table = Table(show_header=False, title="Recall", title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in report.items():
         table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
     console.print(table)

@@ -113,10 +113,17 @@ class ImageMemory:
 
 
 def _sharpest(patterns: Tensor) -> float:
-    """β that gives each of these unit vectors 99.9 % of the attention when it is the query."""
-    if len(patterns) < 2:
+    """β that gives each of these unit vectors 99.9 % of the attention when it is the query.
+
+    Of many vectors, 1,000 are looked at, evenly spaced, each against all.
+    """
+    count = len(patterns)
+    if count < 2:
         return 1.0
-    overlap = patterns @ patterns.mT
-    overlap.fill_diagonal_(-1.0)
-    separation = 1 - overlap[overlap < 1 - 1e-4].max() if bool((overlap < 1 - 1e-4).any()) else 1.0
-    return min(max(math.log(999 * (len(patterns) - 1)) / float(separation), 1.0), 1e4)
+    rows = torch.linspace(0, count - 1, min(count, 1000)).long()
+    overlap = patterns[rows] @ patterns.mT
+    overlap[torch.arange(len(rows)), rows] = -1.0
+    distinct = overlap[overlap < 1 - 1e-4]
+    if len(distinct) == 0:
+        return 1.0
+    return min(max(math.log(999 * (count - 1)) / (1 - float(distinct.max())), 1.0), 1e4)

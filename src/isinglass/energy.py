@@ -45,7 +45,10 @@ class Energy(nn.Module, ABC):
         return self(state)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """∂E/∂s by automatic differentiation; families with a closed form override it."""
+        """∂E/∂s by automatic differentiation; families with a closed form override it.
+
+        The result is for moving states: only closed forms can be differentiated again.
+        """
         with torch.enable_grad():
             leaf = state.detach().requires_grad_()
             return torch.autograd.grad(self(leaf).sum(), leaf)[0]

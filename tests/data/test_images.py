@@ -38,7 +38,9 @@ def test_transparent_pixels_are_unknown(tmp_path):
 
 def test_folders_and_arrays(tmp_path, grey):
     np.save(tmp_path / "one.npy", np.full((3, 4), 0.5))
-    np.savez(tmp_path / "two.npz", a=np.zeros((2, 3, 4), np.uint8), b=np.ones((3, 4, 3)))
+    np.savez(
+        tmp_path / "two.npz", a=np.zeros((2, 3, 4), np.uint8), b=np.ones((3, 4, 3)), labels=[1, 2]
+    )
     (tmp_path / "notes.txt").write_text("not an image")
     pictures = read_pictures([tmp_path])
     names = [picture.name.rsplit("/", 1)[-1] for picture in pictures]

@@ -91,6 +91,15 @@ def test_mean_sweep_never_raises_the_mean_field_free_energy(temperature):
     check_mean_field(randomised(ig.RBM(ig.Gaussian(3), ig.Bit(3)), scale=0.3), double(8, 6), 0.5)
 
 
+def test_ties_keep_the_current_value():
+    """Without weights no unit feels a field: at T = 0 every sweep leaves everything as it is."""
+    machine = ig.Harmonium([ig.Bit(3), ig.Spin(2), ig.OneHot(3)], [(0, 1), (0, 2)], scale=0.0)
+    state = torch.tensor([[1.0, 0, 1, -1, 1, 0, 1, 0], [0, 0, 1, 1, 1, 0, 0, 1]])
+    with torch.no_grad():
+        assert torch.equal(machine.sweep(state, 0.0), state)
+        assert torch.equal(machine.mean_sweep(state, 0.0), state)
+
+
 def test_mean_sweep_never_raises_the_energy_at_zero_temperature():
     machine, state = deep(), torch.cat([spins(8, 3).gt(0).double(), spins(8, 4)], -1)
     state[:, 5:] = state[:, 5:].gt(0).double()

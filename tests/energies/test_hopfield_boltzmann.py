@@ -66,7 +66,9 @@ def test_observed_units_are_kept_and_others_ignored(generator):
 
 
 @pytest.mark.parametrize(
-    "unit", [ig.Spin(4), ig.Gaussian(4), ig.OneHot(4, groups=2)], ids=lambda u: type(u).__name__
+    "unit",
+    [ig.Spin(4), ig.Gaussian(4), ig.OneHot(4, groups=2), ig.AveragedOneHot(2, size=4, groups=2)],
+    ids=lambda u: type(u).__name__,
 )
 def test_chain_rule_in_one_step_or_two(unit):
     """log p(v) = log p(v_A) + log p(v_B | v_A) + log p(v_C | v_A, v_B)."""
@@ -140,6 +142,9 @@ def test_bad_input():
         machine.conditional(torch.ones(3), torch.ones(2, dtype=torch.bool))
     with pytest.raises(DomainError, match="NaN"):
         machine.conditional(torch.tensor([1.0, float("nan"), 1]), torch.ones(3, dtype=torch.bool))
+    for call in (machine.log_prob, machine.free_energy):
+        with pytest.raises(DomainError, match=r"float64.*float32"):
+            call(torch.ones(1, 3).double())
     with pytest.raises(DomainError, match="Spin"):
         machine.conditional(torch.tensor([1.0, 0.5, 1]), torch.tensor([False, True, True]))
     potts = ig.HopfieldBoltzmann(ig.OneHot(4, groups=2), 2)

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from isinglass.cli import run
-from isinglass.errors import FileError
-from isinglass.tour import CHAPTERS, take_tour
+from isinglass.errors import FileError, ParameterError
+from isinglass.tour import VERBS, take_tour
 from isinglass.tour.chapter import Chapter, Fact
 from isinglass.tour.page import build_page
 
@@ -54,8 +54,11 @@ def test_modern_memory_recalls_ten_digits(walked):
     assert remember.facts[0].ours == "modern 100%"
 
 
-def test_all_four_verbs_have_a_chapter():
-    assert list(CHAPTERS) == ["remember", "attend", "imagine", "act"]
+def test_all_four_verbs_have_a_chapter(tmp_path):
+    assert VERBS == ("remember", "attend", "imagine", "act")
+    with pytest.raises(ParameterError, match="no chapter 'sing'"):
+        take_tour(tmp_path / "page.html", ["sing"], console=Console(quiet=True))
+    assert not list(tmp_path.iterdir())
 
 
 def test_text_is_escaped():

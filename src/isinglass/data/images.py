@@ -43,7 +43,8 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
     """Read PNG and JPEG files, folders of them (not their subfolders), and .npy/.npz arrays.
 
     Arrays hold one image ``(h, w)`` or ``(h, w, 3)``, or several ``(n, h, w)`` or
-    ``(n, h, w, 3)``; whole numbers count as 0 to 255, others as 0 to 1.
+    ``(n, h, w, 3)``; whole numbers count as 0 to 255, others as 0 to 1. Arrays of one dimension
+    beside others in an .npz, such as labels, are passed over.
 
     Args:
         paths: What to read, in this order; a folder's files by name.
@@ -101,6 +102,8 @@ def _read_array(path: Path) -> list[Picture]:
         raise FileError(
             f"reading {path}", f"not a whole array file ({error})", "Save it again with numpy.save"
         ) from error
+    if len(arrays) > 1:  # labels and the like lie beside the images
+        arrays = {key: a for key, a in arrays.items() if a.ndim >= 2} or arrays
     pictures = []
     for key, array in arrays.items():
         name = f"{path}:{key}" if key else str(path)

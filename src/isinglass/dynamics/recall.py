@@ -92,7 +92,8 @@ class Recall:
     Attributes:
         state: The final states, shaped like the cues.
         energy: E at the final states.
-        steps: Steps each row took (for :class:`SingleSite`, units changed).
+        steps: Steps each row took, the last of a converged row being the one that found it at rest
+            (for :class:`SingleSite` every other step changed one unit).
         residual: Largest change of any unit in the row's last step.
         converged: Whether that change was within the tolerance.
         energy_trace: E before the first step and after each, ``(steps + 1, *batch)``, rows that
@@ -157,6 +158,12 @@ def recall(
         (tensor(True), True)
     """
     operation = f"{type(energy).__name__}.recall"
+    if not isinstance(kernel, Kernel):
+        raise ParameterError(
+            operation,
+            f"kernel = {kernel!r}",
+            "Give a kernel object, such as CCCP() or SingleSite()",
+        )
     energy.check_state(operation, cues)
     if cues.numel() == 0:
         raise ShapeError(operation, f"cues of shape {tuple(cues.shape)}", "Give at least one cue")

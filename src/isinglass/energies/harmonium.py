@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from isinglass._shapes import Float
-from isinglass.checks import check_features, check_finite, check_temperature
+from isinglass.checks import check_features, check_finite, check_like, check_temperature
 from isinglass.energy import Energy
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Unit
@@ -203,7 +203,9 @@ class Harmonium(Energy):
             DomainError: If they are not states of the visible units.
             IntractableError: If hidden areas are joined to each other.
         """
-        self.visible.check(f"{type(self).__name__}.free_energy", visible)
+        operation = f"{type(self).__name__}.free_energy"
+        self.visible.check(operation, visible)
+        check_like(operation, visible, self.biases[0])
         return self.marginal(temperature)(visible)
 
     def marginal(self, temperature: float | None = None) -> Marginal:
@@ -226,6 +228,7 @@ class Harmonium(Energy):
         """
         check_features(operation, state, sum(area.size for area in self.areas))
         check_finite(operation, "the state", state)
+        check_like(operation, state, self.biases[0])
         parts = self.split(state)
         self.visible.check(operation, parts[0])
         for area, part in zip(self.areas[1:], parts[1:], strict=True):
@@ -276,7 +279,8 @@ class Marginal(Energy):
                 "Sample the joint state with BlockGibbs instead",
             )
         self.harmonium = harmonium
-        self.temperature = check_temperature("Marginal", temperature)
+        name = f"{type(harmonium).__name__}.free_energy"
+        self.temperature = check_temperature(name, temperature)
 
     def _hidden_fields(self, visible: Tensor) -> list[Tensor]:
         parts = self.harmonium.split(self.harmonium.extend(visible))
@@ -307,6 +311,19 @@ class Marginal(Energy):
             DomainError: If a value is not finite or not a state of its unit.
         """
         self.harmonium.visible.check(operation, state)
+        check_like(operation, state, self.harmonium.biases[0])
+
+    def config(self) -> dict[str, Any]:
+        """Not saved by itself.
+
+        Raises:
+            IntractableError: Always: the harmonium is what is saved.
+        """
+        raise IntractableError(
+            "saving a Marginal",
+            "it shares the weights of a harmonium",
+            "Save marginal.harmonium, and call marginal() on it after loading",
+        )
 
 
 class RBM(Harmonium):

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_patterns, check_positive
+from isinglass.checks import check_count, check_like, check_patterns, check_positive
 from isinglass.energies.harmonium import Harmonium
 from isinglass.energies.mixture import PatternMixture
 from isinglass.errors import IntractableError, ShapeError
@@ -147,7 +147,9 @@ class HopfieldBoltzmann(Harmonium):
             DomainError: If they are not states of the visible units.
             IntractableError: If the machine has several groups or draws.
         """
-        self.visible.check(f"{type(self).__name__}.log_prob", visible)
+        operation = f"{type(self).__name__}.log_prob"
+        self.visible.check(operation, visible)
+        check_like(operation, visible, self.patterns)
         return self.mixture().log_prob(visible)
 
     def sample(self, count: int, *, generator: Generator | None = None) -> Float[Tensor, "n d"]:
@@ -188,6 +190,7 @@ class HopfieldBoltzmann(Harmonium):
             >>> bool((machine.conditional(cue, seen).mean()[2:] < -0.99).all())
             True
         """
+        check_like(f"{type(self).__name__}.conditional", visible, self.patterns)
         return self.mixture().condition(visible, observed_mask)
 
     def config(self) -> dict[str, Any]:

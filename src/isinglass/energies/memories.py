@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from isinglass._shapes import Float, Int
-from isinglass.checks import check_features, check_patterns, check_positive
+from isinglass.checks import check_features, check_like, check_patterns, check_positive
 from isinglass.dynamics import CCCP, Kernel, Recall, SingleSite, recall
 from isinglass.energy import Energy
 from isinglass.units import AveragedOneHot, Gaussian, Spin, Unit
@@ -139,9 +139,10 @@ class ClassicalHopfield(Memory):
 
         Raises:
             ShapeError: If the number of features is wrong.
-            DomainError: If a value is not −1 or +1.
+            DomainError: If a value is not −1 or +1, or the dtype or device is not the patterns'.
         """
         self.unit.check(operation, state)
+        check_like(operation, state, self.patterns)
 
 
 def _hebbian(memory: nn.Module, *_: object) -> None:
@@ -215,9 +216,10 @@ class ModernHopfield(Memory):
 
         Raises:
             ShapeError: If the number of features is wrong.
-            DomainError: If a value is not finite.
+            DomainError: If a value is not finite, or the dtype or device is not the patterns'.
         """
         self.visible.check(operation, state)
+        check_like(operation, state, self.patterns)
 
     def config(self) -> dict[str, Any]:
         """The shape of the patterns, and β."""

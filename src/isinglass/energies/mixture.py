@@ -68,7 +68,11 @@ class PatternMixture:
         return total - self.unit.base_energy(free, self.temperature)
 
     def log_prob(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """log p(v) = (S(v) − V)/T of the free units given the clamped; a density if continuous."""
+        """log p(v) = (S(v) − V)/T, a density for continuous units.
+
+        Of a conditional it is that of the free units given the clamped ones, whose values in
+        ``state`` are not looked at.
+        """
         return (self.score(state) - self.value()) / self.temperature
 
     def responsibilities(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states N"]:

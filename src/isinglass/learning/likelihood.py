@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Float
-from isinglass.checks import check_count
+from isinglass.checks import check_count, check_like
 from isinglass.energies.hopfield_boltzmann import HopfieldBoltzmann
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.units import Gaussian
@@ -53,6 +53,7 @@ def seed_memories(
     operation = "seed_memories"
     machine.mixture()
     machine.visible.check(operation, data)
+    check_like(operation, data, machine.patterns)
     if len(data) < machine.memories:
         raise ShapeError(
             operation,
@@ -105,6 +106,7 @@ def em_step(
     """
     operation = "em_step"
     machine.visible.check(operation, data)
+    check_like(operation, data, machine.patterns)
     if pseudo_count < 0:
         raise ParameterError(operation, f"pseudo_count = {pseudo_count}", "Give zero or above")
     if learn_beta and type(machine.visible) is not Gaussian:

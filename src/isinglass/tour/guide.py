@@ -10,28 +10,36 @@ from pathlib import Path
 
 import torch
 
+from isinglass.errors import ParameterError
 from isinglass.extras import needs
 from isinglass.files import writing
-from isinglass.tour.act import act
-from isinglass.tour.attend import attend
 from isinglass.tour.chapter import Chapter, Tick
-from isinglass.tour.imagine import imagine
 from isinglass.tour.page import build_page
-from isinglass.tour.remember import remember
 
 with needs("cli"):
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
-__all__ = ["CHAPTERS", "take_tour"]
+__all__ = ["VERBS", "take_tour"]
 
-CHAPTERS: dict[str, Callable[[Tick, int], Chapter]] = {
-    "remember": remember,
-    "attend": attend,
-    "imagine": imagine,
-    "act": act,
-}
+VERBS = ("remember", "attend", "imagine", "act")
+
+
+def _chapter(verb: str) -> Callable[[Tick, int], Chapter]:
+    """The chapter of a verb, whose packages (and no others) are imported here."""
+    match verb:
+        case "remember":
+            from isinglass.tour.remember import remember as chapter
+        case "attend":
+            from isinglass.tour.attend import attend as chapter
+        case "imagine":
+            from isinglass.tour.imagine import imagine as chapter
+        case "act":
+            from isinglass.tour.act import act as chapter
+        case _:
+            raise ParameterError("the tour", f"no chapter {verb!r}", f"Choose among {VERBS}")
+    return chapter
 
 
 def take_tour(
@@ -46,7 +54,7 @@ def take_tour(
 
     Args:
         out: Where the page goes.
-        verbs: Which chapters, among the keys of ``CHAPTERS``.
+        verbs: Which chapters, among ``VERBS``.
         seed: Seed of everything random.
         overwrite: Whether a page already there may be replaced.
         console: Where to print; None is the terminal.
@@ -55,6 +63,7 @@ def take_tour(
         The chapters, with their figures.
 
     Raises:
+        ParameterError: If a verb has no chapter.
         FileError: If the page exists and ``overwrite`` is false, or it cannot be written.
     """
     console = console or Console()
@@ -68,13 +77,13 @@ def take_tour(
 
 
 def _walk(verb: str, progress: Progress, seed: int) -> Chapter:
-    task = progress.add_task(verb, total=1.0, what="")
+    task = progress.add_task(verb, total=1.0, what="loading")
 
     def tick(done: float, what: str) -> None:
         progress.update(task, completed=done, what=what)
 
     start = time.perf_counter()
-    chapter = CHAPTERS[verb](tick, seed)
+    chapter = _chapter(verb)(tick, seed)
     chapter.seconds = time.perf_counter() - start
     return chapter
 

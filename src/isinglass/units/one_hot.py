@@ -154,8 +154,11 @@ class AveragedOneHot(Unit):
         draws = self.draws_at(temperature)
         if math.isinf(draws):
             return torch.special.xlogy(state, state).sum(-1) / self.sharpness(temperature)
-        multiplicity = self.groups * math.lgamma(draws + 1) - torch.lgamma(draws * state + 1).sum(
-            -1
+        # Draws are counted from the state itself, so that a group left at zero, as where it is
+        # not observed, has no multiplicity.
+        counts = draws * self._split(state)
+        multiplicity = torch.lgamma(counts.sum(-1) + 1).sum(-1) - torch.lgamma(counts + 1).sum(
+            (-2, -1)
         )
         return -temperature * multiplicity
 
