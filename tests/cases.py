@@ -91,6 +91,20 @@ ENERGIES = [
         (ig.SingleSite, random_site, ig.CCCP),
     ),
     EnergyCase(
+        "DenseMemory",
+        lambda: ig.DenseMemory(spins(6, 8, seed=1), degree=3),
+        lambda: double(5, 8, seed=2),
+        lambda: spins(16, 8, seed=3),
+        (ig.SingleSite, random_site, ig.CCCP),
+    ),
+    EnergyCase(
+        "DenseMemory of even degree",
+        lambda: ig.DenseMemory(spins(6, 8, seed=1), degree=4, rectified=False),
+        lambda: double(5, 8, seed=2),
+        lambda: spins(16, 8, seed=3),
+        (ig.SingleSite, ig.CCCP),
+    ),
+    EnergyCase(
         "ModernHopfield",
         lambda: ig.ModernHopfield(double(4, 3, seed=1), beta=2.0),
         lambda: double(5, 3, seed=2),

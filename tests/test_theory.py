@@ -86,6 +86,38 @@ def test_several_groups_are_several_heads():
     same(machine.free_energy(v), (v**2).sum(-1) / 2 - v @ b - heads)
 
 
+@pytest.mark.parametrize("rectified", [True, False])
+@pytest.mark.parametrize("degree", [2, 3, 4, 7])
+def test_dense_memory_and_its_energy_difference_rule(degree, rectified):
+    """E = −Σ F_n(x_μ·v); each spin takes the sign with the lower energy, others held."""
+    patterns, v = spins(6, 9), spins(5, 9, seed=1)
+    memory = ig.DenseMemory(patterns, degree, rectified=rectified)
+
+    def energy(state: Tensor) -> Tensor:
+        z = state @ patterns.T
+        return -((z.clamp_min(0) if rectified else z) ** degree).sum(-1)
+
+    same(memory(v), energy(v))
+    up, down = v.clone(), v.clone()
+    field = torch.zeros_like(v)
+    for i in range(9):
+        up[:, i], down[:, i] = 1.0, -1.0
+        field[:, i] = (energy(down) - energy(up)) / 2
+        up[:, i], down[:, i] = v[:, i], v[:, i]
+    same(memory.local_field(v), field)
+    changed = memory.unit.settle(memory.local_field(v), v)
+    assert torch.equal(changed, torch.where(field == 0, v, field.sign()))
+
+
+def test_dense_memory_of_degree_two_is_the_classical_net():
+    patterns, v = spins(3, 8), spins(10, 8, seed=1)
+    dense = ig.DenseMemory(patterns, 2, rectified=False)
+    classical = ig.ClassicalHopfield(patterns)
+    same(dense(v), 2 * classical(v) - 3 * 8)
+    same(dense.local_field(v), 2 * classical.local_field(v))
+    assert torch.equal(dense.recall(v).state, classical.recall(v).state)
+
+
 def test_classical_asynchronous_descent_is_the_unit_by_unit_sweep():
     """The fast kernel passes through the states of the plain loop over units."""
     patterns, cues = spins(4, 30), spins(6, 30, seed=1)

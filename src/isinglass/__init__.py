@@ -11,6 +11,7 @@ from isinglass.dynamics import CCCP, BlockGibbs, Recall, SingleSite, Synchronous
 from isinglass.energies import (
     RBM,
     ClassicalHopfield,
+    DenseMemory,
     Harmonium,
     HopfieldBoltzmann,
     Marginal,
@@ -29,6 +30,7 @@ __all__ = [
     "RBM",
     "BlockGibbs",
     "ClassicalHopfield",
+    "DenseMemory",
     "Energy",
     "Harmonium",
     "HopfieldBoltzmann",

@@ -76,13 +76,21 @@ def test_modern_hopfield_at_every_number_of_draws(draws, generator):
 
 
 @pytest.mark.parametrize("random_order", [False, True])
-def test_single_site_keeps_the_exact_distribution(random_order, generator):
-    memory = ig.ClassicalHopfield(spins(2, 4, seed=3))
+@pytest.mark.parametrize(
+    ("build", "temperature"),
+    [
+        (lambda: ig.ClassicalHopfield(spins(2, 4, seed=3)), 3.0),
+        (lambda: ig.DenseMemory(spins(3, 4, seed=3), degree=3), 15.0),
+        (lambda: ig.DenseMemory(spins(3, 4, seed=3), degree=3, rectified=False), 15.0),
+    ],
+    ids=["classical", "dense", "dense, not rectified"],
+)
+def test_single_site_keeps_the_exact_distribution(build, temperature, random_order, generator):
+    memory = build()
     states = ig.Spin(4).enumerate_states()
     order = torch.Generator().manual_seed(1) if random_order else None
-    check_stationary(
-        ig.SingleSite(order), memory, states, -memory(states) / 3.0, 3.0, generator, steps=6
-    )
+    weights = -memory(states) / temperature
+    check_stationary(ig.SingleSite(order), memory, states, weights, temperature, generator, steps=6)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0])

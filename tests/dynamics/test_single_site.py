@@ -1,8 +1,8 @@
 """Which unit moves when."""
 
-import isinglass as ig
 import torch
 
+import isinglass as ig
 from tests.cases import spins
 
 

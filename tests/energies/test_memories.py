@@ -38,6 +38,19 @@ def test_many_more_patterns_than_units_are_told_apart():
     assert (found.state - patterns[:50]).abs().max() < 0.01
 
 
+def test_higher_degrees_store_more():
+    """150 patterns of 60 spins: beyond 0.138·60 = 8, within reach of degree 4."""
+    patterns = spins(150, 60)
+    cues = patterns.clone()
+    cues[:, :4] *= -1
+    recalled = {
+        degree: (ig.DenseMemory(patterns, degree).recall(cues).state == patterns).all(-1).double()
+        for degree in (2, 4)
+    }
+    assert recalled[2].mean() < 0.1
+    assert recalled[4].mean() > 0.9
+
+
 def test_real_digits_are_recalled_from_their_upper_half(data_folder):
     with np.load(data_folder / "mnist" / "mnist.npz", allow_pickle=False) as file:
         images = torch.from_numpy(file["x_train"][:1000]).float().flatten(1) / 255
@@ -148,6 +161,10 @@ def test_bad_input():
             ig.ModernHopfield(torch.eye(2), beta=beta)
     with pytest.raises(DomainError, match=r"0\.5.*Spin"):
         ig.ClassicalHopfield(torch.tensor([[1.0, 0.5]]))
+    with pytest.raises(ParameterError, match="degree"):
+        ig.DenseMemory(torch.ones(1, 2), degree=1)
+    with pytest.raises(IntractableError, match="not convex"):
+        ig.DenseMemory(torch.ones(1, 2), 3, rectified=False).cccp_update(torch.ones(1, 2))
     modern, classical = ig.ModernHopfield(torch.eye(2)), ig.ClassicalHopfield(torch.ones(1, 2))
     with pytest.raises(ShapeError, match=r"ModernHopfield.recall.*\(\*batch, 2\).*\(1, 3\)"):
         modern.recall(torch.zeros(1, 3))

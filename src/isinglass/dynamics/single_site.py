@@ -18,7 +18,11 @@ __all__ = ["FieldEnergy", "SingleSite", "SitePosition", "field_energy"]
 
 @runtime_checkable
 class FieldEnergy(Protocol):
-    """An energy of units of one kind that each feel a local field of the others."""
+    """An energy of units of one kind that each feel a local field of the others.
+
+    The field of a unit is what its kind needs to be drawn given the rest: for two states a, b it
+    is (E(b) − E(a))/(a − b), so that the Boltzmann rule is exact.
+    """
 
     unit: Unit
 
@@ -26,10 +30,14 @@ class FieldEnergy(Protocol):
         """The field on every unit."""
         ...
 
-    def field_change(
-        self, site: Int[Tensor, " batch"], change: Float[Tensor, " batch"]
+    def moved_field(
+        self,
+        field: Float[Tensor, "batch size"],
+        state: Float[Tensor, "batch size"],
+        site: Int[Tensor, " batch"],
+        change: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch size"]:
-        """How the field changes when unit ``site`` of each row changes by ``change``."""
+        """The field at ``state``, once unit ``site`` of each row has changed by ``change``."""
         ...
 
 
@@ -126,7 +134,7 @@ class SingleSite(Kernel):
             new = fields.unit.sample(field.gather(-1, site), temperature, generator)
         change = new - state.gather(-1, site)
         state = state.scatter(-1, site, new)
-        field = field + fields.field_change(site[:, 0], change[:, 0])
+        field = fields.moved_field(field, state, site[:, 0], change[:, 0])
         return SitePosition(state, field, order, (cursor + 1) % size), {"site": site[:, 0]}
 
     def default_max_steps(self, size: int) -> int:
