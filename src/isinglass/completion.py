@@ -59,7 +59,7 @@ class ImageMemory:
         DomainError: If a value is not finite.
         ParameterError: If ``beta`` is not above zero.
 
-    Example:
+    Examples:
         >>> images = torch.tensor([[0.0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]])
         >>> known = torch.tensor([True, True, False, False])
         >>> done = ImageMemory(images).complete(torch.tensor([1.0, 1, 0, 0]), known)

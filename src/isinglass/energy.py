@@ -23,7 +23,7 @@ class Energy(nn.Module, ABC):
 
     Reference: LeCun et al. 2006, "A tutorial on energy-based learning".
 
-    Example:
+    Examples:
         >>> class Bowl(Energy):
         ...     def forward(self, state):
         ...         return state.square().sum(-1) / 2

@@ -9,7 +9,7 @@ class IsinglassError(Exception):
         found: What was found, with the shapes or values that were wrong.
         remedy: What to do about it.
 
-    Example:
+    Examples:
         >>> raise IsinglassError("recall", "cues of shape (3, 5), patterns of 4 units", "pass 4")
         Traceback (most recent call last):
             ...

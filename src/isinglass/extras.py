@@ -17,7 +17,7 @@ def needs(extra: str) -> Iterator[None]:
     Raises:
         MissingExtraError: If an import inside the block fails for want of a package.
 
-    Example:
+    Examples:
         >>> with needs("rl"):
         ...     import no_such_package
         Traceback (most recent call last):

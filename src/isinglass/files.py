@@ -26,7 +26,7 @@ def writing(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         FileError: If the file exists and ``overwrite`` is false, or it cannot be written.
 
-    Example:
+    Examples:
         >>> folder = tempfile.mkdtemp()
         >>> with writing(Path(folder) / "note.txt") as aside:
         ...     _ = aside.write_text("whole or not at all")

@@ -32,7 +32,7 @@ def save(energy: Energy, path: str | Path, *, overwrite: bool = False) -> None:
     Raises:
         FileError: If the file exists and ``overwrite`` is false, or cannot be written.
 
-    Example:
+    Examples:
         >>> import isinglass as ig, tempfile
         >>> memory = ig.ModernHopfield(torch.eye(3), beta=8.0)
         >>> path = Path(tempfile.mkdtemp()) / "memory.safetensors"

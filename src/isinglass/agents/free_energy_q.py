@@ -90,7 +90,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             above zero.
         UnknownEnvironmentError: If ``env`` is a name that is not known.
 
-    Example:
+    Examples:
         >>> from isinglass.envs import LargeAction
         >>> env = LargeAction(state_bits=3, action_bits=8, keys=2)
         >>> agent = FreeEnergyQ("MlpPolicy", env, seed=0, device="cpu").learn(1_000)

@@ -48,7 +48,7 @@ def sampled_attention(
         ParameterError: If ``draws`` is not a whole number of at least one.
         IntractableError: If the model's attention cannot be set, or is not a plain softmax.
 
-    Example:
+    Examples:
         >>> from transformers import GPT2Config, GPT2LMHeadModel
         >>> config = GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
         >>> model = GPT2LMHeadModel(config).eval()

@@ -49,7 +49,7 @@ def load_digits(seed: int = 0) -> tuple[Digits, Digits, Digits]:
     Raises:
         MissingExtraError: If scikit-learn is not installed.
 
-    Example:
+    Examples:
         >>> train, valid, test = load_digits()
         >>> len(train.images), len(valid.images), len(test.images)
         (1097, 300, 400)

@@ -24,7 +24,7 @@ class BlockGibbs(Kernel):
 
     Reference: Geman & Geman 1984, doi:10.1109/TPAMI.1984.4767596.
 
-    Example:
+    Examples:
         >>> import torch, isinglass as ig
         >>> memory = ig.ModernHopfield(torch.eye(3), beta=2.0)
         >>> kernel = BlockGibbs()

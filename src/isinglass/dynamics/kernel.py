@@ -95,7 +95,7 @@ def run(
         ParameterError: If ``steps`` or ``temperature`` is negative.
         DomainError: If the state is not one the energy is defined on.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> from isinglass.dynamics import BlockGibbs
         >>> rbm = ig.RBM(ig.Bit(4), ig.Bit(3))

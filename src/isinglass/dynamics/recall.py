@@ -26,7 +26,7 @@ class CCCP(Kernel):
     Reference: Yuille & Rangarajan 2003, doi:10.1162/08997660360581958; Ramsauer et al. 2020,
     arXiv:2008.02217, Theorem 1.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> memory = ig.ModernHopfield(torch.eye(2), beta=50.0)
         >>> memory.recall(torch.tensor([[0.9, 0.2]]), kernel=CCCP()).state.round(decimals=3)
@@ -60,7 +60,7 @@ class Synchronous(Kernel):
 
     Reference: Little 1974, doi:10.1016/0025-5564(74)90031-5.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> memory = ig.ClassicalHopfield(torch.tensor([[1.0, 1.0, -1.0, -1.0]]))
         >>> memory.recall(torch.tensor([[-1.0, 1.0, -1.0, -1.0]]), kernel=Synchronous()).state
@@ -150,7 +150,7 @@ def recall(
         ParameterError: If ``max_steps`` or ``tolerance`` is negative.
         IntractableError: If the kernel cannot move on this energy.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> memory = ig.ModernHopfield(torch.eye(3), beta=20.0)
         >>> found = recall(memory, torch.tensor([0.7, 0.3, 0.1]), CCCP(), trace=True)

@@ -79,7 +79,7 @@ class SingleSite(Kernel):
         generator: If given, each row visits the units in a random order of its own, drawn once
             at ``init``; otherwise in the order of their numbers.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> memory = ig.ClassicalHopfield(torch.tensor([[1.0, 1.0, -1.0, -1.0]]))
         >>> memory.recall(torch.tensor([[-1.0, 1.0, -1.0, -1.0]]), kernel=SingleSite()).state

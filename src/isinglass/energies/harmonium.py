@@ -40,7 +40,7 @@ class Harmonium(Energy):
     Raises:
         ParameterError: If a coupling names an area that does not exist, or joins one to itself.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> deep = Harmonium([ig.Bit(4), ig.Bit(3), ig.Bit(2)], [(0, 1), (1, 2)])
         >>> deep(torch.zeros(5, 9)).shape
@@ -180,7 +180,7 @@ class Harmonium(Energy):
     ) -> Float[Tensor, "*batch area"]:
         """The field of area ``index`` given the rest; its unit's three functions do what remains.
 
-        Example:
+        Examples:
             >>> import isinglass as ig
             >>> rbm = RBM(ig.Bit(3), ig.Bit(2))
             >>> field = rbm.conditional_field(torch.ones(4, 5), 1)
@@ -262,7 +262,7 @@ class Marginal(Energy):
         IntractableError: If hidden areas are joined to each other.
         ParameterError: If the temperature is negative or not finite.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> rbm = RBM(ig.Bit(4), ig.Bit(3))
         >>> rbm.marginal(temperature=1.0).grad(torch.zeros(2, 4)).shape
@@ -339,7 +339,7 @@ class RBM(Harmonium):
         scale: Standard deviation of the initial weights.
         generator: Source of the initial weights; None is torch's global one.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> rbm = ig.RBM(ig.Bit(64), ig.Bit(16))
         >>> rbm.free_energy(torch.zeros(3, 64)).shape

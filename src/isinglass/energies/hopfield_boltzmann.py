@@ -46,7 +46,7 @@ class HopfieldBoltzmann(Harmonium):
     Raises:
         ParameterError: If ``beta`` is not above zero, or a count is not a whole number above 0.
 
-    Example:
+    Examples:
         >>> from isinglass import Spin
         >>> machine = HopfieldBoltzmann(Spin(10), memories=6, beta=0.7)
         >>> generator = torch.Generator().manual_seed(0)
@@ -181,7 +181,7 @@ class HopfieldBoltzmann(Harmonium):
             DomainError: If an observed value is not a state of the visible units.
             IntractableError: If the machine has several groups or draws.
 
-        Example:
+        Examples:
             >>> from isinglass import Spin
             >>> machine = HopfieldBoltzmann.from_patterns(
             ...     Spin(4), torch.tensor([[1.0, 1, 1, 1], [-1, -1, -1, -1]]), beta=3.0)

@@ -93,7 +93,7 @@ class ClassicalHopfield(Memory):
         ShapeError: If there is no pattern or the tensor is not a matrix.
         DomainError: If a value is not −1 or +1.
 
-    Example:
+    Examples:
         >>> patterns = torch.tensor([[1.0, 1, 1, 1, -1, -1], [1.0, -1, 1, -1, 1, -1]])
         >>> memory = ClassicalHopfield(patterns)
         >>> cue = torch.tensor([1.0, 1, 1, -1, -1, -1])  # the first pattern, one unit wrong
@@ -179,7 +179,7 @@ class DenseMemory(Memory):
         DomainError: If a value is not −1 or +1.
         ParameterError: If ``degree`` is not a whole number of at least 2.
 
-    Example:
+    Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> patterns = torch.randn(100, 50, generator=generator).sign()  # twice as many as units
         >>> cue = torch.cat([-patterns[:1, :8], patterns[:1, 8:]], -1)  # eight spins flipped
@@ -273,7 +273,7 @@ class ModernHopfield(Memory):
         DomainError: If a value is not finite.
         ParameterError: If ``beta`` is not above zero.
 
-    Example:
+    Examples:
         >>> memory = ModernHopfield(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), beta=8.0)
         >>> found = memory.recall(torch.tensor([[0.8, 0.3]]))
         >>> found.state.round(decimals=3), bool(found.converged)

@@ -37,7 +37,7 @@ class PatternMixture:
         observed: Which units are clamped, ``(*batch, d)``; None if none is.
         clamped: Their values, in place; zeros elsewhere.
 
-    Example:
+    Examples:
         >>> from isinglass import Spin
         >>> mixture = PatternMixture(Spin(3), torch.zeros(2), torch.eye(3)[:2], temperature=0.5)
         >>> states = Spin(3).enumerate_states().float()

@@ -36,7 +36,7 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     Raises:
         UnknownEnvironmentError: If there is no such module, class or registered id.
 
-    Example:
+    Examples:
         >>> make_env("isinglass/LargeAction-v0").action_space
         MultiBinary(40)
         >>> make_env("isinglass.envs:LargeAction", keys=3).unwrapped.key_states.shape

@@ -40,7 +40,7 @@ class LargeAction(gym.Env[np.ndarray, np.ndarray]):
     Raises:
         ParameterError: If a size is not a whole number of at least one, or ``key_seed`` of zero.
 
-    Example:
+    Examples:
         >>> env = LargeAction()
         >>> state, _ = env.reset(seed=0)
         >>> _, reward, terminated, _, _ = env.step(env.optimal_action(state))

@@ -32,7 +32,7 @@ def contrastive_loss(
     Returns:
         A scalar to call ``backward()`` on; its value is not a likelihood.
 
-    Example:
+    Examples:
         >>> import torch, isinglass as ig
         >>> rbm = ig.RBM(ig.Bit(4), ig.Bit(2))
         >>> loss = contrastive_loss(rbm.marginal(), torch.ones(8, 4), torch.zeros(8, 4))

@@ -161,7 +161,7 @@ def expectation_maximization(
             :func:`em_step`.
         DomainError: If the data are not states of the visible units.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> generator = torch.Generator().manual_seed(0)
         >>> data = torch.randn(200, 2, generator=generator) * 0.1 + 3

@@ -51,7 +51,7 @@ def stochastic_attention(
         ShapeError: If queries and keys differ in features, or keys and values in number.
         ParameterError: If ``draws`` is not a whole number of at least one, or ``beta <= 0``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> generator = torch.Generator().manual_seed(0)
         >>> q, k, v = torch.randn(3, 5, 4, generator=generator)

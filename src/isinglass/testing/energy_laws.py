@@ -30,7 +30,7 @@ def check_gradient(
     Raises:
         LawViolation: If it is not.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> memory = ig.ModernHopfield(torch.eye(3, dtype=torch.float64), beta=2.0)
         >>> check_gradient(memory, torch.rand(4, 3, dtype=torch.float64))
@@ -65,7 +65,7 @@ def check_free_energy(
     Raises:
         LawViolation: If it does not hold.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> rbm = ig.RBM(ig.Bit(3), ig.Bit(2)).double()
         >>> check_free_energy(rbm, ig.Bit(3).enumerate_states(), 0.7)
@@ -92,7 +92,7 @@ def check_posterior_gradient(
     Raises:
         LawViolation: If it does not hold.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> rbm = ig.RBM(ig.Bit(3), ig.Bit(2)).double()
         >>> check_posterior_gradient(rbm, ig.Bit(3).enumerate_states(), 0.7)
@@ -113,7 +113,7 @@ def check_round_trip(energy: Energy, state: Float[Tensor, "batch size"]) -> None
     Raises:
         LawViolation: If anything differs.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> check_round_trip(ig.ModernHopfield(torch.eye(3), beta=2.0), torch.rand(4, 3))
     """

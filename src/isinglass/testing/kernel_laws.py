@@ -29,7 +29,7 @@ def check_monotone(
     Raises:
         LawViolation: If a step raises it by more than rounding.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> memory = ig.ModernHopfield(torch.eye(3, dtype=torch.float64), beta=2.0)
         >>> check_monotone(ig.CCCP(), memory, torch.rand(4, 3, dtype=torch.float64))
@@ -59,7 +59,7 @@ def check_mean_field(
     Raises:
         LawViolation: If a sweep raises it by more than rounding.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> rbm = ig.RBM(ig.Bit(3), ig.Bit(2), scale=1.0).double()
         >>> check_mean_field(rbm, torch.rand(4, 5, dtype=torch.float64), 0.7)
@@ -109,7 +109,7 @@ def check_stationary(
     Raises:
         LawViolation: If the counts of states afterwards fail a χ² test at 5 σ.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> rbm = ig.RBM(ig.Bit(2), ig.Bit(2), scale=1.0).double()
         >>> states = ig.Bit(4).enumerate_states()
@@ -151,7 +151,7 @@ def check_stationary_density(
     Raises:
         LawViolation: If the histogram after a step fails a χ² test at 5 σ.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> memory = ig.ModernHopfield(torch.tensor([[1.0], [-1.0]]).double(), beta=2.0)
         >>> check_stationary_density(ig.BlockGibbs(), memory, -6, 6, 0.25, torch.Generator())
@@ -181,7 +181,7 @@ def check_batch_invariance(
     Raises:
         LawViolation: If a row recalled alone differs from the same row of the batch.
 
-    Example:
+    Examples:
         >>> import isinglass as ig
         >>> memory = ig.ModernHopfield(torch.eye(3, dtype=torch.float64), beta=2.0)
         >>> check_batch_invariance(ig.CCCP(), memory, torch.rand(4, 3, dtype=torch.float64))

@@ -34,7 +34,7 @@ def check_unit(
     Raises:
         LawViolation: If any law does not hold.
 
-    Example:
+    Examples:
         >>> from isinglass import Spin
         >>> field = torch.tensor([[0.3, -1.2]], dtype=torch.float64)
         >>> check_unit(Spin(2), field, 0.7, torch.Generator().manual_seed(0))

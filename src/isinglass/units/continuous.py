@@ -25,7 +25,7 @@ class Gaussian(Unit):
     Raises:
         ParameterError: If ``size`` is not a whole number of at least one.
 
-    Example:
+    Examples:
         >>> Gaussian(2).sample(torch.tensor([1.0, -1.0]), temperature=0.0)
         tensor([ 1., -1.])
     """
@@ -80,7 +80,7 @@ class ReLU(Gaussian):
     Raises:
         ParameterError: If ``size`` is not a whole number of at least one.
 
-    Example:
+    Examples:
         >>> ReLU(2).mean(torch.tensor([1.0, -1.0]), temperature=0.0)
         tensor([1., 0.])
     """

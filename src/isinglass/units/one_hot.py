@@ -44,7 +44,7 @@ class AveragedOneHot(Unit):
         ParameterError: If not exactly one of ``draws`` and ``beta`` is given, if either is not
             positive, or if ``groups`` does not divide ``size``.
 
-    Example:
+    Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> unit = AveragedOneHot(4, size=3)
         >>> state = unit.sample(torch.zeros(5, 3), 1.0, generator)
@@ -228,7 +228,7 @@ class OneHot(AveragedOneHot):
         ParameterError: If either is not a whole number of at least one, or ``groups`` does not
             divide ``size``.
 
-    Example:
+    Examples:
         >>> OneHot(3).mean(torch.tensor([1.0, 3.0, 2.0]), temperature=0.0)
         tensor([0., 1., 0.])
     """

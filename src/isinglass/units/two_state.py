@@ -96,7 +96,7 @@ class Spin(_TwoState):
     Raises:
         ParameterError: If ``size`` is not a whole number of at least one.
 
-    Example:
+    Examples:
         >>> field = torch.tensor([0.5, -2.0])
         >>> Spin(2).mean(field, 0.0)
         tensor([ 1., -1.])
@@ -120,7 +120,7 @@ class Bit(_TwoState):
     Raises:
         ParameterError: If ``size`` is not a whole number of at least one.
 
-    Example:
+    Examples:
         >>> Bit(3).mean(torch.tensor([-4.0, 0.0, 4.0]), 0.0)
         tensor([0.0000, 0.5000, 1.0000])
     """
