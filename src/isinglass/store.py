@@ -64,6 +64,13 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
     Raises:
         FileError: If the file is missing, truncated, altered, of a newer format, or holds a
             class that is not imported.
+
+    Examples:
+        >>> import isinglass as ig, tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "rbm.safetensors"
+        >>> ig.save(ig.RBM(ig.Bit(4), ig.Spin(2)), path)
+        >>> ig.load(path).areas
+        (Bit(size=4), Spin(size=2))
     """
     operation = f"loading {path}"
     try:

@@ -124,6 +124,16 @@ class FreeEnergyPolicy(BasePolicy):
     Raises:
         ParameterError: If ``memories`` is not a whole number of at least one, or ``temperature``
             not above zero.
+
+    Examples:
+        >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
+        >>> policy = FreeEnergyPolicy(observations, actions, lambda _: 1e-3, memories=4)
+        >>> state = torch.zeros(1, 3)
+        >>> from isinglass import Bit
+        >>> every_action = Bit(5).enumerate_states().float()
+        >>> q = policy.action_values(state.expand(32, 3), every_action)
+        >>> bool((policy.distribution(state).value() - q.logsumexp(0)).abs() < 1e-5)  # T = 1
+        True
     """
 
     def __init__(

@@ -53,6 +53,13 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
         FileError: If a file is missing, is not an image, or is truncated, or if a folder has no
             image in it.
         ShapeError: If an array has another shape.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "two.npy"
+        >>> np.save(path, np.zeros((2, 5, 4)))
+        >>> [tuple(picture.pixels.shape) for picture in read_pictures([path])]
+        [(5, 4, 1), (5, 4, 1)]
     """
     found: list[Picture] = []
     for path in paths:

@@ -33,6 +33,16 @@ class Kernel(ABC):
     for looking. ``exact`` declares that a step at T > 0 leaves exp(−E/T) unchanged;
     ``monotone`` that a step at T = 0 never raises E. The laws in :mod:`isinglass.testing` hold
     both declarations to account.
+
+    Examples:
+        >>> class Downhill(Kernel):
+        ...     def step(self, energy, position, temperature=0.0, generator=None):
+        ...         return Position(position.state - 0.1 * energy.grad(position.state)), {}
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(2), beta=20.0)
+        >>> found = memory.recall(torch.tensor([0.9, 0.2]), kernel=Downhill(), max_steps=1000)
+        >>> found.state.round(decimals=3), bool(found.converged)
+        (tensor([1., 0.]), True)
     """
 
     exact: ClassVar[bool] = False

@@ -27,6 +27,16 @@ class Memory(Energy):
     Raises:
         ShapeError: If there is no pattern or the tensor is not a matrix.
         DomainError: If a value is not finite.
+
+    Examples:
+        >>> class Nearest(Memory):
+        ...     "E(v) = ½ min_μ |v − x_μ|², the nearest pattern's bowl."
+        ...     def forward(self, state):
+        ...         return torch.cdist(state, self.patterns).square().amin(-1) / 2
+        ...     def cccp_update(self, state):
+        ...         return self.patterns[torch.cdist(state, self.patterns).argmin(-1)]
+        >>> Nearest(torch.eye(2)).recall(torch.tensor([[0.6, 0.5]])).state
+        tensor([[1., 0.]])
     """
 
     patterns: Tensor

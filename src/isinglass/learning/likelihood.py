@@ -49,6 +49,15 @@ def seed_memories(
     Raises:
         ShapeError: If there are fewer examples than memories.
         DomainError: If the data are not states of the visible units.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> data = torch.tensor([[0.0, 0.0], [4.0, 4.0]])
+        >>> machine = ig.HopfieldBoltzmann(ig.Gaussian(2), memories=2)
+        >>> seed_memories(machine, data, torch.Generator().manual_seed(0))
+        >>> machine.patterns.detach().sort(0).values  # halfway between example and mean
+        tensor([[1., 1.],
+                [3., 3.]])
     """
     operation = "seed_memories"
     machine.mixture()
@@ -103,6 +112,15 @@ def em_step(
         ParameterError: If ``learn_beta`` is asked for other units than Gaussian.
         DomainError: If the data are not states of the visible units.
         IntractableError: If the machine has several groups or draws.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> data = torch.randn(100, 3, generator=generator).sign()
+        >>> machine = ig.HopfieldBoltzmann(ig.Spin(3), memories=2, generator=generator)
+        >>> first, second = em_step(machine, data), em_step(machine, data)
+        >>> second >= first
+        True
     """
     operation = "em_step"
     machine.visible.check(operation, data)
