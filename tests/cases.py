@@ -112,6 +112,13 @@ ENERGIES = [
         (ig.CCCP, ig.BlockGibbs),
     ),
     EnergyCase(
+        "ModernHopfield, learned",
+        lambda: ig.ModernHopfield(torch.nn.Parameter(double(4, 3, seed=1)), beta=2.0),
+        lambda: double(5, 3, seed=2),
+        lambda: double(16, 3, seed=3),
+        (ig.CCCP,),
+    ),
+    EnergyCase(
         "RBM", _rbm, lambda: double(5, 7), lambda: double(16, 7).gt(0).double(), (ig.BlockGibbs,)
     ),
     EnergyCase(

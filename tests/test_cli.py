@@ -84,6 +84,31 @@ def test_wrong_usage_exits_with_two(capsys):
     assert run(["remember"]) == 2
     assert run(["no-such-verb"]) == 2
     assert run(["tour", "sing"]) == 2
+    assert run(["tour", "--seed", "999999999999999999999"]) == 2
+    assert run(["remember", "a.png", "--cue", "a.png", "--size", "40000"]) == 2
+
+
+def test_only_a_png_is_written(gallery, capsys):
+    for name in ("done.jpg", "done"):
+        out = gallery / name
+        arguments = ["remember", str(gallery), "--cue", str(gallery / "3.png"), "--out", str(out)]
+        assert run(arguments) == 1
+        assert f"Name it {gallery / 'done.png'}" in capsys.readouterr().err
+        assert not out.exists()
+
+
+def test_stored_transparency_is_filled(gallery, capsys):
+    pixels = np.full((16, 12, 4), 255, np.uint8)
+    pixels[:8, :, :3] = 40
+    pixels[8:, :, 3] = 0  # hides white
+    Image.fromarray(pixels).save(gallery / "3.png")
+    assert complete(gallery, "--hide", "lower") == 0
+    with Image.open(gallery / "out" / "done.png") as image:
+        assert np.abs(np.asarray(image).astype(int) - 40).max() <= 1
+    pixels[..., 3] = 0
+    Image.fromarray(pixels).save(gallery / "4.png")
+    assert complete(gallery, "--force") == 1
+    assert "every pixel is transparent" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [[], ["tour"], ["remember"]])
@@ -92,6 +117,15 @@ def test_help_teaches(command, capsys):
     text = capsys.readouterr().out
     assert "Usage" in text
     assert len(text.splitlines()) > 10
+
+
+def test_help_shows_what_is_left_to_the_program(capsys):
+    assert run(["tour", "--help"]) == 0
+    assert "isinglass-tour.html" in capsys.readouterr().out
+    assert run(["remember", "--help"]) == 0
+    shown = " ".join(re.sub(r"[│\s]+", " ", capsys.readouterr().out).split())
+    assert "chosen from the images" in shown
+    assert "the first image's" in shown
 
 
 def test_version_and_module():
@@ -107,3 +141,19 @@ def test_missing_packages_are_named():
     assert done.returncode == 1
     assert "pip install 'isinglass[cli]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_interrupted_imports_leave_no_traceback():
+    script = """
+import sys
+class Interrupt:
+    def find_spec(self, name, *rest):
+        if name == "typer":
+            raise KeyboardInterrupt
+import isinglass.__main__
+sys.meta_path.insert(0, Interrupt())
+isinglass.__main__.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == "isinglass: stopped\n"

@@ -1,11 +1,21 @@
 """A gallery completes its images from parts of them."""
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 
 import isinglass as ig
 from isinglass.completion import ImageMemory
 from tests.cases import double
+
+
+@pytest.fixture
+def unannotated():
+    """As for a user: no shape is checked but by isinglass itself."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_stored_images_are_completed_from_half():
@@ -55,3 +65,47 @@ def test_bad_input():
         memory.complete(double(1, 3), torch.ones(3, dtype=torch.bool))
     with pytest.raises(ig.errors.DomainError, match="cues"):
         memory.complete(torch.full((1, 4), torch.nan).double(), torch.ones(4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    ("known", "error", "says"),
+    [
+        (None, "DomainError", "mask of NoneType.*torch.ones"),
+        ([True] * 4, "DomainError", "mask of list"),
+        (torch.ones(4), "DomainError", r"mask of dtype torch.float32.*boolean"),
+        (torch.ones(4, dtype=torch.int64), "DomainError", "mask of dtype torch.int64"),
+        (torch.ones(3, dtype=torch.bool), "ShapeError", r"\(3,\) for cues of shape \(2, 4\)"),
+        (torch.ones(1, dtype=torch.bool), "ShapeError", r"mask of shape \(1,\)"),
+        (torch.ones(3, 4, dtype=torch.bool), "ShapeError", r"mask of shape \(3, 4\)"),
+        (torch.tensor(True), "ShapeError", r"mask of shape \(\)"),
+        (torch.tensor([[True] * 4, [False] * 4]), "ParameterError", "every pixel of a cue is unk"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(unannotated, known, error, says):
+    with pytest.raises(getattr(ig.errors, error), match=says):
+        ImageMemory(double(2, 4)).complete(double(2, 4), known)
+
+
+@pytest.mark.parametrize("images", [[[0.0, 1.0]], np.eye(2), None])
+def test_what_is_no_tensor_is_refused(unannotated, images):
+    with pytest.raises(ig.errors.DomainError, match=r"torch\.as_tensor"):
+        ImageMemory(images)
+    with pytest.raises(ig.errors.DomainError, match=r"torch\.as_tensor"):
+        ImageMemory(torch.eye(2)).complete(images, torch.ones(2, dtype=torch.bool))
+
+
+def test_large_values_are_scaled_or_refused():
+    images = torch.rand(5, 12, generator=torch.Generator().manual_seed(0))
+    every = torch.ones(12, dtype=torch.bool)
+    small = ImageMemory(images).complete(images, every)
+    huge = ImageMemory(images).complete((images - images.mean(0)) * 1e30, every)
+    torch.testing.assert_close(huge.images, small.images)
+    assert torch.equal(ImageMemory(images * 1e30).complete(images * 1e30, every).nearest,
+                       torch.arange(5))  # fmt: skip
+    top = torch.finfo(torch.float32).max
+    with pytest.raises(ig.errors.DomainError, match="the images less their mean"):
+        ImageMemory(torch.tensor([[top, 0.0], [top, 1.0]]))
+    with pytest.raises(ig.errors.DomainError, match="the cues less the mean image"):
+        ImageMemory(torch.tensor([[-top, 0.0]])).complete(torch.tensor([[top, top]]), every[:2])
+    with pytest.raises(ig.errors.DomainError, match="Bring them together"):
+        ImageMemory(images).complete(images.double(), every)

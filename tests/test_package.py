@@ -15,7 +15,7 @@ SOURCE = Path(ig.__file__).parent
 
 # The rooms from the ground up: a file may import from its own room and from those above it here.
 ROOMS = [
-    {"errors", "_shapes"},
+    {"errors", "_shapes", "kinds"},
     {"extras"},
     {"checks"},
     {"units"},
@@ -26,7 +26,7 @@ ROOMS = [
     {"learning", "completion"},
     {"nn", "testing", "data"},
     {"envs", "bridges"},
-    {"agents", "estimators"},
+    {"agents"},
     {"tour"},
     {"cli", "__main__", "__init__"},
 ]
@@ -120,6 +120,50 @@ torch.testing.assert_close(torch.vmap(machine.free_energy)(bits), machine.free_e
 print("same")
 """
     assert clean(script) == "same"
+
+
+def test_wrong_types_at_the_doors_get_named_errors():
+    """Without the type checker of the tests, as users have it."""
+    script = """
+import numpy as np, torch, isinglass as ig
+from isinglass.learning import em_step
+memory = ig.ModernHopfield(torch.eye(3))
+machine = ig.HopfieldBoltzmann(ig.Spin(3), 2)
+row = torch.ones(1, 3)
+wrong = [
+    lambda: ig.ModernHopfield([[1.0, -1.0]]),
+    lambda: ig.ClassicalHopfield(np.ones((2, 3))),
+    lambda: memory.recall([1.0, 0.0, 0.0]),
+    lambda: machine.log_prob(np.ones((1, 3))),
+    lambda: em_step(machine, [[1.0] * 3]),
+    lambda: em_step(machine, torch.ones(3)),
+    lambda: em_step(ig.RBM(ig.Bit(3), ig.Bit(2)), row),
+    lambda: machine.conditional(row, None),
+    lambda: machine.conditional(row, [True] * 3),
+    lambda: ig.ModernHopfield(torch.eye(3), beta="8"),
+    lambda: ig.ModernHopfield(torch.eye(3), beta=None),
+    lambda: ig.RBM(4, 3),
+    lambda: ig.HopfieldBoltzmann(ig.Spin, 2),
+    lambda: ig.save(torch.nn.Linear(2, 2), "never"),
+    lambda: ig.Harmonium([ig.Spin], []),
+    lambda: ig.PatternMixture(ig.Spin(3), torch.zeros(2), torch.zeros(3, 3)),
+    lambda: memory.recall(row, tolerance="a"),
+    lambda: memory.recall(row, kernel=ig.CCCP),
+    lambda: ig.run(ig.BlockGibbs, memory, row, steps=1, temperature=1.0),
+    lambda: ig.nn.stochastic_attention(row, row, row, draws=2.5),
+    lambda: ig.nn.stochastic_attention(row, row, row, mask=1),
+]
+for number, call in enumerate(wrong):
+    try:
+        call()
+    except ig.IsinglassError as error:
+        assert error.remedy
+    else:
+        raise AssertionError(number)
+assert memory.recall(row, max_steps=np.int64(2)).steps <= 2
+print("named")
+"""
+    assert clean(script) == "named"
 
 
 def test_version_is_the_distribution_s():

@@ -1,6 +1,7 @@
 """Files are whole or refused; nothing is overwritten unasked; nothing runs from a file."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -99,8 +100,37 @@ def test_a_failure_leaves_the_old_file_and_no_litter(saved):
     assert list(saved.parent.iterdir()) == [saved]
     with pytest.raises(FileError, match="folder cannot be written"), writing(saved / "no" / "x"):
         pass
-    with pytest.raises(FileError, match="it is a folder"), writing(saved.parent):
+    with pytest.raises(FileError, match="it is a folder or a device"), writing(saved.parent):
         pass
+
+
+def test_links_are_followed_and_rights_kept(saved, tmp_path):
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(saved)
+    saved.chmod(0o600)
+    with pytest.raises(FileError, match="exists already"):
+        ig.save(ig.ModernHopfield(torch.eye(2)), link)
+    ig.save(ig.ModernHopfield(torch.eye(2)), link, overwrite=True)
+    assert link.is_symlink()
+    assert saved.stat().st_mode & 0o777 == 0o600
+    assert torch.equal(ig.load(saved).patterns, torch.eye(2))
+
+
+def test_only_files_are_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(FileError, match="folder or a device"):
+        ig.save(ig.ModernHopfield(torch.eye(2)), pipe, overwrite=True)
+    assert pipe.is_fifo()
+
+
+def test_a_class_of_the_same_name_elsewhere_is_another(saved, tmp_path):
+    class ModernHopfield(ig.ModernHopfield):
+        pass
+
+    assert type(ig.load(saved)) is ig.ModernHopfield
+    ig.save(ModernHopfield(torch.eye(2)), tmp_path / "mine")
+    assert type(ig.load(tmp_path / "mine")) is ModernHopfield
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")

@@ -126,6 +126,31 @@ def test_mean_of_a_truncated_normal_at_both_sides_of_its_series():
     assert (ig.ReLU(1).mean(-places[:, None].float(), 1.0) > 0).all()
 
 
+def test_relu_slopes_are_finite_everywhere():
+    for dtype in (torch.float32, torch.float64):
+        field = torch.tensor([-1e4, -60.0, -1, 0, 1, 9, 11, 20, 50, 1e4], dtype=dtype)
+        field = field.unsqueeze(-1).requires_grad_()
+        (slope,) = torch.autograd.grad(ig.ReLU(1).mean(field, 1.0).sum(), field)
+        assert ((slope >= 0) & (slope <= 1 + 1e-4)).all()
+
+
+def test_relu_is_not_cut_off_at_the_far_end(monkeypatch):
+    """The smallest uniform number is zero: once in 2²⁴ draws of float32."""
+    from isinglass.units import continuous
+
+    monkeypatch.setattr(continuous, "uniform_like", lambda field, _: torch.zeros_like(field))
+    assert (ig.ReLU(1).sample(torch.full((1, 1), 100.0), 1.0) > 90).all()
+
+
+def test_many_draws_are_drawn_a_few_at_a_time(generator):
+    unit = ig.AveragedOneHot(2**23, size=3)
+    field = double(4, 3)
+    share = unit.sample(field, 1.0, generator)
+    assert unit.contains(share).all()
+    mean = unit.mean(field, 1.0)
+    assert ((share - mean).abs() <= 5 * (mean * (1 - mean) / 2**23).sqrt()).all()
+
+
 def test_same_generator_same_sample():
     for unit in UNITS:
         field = double(3, unit.size)
@@ -163,6 +188,8 @@ def test_states_outside_a_kind():
         ig.ReLU(1).check("here", torch.tensor([-1.0]))
     with pytest.raises(DomainError, match="sum to 1"):
         ig.OneHot(2).check("here", torch.tensor([1.0, 1.0]))
+    with pytest.raises(DomainError, match="sum to 1"):
+        ig.OneHot(2).check("here", torch.tensor([0.0, 0.0]))
     with pytest.raises(DomainError, match="1/2"):
         ig.AveragedOneHot(2, size=2).check("here", torch.tensor([0.3, 0.7]))
     with pytest.raises(ShapeError, match=r"\(\*batch, 2\).*\(3,\)"):

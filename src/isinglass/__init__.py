@@ -7,7 +7,7 @@ act        isinglass.agents.FreeEnergyQ("MlpPolicy", env).learn(12_000)       ex
 """
 
 from isinglass import dynamics, energies, errors, learning, nn, units
-from isinglass.dynamics import CCCP, BlockGibbs, Recall, SingleSite, Synchronous, recall
+from isinglass.dynamics import CCCP, BlockGibbs, Recall, SingleSite, Synchronous, recall, run
 from isinglass.energies import (
     RBM,
     ClassicalHopfield,
@@ -48,6 +48,7 @@ __all__ = [
     "load",
     "nn",
     "recall",
+    "run",
     "save",
     "units",
 ]

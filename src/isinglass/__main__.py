@@ -5,13 +5,17 @@ import sys
 
 def main() -> None:
     """Run the command line; say what to install if its packages are missing."""
-    from isinglass.errors import MissingExtraError
-
     try:
-        from isinglass.cli import run
-    except MissingExtraError as error:
-        sys.exit(f"isinglass: {error}")
-    sys.exit(run(sys.argv[1:]))
+        from isinglass.errors import MissingExtraError
+
+        try:
+            from isinglass.cli import run
+        except MissingExtraError as error:
+            sys.exit(f"isinglass: {error}")
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # ``run`` answers for itself; this is the second of imports
+        sys.stderr.write("isinglass: stopped\n")
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Checks of values wait for the device, so they stand at the public doors (``recal
 
 import math
 from collections.abc import Callable
+from operator import index
 
 import torch
 from torch import Tensor
@@ -16,13 +17,26 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingModuleSource]
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 
+def check_tensor(operation: str, name: str, values: object) -> None:
+    """Refuse what is no tensor: lists, arrays, None.
+
+    Raises:
+        DomainError: If ``values`` is not a tensor.
+    """
+    if not isinstance(values, Tensor):
+        raise DomainError(
+            operation, f"{name} of type {type(values).__name__}", "Convert it: torch.as_tensor(x)"
+        )
+
+
 def check_features(operation: str, state: Tensor, size: int) -> None:
     """Refuse a state whose last dimension is not ``size`` or whose dtype is not floating.
 
     Raises:
         ShapeError: If the last dimension is not ``size``.
-        DomainError: If the dtype is not a floating one.
+        DomainError: If it is no tensor, or the dtype is not a floating one.
     """
+    check_tensor(operation, "states", state)
     if state.ndim == 0 or state.shape[-1] != size:
         raise ShapeError(
             operation,
@@ -66,13 +80,22 @@ def check_positive(operation: str, name: str, value: float) -> float:
     return _check_number(operation, name, value, "above zero", lambda number: number > 0)
 
 
+def check_at_least_zero(operation: str, name: str, value: float) -> float:
+    """Return ``value`` as a float, refusing anything but a finite number of zero or above.
+
+    Raises:
+        ParameterError: If it is not.
+    """
+    return _check_number(operation, name, value, "of zero or above", lambda number: number >= 0)
+
+
 def check_temperature(operation: str, value: float) -> float:
     """Return a temperature as a float, refusing a negative or non-finite one.
 
     Raises:
         ParameterError: If ``value`` is not a finite number, zero or above.
     """
-    return _check_number(operation, "temperature", value, "of zero or above", lambda n: n >= 0)
+    return check_at_least_zero(operation, "temperature", value)
 
 
 def _check_number(
@@ -93,11 +116,29 @@ def check_count(operation: str, name: str, value: int, least: int = 1) -> int:
     Raises:
         ParameterError: If ``value`` is not a whole number or is below ``least``.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    try:
+        number = least - 1 if isinstance(value, bool) else index(value)  # takes numpy's integers
+    except TypeError:
+        number = least - 1
+    if number < least:
         raise ParameterError(
             operation, f"{name} = {value!r}", f"Give {name} as a whole number of at least {least}"
         )
-    return value
+    return number
+
+
+def check_rows(operation: str, data: Tensor) -> None:
+    """Refuse data that is not a matrix of at least one row.
+
+    Raises:
+        ShapeError: If it is not.
+        DomainError: If it is no tensor.
+    """
+    check_tensor(operation, "data", data)
+    if data.ndim != 2 or len(data) == 0:
+        raise ShapeError(
+            operation, f"data of shape {tuple(data.shape)}", "Give at least one example, as rows"
+        )
 
 
 def check_like(operation: str, state: Tensor, reference: Tensor) -> None:
@@ -122,6 +163,7 @@ def check_patterns(operation: str, patterns: Tensor) -> Tensor:
         ShapeError: If there is no pattern, or the tensor is not a matrix of rows.
         DomainError: If the dtype is not floating or a value is not finite.
     """
+    check_tensor(operation, "patterns", patterns)
     if patterns.ndim != 2 or patterns.numel() == 0:
         raise ShapeError(
             operation,

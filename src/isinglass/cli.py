@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 
@@ -20,7 +20,13 @@ with needs("cli"):
     from rich.markup import escape
     from rich.table import Table
 
+if TYPE_CHECKING:
+    from isinglass.completion import Completion
+
 __all__ = ["app", "run"]
+
+LARGEST_SIZE = 4096
+LARGEST_SEED = 2**32 - 1  # numpy's, which seeds scikit-learn and the agents
 
 app = typer.Typer(
     name="isinglass",
@@ -71,24 +77,28 @@ def _common(
 @app.command()
 def tour(
     verbs: Annotated[
-        list[Verb] | None, typer.Argument(help="Only these chapters, in this order.")
+        list[Verb] | None,
+        typer.Argument(help="Only these chapters, in this order.", show_default="all four"),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where the page goes.  [default: isinglass-tour.html, or the next free name]"
+            help="Where the page goes.", show_default="isinglass-tour.html, or the next free name"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything random.")
+    ] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite the page named by --out.")
     ] = False,
 ) -> None:
     """Walk the four verbs on real data, beside their peers, in about a minute.
 
-    Digits are recalled from halves of themselves; attention is sampled; a Boltzmann machine is
-    fitted, sampled and asked for missing halves, all exactly; an agent chooses among 2^40 actions.
-    Prints a table and writes one page with pictures that needs no network.
+    Digits are recalled from halves of themselves; attention is sampled; a
+    Boltzmann machine is fitted, sampled and asked for missing halves, all
+    exactly; an agent chooses among 2^40 actions. Prints a table and writes one
+    page with pictures that needs no network.
     """
     from isinglass.tour import take_tour
 
@@ -127,14 +137,17 @@ def remember(
     beta: Annotated[
         float | None,
         typer.Option(
-            help="Inverse temperature: larger recalls one image, smaller blends several.  "
-            "[default: chosen from the images]"
+            help="Inverse temperature: larger recalls one image, smaller blends several.",
+            show_default="chosen from the images",
         ),
     ] = None,
     size: Annotated[
         int | None,
         typer.Option(
-            min=2, help="Height in pixels to bring images to.  [default: the first image's]"
+            min=2,
+            max=LARGEST_SIZE,
+            help="Height in pixels to bring images to.",
+            show_default="the first image's",
         ),
     ] = None,
     max_steps: Annotated[int, typer.Option(min=1, help="Most steps of recall.")] = 100,
@@ -142,52 +155,87 @@ def remember(
 ) -> None:
     """Store images in a modern Hopfield memory and complete one from a part of it.
 
-    Writes the completion as PNG and prints its energy, what it is similar to, and whether the
-    recall converged; the same report is in the PNG's text chunk. Example:
+    Writes the completion as PNG and prints its energy, what it is similar to,
+    and whether the recall converged; the same report is in the PNG's text
+    chunk. Example:
 
         isinglass remember photos/ --cue torn.png --hide lower --out whole.png
     """
     from isinglass.completion import ImageMemory
-    from isinglass.data.images import read_pictures, save_png, stack_pictures
+    from isinglass.data.images import save_png
 
-    stored = read_pictures(images)
-    cues = read_pictures([cue])
-    if index is None and len(cues) > 1:
+    if out.suffix.lower() != ".png":
         raise ParameterError(
-            f"reading {cue}", f"it holds {len(cues)} images", "Choose one with --index"
+            f"writing {out}", "the completion is a PNG", f"Name it {out.with_suffix('.png')}"
         )
-    if (index or 0) >= len(cues):
-        raise ParameterError(
-            f"reading {cue}", f"index {index} of {len(cues)} images", "Count from 0"
-        )
-    height, width = stored[0].pixels.shape[:2]
-    shape = (size, max(1, round(width * size / height))) if size else (height, width)
-    pixels, _ = stack_pictures(stored, shape)
-    seen, known = stack_pictures([cues[index or 0]], shape, colour=pixels.shape[-1] == 3)
-    known = known & _visible(hide, shape)
-    if not bool(known.any()):
-        raise ParameterError(f"reading {cue}", "every pixel is unknown", "Show some part of it")
+    pixels, names = _read_stored(images, size)
+    seen, known = _read_cue(cue, index, hide, pixels.shape)
 
     memory = ImageMemory(pixels.flatten(1), beta)
     mask = known.unsqueeze(-1).expand(seen.shape).flatten(1)
     done = memory.complete(seen.flatten(1), mask, max_steps=max_steps)
-    nearest = int(done.nearest[0])
     report = {
-        "stored": len(stored),
+        "stored": len(names),
         "beta": memory.beta,
         "known": float(known.double().mean()),
+        **_outcome(done, names),
+    }
+    with writing(out, overwrite=force) as aside:
+        save_png(aside, done.images[0].reshape(pixels.shape[1:]), json.dumps(report))
+    _print_report(Console(), report, out)
+
+
+def _read_stored(paths: list[Path], size: int | None) -> tuple[torch.Tensor, list[str]]:
+    """What to store, ``(n, height, width, channels)``, and where each came from."""
+    from isinglass.data.images import read_pictures, stack_pictures
+
+    stored = read_pictures(paths)
+    for picture in stored:
+        if not bool(picture.known.any()):
+            raise ParameterError(
+                f"reading {picture.name}", "every pixel is transparent", "Leave it out"
+            )
+    height, width = stored[0].pixels.shape[:2]
+    shape = (size, max(1, round(width * size / height))) if size else (height, width)
+    return stack_pictures(stored, shape)[0], [picture.name for picture in stored]
+
+
+def _read_cue(
+    path: Path, index: int | None, hide: Half | None, stored: torch.Size
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The cue as a batch of one, made like what is stored, and which of its pixels are known."""
+    from isinglass.data.images import read_pictures, stack_pictures
+
+    cues = read_pictures([path])
+    if index is None and len(cues) > 1:
+        raise ParameterError(
+            f"reading {path}", f"it holds {len(cues)} images", "Choose one with --index"
+        )
+    if (index or 0) >= len(cues):
+        raise ParameterError(
+            f"reading {path}", f"index {index} of {len(cues)} images", "Count from 0"
+        )
+    shape = (stored[1], stored[2])
+    seen, known = stack_pictures([cues[index or 0]], shape, colour=stored[3] == 3)
+    known = known & _visible(hide, shape)
+    if not bool(known.any()):
+        raise ParameterError(f"reading {path}", "every pixel is unknown", "Show some part of it")
+    return seen, known
+
+
+def _outcome(done: Completion, names: list[str]) -> dict[str, object]:
+    """The report on one completion."""
+    nearest = int(done.nearest[0])
+    return {
         "energy of the cue": float(done.start_energy[0]),
         "energy of the completion": float(done.recall.energy[0]),
         "steps": int(done.recall.steps[0]),
         "last change": float(done.recall.residual[0]),
         "converged": bool(done.recall.converged[0]),
-        "nearest": stored[nearest].name,
+        "nearest": names[nearest],
         "share of the nearest": float(done.weights[0, nearest]),
         "similarity to the nearest": float(done.similarity[0]),
     }
-    with writing(out, overwrite=force) as aside:
-        save_png(aside, done.images[0].reshape(pixels.shape[1:]), json.dumps(report))
-    _print_report(Console(), report, out)
 
 
 def _visible(hide: Half | None, shape: tuple[int, int]) -> torch.Tensor:

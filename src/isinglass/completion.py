@@ -9,9 +9,16 @@ import torch
 from torch import Tensor
 
 from isinglass._shapes import Bool, Float, Int
-from isinglass.checks import check_features, check_finite, check_patterns
+from isinglass.checks import (
+    check_features,
+    check_finite,
+    check_like,
+    check_patterns,
+    values_visible,
+)
 from isinglass.dynamics import Recall
 from isinglass.energies import ModernHopfield
+from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["Completion", "ImageMemory"]
 
@@ -56,7 +63,7 @@ class ImageMemory:
 
     Raises:
         ShapeError: If there is no image or the tensor is not a matrix.
-        DomainError: If a value is not finite.
+        DomainError: If it is no tensor, or a value or its deviation is not finite.
         ParameterError: If ``beta`` is not above zero.
 
     Examples:
@@ -72,7 +79,8 @@ class ImageMemory:
         self.images = images
         # One image has no deviation from its own mean: take its mean grey instead.
         self.mean = images.mean(0) if len(images) > 1 else images.mean().expand(images.shape[-1])
-        patterns = torch.nn.functional.normalize(images - self.mean, dim=-1)
+        patterns = _unit(images - self.mean)
+        check_finite("ImageMemory", "the images less their mean", patterns)
         self.memory = ModernHopfield(patterns, _sharpest(patterns) if beta is None else beta)
 
     @property
@@ -91,18 +99,22 @@ class ImageMemory:
 
         Args:
             cues: ``(*batch, d)``; unknown pixels may be anything finite.
-            known: True where a pixel is given; broadcast over the batch.
+            known: True where a pixel is given, at least one a cue; broadcast over the batch.
             max_steps: Most steps a row may take.
             trace: Whether to record the energy after every step.
 
         Raises:
-            ShapeError: If a cue has the wrong number of pixels.
-            DomainError: If a pixel is not finite.
+            ShapeError: If a cue or the mask has the wrong number of pixels.
+            DomainError: If cues or mask are no tensors, a pixel is not finite, or the mask is not
+                of booleans.
+            ParameterError: If no pixel of a cue is known.
         """
         check_features("ImageMemory.complete", cues, self.images.shape[-1])
         check_finite("ImageMemory.complete", "the cues", cues)
-        deviation = torch.where(known, cues - self.mean, 0.0)
-        start = torch.nn.functional.normalize(deviation, dim=-1)
+        check_like("ImageMemory.complete", cues, self.images)
+        _check_known(known, cues)
+        start = _unit(torch.where(known, cues - self.mean, 0.0))
+        check_finite("ImageMemory.complete", "the cues less the mean image", start)
         found = self.memory.recall(start, max_steps=max_steps, trace=trace)
         weights = self.memory.hidden.mean(found.state @ self.memory.patterns.mT)
         nearest = weights.argmax(-1)
@@ -110,6 +122,44 @@ class ImageMemory:
         return Completion(
             weights @ self.images, found, self.memory(start), weights, nearest, similarity
         )
+
+
+def _unit(deviation: Tensor) -> Tensor:
+    """Rows of unit length; large values are scaled first, or their squares would overflow."""
+    scale = deviation.abs().amax(-1, keepdim=True).clamp_min(1.0)
+    return torch.nn.functional.normalize(deviation / scale, dim=-1)
+
+
+def _check_known(known: Tensor, cues: Tensor) -> None:
+    """Refuse a mask that is not of booleans, does not fit the cues, or leaves a cue unknown."""
+    operation, size = "ImageMemory.complete", cues.shape[-1]
+    example = f"torch.ones({size}, dtype=torch.bool)"
+    if not isinstance(known, Tensor) or known.dtype != torch.bool:
+        found = f"dtype {known.dtype}" if isinstance(known, Tensor) else type(known).__name__
+        raise DomainError(
+            operation,
+            f"a mask of {found}",
+            f"Give a boolean tensor, True where a pixel is given, such as {example}",
+        )
+    try:
+        torch.broadcast_shapes(known.shape, cues.shape)
+        fits = known.shape[-1:] == (size,)
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ShapeError(
+            operation,
+            f"a mask of shape {tuple(known.shape)} for cues of shape {tuple(cues.shape)}",
+            f"Give one boolean a pixel, ({size},) or a batch of them, such as {example}",
+        )
+    if known.device != cues.device:
+        raise DomainError(
+            operation,
+            f"a mask on {known.device}, cues on {cues.device}",
+            "Bring them together first: known.to(cues.device)",
+        )
+    if values_visible(known) and not bool(known.any(-1).all()):
+        raise ParameterError(operation, "every pixel of a cue is unknown", "Show some part of it")
 
 
 def _sharpest(patterns: Tensor) -> float:

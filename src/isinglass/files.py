@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,50 +28,44 @@ def writing(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         FileError: If the file exists and ``overwrite`` is false, or it cannot be written.
 
     Examples:
+        >>> import tempfile
         >>> folder = tempfile.mkdtemp()
         >>> with writing(Path(folder) / "note.txt") as aside:
         ...     _ = aside.write_text("whole or not at all")
         >>> (Path(folder) / "note.txt").read_text()
         'whole or not at all'
     """
-    path = Path(path)
-    if path.is_dir():
-        raise FileError(f"writing {path}", "it is a folder", "Give the path of a file")
+    path = Path(path).resolve()  # what a link points to is written, not the link
+    if path.exists() and not path.is_file():
+        raise FileError(f"writing {path}", "it is a folder or a device", "Give the path of a file")
     if path.exists() and not overwrite:
         raise FileError(
             f"writing {path}",
             "the file exists already",
             "Allow overwriting, or choose another path",
         )
+    aside = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
+        # Created as any new file is, so that the umask decides who may read it.
+        os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise FileError(
-            f"writing {path}", f"its folder cannot be written ({error.strerror})",
+            f"writing {path}",
+            f"its folder cannot be written ({error.strerror})",
             "Create the folder, or choose a path that can be written",
-        ) from error  # fmt: skip
-    os.close(handle)
-    aside = Path(name)
+        ) from error
     try:
         yield aside
         with aside.open("rb") as written:
             os.fsync(written.fileno())
-        aside.chmod(0o666 & ~_umask())
+        if path.exists():
+            aside.chmod(stat.S_IMODE(path.stat().st_mode))
         aside.replace(path)
+    except FileError:
+        raise
     except OSError as error:
-        if isinstance(error, FileError):
-            raise
         raise FileError(
             f"writing {path}", f"the disk refused it ({error})", "Free some space and try again"
         ) from error
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

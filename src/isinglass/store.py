@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from isinglass.energy import Energy
-from isinglass.errors import FileError
+from isinglass.errors import FileError, ParameterError
 from isinglass.files import writing
+from isinglass.kinds import name_of, subclasses_by_name
 
 __all__ = ["load", "save"]
 
@@ -31,6 +32,7 @@ def save(energy: Energy, path: str | Path, *, overwrite: bool = False) -> None:
 
     Raises:
         FileError: If the file exists and ``overwrite`` is false, or cannot be written.
+        ParameterError: If ``energy`` is not an energy.
 
     Examples:
         >>> import isinglass as ig, tempfile
@@ -40,10 +42,12 @@ def save(energy: Energy, path: str | Path, *, overwrite: bool = False) -> None:
         >>> torch.equal(ig.load(path).patterns, memory.patterns)
         True
     """
+    if not isinstance(energy, Energy):
+        raise ParameterError("saving", f"a {type(energy).__name__}", "Give an energy")
     tensors = {name: t.detach().cpu().contiguous() for name, t in energy.state_dict().items()}
     header = {
         "format": FORMAT,
-        "class": type(energy).__qualname__,
+        "class": name_of(type(energy)),
         "config": energy.config(),
         "learned": sorted(name for name, p in energy.named_parameters() if p.requires_grad),
     }
@@ -86,7 +90,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
             "Use a file written by isinglass.save; if it was copied, copy it again",
         ) from error
     _check_header(operation, header, tensors)
-    kind = _energy_classes().get(header["class"])
+    kind = subclasses_by_name(Energy).get(header["class"])
     if kind is None:
         raise FileError(
             operation, f"it holds a {header['class']}, which is not imported",
@@ -96,12 +100,25 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
     if tensors:  # the twin is built in the default dtype; the file's is the one that counts
         energy = energy.to(next(iter(tensors.values())).dtype)
     energy.load_state_dict(tensors)
+    for name in header["learned"]:
+        _make_parameter(energy, name)
     for name, parameter in energy.named_parameters():
         parameter.requires_grad_(name in header["learned"])
     return energy.to(device)
 
 
-def _check_header(operation: str, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+def _make_parameter(energy: Energy, name: str) -> None:
+    """Turn a buffer into the parameter it was: patterns may be either."""
+    path, _, leaf = name.rpartition(".")
+    owner = energy.get_submodule(path)
+    if leaf in owner._buffers:
+        value = owner._buffers.pop(leaf)
+        owner.register_parameter(leaf, None if value is None else nn.Parameter(value))
+
+
+def _check_header(operation: str, header: Any, tensors: dict[str, Tensor]) -> None:
+    if not isinstance(header, dict):
+        raise FileError(operation, "its header is no table", "Use a file of isinglass.save")
     if header.get("format") != FORMAT:
         raise FileError(
             operation, f"format {header.get('format')}, this version reads {FORMAT}",
@@ -122,10 +139,3 @@ def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _energy_classes(base: type[Energy] = Energy) -> dict[str, type[Energy]]:
-    found = {base.__qualname__: base}
-    for kind in base.__subclasses__():
-        found |= _energy_classes(kind)
-    return found

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from isinglass.data.digits import LEVELS, load_digits
-from isinglass.data.images import read_pictures, save_png, stack_pictures
-from isinglass.errors import FileError, ShapeError
+from isinglass.data.images import Picture, read_pictures, save_png, stack_pictures
+from isinglass.errors import DomainError, FileError, IsinglassError, ShapeError
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_bad_files(tmp_path, grey):
 )
 def test_bad_arrays(tmp_path, array):
     np.save(tmp_path / "bad.npy", array)
-    with pytest.raises(ShapeError, match=r"bad\.npy"):
+    with pytest.raises(IsinglassError, match=r"bad\.npy"):
         read_pictures([tmp_path / "bad.npy"])
 
 
@@ -110,3 +110,74 @@ def test_digits():
     assert torch.equal(train.bits(), (train.spins() + 1) / 2)
     levels = train.one_hot().unflatten(-1, (64, LEVELS)).argmax(-1)
     assert torch.equal(levels.double(), train.images)
+
+
+DEEP = np.array([[0, 1000, 65535], [32768, 50000, 7]], np.uint16)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_grey_keeps_its_range(tmp_path, mode):
+    pixels = {"I;16": DEEP, "I": DEEP.astype(np.int32), "F": DEEP.astype(np.float32) / 65535}[mode]
+    path = tmp_path / ("deep.png" if mode == "I;16" else "deep.tiff")
+    Image.fromarray(pixels).save(path)
+    with Image.open(path) as image:
+        assert image.mode == mode
+    (picture,) = read_pictures([path])
+    torch.testing.assert_close(picture.pixels[..., 0], torch.from_numpy(DEEP / 65535).float())
+    assert picture.known.all()
+
+
+def test_deep_grey_has_its_transparent_level(tmp_path):
+    Image.fromarray(DEEP).save(tmp_path / "deep.png", transparency=1000)
+    (picture,) = read_pictures([tmp_path / "deep.png"])
+    assert picture.known.tolist() == [[True, False, True], [True, True, True]]
+
+
+def test_sixteen_bit_arrays_keep_their_range(tmp_path):
+    for order in ("<u2", ">u2"):
+        np.save(tmp_path / "deep.npy", DEEP.astype(order))
+        (picture,) = read_pictures([tmp_path / "deep.npy"])
+        torch.testing.assert_close(picture.pixels[..., 0], torch.from_numpy(DEEP / 65535).float())
+    np.save(tmp_path / "wide.npy", np.array([[0, 51, 255]], np.int64))
+    (picture,) = read_pictures([tmp_path / "wide.npy"])
+    torch.testing.assert_close(picture.pixels[..., 0], torch.tensor([[0.0, 0.2, 1.0]]))
+
+
+@pytest.mark.parametrize(
+    ("array", "found"),
+    [
+        (np.array([[-3, 700]]), "int64 values from -3 to 700"),
+        (np.array([[0, 256]], np.uint32), "uint32 values from 0 to 256"),
+        (np.array([[0.0, 1e300]]), r"float64 values from 0 to 1e\+300"),
+    ],
+)
+def test_values_out_of_range_are_shown(tmp_path, array, found):
+    np.save(tmp_path / "bad.npy", array)
+    with pytest.raises(DomainError, match=found):
+        read_pictures([tmp_path / "bad.npy"])
+
+
+def test_exif_orientation_is_followed(tmp_path):
+    upright = Image.new("RGB", (16, 8), (0, 0, 0))
+    upright.paste((255, 255, 255), (0, 0, 8, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn clockwise
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=exif)
+    (picture,) = read_pictures([tmp_path / "turned.jpg"])
+    assert picture.pixels.shape == (8, 16, 3)
+    assert (picture.pixels[:, :8] > 0.9).all()
+    assert (picture.pixels[:, 8:] < 0.1).all()
+
+
+def test_what_transparency_hides_does_not_show():
+    known = torch.tensor([[True, True], [False, False]])
+    pixels = torch.tensor([[[0.2], [0.4]], [[1.0], [1.0]]])
+    stacked, _ = stack_pictures([Picture("a", pixels, known)])
+    torch.testing.assert_close(stacked[0, 1], torch.full((2, 1), 0.3))
+    torch.testing.assert_close(stacked[0, 0], pixels[0])
+    hidden = torch.where(known.unsqueeze(-1), pixels, 0.0)
+    assert torch.equal(
+        stack_pictures([Picture("a", pixels, known)], (3, 3))[0],
+        stack_pictures([Picture("b", hidden, known)], (3, 3))[0],
+    )
+    assert stack_pictures([Picture("c", pixels, known & False)])[0].count_nonzero() == 0

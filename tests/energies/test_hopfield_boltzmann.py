@@ -165,3 +165,43 @@ def test_bad_input():
         )  # fmt: skip
     with pytest.raises(DomainError, match="Bit"):
         ig.RBM(ig.Bit(2), ig.Bit(2)).check_state("here", torch.tensor([[0.0, 0, 0, 7]]))
+
+
+def test_bad_machines_and_mixtures():
+    with pytest.raises(ParameterError, match="each a unit"):
+        ig.Harmonium([], [])
+    with pytest.raises(ParameterError, match="once"):
+        ig.Harmonium([ig.Spin(2), ig.Bit(2)], [(0, 1), (1, 0)])
+    keys, fields = torch.zeros(2), torch.zeros(2, 3)
+    for temperature in (0.0, -1.0):
+        with pytest.raises(ParameterError, match="temperature"):
+            ig.PatternMixture(ig.Spin(3), keys, fields, temperature)
+    with pytest.raises(ShapeError, match="N keys and N fields"):
+        ig.PatternMixture(ig.Spin(3), keys, torch.zeros(2, 4))
+    machine = hopfield_boltzmann(ig.Spin(3), beta=0.7)
+    with pytest.raises(ParameterError, match=r"1/\(mβ\)"):
+        machine.free_energy(spins(1, 3), temperature=1.0)
+    with pytest.raises(ShapeError, match="one mask"):
+        machine.conditional(spins(2, 3), torch.ones(5, 3, dtype=torch.bool))
+
+
+def test_averages_of_several_draws_cannot_be_settled_at_a_temperature():
+    averaged = ig.AveragedOneHot(4, size=3)
+    mixture = ig.PatternMixture(averaged, double(2), double(2, 3))
+    with pytest.raises(IntractableError, match="single draw"):
+        mixture.mode()
+    with pytest.raises(IntractableError, match="single draw"):
+        ig.RBM(averaged, ig.Bit(2)).marginal().cccp_update(torch.eye(3))
+
+
+def test_modes_without_any_field_are_states():
+    for unit in (ig.Spin(3), ig.Bit(3), ig.OneHot(4, groups=2)):
+        mode = ig.PatternMixture(unit, torch.zeros(2), torch.zeros(2, unit.size)).mode()
+        assert unit.contains(mode).all()
+
+
+def test_hidden_areas_may_be_filled_in_some_rows_only():
+    machine = ig.RBM(ig.Bit(2), ig.Spin(2))
+    machine.check_state("here", torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, -1]]))
+    with pytest.raises(DomainError, match="Spin"):
+        machine.check_state("here", torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, 0.5]]))

@@ -115,6 +115,18 @@ def test_random_order_needs_only_its_generator():
     assert not torch.equal(one, in_order)  # other orders, other minima
 
 
+def test_beta_can_be_set_and_patterns_are_a_copy():
+    patterns = torch.eye(3)
+    memory = ig.ModernHopfield(patterns, beta=1.0)
+    memory.beta = 20.0
+    assert torch.equal(memory(patterns), ig.ModernHopfield(patterns, beta=20.0)(patterns))
+    with pytest.raises(ParameterError, match="beta"):
+        memory.beta = -1.0
+    patterns.zero_()
+    assert torch.equal(memory.patterns, torch.eye(3))
+    assert repr(memory) == "ModernHopfield(3 patterns of 3, beta=20.0)"
+
+
 def test_learned_patterns_are_parameters():
     patterns = torch.nn.Parameter(double(4, 3))
     memory = ig.ModernHopfield(patterns, beta=2.0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import isinglass as ig
-from isinglass.errors import ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.cases import double
 
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
@@ -30,6 +30,17 @@ def test_draws_keep_to_the_mask(generator):
     torch.testing.assert_close(shares.sum(-1), torch.ones(3).double())
 
 
+@pytest.mark.parametrize("draws", [1, 5])
+def test_variance_of_the_look_up_is_that_of_m_draws(draws, generator):
+    """Var(n/m) = p(1 − p)/m."""
+    q, k = double(1, 4), double(6, 4, seed=1)
+    p = torch.softmax(q @ k.T / 2, -1)[0]
+    one_each = torch.eye(6).double()
+    many = ig.nn.stochastic_attention(q.expand(40_000, 4), k, one_each, draws, generator=generator)
+    squares = (many - p).square()
+    assert ((squares.mean(0) - p * (1 - p) / draws).abs() <= 5 * squares.std(0) / 200).all()
+
+
 @pytest.mark.parametrize("draws", [None, 3])
 def test_a_query_that_may_see_nothing_gets_zeros(draws):
     q, k, v = double(2, 4), double(6, 4, seed=1), double(6, 3, seed=2).requires_grad_()
@@ -48,6 +59,14 @@ def test_bad_input():
         ig.nn.stochastic_attention(q[:, :3], k, v)
     with pytest.raises(ShapeError, match="same number of rows"):
         ig.nn.stochastic_attention(q, k, v[:5])
+    with pytest.raises(DomainError, match="NaN"):
+        ig.nn.stochastic_attention(torch.full((2, 4), torch.nan), k, v)
+    with pytest.raises(DomainError, match=r"float64.*float32"):
+        ig.nn.stochastic_attention(q, k, v.double())
+    with pytest.raises(ShapeError, match="at least one row"):
+        ig.nn.stochastic_attention(q, k[:0], v[:0])
+    with pytest.raises(ShapeError, match="mask of shape"):
+        ig.nn.stochastic_attention(q, k, v, mask=torch.ones(5, 5, dtype=torch.bool))
     for draws in (0, -1):
         with pytest.raises(ParameterError, match="draws"):
             ig.nn.stochastic_attention(q, k, v, draws)

@@ -54,6 +54,26 @@ def test_modern_memory_recalls_ten_digits(walked):
     assert remember.facts[0].ours == "modern 100%"
 
 
+def test_what_is_said_of_misses_is_what_is_plotted(walked):
+    _, (remember, _) = walked
+    recalled = float(remember.facts[-1].ours.removeprefix("modern ").rstrip("%"))
+    said = re.search(r"misses (\d+): it takes (\d+) of them .* (\d+) for one", remember.notes[0])
+    assert said is not None
+    missed, confused, same = map(int, said.groups())
+    assert missed / 10 == pytest.approx(100 - recalled, abs=0.5)
+    assert missed >= confused >= same
+
+
+def test_a_chapter_named_twice_is_walked_once(tmp_path):
+    again = take_tour(tmp_path / "page.html", ["attend", "attend"], console=Console(quiet=True))
+    assert [chapter.verb for chapter in again] == ["attend"]
+
+
+def test_fractions_stay_on_one_line(walked):
+    page, _ = walked
+    assert '<span class="formula">1/√m</span>' in page.read_text()
+
+
 def test_all_four_verbs_have_a_chapter(tmp_path):
     assert VERBS == ("remember", "attend", "imagine", "act")
     with pytest.raises(ParameterError, match="no chapter 'sing'"):

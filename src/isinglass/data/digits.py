@@ -23,6 +23,13 @@ class Digits:
     Attributes:
         images: Grey levels 0 to 16, ``(n, 64)``, float64, row by row.
         labels: The digit, ``(n,)``.
+
+    Examples:
+        >>> digits = Digits(torch.tensor([[0.0, 16.0] * 32]).double(), torch.tensor([1]))
+        >>> digits.spins()[0, :4]
+        tensor([-1.,  1., -1.,  1.], dtype=torch.float64)
+        >>> digits.one_hot().shape
+        torch.Size([1, 1088])
     """
 
     images: Float[Tensor, "n 64"]

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.errors import FileError, ShapeError
+from isinglass.errors import DomainError, FileError, ShapeError
 from isinglass.extras import needs
 
 with needs("cli"):
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
 __all__ = ["Picture", "read_pictures", "save_png", "stack_pictures"]
 
@@ -43,8 +43,9 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
     """Read PNG and JPEG files, folders of them (not their subfolders), and .npy/.npz arrays.
 
     Arrays hold one image ``(h, w)`` or ``(h, w, 3)``, or several ``(n, h, w)`` or
-    ``(n, h, w, 3)``; whole numbers count as 0 to 255, others as 0 to 1. Arrays of one dimension
-    beside others in an .npz, such as labels, are passed over.
+    ``(n, h, w, 3)``. Unsigned 16-bit numbers count as 0 to 65,535, other whole numbers as 0 to
+    255, the rest as 0 to 1. Arrays of one dimension beside others in an .npz, such as labels, are
+    passed over. Images are turned as their EXIF orientation says.
 
     Args:
         paths: What to read, in this order; a folder's files by name.
@@ -53,6 +54,7 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
         FileError: If a file is missing, is not an image, or is truncated, or if a folder has no
             image in it.
         ShapeError: If an array has another shape.
+        DomainError: If a value lies outside the range that its type stands for.
 
     Examples:
         >>> import tempfile
@@ -82,10 +84,8 @@ def _read_image(path: Path) -> Picture:
     try:
         with Image.open(path) as image:
             image.verify()  # finds damage that decoding forgives, but uses the image up
-        with Image.open(path) as image:
-            image.load()
-            grey = image.mode in {"1", "L", "LA", "I", "I;16", "F"}
-            rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
+        with Image.open(path) as stored:
+            image = ImageOps.exif_transpose(stored)
     except FileNotFoundError as error:
         raise FileError(f"reading {path}", "there is no such file", "Check the path") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
@@ -94,8 +94,36 @@ def _read_image(path: Path) -> Picture:
             f"not a whole image ({error})",
             "Give a PNG or JPEG that opens elsewhere",
         ) from error
-    pixels = torch.from_numpy(rgba[..., :1] if grey else rgba[..., :3])
+    if image.mode[0] in "IF":  # converting these would clip them at 255
+        return _deep_image(str(path), image)
+    rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
+    pixels = torch.from_numpy(rgba[..., :1] if image.mode in {"1", "L", "LA"} else rgba[..., :3])
     return Picture(str(path), pixels.contiguous(), torch.from_numpy(rgba[..., 3] >= 0.5))
+
+
+def _deep_image(name: str, image: Image.Image) -> Picture:
+    """A grey image of 16 bits, which Pillow may hold as 32, or of floats."""
+    values = np.asarray(image)
+    pixels = _unit_range(name, values, top=None if image.mode == "F" else 2**16 - 1)
+    clear = image.info.get("transparency")
+    known = np.ones(values.shape, bool) if clear is None else values != clear
+    return Picture(name, pixels.unsqueeze(-1), torch.from_numpy(known))
+
+
+def _unit_range(name: str, array: np.ndarray, top: int | None = None) -> Tensor:
+    """Numbers as 0 to 1, divided by ``top``, which None takes from their type."""
+    if top is None:
+        sixteen_bits = array.dtype.kind == "u" and array.dtype.itemsize == 2
+        top = 1 if array.dtype.kind in "fb" else 2**16 - 1 if sixteen_bits else 255
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32) / np.float32(top)
+    if not (values.min() >= 0 and values.max() <= 1):  # so that NaN is refused too
+        raise DomainError(
+            f"reading {name}",
+            f"{array.dtype} values from {array.min():g} to {array.max():g}, read as 0 to {top}",
+            "Give uint8 from 0 to 255, uint16 from 0 to 65535, or floats from 0 to 1",
+        )
+    return torch.from_numpy(values)
 
 
 def _read_array(path: Path) -> list[Picture]:
@@ -131,15 +159,7 @@ def _as_batch(name: str, array: np.ndarray) -> Tensor:
             f"an array of shape {array.shape} and type {array.dtype}",
             "Give images as numbers: (h, w), (h, w, 3), (n, h, w) or (n, h, w, 3)",
         )
-    values = torch.from_numpy(array.astype(np.float32))
-    if array.dtype.kind in "ui":
-        values = values / 255
-    if not bool(torch.isfinite(values).all()) or float(values.min()) < 0 or float(values.max()) > 1:
-        raise ShapeError(
-            f"reading {name}",
-            f"values from {float(values.min()):g} to {float(values.max()):g}",
-            "Give whole numbers from 0 to 255, or others from 0 to 1",
-        )
+    values = _unit_range(name, array)
     values = values if colour else values.unsqueeze(-1)
     return values if values.ndim == 4 else values.unsqueeze(0)
 
@@ -148,6 +168,9 @@ def stack_pictures(
     pictures: Sequence[Picture], size: tuple[int, int] | None = None, colour: bool | None = None
 ) -> tuple[Float[Tensor, "n height width channels"], Bool[Tensor, "n height width"]]:
     """Bring pictures to one size and one number of channels.
+
+    Unknown pixels take the mean of the picture's known ones, so that what a PNG hides under its
+    transparent pixels does not show; a picture with none becomes black.
 
     Args:
         pictures: At least one.
@@ -159,6 +182,18 @@ def stack_pictures(
 
     Raises:
         ShapeError: If there is no picture.
+
+    Examples:
+        >>> known = torch.tensor([[True, False]])
+        >>> grey = Picture("grey", torch.tensor([[[0.25], [1.0]]]), known)
+        >>> red = Picture("red", torch.tensor([[[1.0, 0.0, 0.0]]]), torch.ones(1, 1) > 0)
+        >>> pixels, known = stack_pictures([grey, red])
+        >>> pixels[..., 0]
+        tensor([[[0.2500, 0.2500]],
+                [[1.0000, 1.0000]]])
+        >>> known
+        tensor([[[ True, False]],
+                [[ True,  True]]])
     """
     if not pictures:
         raise ShapeError("stack_pictures", "no pictures", "Give at least one image")
@@ -166,7 +201,7 @@ def stack_pictures(
     colour = any(p.pixels.shape[-1] == 3 for p in pictures) if colour is None else colour
     stacked, known = [], []
     for picture in pictures:
-        pixels = picture.pixels
+        pixels = _filled(picture)
         if colour and pixels.shape[-1] == 1:
             pixels = pixels.expand(-1, -1, 3)
         elif not colour and pixels.shape[-1] == 3:
@@ -176,6 +211,13 @@ def stack_pictures(
             _resize(picture.known.to(pixels).unsqueeze(-1), (height, width))[..., 0] >= 0.5
         )
     return torch.stack(stacked), torch.stack(known)
+
+
+def _filled(picture: Picture) -> Tensor:
+    known = picture.known.unsqueeze(-1)
+    seen = torch.where(known, picture.pixels, 0.0)
+    mean = seen.double().sum((0, 1)) / known.sum().clamp_min(1)
+    return torch.where(known, seen, mean.to(seen))
 
 
 def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -193,6 +235,14 @@ def save_png(path: Path, pixels: Float[Tensor, "height width channels"], note: s
         path: A path given by :func:`isinglass.files.writing`.
         pixels: Grey (one channel) or colour (three).
         note: Text for the chunk named ``isinglass``.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "grey.png"
+        >>> save_png(path, torch.full((2, 3, 1), 0.5), "half grey")
+        >>> with Image.open(path) as image:
+        ...     image.size, image.info["isinglass"]
+        ((3, 2), 'half grey')
     """
     from PIL.PngImagePlugin import PngInfo
 

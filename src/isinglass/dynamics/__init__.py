@@ -1,13 +1,16 @@
 """Kernels: how a state moves. At T = 0 a kernel descends, above it samples."""
 
+from isinglass.dynamics.cccp import CCCP
 from isinglass.dynamics.gibbs import BlockGibbs
-from isinglass.dynamics.kernel import Kernel, Position, run
-from isinglass.dynamics.recall import CCCP, Recall, Synchronous, recall
+from isinglass.dynamics.kernel import FieldEnergy, Kernel, Position, run
+from isinglass.dynamics.recall import Recall, recall
 from isinglass.dynamics.single_site import SingleSite
+from isinglass.dynamics.synchronous import Synchronous
 
 __all__ = [
     "CCCP",
     "BlockGibbs",
+    "FieldEnergy",
     "Kernel",
     "Position",
     "Recall",

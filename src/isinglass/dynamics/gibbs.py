@@ -37,6 +37,7 @@ class BlockGibbs(Kernel):
 
     exact: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
+    rests: ClassVar[bool] = True
 
     def step(
         self,

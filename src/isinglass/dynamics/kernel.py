@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
-from isinglass._shapes import Float
+from isinglass._shapes import Float, Int
 from isinglass.checks import check_count, check_temperature
 from isinglass.energy import Energy
-from isinglass.errors import ParameterError
+from isinglass.errors import IntractableError, ParameterError
+from isinglass.units import Unit
 
-__all__ = ["Kernel", "Position", "run"]
+__all__ = [
+    "FieldEnergy",
+    "Kernel",
+    "Position",
+    "check_kernel",
+    "descending_only",
+    "field_energy",
+    "run",
+]
 
 
 class Position(NamedTuple):
@@ -31,11 +40,13 @@ class Kernel(ABC):
 
     A step returns ``(position, info)``: the position is what the next step needs, the info is
     for looking. ``exact`` declares that a step at T > 0 leaves exp(−E/T) unchanged;
-    ``monotone`` that a step at T = 0 never raises E. The laws in :mod:`isinglass.testing` hold
-    both declarations to account.
+    ``monotone`` that a step at T = 0 never raises E; ``rests`` that once a step at T = 0 changes
+    nothing, none will, which recall relies on. The laws in :mod:`isinglass.testing` hold the
+    first two to account.
 
     Examples:
         >>> class Downhill(Kernel):
+        ...     rests = True
         ...     def step(self, energy, position, temperature=0.0, generator=None):
         ...         return Position(position.state - 0.1 * energy.grad(position.state)), {}
         >>> import isinglass as ig
@@ -47,6 +58,7 @@ class Kernel(ABC):
 
     exact: ClassVar[bool] = False
     monotone: ClassVar[bool] = False
+    rests: ClassVar[bool] = False
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Any:
         """The position to start from."""
@@ -67,6 +79,46 @@ class Kernel(ABC):
         return 100
 
 
+@runtime_checkable
+class FieldEnergy(Protocol):
+    """An energy of units of one kind that each feel a local field of the others.
+
+    The field of a unit is what its kind needs to be drawn given the rest: for two states a, b it
+    is (E(b) − E(a))/(a − b), so that the Boltzmann rule is exact.
+    """
+
+    unit: Unit
+
+    def local_field(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
+        """The field on every unit."""
+        ...
+
+    def moved_field(
+        self,
+        field: Float[Tensor, "batch size"],
+        state: Float[Tensor, "batch size"],
+        site: Int[Tensor, " batch"],
+        change: Float[Tensor, " batch"],
+    ) -> Float[Tensor, "batch size"]:
+        """The field at ``state``, once unit ``site`` of each row has changed by ``change``."""
+        ...
+
+
+def field_energy(operation: str, energy: Energy) -> FieldEnergy:
+    """The energy as one with local fields.
+
+    Raises:
+        IntractableError: If it has none.
+    """
+    if not isinstance(energy, FieldEnergy) or energy.unit.components > 1:
+        raise IntractableError(
+            operation,
+            f"{type(energy).__name__} has no local fields on units of one kind",
+            "Use CCCP or BlockGibbs, or an energy with local_field, such as ClassicalHopfield",
+        )
+    return cast("FieldEnergy", energy)
+
+
 def descending_only(kernel: Kernel, temperature: float) -> None:
     """Refuse T > 0 for a kernel that only descends.
 
@@ -81,28 +133,40 @@ def descending_only(kernel: Kernel, temperature: float) -> None:
         )
 
 
+def check_kernel(operation: str, kernel: Kernel) -> None:
+    """Refuse what is not a kernel, such as the class of one.
+
+    Raises:
+        ParameterError: If it is not.
+    """
+    if not isinstance(kernel, Kernel):
+        raise ParameterError(
+            operation, f"kernel = {kernel!r}", "Give a kernel object, such as SingleSite()"
+        )
+
+
 @torch.no_grad()
 def run(
     kernel: Kernel,
     energy: Energy,
-    state: Float[Tensor, "batch size"],
+    state: Float[Tensor, "*batch size"],
     *,
     steps: int,
     temperature: float,
     generator: Generator | None = None,
-) -> Float[Tensor, "batch size"]:
+) -> Float[Tensor, "*batch size"]:
     """Take ``steps`` steps of a kernel and return the last state.
 
     Args:
         kernel: How to move.
         energy: What to move on.
-        state: Where to start, one chain a row.
+        state: Where to start, one chain a row, ``(*batch, size)``.
         steps: How many steps to take.
         temperature: T, in units of the energy.
         generator: Source of randomness; None is torch's global one.
 
     Raises:
-        ParameterError: If ``steps`` or ``temperature`` is negative.
+        ParameterError: If ``steps`` or ``temperature`` is negative, or ``kernel`` is no kernel.
         DomainError: If the state is not one the energy is defined on.
 
     Examples:
@@ -114,9 +178,10 @@ def run(
         torch.Size([10, 7])
     """
     check_count("run", "steps", steps, least=0)
-    check_temperature("run", temperature)
+    temperature = check_temperature("run", temperature)
+    check_kernel("run", kernel)
     energy.check_state("run", state)
-    position = kernel.init(energy, state)
+    position = kernel.init(energy, state.reshape(-1, state.shape[-1]))
     for _ in range(steps):
         position, _ = kernel.step(energy, position, temperature, generator)
-    return position.state
+    return position.state.reshape(state.shape)

@@ -3,86 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from isinglass._shapes import Bool, Float, Int
-from isinglass.checks import check_count
-from isinglass.dynamics.kernel import Kernel, Position, descending_only
-from isinglass.dynamics.single_site import field_energy
+from isinglass.checks import check_at_least_zero, check_count
+from isinglass.dynamics.kernel import Kernel, check_kernel
 from isinglass.energy import Energy
 from isinglass.errors import ParameterError, ShapeError
 
-__all__ = ["CCCP", "Recall", "Synchronous", "recall"]
-
-
-class CCCP(Kernel):
-    """The concave–convex step s ← argmin U(s) − s·∂A(s₀): never raises E = U − A.
-
-    For a modern Hopfield net it is attention, ξ ← Xᵀ softmax(βXξ).
-
-    Reference: Yuille & Rangarajan 2003, doi:10.1162/08997660360581958; Ramsauer et al. 2020,
-    arXiv:2008.02217, Theorem 1.
-
-    Examples:
-        >>> import isinglass as ig
-        >>> memory = ig.ModernHopfield(torch.eye(2), beta=50.0)
-        >>> memory.recall(torch.tensor([[0.9, 0.2]]), kernel=CCCP()).state.round(decimals=3)
-        tensor([[1., 0.]])
-    """
-
-    monotone: ClassVar[bool] = True
-
-    def step(
-        self,
-        energy: Energy,
-        position: Position,
-        temperature: float = 0.0,
-        generator: Generator | None = None,
-    ) -> tuple[Position, dict[str, Tensor]]:
-        """One step.
-
-        Raises:
-            ParameterError: If the temperature is not zero.
-            IntractableError: If the energy is not given as convex minus convex.
-        """
-        descending_only(self, temperature)
-        return Position(energy.cccp_update(position.state)), {}
-
-
-class Synchronous(Kernel):
-    """All units at once, each to the state its field favours: may fall into 2-cycles.
-
-    With a zeroed diagonal a parallel step can raise the energy, so no promise is made; ties
-    keep the current value.
-
-    Reference: Little 1974, doi:10.1016/0025-5564(74)90031-5.
-
-    Examples:
-        >>> import isinglass as ig
-        >>> memory = ig.ClassicalHopfield(torch.tensor([[1.0, 1.0, -1.0, -1.0]]))
-        >>> memory.recall(torch.tensor([[-1.0, 1.0, -1.0, -1.0]]), kernel=Synchronous()).state
-        tensor([[ 1.,  1., -1., -1.]])
-    """
-
-    def step(
-        self,
-        energy: Energy,
-        position: Position,
-        temperature: float = 0.0,
-        generator: Generator | None = None,
-    ) -> tuple[Position, dict[str, Tensor]]:
-        """One parallel step.
-
-        Raises:
-            ParameterError: If the temperature is not zero.
-            IntractableError: If the energy has no local fields.
-        """
-        descending_only(self, temperature)
-        fields = field_energy("Synchronous.step", energy)
-        return Position(fields.unit.settle(fields.local_field(position.state), position.state)), {}
+__all__ = ["Recall", "recall"]
 
 
 @dataclass(frozen=True)
@@ -147,22 +78,24 @@ def recall(
     Raises:
         ShapeError: If there is no cue, or it has the wrong number of features.
         DomainError: If a cue has NaN or infinity, or is not a state of the energy's units.
-        ParameterError: If ``max_steps`` or ``tolerance`` is negative.
+        ParameterError: If ``max_steps`` or ``tolerance`` is negative, or the kernel may move on
+            after a step without change.
         IntractableError: If the kernel cannot move on this energy.
 
     Examples:
         >>> import isinglass as ig
         >>> memory = ig.ModernHopfield(torch.eye(3), beta=20.0)
-        >>> found = recall(memory, torch.tensor([0.7, 0.3, 0.1]), CCCP(), trace=True)
+        >>> found = recall(memory, torch.tensor([0.7, 0.3, 0.1]), ig.CCCP(), trace=True)
         >>> found.converged, bool((found.energy_trace.diff(dim=0) <= 0).all())
         (tensor(True), True)
     """
     operation = f"{type(energy).__name__}.recall"
-    if not isinstance(kernel, Kernel):
+    check_kernel(operation, kernel)
+    if not kernel.rests:
         raise ParameterError(
             operation,
-            f"kernel = {kernel!r}",
-            "Give a kernel object, such as CCCP() or SingleSite()",
+            f"{type(kernel).__name__} does not declare that a step without change means rest",
+            "Use a kernel that does, or take a number of steps with isinglass.dynamics.run",
         )
     energy.check_state(operation, cues)
     if cues.numel() == 0:
@@ -170,8 +103,8 @@ def recall(
     if max_steps is None:
         max_steps = kernel.default_max_steps(cues.shape[-1])
     check_count(operation, "max_steps", max_steps, least=0)
-    if tolerance is not None and not tolerance >= 0:
-        raise ParameterError(operation, f"tolerance = {tolerance}", "Give zero or above")
+    if tolerance is not None:
+        check_at_least_zero(operation, "tolerance", tolerance)
 
     batch = cues.shape[:-1]
     state = cues.reshape(-1, cues.shape[-1]).clone()
@@ -180,7 +113,7 @@ def recall(
     converged = torch.zeros(len(state), dtype=torch.bool, device=state.device)
     active = torch.arange(len(state), device=state.device)
     position = kernel.init(energy, state)
-    energies = [energy(state)] if trace else []
+    energies = [energy.energy_at(state, 0.0)] if trace else []
 
     for _ in range(max_steps):
         before = position.state
@@ -191,7 +124,9 @@ def recall(
         steps[active] += 1
         residual[active], converged[active] = change, rests
         if trace:
-            energies.append(energies[-1].index_put((active,), energy(position.state)))
+            energies.append(
+                energies[-1].index_put((active,), energy.energy_at(position.state, 0.0))
+            )
         if bool(rests.any()):
             moving = (~rests).nonzero()[:, 0]
             active = active[moving]
@@ -201,7 +136,7 @@ def recall(
 
     return Recall(
         state.reshape(cues.shape),
-        energy(state).reshape(batch),
+        energy.energy_at(state, 0.0).reshape(batch),
         steps.reshape(batch),
         residual.reshape(batch),
         converged.reshape(batch),

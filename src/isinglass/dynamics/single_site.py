@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple, Protocol, cast, runtime_checkable
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from isinglass._shapes import Float, Int
-from isinglass.dynamics.kernel import Kernel
+from isinglass._shapes import Float
+from isinglass.dynamics.kernel import Kernel, field_energy
 from isinglass.energy import Energy
-from isinglass.errors import IntractableError
-from isinglass.units import Unit
 
-__all__ = ["FieldEnergy", "SingleSite", "SitePosition", "field_energy"]
-
-
-@runtime_checkable
-class FieldEnergy(Protocol):
-    """An energy of units of one kind that each feel a local field of the others.
-
-    The field of a unit is what its kind needs to be drawn given the rest: for two states a, b it
-    is (E(b) − E(a))/(a − b), so that the Boltzmann rule is exact.
-    """
-
-    unit: Unit
-
-    def local_field(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
-        """The field on every unit."""
-        ...
-
-    def moved_field(
-        self,
-        field: Float[Tensor, "batch size"],
-        state: Float[Tensor, "batch size"],
-        site: Int[Tensor, " batch"],
-        change: Float[Tensor, " batch"],
-    ) -> Float[Tensor, "batch size"]:
-        """The field at ``state``, once unit ``site`` of each row has changed by ``change``."""
-        ...
-
-
-def field_energy(operation: str, energy: Energy) -> FieldEnergy:
-    """The energy as one with local fields.
-
-    Raises:
-        IntractableError: If it has none.
-    """
-    if not isinstance(energy, FieldEnergy):
-        raise IntractableError(
-            operation,
-            f"{type(energy).__name__} has no local fields on units of one kind",
-            "Use CCCP or BlockGibbs, or an energy with local_field, such as ClassicalHopfield",
-        )
-    return cast("FieldEnergy", energy)
+__all__ = ["SingleSite", "SitePosition"]
 
 
 class SitePosition(NamedTuple):
@@ -88,6 +46,7 @@ class SingleSite(Kernel):
 
     exact: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
+    rests: ClassVar[bool] = True
 
     def __init__(self, generator: Generator | None = None) -> None:
         self.generator = generator

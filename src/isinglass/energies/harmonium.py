@@ -38,7 +38,8 @@ class Harmonium(Energy):
         generator: Source of the initial weights; None is torch's global one.
 
     Raises:
-        ParameterError: If a coupling names an area that does not exist, or joins one to itself.
+        ParameterError: If there is no area, an area is not a unit, or a coupling names an area
+            that does not exist, joins one to itself or is named twice.
 
     Examples:
         >>> import isinglass as ig
@@ -56,6 +57,7 @@ class Harmonium(Energy):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
+        _check_areas(type(self).__name__, areas)
         self._areas = tuple(areas)
         self.couplings = tuple((int(a), int(b)) for a, b in couplings)
         for first, second in self.couplings:
@@ -65,6 +67,10 @@ class Harmonium(Energy):
                     f"coupling ({first}, {second}) among {len(areas)} areas",
                     "Join two different areas, numbered from 0",
                 )
+        if len({frozenset(pair) for pair in self.couplings}) < len(self.couplings):
+            raise ParameterError(
+                type(self).__name__, f"couplings {self.couplings}", "Name each pair once"
+            )
         self.weights = nn.ParameterList(
             scale * torch.randn(areas[b].size, areas[a].size, generator=generator)
             for a, b in self.couplings
@@ -111,7 +117,7 @@ class Harmonium(Energy):
             total = total - ((parts[first] @ weight.mT) * parts[second]).sum(-1)
         return total
 
-    def field(self, parts: Sequence[Tensor], index: int) -> Tensor:
+    def _field(self, parts: Sequence[Tensor], index: int) -> Tensor:
         """The input field of one area: its bias plus what its neighbours send."""
         total: Tensor = self.biases[index]
         for (first, second), weight in zip(self.couplings, self.weights, strict=True):
@@ -120,6 +126,20 @@ class Harmonium(Energy):
             elif index == first:
                 total = total + parts[second] @ weight
         return total.expand(*parts[index].shape)
+
+    def enumerate_states(self, temperature: float | None = None) -> Float[Tensor, "states size"]:
+        """Every joint state, one a row, in float64; the first area changes slowest.
+
+        Raises:
+            IntractableError: If an area has infinitely many states, or too many.
+        """
+        temperature = self.temperature if temperature is None else temperature
+        joint = torch.ones(1, 0, dtype=torch.float64)
+        for area in self.areas:
+            states = area.enumerate_states(temperature)
+            rows, new = joint.repeat_interleave(len(states), 0), states.repeat(len(joint), 1)
+            joint = torch.cat([rows, new], -1)
+        return joint
 
     def mean_sweep(
         self, state: Float[Tensor, "*batch size"], temperature: float
@@ -148,7 +168,7 @@ class Harmonium(Energy):
         check_temperature(f"{type(self).__name__}.sweep", temperature)
         parts = list(self.split(state))
         for index in [*range(1, len(parts)), 0]:
-            area, field = self.areas[index], self.field(parts, index)
+            area, field = self.areas[index], self._field(parts, index)
             if temperature == 0:
                 parts[index] = area.settle(field, parts[index])
             else:
@@ -187,7 +207,7 @@ class Harmonium(Energy):
             >>> rbm.areas[1].mean(field, 1.0).shape  # P(h = 1 | v)
             torch.Size([4, 2])
         """
-        return self.field(self.split(state), index)
+        return self._field(self.split(state), index)
 
     def free_energy(
         self, visible: Float[Tensor, "*batch d"], temperature: float | None = None
@@ -232,8 +252,9 @@ class Harmonium(Energy):
         parts = self.split(state)
         self.visible.check(operation, parts[0])
         for area, part in zip(self.areas[1:], parts[1:], strict=True):
-            if bool((part != 0).any()):
-                area.check(operation, part)
+            filled = (part != 0).any(-1)
+            if bool(filled.any()):
+                area.check(operation, part[filled])
 
     def config(self) -> dict[str, Any]:
         """Areas and couplings."""
@@ -247,6 +268,14 @@ class Harmonium(Energy):
         """A harmonium of the same graph."""
         areas = [Unit.from_config(area) for area in config["areas"]]
         return cls(areas, [tuple(pair) for pair in config["couplings"]])
+
+
+def _check_areas(name: str, areas: Sequence[Unit]) -> None:
+    wrong = [area for area in areas if not isinstance(area, Unit)]
+    if wrong or not areas:
+        raise ParameterError(
+            name, f"areas {list(areas)}", "Give at least one area, each a unit such as Bit(64)"
+        )
 
 
 class Marginal(Energy):
@@ -281,10 +310,12 @@ class Marginal(Energy):
         self.harmonium = harmonium
         name = f"{type(harmonium).__name__}.free_energy"
         self.temperature = check_temperature(name, temperature)
+        for area in harmonium.areas:
+            area.check_temperature(self.temperature)
 
     def _hidden_fields(self, visible: Tensor) -> list[Tensor]:
         parts = self.harmonium.split(self.harmonium.extend(visible))
-        return [self.harmonium.field(parts, index) for index in range(1, len(parts))]
+        return [self.harmonium._field(parts, index) for index in range(1, len(parts))]
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """F_T(v)."""
@@ -295,13 +326,23 @@ class Marginal(Energy):
         return total
 
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """v ← settle(b + Σ_h W_hᵀ mean_T(c_h + W_h v))."""
+        """v ← settle(b + Σ_h W_hᵀ mean_T(c_h + W_h v)).
+
+        Raises:
+            IntractableError: If the visible units are averages of several draws.
+        """
         visible, *hidden = self.harmonium.areas
+        if visible.has_multiplicity:
+            raise IntractableError(
+                "Marginal.cccp_update",
+                f"{visible} has an energy of its own that depends on the temperature",
+                "Use visible units of a single draw",
+            )
         means = [
             area.mean(field, self.temperature)
             for area, field in zip(hidden, self._hidden_fields(state), strict=True)
         ]
-        return visible.settle(self.harmonium.field([state, *means], 0), state)
+        return visible.settle(self.harmonium._field([state, *means], 0), state)
 
     def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
         """Refuse what is not a state of the visible units.

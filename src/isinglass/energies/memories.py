@@ -22,11 +22,12 @@ class Memory(Energy):
 
     Args:
         patterns: ``(N, d)``, one pattern a row. An ``nn.Parameter`` is learned with the rest of
-            a network; a plain tensor is kept as a buffer.
+            a network; of a plain tensor a copy is kept as a buffer.
+        kind: The kind of the units that states are made of.
 
     Raises:
         ShapeError: If there is no pattern or the tensor is not a matrix.
-        DomainError: If a value is not finite.
+        DomainError: If a value is not finite, or not a state of the units.
 
     Examples:
         >>> class Nearest(Memory):
@@ -42,13 +43,15 @@ class Memory(Energy):
     patterns: Tensor
     default_kernel: ClassVar[type[Kernel]] = CCCP
 
-    def __init__(self, patterns: Tensor) -> None:
+    def __init__(self, patterns: Tensor, kind: type[Unit] = Gaussian) -> None:
         super().__init__()
         check_patterns(type(self).__name__, patterns)
+        self.unit = kind(patterns.shape[-1])
+        self.unit.check(type(self).__name__, patterns)
         if isinstance(patterns, nn.Parameter):
             self.patterns = patterns
         else:
-            self.register_buffer("patterns", patterns)
+            self.register_buffer("patterns", patterns.detach().clone())
 
     def recall(
         self,
@@ -76,6 +79,23 @@ class Memory(Energy):
             kernel = self.default_kernel()
         return recall(self, cues, kernel, max_steps=max_steps, tolerance=tolerance, trace=trace)
 
+    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is not a vector of d states of the units.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite or not a state of the units, or the dtype or
+                device is not the patterns'.
+        """
+        self.unit.check(operation, state)
+        check_like(operation, state, self.patterns)
+
+    def extra_repr(self) -> str:
+        """Patterns, and whatever else the configuration holds."""
+        rest = {name: value for name, value in self.config().items() if name != "patterns"}
+        count, size = self.patterns.shape
+        return f"{count} patterns of {size}" + "".join(f", {n}={v}" for n, v in rest.items())
+
     def config(self) -> dict[str, Any]:
         """The shape of the patterns."""
         return {"patterns": list(self.patterns.shape)}
@@ -83,7 +103,8 @@ class Memory(Energy):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Memory:
         """A memory of the same shape."""
-        return cls(**config | {"patterns": torch.ones(config["patterns"])})
+        settings: dict[str, Any] = config | {"patterns": torch.ones(config["patterns"])}
+        return cls(**settings)
 
 
 class ClassicalHopfield(Memory):
@@ -115,9 +136,7 @@ class ClassicalHopfield(Memory):
     default_kernel: ClassVar[type[Kernel]] = SingleSite
 
     def __init__(self, patterns: Tensor) -> None:
-        super().__init__(patterns)
-        self.unit: Unit = Spin(patterns.shape[-1])
-        self.unit.check(type(self).__name__, patterns)
+        super().__init__(patterns, Spin)
         self.register_buffer("weight", torch.empty(0), persistent=False)
         _hebbian(self)
         self.register_load_state_dict_post_hook(_hebbian)
@@ -148,16 +167,6 @@ class ClassicalHopfield(Memory):
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """v ← sign(Σ_μ x_μ (x_μ·v)): the diagonal kept, so that W is positive and E cannot rise."""
         return self.unit.settle(self.local_field(state) + len(self.patterns) * state, state)
-
-    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
-        """Refuse what is not a vector of d spins.
-
-        Raises:
-            ShapeError: If the number of features is wrong.
-            DomainError: If a value is not −1 or +1, or the dtype or device is not the patterns'.
-        """
-        self.unit.check(operation, state)
-        check_like(operation, state, self.patterns)
 
 
 def _hebbian(memory: nn.Module, *_: object) -> None:
@@ -200,9 +209,7 @@ class DenseMemory(Memory):
     default_kernel: ClassVar[type[Kernel]] = SingleSite
 
     def __init__(self, patterns: Tensor, degree: int = 3, *, rectified: bool = True) -> None:
-        super().__init__(patterns)
-        self.unit: Unit = Spin(patterns.shape[-1])
-        self.unit.check(type(self).__name__, patterns)
+        super().__init__(patterns, Spin)
         self.degree = check_count(type(self).__name__, "degree", degree, least=2)
         self.rectified = rectified
 
@@ -249,16 +256,6 @@ class DenseMemory(Memory):
         slope = (overlap.clamp_min(0) if self.rectified else overlap) ** (self.degree - 1)
         return self.unit.settle(self.degree * slope @ self.patterns, state)
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
-        """Refuse what is not a vector of d spins.
-
-        Raises:
-            ShapeError: If the number of features is wrong.
-            DomainError: If a value is not −1 or +1, or the dtype or device is not the patterns'.
-        """
-        self.unit.check(operation, state)
-        check_like(operation, state, self.patterns)
-
     def config(self) -> dict[str, Any]:
         """The shape of the patterns, degree and rectification."""
         return super().config() | {"degree": self.degree, "rectified": self.rectified}
@@ -292,15 +289,26 @@ class ModernHopfield(Memory):
 
     def __init__(self, patterns: Tensor, beta: float = 1.0) -> None:
         super().__init__(patterns)
-        self.beta = check_positive(type(self).__name__, "beta", beta)
-        count, size = patterns.shape
-        self.visible = Gaussian(size)
-        self.hidden = AveragedOneHot(beta=self.beta, size=count)
+        self.beta = beta
+
+    @property
+    def beta(self) -> float:
+        """β; may be set anew."""
+        return self._beta
+
+    @beta.setter
+    def beta(self, beta: float) -> None:
+        self._beta = check_positive(type(self).__name__, "beta", beta)
+
+    @property
+    def hidden(self) -> AveragedOneHot:
+        """The softmax over patterns, as an area of units."""
+        return AveragedOneHot(beta=self.beta, size=len(self.patterns))
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """E(ξ) = ½|ξ|² − lse_β(Xξ)."""
-        check_features("ModernHopfield", state, self.visible.size)
-        return self.visible.base_energy(state) - self.hidden.log_partition(state @ self.patterns.mT)
+        check_features("ModernHopfield", state, self.unit.size)
+        return self.unit.base_energy(state) - self.hidden.log_partition(state @ self.patterns.mT)
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """∂E/∂ξ = ξ − Xᵀ softmax(βXξ)."""
@@ -322,17 +330,7 @@ class ModernHopfield(Memory):
             ParameterError: If T is not 1/(mβ) for a whole m.
         """
         lookup = self.hidden.sample(state @ self.patterns.mT, temperature, generator)
-        return self.visible.sample(lookup @ self.patterns, temperature, generator)
-
-    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
-        """Refuse what is not a finite vector of d numbers.
-
-        Raises:
-            ShapeError: If the number of features is wrong.
-            DomainError: If a value is not finite, or the dtype or device is not the patterns'.
-        """
-        self.visible.check(operation, state)
-        check_like(operation, state, self.patterns)
+        return self.unit.sample(lookup @ self.patterns, temperature, generator)
 
     def config(self) -> dict[str, Any]:
         """The shape of the patterns, and β."""

@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_features
-from isinglass.errors import ShapeError
+from isinglass.checks import check_count, check_features, check_positive, check_tensor
+from isinglass.errors import IntractableError, ShapeError
 from isinglass.units import OneHot, Unit
 
 __all__ = ["PatternMixture"]
@@ -51,6 +51,16 @@ class PatternMixture:
     temperature: float = 1.0
     observed: Bool[Tensor, "*batch d"] | None = None
     clamped: Float[Tensor, "*batch d"] | None = None
+
+    def __post_init__(self) -> None:
+        check_positive("PatternMixture", "temperature", self.temperature)
+        count, size = self.fields.shape[-2:]
+        if self.keys.shape[-1] != count or size != self.unit.size:
+            raise ShapeError(
+                "PatternMixture",
+                f"keys {tuple(self.keys.shape)}, fields {tuple(self.fields.shape)}, {self.unit}",
+                "Give N keys and N fields, each as long as the state of the unit",
+            )
 
     def log_weights(self) -> Float[Tensor, "*batch N"]:
         """log p(μ), normalised."""
@@ -97,10 +107,10 @@ class PatternMixture:
             ShapeError: If the mixture has batch dimensions.
         """
         check_count("PatternMixture.sample_n", "count", count)
-        if self.keys.ndim != 1:
+        if self.keys.ndim != 1 or self.fields.ndim != 2:
             raise ShapeError(
                 "PatternMixture.sample_n",
-                f"keys of shape {tuple(self.keys.shape)}",
+                f"keys of shape {tuple(self.keys.shape)}, fields {tuple(self.fields.shape)}",
                 "Call sample(), which draws once a row",
             )
         chosen = torch.multinomial(
@@ -114,7 +124,16 @@ class PatternMixture:
 
         The start, arg-max_μ k_μ + A_0(θ_μ), is exact as T → 0; each refinement settles every
         unit in the field Σ_μ p(μ|v) θ_μ, a concave–convex step that never lowers the score.
+
+        Raises:
+            IntractableError: If the units are averages of several draws.
         """
+        if self.unit.has_multiplicity:
+            raise IntractableError(
+                "PatternMixture.mode",
+                f"{self.unit} has an energy of its own that depends on the temperature",
+                "Use one-hot units of a single draw",
+            )
         best = (self.keys + self._free_partition(0.0)).argmax(-1, keepdim=True)
         fields = self._row_of(best)
         state = self._restore(self.unit.settle(fields, self.unit.mean(fields, 0.0)))
@@ -143,13 +162,21 @@ class PatternMixture:
         """
         operation = "PatternMixture.condition"
         check_features(operation, state, self.unit.size)
+        check_tensor(operation, "an observed mask", observed)
         if observed.dtype != torch.bool or observed.shape[-1:] != state.shape[-1:]:
             raise ShapeError(
                 operation,
                 f"an observed mask of shape {tuple(observed.shape)} and dtype {observed.dtype}",
                 f"Give a boolean mask of {self.unit.size} features, True where observed",
             )
-        observed = observed.expand(torch.broadcast_shapes(observed.shape, state.shape))
+        try:
+            observed = observed.expand(torch.broadcast_shapes(observed.shape, state.shape))
+        except RuntimeError as error:
+            raise ShapeError(
+                operation,
+                f"a mask of shape {tuple(observed.shape)} for states {tuple(state.shape)}",
+                "Give one mask for all rows, or one for each",
+            ) from error
         whole = observed.unflatten(-1, (-1, self.unit.components))
         if not torch.equal(whole.any(-1), whole.all(-1)):
             raise ShapeError(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from isinglass._shapes import Float
+from isinglass.checks import check_rows
 from isinglass.energy import Energy
+from isinglass.errors import ParameterError
 
 __all__ = ["contrastive_loss"]
 
@@ -29,6 +31,11 @@ def contrastive_loss(
         data: ``(batch, d)``.
         fantasies: ``(chains, d)``, samples of the model, from a kernel.
 
+    Raises:
+        ShapeError: If data or fantasies are not rows, or have the wrong number of features.
+        DomainError: If they are not states of the energy.
+        ParameterError: If ``energy`` is not an energy.
+
     Returns:
         A scalar to call ``backward()`` on; its value is not a likelihood.
 
@@ -40,4 +47,10 @@ def contrastive_loss(
         >>> rbm.biases[0].grad  # data minus model, downhill
         tensor([-1., -1., -1., -1.])
     """
+    operation = "contrastive_loss"
+    if not isinstance(energy, Energy):
+        raise ParameterError(operation, f"a {type(energy).__name__}", "Give an energy of states")
+    for states in (data, fantasies):
+        check_rows(operation, states)
+        energy.check_state(operation, states)
     return energy(data).mean() - energy(fantasies.detach()).mean()

@@ -9,9 +9,9 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Float
-from isinglass.checks import check_count, check_like
+from isinglass.checks import check_at_least_zero, check_count, check_like, check_rows
 from isinglass.energies.hopfield_boltzmann import HopfieldBoltzmann
-from isinglass.errors import ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.units import Gaussian
 
 __all__ = ["EMReport", "em_step", "expectation_maximization", "seed_memories"]
@@ -47,8 +47,10 @@ def seed_memories(
         generator: Source of randomness; None is torch's global one.
 
     Raises:
-        ShapeError: If there are fewer examples than memories.
+        ShapeError: If the data are not rows, or fewer than the memories.
         DomainError: If the data are not states of the visible units.
+        IntractableError: If the machine has several groups or draws, or units whose mean has no
+            closed inverse.
 
     Examples:
         >>> import isinglass as ig
@@ -60,9 +62,7 @@ def seed_memories(
                 [3., 3.]])
     """
     operation = "seed_memories"
-    machine.mixture()
-    machine.visible.check(operation, data)
-    check_like(operation, data, machine.patterns)
+    _check(operation, machine, data)
     if len(data) < machine.memories:
         raise ShapeError(
             operation,
@@ -109,9 +109,13 @@ def em_step(
         The mean log-likelihood before the step, in nats.
 
     Raises:
-        ParameterError: If ``learn_beta`` is asked for other units than Gaussian.
-        DomainError: If the data are not states of the visible units.
-        IntractableError: If the machine has several groups or draws.
+        ParameterError: If ``learn_beta`` is asked for other units than Gaussian, or
+            ``pseudo_count`` is negative or not finite.
+        DomainError: If the data are not states of the visible units, or with ``learn_beta`` lie
+            on the memories; the machine is then as it was.
+        IntractableError: If the machine has several groups or draws, or units whose mean has no
+            closed inverse.
+        ShapeError: If the data are not rows.
 
     Examples:
         >>> import isinglass as ig
@@ -123,10 +127,8 @@ def em_step(
         True
     """
     operation = "em_step"
-    machine.visible.check(operation, data)
-    check_like(operation, data, machine.patterns)
-    if pseudo_count < 0:
-        raise ParameterError(operation, f"pseudo_count = {pseudo_count}", "Give zero or above")
+    _check(operation, machine, data)
+    check_at_least_zero(operation, "pseudo_count", pseudo_count)
     if learn_beta and type(machine.visible) is not Gaussian:
         raise ParameterError(
             operation,
@@ -138,15 +140,12 @@ def em_step(
     reads = mixture.responsibilities(data)
     mass = reads.sum(0)
     total = reads.mT @ data + pseudo_count * data.mean(0)
-    old = mixture.unit.mean(mixture.fields, mixture.temperature)
     weight = (mass + pseudo_count).unsqueeze(-1)
-    # A memory that nothing reminds of itself stays where it is.
-    means = torch.where(weight > 1e-8, total / weight.clamp_min(1e-8), old)
+    means = total / weight.clamp_min(1e-8)
+    reminded = weight > 1e-8
     if learn_beta:
-        spread = data.square().sum(-1, keepdim=True) + means.square().sum(-1) - 2 * data @ means.mT
-        variance = (reads * spread.clamp_min(0)).sum() / data.numel()
-        machine.beta = 1 / max(float(variance), torch.finfo(data.dtype).tiny)
-    _maximize(machine, means, (mass + pseudo_count) / (mass + pseudo_count).sum())
+        machine.beta = 1 / _variance(operation, data, reads, torch.where(reminded, means, 0.0))
+    _maximize(machine, means, (mass + pseudo_count) / (mass + pseudo_count).sum(), reminded)
     return before
 
 
@@ -171,6 +170,8 @@ def expectation_maximization(
         learn_beta: See :func:`em_step`.
         on_step: Called with the step's number and the mean log-likelihood, e.g. to show progress.
 
+    Reference: Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x.
+
     Returns:
         The track of the mean log-likelihood, and whether it came to rest.
 
@@ -190,6 +191,7 @@ def expectation_maximization(
         (True, tensor([[3., 3.]]))
     """
     check_count("expectation_maximization", "steps", steps)
+    check_at_least_zero("expectation_maximization", "tolerance", tolerance)
     track: list[float] = []
     for step in range(steps):
         track.append(em_step(machine, data, pseudo_count=pseudo_count, learn_beta=learn_beta))
@@ -202,23 +204,51 @@ def expectation_maximization(
     return EMReport(track, abs(track[-1] - track[-2]) < tolerance)
 
 
-def _maximize(machine: HopfieldBoltzmann, means: Tensor, weights: Tensor) -> None:
-    """Give each memory this mean and this weight."""
+def _check(operation: str, machine: HopfieldBoltzmann, data: Tensor) -> None:
+    if not isinstance(machine, HopfieldBoltzmann):
+        raise ParameterError(
+            operation, f"a {type(machine).__name__}", "EM is for HopfieldBoltzmann machines"
+        )
+    check_rows(operation, data)
+    machine.mixture()
+    machine.visible.check(operation, data)
+    check_like(operation, data, machine.patterns)
+
+
+def _variance(operation: str, data: Tensor, reads: Tensor, means: Tensor) -> float:
+    """Mean square distance of the data from their memories, a unit."""
+    # Distances do not depend on where zero is: near it, squares cancel the least.
+    centre = data.mean(0)
+    data, means = data - centre, means - centre
+    spread = data.square().sum(-1, keepdim=True) + means.square().sum(-1) - 2 * data @ means.mT
+    variance = float((reads * spread.clamp_min(0)).sum() / data.numel())
+    floor = 16 * torch.finfo(data.dtype).eps * float(data.square().mean())
+    if not variance > floor:
+        raise DomainError(
+            operation,
+            f"a variance of {variance:.3g} about the memories: the data lie on them",
+            "Ask for fewer memories, or leave beta fixed (learn_beta=False)",
+        )
+    return variance
+
+
+def _maximize(
+    machine: HopfieldBoltzmann, means: Tensor, weights: Tensor, reminded: Tensor | None = None
+) -> None:
+    """Give each memory this mean and this weight; one that nothing reminds of itself stays."""
     unit, temperature = machine.visible, machine.temperature
     fields = unit.natural_field(means, temperature)
-    # A mean at the edge of a discrete unit's range asks for an infinite field: keep it finite.
-    limit = 30.0 * temperature
-    if type(unit) is not Gaussian:
-        fields = fields.clamp(-limit, limit)
+    if reminded is not None:
+        fields = torch.where(reminded, fields, machine.patterns + machine.visible_bias)
     machine.patterns.copy_(fields - machine.visible_bias)
     log_weights = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
     machine.memory_bias.copy_(temperature * log_weights - unit.log_partition(fields, temperature))
 
 
 def _centre(machine: HopfieldBoltzmann, data: Tensor) -> Tensor:
-    """The data's mean, a little off the edges that discrete units cannot reach."""
+    """The data's mean, a little off the edges that bounded units cannot reach."""
     mean = data.mean(0)
-    middle = machine.visible.mean(torch.zeros_like(mean), machine.temperature)
-    if type(machine.visible) is Gaussian:
+    if not machine.visible.bounded:
         return mean
+    middle = machine.visible.mean(torch.zeros_like(mean), machine.temperature)
     return (len(data) * mean + middle) / (len(data) + 1)

@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_positive
-from isinglass.errors import ShapeError
+from isinglass.checks import check_count, check_finite, check_like, check_positive, check_tensor
+from isinglass.errors import DomainError, ShapeError
 from isinglass.units import AveragedOneHot
 
 __all__ = ["stochastic_attention"]
@@ -49,6 +49,7 @@ def stochastic_attention(
 
     Raises:
         ShapeError: If queries and keys differ in features, or keys and values in number.
+        DomainError: If a value is not finite, dtypes or devices differ, or the mask is not boolean.
         ParameterError: If ``draws`` is not a whole number of at least one, or ``beta <= 0``.
 
     Examples:
@@ -61,6 +62,16 @@ def stochastic_attention(
         True
     """
     operation = "stochastic_attention"
+    for name, rows in (("query", query), ("key", key), ("value", value)):
+        check_tensor(operation, name, rows)
+        if not rows.is_floating_point() or rows.ndim < 2 or rows.shape[-2] == 0:
+            raise ShapeError(
+                operation,
+                f"a {name} of shape {tuple(rows.shape)} and dtype {rows.dtype}",
+                "Give floating rows of features, (*batch, rows, features), at least one row",
+            )
+        check_like(operation, rows, query)
+        check_finite(operation, name, rows)
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ShapeError(
             operation,
@@ -75,6 +86,16 @@ def stochastic_attention(
     scores = query @ key.mT
     if mask is None:
         return unit.sample(scores, temperature, generator) @ value
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise DomainError(operation, "a mask that is not boolean", "True where a query may look")
+    try:
+        mask = mask.expand(scores.shape)
+    except RuntimeError as error:
+        raise ShapeError(
+            operation,
+            f"a mask of shape {tuple(mask.shape)} for scores of {tuple(scores.shape)}",
+            "Give a mask that can be broadcast to (*batch, queries, keys)",
+        ) from error
     blind = ~mask.any(-1, keepdim=True)
     shares = unit.sample(scores.masked_fill(~(mask | blind), -torch.inf), temperature, generator)
     return shares.masked_fill(blind, 0.0) @ value

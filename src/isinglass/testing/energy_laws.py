@@ -125,6 +125,9 @@ def check_round_trip(energy: Energy, state: Float[Tensor, "batch size"]) -> None
         raise LawViolation(
             f"save and load: {type(energy).__name__} came back {type(copy).__name__}"
         )
+    learned = [{n: p.requires_grad for n, p in e.named_parameters()} for e in (energy, copy)]
+    if learned[0] != learned[1]:
+        raise LawViolation(f"save and load: learned were {learned[0]}, now {learned[1]}")
     before, after = energy.state_dict(), copy.state_dict()
     if before.keys() != after.keys() or not all(torch.equal(before[k], after[k]) for k in before):
         raise LawViolation(f"save and load: the tensors of {type(energy).__name__} differ")
@@ -134,15 +137,6 @@ def check_round_trip(energy: Energy, state: Float[Tensor, "batch size"]) -> None
 
 def _joint_states(harmonium: Harmonium, visible: Tensor, temperature: float) -> Tensor:
     """Every joint state of each visible row, ``(batch, states, size)``."""
-    hidden = torch.ones(1, 0, dtype=visible.dtype)
-    for area in harmonium.areas[1:]:
-        states = area.enumerate_states(temperature).to(visible.dtype)
-        hidden = torch.cat(
-            [
-                hidden.repeat_interleave(len(states), 0),
-                states.repeat(len(hidden), 1),
-            ],
-            -1,
-        )
+    hidden = Harmonium(harmonium.areas[1:], ()).enumerate_states(temperature).to(visible.dtype)
     rows = visible.unsqueeze(-2).expand(-1, len(hidden), -1)
     return torch.cat([rows, hidden.expand(len(visible), -1, -1)], -1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Generator, Tensor
 
@@ -26,6 +28,8 @@ def check_monotone(
 ) -> None:
     """At T = 0 a kernel declared monotone never raises the energy of any row.
 
+    Where it can recall, so does the trace that recall reports.
+
     Raises:
         LawViolation: If a step raises it by more than rounding.
 
@@ -48,6 +52,20 @@ def check_monotone(
                 f"energy of row {int(rise.argmax())} by {float((after - before).max()):.3g}"
             )
         before = after
+    if kernel.rests:
+        _check_trace(kernel, energy, state, steps)
+
+
+def _check_trace(kernel: Kernel, energy: Energy, state: Tensor, steps: int) -> None:
+    """The energies that recall reports begin at the cue, never rise, and end at its states."""
+    law = f"trace of {type(kernel).__name__} on {type(energy).__name__}"
+    for most in (1, steps):
+        found = recall(energy, state, kernel, max_steps=most, trace=True)
+        trace = cast("Tensor", found.energy_trace)
+        require_close(law, trace[0], energy.energy_at(state, 0.0), 1e-9)
+        require_close(law, trace[-1], energy.energy_at(found.state, 0.0), 1e-9)
+        require_close(law, found.energy, trace[-1], 0.0)
+        require_close(law, trace.diff(dim=0).clamp_min(0.0), torch.zeros_like(trace[1:]), 1e-9)
 
 
 @torch.no_grad()
@@ -70,7 +88,7 @@ def check_mean_field(
     for step in range(steps):
         swept = harmonium.mean_sweep(torch.cat(parts, -1), temperature)
         for index in [*range(1, len(parts)), 0]:
-            fields[index] = harmonium.field(parts, index)
+            fields[index] = harmonium.conditional_field(torch.cat(parts, -1), index)
             parts[index] = harmonium.areas[index].mean(fields[index], temperature)
         require_close("mean_sweep takes the means in turn", swept, torch.cat(parts, -1), 1e-12)
         after = harmonium.mean_field_energy(torch.cat(fields, -1), temperature)

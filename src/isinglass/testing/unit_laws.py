@@ -22,6 +22,7 @@ def check_unit(
     * ``mean`` is its gradient;
     * ``sample`` has that mean, the variance T ∂²A, and yields states the unit contains;
     * T → 0 tends to ``temperature=0``, where mean and sample agree;
+    * ``settle`` yields states the unit contains, whatever it starts from, and keeps one that ties;
     * ``natural_field`` inverts ``mean``, where it is given;
     * the configuration reads back.
 
@@ -43,6 +44,7 @@ def check_unit(
     _check_mean(unit, field, temperature)
     _check_sample(unit, field, temperature, generator)
     _check_limit(unit, field, generator)
+    _check_settle(unit, field)
     _check_inverse(unit, field, temperature)
     if Unit.from_config(unit.config()) != unit:
         raise LawViolation(f"{unit}: its configuration {unit.config()} does not read back")
@@ -123,6 +125,16 @@ def _check_limit(unit: Unit, field: Tensor, generator: Generator) -> None:
     )
 
 
+def _check_settle(unit: Unit, field: Tensor) -> None:
+    nothing = torch.zeros_like(field)
+    for start in (nothing, unit.mean(field, 1.0)):
+        settled = unit.settle(nothing, start)
+        if not bool(unit.contains(settled).all()):
+            raise LawViolation(f"settle of {unit}: not states of the unit without a field")
+        again = unit.settle(nothing, settled)
+        require_close(f"settle of {unit} keeps a state that ties", again, settled, 0.0)
+
+
 def _check_inverse(unit: Unit, field: Tensor, temperature: float) -> None:
     mean = unit.mean(field, temperature)
     try:
@@ -132,3 +144,7 @@ def _check_inverse(unit: Unit, field: Tensor, temperature: float) -> None:
     require_close(
         f"natural_field of {unit} inverts its mean", unit.mean(inverse, temperature), mean, 1e-9
     )
+    edges = unit.mean(field, 0.0)
+    past = unit.natural_field(edges + 1e-15 * edges.sign(), temperature)
+    if not bool(torch.isfinite(past).all()):
+        raise LawViolation(f"natural_field of {unit}: not finite at the edge of its means")

@@ -9,7 +9,7 @@ import numpy as np
 from isinglass.agents import FreeEnergyQ
 from isinglass.envs import make_env
 from isinglass.extras import needs
-from isinglass.tour.chapter import COLOURS, Chapter, Fact, Picture, Tick, draw, new_figure
+from isinglass.tour.chapter import COLOURS, Chapter, Drawing, Fact, Tick, draw, new_figure
 
 with needs("rl"):
     from stable_baselines3 import PPO
@@ -93,7 +93,7 @@ def _evaluate(agent: BaseAlgorithm | None, seed: int) -> float:
     return total / EPISODES
 
 
-def _curves(curves: dict[str, np.ndarray], chance: float) -> Picture:
+def _curves(curves: dict[str, np.ndarray], chance: float) -> Drawing:
     figure = new_figure(7.2, 3.4)
     axes = figure.add_subplot()
     for (name, rewards), colour in zip(curves.items(), ("ours", "peer"), strict=True):
@@ -108,6 +108,8 @@ def _curves(curves: dict[str, np.ndarray], chance: float) -> Picture:
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.02, 0.9))
     return draw(
         figure,
-        "Reward of the actions drawn while learning (exploration included), averaged over the last "
-        "200 episodes.",
+        "Reward of the actions drawn while learning, averaged over the last 200 episodes. These "
+        "explore: PPO draws each bit by itself, FreeEnergyQ whole actions from its Boltzmann "
+        "policy while the temperature falls. The table's figures are of greedy actions, "
+        "after learning.",
     )

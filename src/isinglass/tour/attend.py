@@ -10,8 +10,8 @@ from isinglass.nn import stochastic_attention
 from isinglass.tour.chapter import (
     COLOURS,
     Chapter,
+    Drawing,
     Fact,
-    Picture,
     Tick,
     draw,
     new_figure,
@@ -72,7 +72,7 @@ def attend(tick: Tick, seed: int) -> Chapter:
     return chapter
 
 
-def _images(cues: Tensor, shown: list[Tensor], exact: Tensor) -> Picture:
+def _images(cues: Tensor, shown: list[Tensor], exact: Tensor) -> Drawing:
     columns = [cues, *shown, exact]
     titles = ["query", *[f"m = {draws}" for draws in DRAWS], "softmax"]
     figure = new_figure(7.2, 4.6)
@@ -89,7 +89,7 @@ def _images(cues: Tensor, shown: list[Tensor], exact: Tensor) -> Picture:
     )
 
 
-def _convergence(errors: list[float], theory: list[float]) -> Picture:
+def _convergence(errors: list[float], theory: list[float]) -> Drawing:
     figure = new_figure(5.6, 3.0)
     axes = figure.add_subplot()
     axes.loglog(DRAWS, theory, "--", color=COLOURS["other"], label="theory, √(Var/m)")

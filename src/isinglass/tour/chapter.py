@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
-__all__ = ["COLOURS", "Chapter", "Fact", "Picture", "Tick", "draw", "new_figure", "show_image"]
+__all__ = ["COLOURS", "Chapter", "Drawing", "Fact", "Tick", "draw", "new_figure", "show_image"]
 
 #: Called with how far a chapter is, 0 to 1, and what it is doing.
 Tick = Callable[[float, str], None]
@@ -35,15 +35,15 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A drawing, PNG, with what it shows and its width on the page in pixels."""
+class Drawing:
+    """A figure as PNG, with what it shows and its width on the page in pixels."""
 
     png: bytes
     caption: str
     width: int
 
     def data_uri(self) -> str:
-        """The picture as a link that needs no network."""
+        """The drawing as a link that needs no network."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
@@ -54,7 +54,7 @@ class Chapter:
     verb: str
     title: str
     lead: str
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[Drawing] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -65,11 +65,11 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def draw(figure: Figure, caption: str) -> Picture:
+def draw(figure: Figure, caption: str) -> Drawing:
     """Render a figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144)
-    return Picture(buffer.getvalue(), caption, round(96 * figure.get_figwidth()))
+    return Drawing(buffer.getvalue(), caption, round(96 * figure.get_figwidth()))
 
 
 def show_image(axes: Axes, image: Tensor, title: str = "", edge: str | None = None) -> None:
@@ -78,7 +78,7 @@ def show_image(axes: Axes, image: Tensor, title: str = "", edge: str | None = No
     axes.set_xticks([])
     axes.set_yticks([])
     if title:
-        axes.set_title(title, fontsize=8)
+        axes.set_title(title, fontsize=10)
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_color(edge or "#ced4da")

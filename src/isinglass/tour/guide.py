@@ -54,7 +54,7 @@ def take_tour(
 
     Args:
         out: Where the page goes.
-        verbs: Which chapters, among ``VERBS``.
+        verbs: Which chapters, among ``VERBS``, in this order; each is walked once.
         seed: Seed of everything random.
         overwrite: Whether a page already there may be replaced.
         console: Where to print; None is the terminal.
@@ -70,7 +70,7 @@ def take_tour(
     # The page is opened first, so that a folder that cannot be written fails before the work.
     with writing(out, overwrite=overwrite) as aside:
         with _progress(console) as progress, _one_thread():
-            chapters = [_walk(verb, progress, seed) for verb in verbs]
+            chapters = [_walk(verb, progress, seed) for verb in dict.fromkeys(verbs)]
         console.print(_table(chapters))
         aside.write_text(build_page(chapters, seed, _machine()), encoding="utf-8")
     return chapters

@@ -18,8 +18,8 @@ from isinglass.learning import expectation_maximization, seed_memories
 from isinglass.tour.chapter import (
     COLOURS,
     Chapter,
+    Drawing,
     Fact,
-    Picture,
     Tick,
     draw,
     new_figure,
@@ -80,20 +80,25 @@ def imagine(tick: Tick, seed: int) -> Chapter:
             )
         )
         chapter.notes.append(
-            f"{what.capitalize()}: Hopfield–Boltzmann machine with {ours.settings}; scikit-learn's "
-            f"{name} with {peer.settings}; each the best of its grid on the validation digits."
+            f"{what.capitalize()}: Hopfield–Boltzmann machine of {ours.settings}; scikit-learn's "
+            f"{name} of {peer.settings}; each the best of its grid on the validation digits."
         )
     chapter.notes.append(
         "A Gaussian mixture has a density, not probabilities of levels: it is fitted to "
         "(level + uniform noise)/17, and its mean log density less 64 log 17 is a lower bound on "
-        "its log-likelihood (Theis et al. 2016, arXiv:1511.01844). The RBM has 16 hidden units, "
-        "so that its partition function can be summed exactly over 65,536 states."
+        f"its log-likelihood (Theis et al. 2016, arXiv:1511.01844). The RBM has {HIDDEN} hidden "
+        "units, so that its partition function can be summed exactly over 65,536 states."
     )
     tick(0.96, "samples and completions")
     if grey.machine is not None:
         chapter.pictures = _pictures(grey, grey.machine, parts[2], seed)
     tick(1.0, "done")
     return chapter
+
+
+def _size(unit: Unit) -> str:
+    """What one memory holds."""
+    return f"{PIXELS} pixels" + (f" × {LEVELS} levels" if unit.size > PIXELS else "")
 
 
 def _best(fits: Iterator[Fit]) -> Fit:
@@ -113,7 +118,7 @@ def _machines(
             yield Fit(
                 float(machine.log_prob(valid).mean()),
                 float(machine.log_prob(test).mean()),
-                f"{count} memories and a pseudo-count of {pseudo_count:g}",
+                f"{count} memories × {_size(unit)}, pseudo-count {pseudo_count:g}",
                 machine,
                 tuple(report.log_likelihood),
             )
@@ -144,7 +149,7 @@ def _mixtures(
         yield Fit(
             model.score(valid) - constant,
             model.score(test) - constant,
-            f"{count} components, covariance_type={shape!r} and reg_covar={floor:g}",
+            f"{count} components × {PIXELS} pixels, covariance_type={shape!r}, reg_covar={floor:g}",
         )
 
 
@@ -164,7 +169,7 @@ def _rbms(parts: list[Tensor], seed: int, tick: Callable[[float, str], None]) ->
             yield Fit(
                 float((-seen.free_energy(valid) - log_z).mean()),
                 float((-seen.free_energy(test) - log_z).mean()),
-                f"learning rate {rate:g} and {epochs} epochs",
+                f"{HIDDEN} hidden units × {PIXELS} pixels, learning rate {rate:g}, {epochs} epochs",
             )
 
 
@@ -181,7 +186,7 @@ def _levels(one_hot: Tensor) -> Tensor:
     return one_hot.unflatten(-1, (PIXELS, LEVELS)) @ torch.arange(LEVELS, dtype=one_hot.dtype)
 
 
-def _pictures(fit: Fit, machine: HopfieldBoltzmann, test: Digits, seed: int) -> list[Picture]:
+def _pictures(fit: Fit, machine: HopfieldBoltzmann, test: Digits, seed: int) -> list[Drawing]:
     generator = torch.Generator().manual_seed(seed)
     samples = _levels(machine.sample(20, generator=generator))
     one_hot = test.one_hot()[:6]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -66,11 +67,16 @@ def _summary(chapters: Sequence[Chapter]) -> str:
 def _section(chapter: Chapter) -> str:
     pictures = "".join(
         f'<figure><img src="{p.data_uri()}" width="{p.width}" alt="{escape(p.caption)}">'
-        f"<figcaption>{escape(p.caption)}</figcaption></figure>"
+        f"<figcaption>{_prose(p.caption)}</figcaption></figure>"
         for p in chapter.pictures
     )
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in chapter.notes)
+    notes = "".join(f'<p class="note">{_prose(note)}</p>' for note in chapter.notes)
     return (
         f'<section id="{chapter.verb}"><h2>{escape(chapter.title)}</h2>'
-        f"<p>{escape(chapter.lead)}</p>{pictures}{notes}</section>"
+        f"<p>{_prose(chapter.lead)}</p>{pictures}{notes}</section>"
     )
+
+
+def _prose(text: str) -> str:
+    """Escaped text, whose fractions such as 1/√m stay on one line."""
+    return re.sub(r"\w+/√\w+", r'<span class="formula">\g<0></span>', escape(text))

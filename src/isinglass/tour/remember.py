@@ -14,8 +14,8 @@ from isinglass.energies import ClassicalHopfield
 from isinglass.tour.chapter import (
     COLOURS,
     Chapter,
+    Drawing,
     Fact,
-    Picture,
     Tick,
     draw,
     new_figure,
@@ -32,8 +32,9 @@ UPPER = torch.arange(SIDE * SIDE) < SIDE * SIDE // 2
 
 LEAD = """A memory is an energy whose valleys are the stored patterns; to remember is to roll
 downhill. The classical Hopfield net flips one unit at a time, the modern one takes steps that are
-the attention of a Transformer. Both see the upper half of a handwritten digit, and nothing of the
-lower."""
+the attention of a Transformer. Both see the upper half of a handwritten digit. The modern memory
+is told that the lower half is unknown; the classical one cannot be told, so its cue has a lower
+half of paper."""
 
 
 def remember(tick: Tick, seed: int) -> Chapter:
@@ -82,32 +83,39 @@ def _shares(train: Digits, count: int) -> dict[str, float]:
     digits = Digits(train.images[:count], train.labels[:count])
     classical = _classical(digits).state
     modern = ImageMemory(digits.images).complete(digits.images, UPPER).images
-    inked = torch.where(modern >= LEVELS // 2, 1.0, -1.0)
     stored = digits.spins()
     return {
-        "classical": _share_recalled(classical, stored),
-        "modern": _share_recalled(inked, stored),
+        "classical": float(_recalled(classical, stored).double().mean()),
+        "modern": float(_recalled(_inked(modern), stored).double().mean()),
     }
 
 
-def _share_recalled(found: Tensor, stored: Tensor) -> float:
-    return float(((found != stored).sum(-1) <= 2).double().mean())
+def _inked(grey: Tensor) -> Tensor:
+    """Grey levels as spins, divided where ``Digits.spins`` divides them."""
+    return torch.where(grey >= LEVELS // 2, 1.0, -1.0).to(grey)
+
+
+def _recalled(found: Tensor, stored: Tensor) -> Tensor:
+    """Which rows differ from what was stored in at most 2 pixels."""
+    return (found != stored).sum(-1) <= 2
 
 
 def _confusions(train: Digits) -> str:
     """What becomes of the digits that the modern memory does not recall, at its fullest."""
     count = STORED[-1]
-    images, labels = train.images[:count], train.labels[:count]
-    nearest = ImageMemory(images).complete(images, UPPER).nearest
-    other = nearest != torch.arange(count)
-    alike = (labels[nearest] == labels)[other].double().mean()
+    digits = Digits(train.images[:count], train.labels[:count])
+    done = ImageMemory(digits.images).complete(digits.images, UPPER)
+    missed = ~_recalled(_inked(done.images), digits.spins())
+    other = missed & (done.nearest != torch.arange(count))
+    same = other & (digits.labels[done.nearest] == digits.labels)
     return (
-        f"With {count:,} stored, the modern memory takes {int(other.sum())} for another stored "
-        f"digit whose upper half is like theirs, {alike:.0%} of them for one of the same class."
+        f"With {count:,} stored, the modern memory misses {int(missed.sum())}: it takes "
+        f"{int(other.sum())} of them for another stored digit with a similar upper half, "
+        f"{int(same.sum())} for one of the same class."
     )
 
 
-def _step_by_step(ten: Digits) -> Picture:
+def _step_by_step(ten: Digits) -> Drawing:
     flips = _classical(ten, trace=True)
     most = int(flips.steps.max())
     stops = [round(most * share) for share in (0, 0.25, 0.5, 0.75, 1)]
@@ -120,8 +128,8 @@ def _step_by_step(ten: Digits) -> Picture:
 
     figure = new_figure(10.5, 6.4)
     left, right = figure.subfigures(1, 2, width_ratios=[6, 5], squeeze=False)[0]
-    left.suptitle("classical: one spin at a time", color=COLOURS["peer"])
-    right.suptitle("modern: one attention step at a time", color=COLOURS["ours"])
+    left.suptitle("classical: one spin at a time", color=COLOURS["peer"], fontsize=14)
+    right.suptitle("modern: one attention step at a time", color=COLOURS["ours"], fontsize=14)
     lower = _strip(left, inked, ten, [f"{stop} flips" for stop in stops])
     _energies(lower, flips, COLOURS["peer"])
     lower = _strip(right, grey, ten, ["cue", "step 1", "step 2", "step 3"])
@@ -154,7 +162,7 @@ def _energies(axes: Axes, found: Recall, colour: str) -> None:
     axes.set_ylabel("energy")
 
 
-def _capacity(recalled: dict[str, list[float]]) -> Picture:
+def _capacity(recalled: dict[str, list[float]]) -> Drawing:
     figure = new_figure(7.2, 3.2)
     axes = figure.add_subplot()
     for kind, colour in (("modern", "ours"), ("classical", "peer")):
@@ -163,11 +171,13 @@ def _capacity(recalled: dict[str, list[float]]) -> Picture:
     axes.axvline(limit, color=COLOURS["other"], linestyle=":", label="0.138 d, random patterns")
     axes.set_xscale("log")
     axes.set_xlabel("digits stored")
-    axes.set_ylabel("recalled from the upper half")
+    axes.set_ylabel("completed from the upper half")
     axes.set_ylim(-0.03, 1.03)
     axes.legend(frameon=False)
     return draw(
         figure,
-        "How many digits each memory can hold. Digits resemble each other, so the classical net "
-        "fails before the 0.138 d patterns it could hold if they were random.",
+        "The share of N stored digits that each memory completes from their upper half, the lower "
+        "one being unknown to the modern memory and paper to the classical. Digits resemble each "
+        "other and half is missing, so the classical net fails before 0.138 d, the number of "
+        "random patterns it could hold.",
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator
 
-from isinglass.units.unit import Flags, PerRow, States, Unit
+from isinglass.units.unit import Flags, PerRow, States, Unit, uniform_like
 
 __all__ = ["Gaussian", "ReLU"]
 
@@ -102,11 +102,11 @@ class ReLU(Gaussian):
             return field.clamp_min(0)
         scale = math.sqrt(temperature)
         z = field / scale
-        near = z.clamp_min(-50.0)
+        near = z.clamp(-50.0, 10.0)  # above 10 the hazard is below 1e-22
         hazard = math.sqrt(2 / math.pi) / torch.special.erfcx(-near / math.sqrt(2))
         inverse = 1 / z.clamp_max(-50.0).abs()
         far = inverse * (1 - inverse**2 * (2 - inverse**2 * (10 - 74 * inverse**2)))
-        return scale * torch.where(z < -50.0, far, near + hazard)
+        return scale * torch.where(z < -50.0, far, torch.where(z > 10.0, z, near + hazard))
 
     def sample(
         self,
@@ -119,8 +119,9 @@ class ReLU(Gaussian):
             return self.mean(field, 0.0)
         scale = math.sqrt(temperature)
         start = -field / scale  # the standard normal is cut off below here
-        uniform = 1 - torch.rand(
-            field.shape, dtype=field.dtype, device=field.device, generator=generator
+        # In (0, 1): at 1 the body below would be cut off at the far end.
+        uniform = (1 - uniform_like(field, generator)).clamp_max(
+            1 - torch.finfo(field.dtype).eps / 2
         )
         body = -torch.special.ndtri(uniform * torch.special.ndtr(-start.clamp_max(2.0)))
         # In the tail log Φ(−x) = log u + log Φ(−start) is solved by Newton's rule, which is

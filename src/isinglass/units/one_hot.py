@@ -14,7 +14,8 @@ from torch import Generator, Tensor
 from isinglass._shapes import Float
 from isinglass.checks import check_count, check_positive
 from isinglass.errors import ParameterError
-from isinglass.units.unit import Flags, PerRow, States, Unit
+from isinglass.kinds import name_of
+from isinglass.units.unit import EDGE, Flags, PerRow, States, Unit
 
 __all__ = ["AveragedOneHot", "OneHot"]
 
@@ -90,6 +91,24 @@ class AveragedOneHot(Unit):
         """The states of one group."""
         return self.size // self.groups
 
+    @property
+    def bounded(self) -> bool:
+        """Means lie between 0 and 1."""
+        return True
+
+    @property
+    def has_multiplicity(self) -> bool:
+        """Several draws can share their counts in many orders."""
+        return self.draws != 1
+
+    def check_temperature(self, temperature: float) -> None:
+        """With β fixed there is a law at T = 1/(mβ) and T = 0 only.
+
+        Raises:
+            ParameterError: If 1/(βT) is not a whole number.
+        """
+        self.draws_at(temperature)
+
     def sharpness(self, temperature: float) -> float:
         """β of the softmax at this temperature: infinite for a fixed number of draws at T = 0."""
         if self.beta is not None:
@@ -145,8 +164,12 @@ class AveragedOneHot(Unit):
             return attention
         rows = self._split(attention).flatten(0, -2)
         counts = torch.zeros_like(rows)
-        picked = torch.multinomial(rows, int(draws), replacement=True, generator=generator)
-        counts.scatter_add_(-1, picked, torch.ones_like(picked, dtype=rows.dtype))
+        # As many draws at a time as keep the table of draws below 2^24 entries.
+        at_once = max(1, 2**24 // len(rows))
+        for start in range(0, int(draws), at_once):
+            number = min(at_once, int(draws) - start)
+            picked = torch.multinomial(rows, number, replacement=True, generator=generator)
+            counts.scatter_add_(-1, picked, torch.ones_like(picked, dtype=rows.dtype))
         return (counts / draws).reshape(field.shape)
 
     def base_energy(self, state: States, temperature: float = 1.0) -> PerRow:
@@ -163,16 +186,16 @@ class AveragedOneHot(Unit):
         return -temperature * multiplicity
 
     def settle(self, field: States, current: States) -> States:
-        """The arg-max (the softmax where β is fixed); a current state already best stays."""
-        best = self.mean(field, 0.0)
+        """The arg-max (the softmax where β is fixed); a legal state already best stays."""
         if self.beta is not None:
-            return best
-        attained = (self._split(field) * self._split(current)).sum(-1, keepdim=True)
-        stays = attained >= self._split(field).amax(-1, keepdim=True)
-        first = torch.zeros_like(self._split(best)).scatter_(
-            -1, self._split(field).argmax(-1, keepdim=True), 1.0
+            return self.mean(field, 0.0)
+        groups, held = self._split(field), self._split(current)
+        at_best = (groups == groups.amax(-1, keepdim=True)) | (held == 0)
+        stays = at_best.all(-1, keepdim=True) & self._split(self.contains(current)).all(
+            -1, keepdim=True
         )
-        return torch.where(stays, self._split(current), first).flatten(-2)
+        first = torch.zeros_like(groups).scatter_(-1, groups.argmax(-1, keepdim=True), 1.0)
+        return torch.where(stays, held, first).flatten(-2)
 
     def contains(self, state: States) -> Flags:
         """Whether each group is non-negative, sums to one, and is in steps of 1/m."""
@@ -184,8 +207,8 @@ class AveragedOneHot(Unit):
         return legal.flatten(-2)
 
     def natural_field(self, mean: States, temperature: float = 1.0) -> States:
-        """β⁻¹ log of the mean (a constant per group is free)."""
-        return mean.log() / self.sharpness(temperature)
+        """β⁻¹ log of the mean, at least −30/β (a constant per group is free)."""
+        return mean.clamp_min(0.0).log().clamp_min(-EDGE) / self.sharpness(temperature)
 
     def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
         """Every way to share m draws among the states of each group.
@@ -238,7 +261,7 @@ class OneHot(AveragedOneHot):
 
     def config(self) -> dict[str, Any]:
         """Size and groups."""
-        return {"kind": type(self).__name__, "size": self.size, "groups": self.groups}
+        return {"kind": name_of(type(self)), "size": self.size, "groups": self.groups}
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from isinglass._shapes import Float
 from isinglass.errors import IntractableError
-from isinglass.units.unit import Flags, PerRow, States, Unit
+from isinglass.units.unit import EDGE, Flags, PerRow, States, Unit, uniform_like
 
 __all__ = ["Bit", "Spin"]
 
@@ -40,24 +40,28 @@ class _TwoState(Unit):
         generator: Generator | None = None,
     ) -> States:
         """High with probability σ((high − low) I/T), the Boltzmann rule; else low."""
-        uniform = torch.rand(
-            field.shape, dtype=field.dtype, device=field.device, generator=generator
-        )
-        is_high = uniform < self._probability(field, temperature)
+        is_high = uniform_like(field, generator) < self._probability(field, temperature)
         return self.low + (self.high - self.low) * is_high.to(field.dtype)
 
     def settle(self, field: States, current: States) -> States:
-        """High where the field is above zero, low where below, unchanged at zero."""
-        return torch.where(field == 0, current, self.mean(field, 0.0))
+        """High where the field is above zero, low where below; at zero a legal state stays."""
+        best = torch.where(field < 0, self.low, self.high).to(field.dtype)
+        return torch.where((field == 0) & self.contains(current), current, best)
+
+    @property
+    def bounded(self) -> bool:
+        """Means lie between ``low`` and ``high``."""
+        return True
 
     def contains(self, state: States) -> Flags:
         """Whether each value is ``low`` or ``high``."""
         return (state == self.low) | (state == self.high)
 
     def natural_field(self, mean: States, temperature: float = 1.0) -> States:
-        """T/(high − low) · logit of the probability of ``high``."""
+        """T/(high − low) · logit of the probability of ``high``, at most 30 either way."""
         span = self.high - self.low
-        return temperature / span * torch.logit(((mean - self.low) / span).clamp(0.0, 1.0))
+        odds = torch.logit(((mean - self.low) / span).clamp(0.0, 1.0))
+        return temperature / span * odds.clamp(-EDGE, EDGE)
 
     def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
         """All 2^size states."""

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_features, check_finite, values_visible
+from isinglass.checks import (
+    check_count,
+    check_features,
+    check_finite,
+    check_temperature,
+    values_visible,
+)
 from isinglass.errors import DomainError, FileError, IntractableError
+from isinglass.kinds import name_of, subclasses_by_name
 
-__all__ = ["Flags", "PerRow", "States", "Unit"]
+__all__ = ["EDGE", "Flags", "PerRow", "States", "Unit", "uniform_like"]
 
 #: Fields or states of an area.
 States: TypeAlias = Float[Tensor, "*batch size"]
@@ -21,6 +29,15 @@ States: TypeAlias = Float[Tensor, "*batch size"]
 Flags: TypeAlias = Bool[Tensor, "*batch size"]
 #: One number for every row of the batch.
 PerRow: TypeAlias = Float[Tensor, "*batch"]
+
+
+#: How many times T the field of a mean at its edge is: within 1e-13 of it, and finite.
+EDGE = 30.0
+
+
+def uniform_like(field: Tensor, generator: Generator | None) -> Tensor:
+    """Uniform numbers in [0, 1), shaped, typed and placed like a field."""
+    return torch.rand(field.shape, dtype=field.dtype, device=field.device, generator=generator)
 
 
 @dataclass(frozen=True)
@@ -64,8 +81,29 @@ class Unit(ABC):
         return state.new_zeros(state.shape[:-1])
 
     def settle(self, field: States, current: States) -> States:
-        """The state of least energy in this field; where two tie, the current one stays."""
+        """The state of least energy in this field; where two tie, the current one stays.
+
+        Always a state of the kind; a current one that is not is left even at a tie.
+        """
         return self.mean(field, 0.0)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether means have edges, which no finite field reaches."""
+        return False
+
+    @property
+    def has_multiplicity(self) -> bool:
+        """Whether U(s) depends on the temperature, so that ``settle`` is for T = 0 alone."""
+        return False
+
+    def check_temperature(self, temperature: float) -> None:
+        """Refuse a temperature at which the kind has no law.
+
+        Raises:
+            ParameterError: If it is negative, or not one that this kind has a law at.
+        """
+        check_temperature(type(self).__name__, temperature)
 
     def contains(self, state: States) -> Flags:
         """Which components are states this kind can take (given that they are finite)."""
@@ -73,6 +111,8 @@ class Unit(ABC):
 
     def natural_field(self, mean: States, temperature: float = 1.0) -> States:
         """The field whose mean state is ``mean``: the inverse of :meth:`mean`.
+
+        A mean at an edge, or past it by rounding, gives a finite field, about 30 T.
 
         Raises:
             IntractableError: If the kind has no closed-form inverse.
@@ -102,7 +142,7 @@ class Unit(ABC):
 
     def config(self) -> dict[str, Any]:
         """The unit as JSON values; :meth:`from_config` reads it back."""
-        return {"kind": type(self).__name__, **asdict(self)}
+        return {"kind": name_of(type(self)), **asdict(self)}
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Unit:
@@ -111,7 +151,7 @@ class Unit(ABC):
         Raises:
             FileError: If no such kind is imported.
         """
-        kind = _unit_kinds(Unit).get(config["kind"])
+        kind = cast("dict[str, Callable[..., Unit]]", subclasses_by_name(Unit)).get(config["kind"])
         if kind is None:
             raise FileError(
                 "Unit.from_config",
@@ -149,10 +189,3 @@ class Unit(ABC):
 
     def _remedy(self) -> str:
         return f"Give states that {type(self).__name__} units can take"
-
-
-def _unit_kinds(base: type[Unit]) -> dict[str, type[Unit]]:
-    found = {base.__name__: base}
-    for kind in base.__subclasses__():
-        found |= _unit_kinds(kind)
-    return found

@@ -1,0 +1,102 @@
+"""What recall promises beyond the laws."""
+
+import pytest
+import torch
+
+import isinglass as ig
+import isinglass.testing
+from isinglass.errors import IntractableError, ParameterError
+from tests.cases import double, hopfield_boltzmann, spins
+
+
+class Metropolis(ig.dynamics.Kernel):
+    """Proposes a flip of a unit by chance: a rejected proposal is no rest."""
+
+    exact = True
+    monotone = True
+
+    def step(self, energy, position, temperature=0.0, generator=None):
+        state = position.state
+        flipped = state.clone()
+        sites = torch.randint(state.shape[-1], (len(state), 1), generator=generator)
+        flipped.scatter_(-1, sites, -state.gather(-1, sites))
+        rise = energy(flipped) - energy(state)
+        uniform = torch.rand(len(state), dtype=state.dtype, generator=generator)
+        taken = uniform < torch.exp(-rise / temperature) if temperature > 0 else rise < 0
+        return ig.dynamics.Position(torch.where(taken[:, None], flipped, state)), {}
+
+
+def test_kernels_that_may_move_on_are_refused():
+    memory = ig.ClassicalHopfield(spins(2, 6))
+    with pytest.raises(ParameterError, match="without change means rest"):
+        memory.recall(spins(3, 6), kernel=Metropolis())
+
+
+def test_a_kernel_of_ones_own_keeps_its_laws(generator):
+    memory = ig.ClassicalHopfield(spins(2, 4, seed=3))
+    states = ig.Spin(4).enumerate_states()
+    ig.testing.check_stationary(
+        Metropolis(), memory, states, -memory(states) / 3.0, 3.0, generator, steps=6
+    )
+    ig.testing.check_monotone(Metropolis(), memory, spins(5, 4))
+
+
+def test_joint_states_descend_by_the_energy_of_infinitely_many_draws():
+    machine = hopfield_boltzmann(ig.Gaussian(3), memories=4, beta=2.0)
+    cues = machine.extend(double(8, 3)).detach()
+    found = ig.recall(machine, cues, ig.BlockGibbs(), trace=True)
+    assert found.energy_trace is not None
+    assert (found.energy_trace.diff(dim=0) <= 1e-12).all()
+    torch.testing.assert_close(found.energy, machine.energy_at(found.state, 0.0).detach())
+
+
+def test_tolerance_follows_the_size_of_the_numbers():
+    """In float32 a state near 10⁵ cannot rest to within 10⁻⁵."""
+    patterns = 1e5 * torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    memory = ig.ModernHopfield(patterns, beta=1e-11)
+    assert memory.recall(patterns + 1e3).converged.all()
+
+
+def test_runs_have_the_shape_of_their_start(generator):
+    memory = ig.ClassicalHopfield(spins(2, 6))
+    for shape in ((6,), (2, 3, 6)):
+        start = spins(*shape, seed=1)
+        moved = ig.run(
+            ig.SingleSite(), memory, start, steps=3, temperature=5.0, generator=generator
+        )
+        assert moved.shape == shape
+
+
+def test_one_unit_at_a_time_needs_units_of_one_component():
+    class Potts(ig.ModernHopfield):
+        def __init__(self):
+            super().__init__(double(2, 3))
+            self.unit = ig.OneHot(3)
+
+        def local_field(self, state):
+            return state
+
+        def moved_field(self, field, state, site, change):
+            return state
+
+    with pytest.raises(IntractableError, match="local fields"):
+        ig.SingleSite().init(Potts(), double(2, 3))
+
+
+def test_concave_convex_step_of_a_marginal_is_the_closed_form():
+    """v ← settle(b + Wᵀ σ((c + Wv)/T))."""
+    machine = ig.RBM(ig.Spin(4), ig.Bit(3), scale=1.0).double()
+    machine.biases[0].data = double(4, scale=0.1)
+    v, temperature = spins(9, 4), 0.6
+    hidden = torch.sigmoid((v @ machine.weight.T + machine.biases[1]) / temperature)
+    expected = (machine.biases[0] + hidden @ machine.weight).sign()
+    found = machine.marginal(temperature).cccp_update(v)
+    assert torch.equal(found, expected.detach())
+
+
+def test_energies_without_multiplicities_are_the_same_at_every_temperature():
+    for memory, state in (
+        (ig.ModernHopfield(double(4, 3), 2.0), double(5, 3)),
+        (ig.ClassicalHopfield(spins(2, 6)), spins(3, 6)),
+    ):
+        assert torch.equal(memory.energy_at(state, 0.3), memory(state))
