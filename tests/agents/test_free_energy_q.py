@@ -1,19 +1,25 @@
 """FreeEnergyQ: its values against enumeration, its learning, and its manners as an SB3 agent."""
 
+import math
 from dataclasses import replace
 
 import gymnasium as gym
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common import buffers
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ
 from isinglass.envs import LargeAction
-from isinglass.errors import ParameterError, UnknownEnvironmentError
+from isinglass.errors import DomainError, ParameterError, UnknownEnvironmentError
 from isinglass.units import Spin
 
 SMALL = {"state_bits": 4, "action_bits": 8, "keys": 3}
@@ -22,6 +28,14 @@ QUICK = {"device": "cpu", "learning_starts": 20, "batch_size": 32}
 
 def small_agent(seed=0, **kwargs):
     return FreeEnergyQ("MlpPolicy", LargeAction(**SMALL), seed=seed, **QUICK | kwargs)
+
+
+@pytest.fixture
+def plain_annotations():
+    """As a user has them: without the check of every annotation that the tests put in front."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def all_states(bits=4):
@@ -368,3 +382,220 @@ def test_other_bad_input():
 def test_an_environment_may_be_a_name():
     agent = FreeEnergyQ("MlpPolicy", "isinglass/LargeAction-v0", **QUICK)
     assert agent.action_space == spaces.MultiBinary(40)
+
+
+def test_fields_start_as_wide_as_the_temperature_over_the_root_of_the_bits():
+    space, bits = spaces.MultiBinary(3), 100
+    policy = FreeEnergyPolicy(
+        space, spaces.MultiBinary(bits), lambda _: 1e-3, memories=200, temperature=3.0
+    )
+    fields = policy.q_net.fields.detach()
+    # the relative error of the deviation of n normal draws is 1/√(2n) = 0.5 %; five of these
+    assert abs(float(fields.std()) / (3.0 / math.sqrt(bits)) - 1) < 0.025
+
+
+class Standardised(BaseFeaturesExtractor):
+    """Batch normalisation: it keeps running statistics, one of them a whole number."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space, observation_space.shape[0])
+        self.norm = torch.nn.BatchNorm1d(self.features_dim)
+
+    def forward(self, observations):
+        return self.norm(observations)
+
+
+def statistics(network):
+    return [buffer.clone() for buffer in network.buffers()]
+
+
+def test_the_target_network_copies_running_statistics_and_gathers_none():
+    agent = small_agent(policy_kwargs={"features_extractor_class": Standardised}).learn(100)
+    ours, target = statistics(agent.policy.q_net), statistics(agent.policy.q_net_target)
+    assert ours[-1] == agent._n_updates > 0  # num_batches_tracked
+    assert all(torch.equal(x, y) for x, y in zip(ours, target, strict=True))
+    states = torch.tensor(all_states(), dtype=torch.float32)
+    agent.policy.target_values(states)  # in evaluation mode: nothing is gathered
+    again = statistics(agent.policy.q_net_target)
+    assert all(torch.equal(x, y) for x, y in zip(again, target, strict=True))
+
+
+def test_running_statistics_are_copied_after_a_move():
+    policy = small_agent(policy_kwargs={"features_extractor_class": Standardised}).policy
+    policy.double()  # like a move to another device, it replaces the buffers
+    policy.q_net.extractor.norm.running_mean.fill_(3.0)
+    policy.update_target(0.5)
+    assert bool((policy.q_net_target.extractor.norm.running_mean == 3.0).all())
+
+
+@pytest.mark.parametrize(("norm", "clipped"), [(1e-3, True), (1e6, False)])
+def test_a_step_is_the_gradient_clipped(norm, clipped):
+    """Plain gradient descent of rate 1 moves by the gradient itself, or by its largest norm."""
+    agent = small_agent(
+        learning_rate=1.0, max_grad_norm=norm, learning_starts=1_000,
+        policy_kwargs={"optimizer_class": torch.optim.SGD},
+    ).learn(40)  # fmt: skip
+    before = [w.detach().double() for w in agent.policy.q_net.parameters()]
+    set_random_seed(0)
+    loss = agent._loss(agent._replayed(32))
+    gradient = torch.autograd.grad(loss, list(agent.policy.q_net.parameters()))
+    whole = float(torch.cat([g.flatten() for g in gradient]).double().norm())
+    assert whole > 0.1
+    set_random_seed(0)
+    agent.train(1, 32)
+    after = [w.detach().double() for w in agent.policy.q_net.parameters()]
+    moved = float(torch.cat([(b - a).flatten() for a, b in zip(before, after, strict=True)]).norm())
+    assert abs(moved / (norm if clipped else whole) - 1) < 0.01
+
+
+@pytest.mark.skipif(not hasattr(buffers, "NStepReplayBuffer"), reason="this SB3 has none")
+def test_returns_of_several_steps_are_discounted_as_often():
+    agent = FreeEnergyQ(
+        "MlpPolicy", TwoRooms(), seed=0, gamma=0.5,
+        replay_buffer_class=buffers.NStepReplayBuffer,
+        replay_buffer_kwargs={"n_steps": 3, "gamma": 0.5}, **QUICK,
+    ).learn(60)  # fmt: skip
+    batch = agent._replayed(50)
+    after = agent.policy.target_values(batch.next_observations).detach()
+    assert after.abs().min() > 0.05
+    discounts = batch.discounts.flatten()
+    assert set(discounts.tolist()) == {0.5, 0.25, 0.125}  # shorter where an episode ends
+    expected = batch.rewards.flatten() + discounts * after
+    assert torch.allclose(agent._targets(batch), expected, atol=1e-6)
+
+
+class Speeds(gym.Env):
+    """Real observations and rewards, far from standard; ``spoil`` puts a NaN somewhere."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    action_space = spaces.MultiBinary(2)
+
+    def __init__(self, spoil=None, value=math.nan):
+        self.spoil, self.value, self.time = spoil, value, 0
+
+    def seen(self, where):
+        bad = where is not None and self.spoil == where
+        return np.array([50, self.value if bad else 60 + self.time % 7, 70], np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.seen("reset"), {}
+
+    def step(self, action):
+        self.time += 1
+        over = self.time % 5 == 0
+        late = self.time > 10
+        reward = self.value if late and self.spoil == "reward" else 100.0 + self.time % 3
+        seen = self.seen(("last" if over else "middle") if late else None)
+        return seen, reward, over, False, {}
+
+
+def test_replayed_batches_are_normalised_like_what_is_observed():
+    env = VecNormalize(DummyVecEnv([Speeds]))
+    agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK).learn(100)
+    set_random_seed(0)
+    raw = agent.replay_buffer.sample(50)
+    set_random_seed(0)
+    batch = agent._replayed(50)
+    assert raw.observations.mean() > 40  # else nothing would have been tested
+    for got, given in (
+        (batch.observations, env.normalize_obs(raw.observations.numpy())),
+        (batch.next_observations, env.normalize_obs(raw.next_observations.numpy())),
+        (batch.rewards, env.normalize_reward(raw.rewards.numpy())),
+    ):
+        assert np.allclose(got.numpy(), given, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf, "0.5", None])
+@pytest.mark.parametrize("name", ["tau", "gamma"])
+@pytest.mark.usefixtures("plain_annotations")
+def test_fractions(name, value):
+    with pytest.raises(ParameterError, match=f"{name} = .*from 0 to 1"):
+        small_agent(**{name: value})
+
+
+def test_fractions_may_be_none_or_all():
+    assert small_agent(tau=1, gamma=0).tau == 1.0
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.5])
+@pytest.mark.usefixtures("plain_annotations")
+def test_batches_of_nothing(value):
+    with pytest.raises(ParameterError, match="batch_size"):
+        small_agent(batch_size=value)
+
+
+def test_a_rising_temperature():
+    with pytest.raises(ParameterError, match=r"final_temperature = 2\.0 above .* = 1\.0"):
+        small_agent(initial_temperature=1.0, final_temperature=2.0)
+
+
+def test_a_temperature_among_the_arguments_of_the_policy():
+    with pytest.raises(ParameterError, match=r"temperature = 7.*initial_temperature"):
+        small_agent(policy_kwargs={"temperature": 7})
+    agent = small_agent(policy_kwargs={"memories": 3}, initial_temperature=4.0)
+    assert agent.temperature == 4.0
+    small_agent(policy_kwargs=agent.policy_kwargs)  # what one agent was given, another may be
+
+
+def test_what_load_is_given_is_checked(tmp_path):
+    small_agent(policy_kwargs={"memories": 3}).save(tmp_path / "agent")
+    with pytest.raises(ParameterError, match="gamma = 7"):
+        FreeEnergyQ.load(tmp_path / "agent", device="cpu", gamma=7)
+    FreeEnergyQ.load(tmp_path / "agent", device="cpu", policy_kwargs={"memories": 3})
+
+
+@pytest.mark.parametrize("env", [None, 3, LargeAction, [LargeAction()], gym.Env()], ids=repr)
+@pytest.mark.usefixtures("plain_annotations")
+def test_what_is_no_environment(env):
+    with pytest.raises(ParameterError, match=r"env = .*no environment|action space None"):
+        FreeEnergyQ("MlpPolicy", env)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "no such"])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(ParameterError, match=f"device = '{device}'.*'cpu'"):
+        small_agent(device=device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(tmp_path):
+    with pytest.raises(ParameterError, match="device = 'cuda'"):
+        small_agent(device="cuda")
+    agent = small_agent(device="auto")
+    agent.save(tmp_path / "agent")
+    with pytest.raises(ParameterError, match="device = 'cuda'"):
+        FreeEnergyQ.load(tmp_path / "agent", device="cuda")
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_predicting_from_what_is_not_finite(value, deterministic):
+    agent = FreeEnergyQ("MlpPolicy", Speeds(), **QUICK)
+    with pytest.raises(DomainError, match=r"1 of 3 values of the observation are NaN"):
+        agent.predict(np.array([0, value, 1], np.float32), deterministic=deterministic)
+    named = FreeEnergyQ("MultiInputPolicy", Shown(LargeAction(**SMALL), picture=False), **QUICK)
+    with pytest.raises(DomainError, match=r"observation\['bits'\]"):
+        named.predict({"bits": np.full(4, value)}, deterministic=deterministic)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("where", ["reset", "middle", "last", "reward"])
+def test_learning_from_what_is_not_finite(where, value):
+    """It is met in the warm-up, where actions are drawn without a look at the observation."""
+    agent = FreeEnergyQ("MlpPolicy", Speeds(where, value), **QUICK)
+    with pytest.raises(DomainError, match="observation" if where != "reward" else "the reward"):
+        agent.learn(20)
+    assert np.isfinite(agent.replay_buffer.observations).all()
+    assert np.isfinite(agent.replay_buffer.next_observations).all()
+    assert np.isfinite(agent.replay_buffer.rewards).all()
+
+
+def test_weights_that_are_not_finite():
+    agent = small_agent().learn(40)
+    with torch.no_grad():
+        agent.policy.q_net.keys.bias.fill_(math.nan)
+    with pytest.raises(DomainError, match="weights"):
+        agent.predict(np.zeros(4, np.int8))
+    with pytest.raises(DomainError, match="a loss of nan"):
+        agent.train(1, 32)

@@ -4,12 +4,21 @@ import subprocess
 import sys
 
 import gymnasium as gym
+import jaxtyping
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
 from isinglass.envs import LargeAction, make_env
-from isinglass.errors import ParameterError, ShapeError, UnknownEnvironmentError
+from isinglass.errors import DomainError, ParameterError, ShapeError, UnknownEnvironmentError
+
+
+@pytest.fixture
+def plain_annotations():
+    """As a user has them: without the check of every annotation that the tests put in front."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def reference_key(env, state):
@@ -109,6 +118,23 @@ def test_an_action_of_the_wrong_size():
         env.step(np.zeros(39))
 
 
+@pytest.mark.parametrize("value", [7, -1, 0.5, np.nan, np.inf])
+def test_an_action_that_is_no_bits(value):
+    env = LargeAction()
+    env.reset(seed=0)
+    action = np.zeros(40, dtype=np.asarray(value).dtype)
+    action[3] = value
+    with pytest.raises(DomainError, match=f"1 of 40 bits .* such as {value}"):
+        env.step(action)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.float32, float])
+def test_bits_may_be_of_any_kind(dtype):
+    env = LargeAction()
+    state, _ = env.reset(seed=0)
+    assert env.step(env.optimal_action(state).astype(dtype))[1] == 40.0
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -126,8 +152,10 @@ def test_make_env(name):
 @pytest.mark.parametrize(
     "name",
     ["", ":", "NoSuch-v0", "isinglass/LargeAction-v9", "not a name", "no.such.module:Thing",
-     "isinglass.envs:NoSuch", ".envs:LargeAction", "builtins:dict"],
+     "isinglass.envs:NoSuch", ".envs:LargeAction", "builtins:dict", "sys:exit", "os:getcwd",
+     "isinglass.envs:make_env", "gymnasium:Env", 3, None, LargeAction],
 )  # fmt: skip
+@pytest.mark.usefixtures("plain_annotations")
 def test_unknown_environments(name):
     with pytest.raises(UnknownEnvironmentError, match="module:ClassName") as caught:
         make_env(name)

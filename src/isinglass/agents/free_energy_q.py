@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
-from gymnasium import Space, spaces
+from gymnasium import Env, spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import (
@@ -16,6 +19,7 @@ from stable_baselines3.common.type_aliases import (
     ReplayBufferSamples,
     Schedule,
 )
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,12 +27,15 @@ from isinglass.agents.policies import (
     FreeEnergyCnnPolicy,
     FreeEnergyMultiInputPolicy,
     FreeEnergyPolicy,
+    check_real,
 )
-from isinglass.checks import check_positive
+from isinglass.checks import check_count, check_positive
 from isinglass.envs import make_env
-from isinglass.errors import ParameterError
+from isinglass.errors import DomainError, ParameterError
 
 __all__ = ["FreeEnergyQ"]
+
+_ABOVE_ZERO = ("initial_temperature", "final_temperature", "annealing_fraction", "max_grad_norm")
 
 SelfFreeEnergyQ = TypeVar("SelfFreeEnergyQ", bound="FreeEnergyQ")
 
@@ -59,17 +66,18 @@ class FreeEnergyQ(OffPolicyAlgorithm):
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a policy class.
         env: Environment with ``MultiBinary(d)`` actions, a vector of them, or a name that
-            :func:`isinglass.envs.make_env` knows.
+            :func:`isinglass.envs.make_env` knows. Bits observed are seen as spins where the
+            observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0).
         buffer_size: Transitions kept for replay.
         learning_starts: Environment steps with uniformly random actions before learning.
         batch_size: Transitions a gradient step.
         tau: Fraction of the way the target network moves at each gradient step, 0 to 1.
-        gamma: Discount factor γ.
+        gamma: Discount factor γ, 0 to 1.
         train_freq: Environment steps between updates, or ``(n, "step" | "episode")``.
         gradient_steps: Gradient steps an update; −1 for as many as environment steps.
         initial_temperature: T at the start, in units of the reward.
-        final_temperature: T after annealing, in units of the reward.
+        final_temperature: T after annealing, in units of the reward, no higher than at the start.
         annealing_fraction: Fraction of the training over which T falls; above 1, T never gets
             to its final value.
         max_grad_norm: Largest norm of the gradient; above it the gradient is scaled down.
@@ -79,16 +87,20 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         stats_window_size: Episodes that the logged means are taken over.
         tensorboard_log: Folder of the TensorBoard log, or None.
         policy_kwargs: Arguments of :class:`FreeEnergyPolicy`: ``memories`` (N), ``net_arch``,
-            ``state_fields``, ...
+            ``state_fields``, ...; not the temperature, which is set above.
         verbose: 0 silent, 1 information, 2 debugging.
         seed: Seed of all random streams: the same seed gives the same run on one machine.
         device: Where the network lives; ``"auto"`` is a GPU if there is one.
 
     Raises:
-        ParameterError: If the action space is not a one-dimensional ``MultiBinary``, or a
-            temperature, ``annealing_fraction`` or ``max_grad_norm`` is not a finite number
-            above zero.
+        ParameterError: If ``env`` is no environment or its action space is not a one-dimensional
+            ``MultiBinary``; a temperature, ``annealing_fraction`` or ``max_grad_norm`` is not a
+            finite number above zero; T would rise; ``tau`` or ``gamma`` is not from 0 to 1;
+            ``batch_size`` is below one; ``policy_kwargs`` has a temperature; or there is no such
+            device.
         UnknownEnvironmentError: If ``env`` is a name that is not known.
+        DomainError: From ``learn`` and ``predict``, if an observation, a reward or the loss is
+            NaN or infinite.
 
     Examples:
         >>> from isinglass.envs import LargeAction
@@ -134,23 +146,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        self.initial_temperature = check_positive(
-            "FreeEnergyQ", "initial_temperature", initial_temperature
-        )
-        self.final_temperature = check_positive(
-            "FreeEnergyQ", "final_temperature", final_temperature
-        )
-        self.annealing_fraction = check_positive(
-            "FreeEnergyQ", "annealing_fraction", annealing_fraction
-        )
-        self.max_grad_norm = check_positive("FreeEnergyQ", "max_grad_norm", max_grad_norm)
-        if isinstance(env, str):
-            env = make_env(env)
-        if env is not None:
-            _check_action_space(env.action_space)
+        _check_device(device)
         super().__init__(
             policy,
-            env,  # pyright: ignore[reportArgumentType]
+            _environment(env, required=_init_setup_model),
             learning_rate,
             buffer_size,
             learning_starts,
@@ -164,7 +163,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             optimize_memory_usage=optimize_memory_usage,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
-            policy_kwargs={**(policy_kwargs or {}), "temperature": self.initial_temperature},
+            policy_kwargs=_without_temperature(policy_kwargs),
             verbose=verbose,
             device=device,
             support_multi_env=True,
@@ -172,6 +171,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             sde_support=False,
             supported_action_spaces=(spaces.MultiBinary,),
         )
+        self.initial_temperature = initial_temperature
+        self.final_temperature = final_temperature
+        self.annealing_fraction = annealing_fraction
+        self.max_grad_norm = max_grad_norm
         if _init_setup_model:
             self._setup_model()
 
@@ -201,7 +204,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             losses.append(loss.detach())
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/loss", float(torch.stack(losses).mean()))
+        self.logger.record("train/loss", _finite_loss(float(torch.stack(losses).mean())))
 
     def learn(
         self: SelfFreeEnergyQ,
@@ -216,6 +219,52 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         return super().learn(
             total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
         )
+
+    def _setup_model(self) -> None:
+        self._check_numbers()  # here, so that what ``load`` is given is checked as well
+        given = self.policy_kwargs
+        self.policy_kwargs = given | {"temperature": self.initial_temperature}
+        super()._setup_model()
+        self.policy_kwargs = given
+
+    def _check_numbers(self) -> None:
+        operation = "FreeEnergyQ"
+        for name in _ABOVE_ZERO:
+            setattr(self, name, check_positive(operation, name, getattr(self, name)))
+        for name in ("tau", "gamma"):
+            setattr(self, name, _check_fraction(operation, name, getattr(self, name)))
+        self.batch_size = check_count(operation, "batch_size", self.batch_size)
+        if self.final_temperature > self.initial_temperature:
+            raise ParameterError(
+                operation,
+                f"final_temperature = {self.final_temperature} above "
+                f"initial_temperature = {self.initial_temperature}",
+                "Give a final_temperature no higher than initial_temperature: T falls",
+            )
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        ready = super()._setup_learn(*args, **kwargs)
+        check_real("FreeEnergyQ.learn", "the first observation", self._last_obs)
+        return ready
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Keep out what would turn the weights into NaN many steps later."""
+        check_real("FreeEnergyQ.learn", "the reward", reward)
+        check_real("FreeEnergyQ.learn", "the observation", new_obs)
+        for info in infos:
+            if "terminal_observation" in info:
+                check_real(
+                    "FreeEnergyQ.learn", "the last observation", info["terminal_observation"]
+                )
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
     def _on_step(self) -> None:
         annealed = min((1 - self._current_progress_remaining) / self.annealing_fraction, 1.0)
@@ -247,7 +296,69 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         return ["policy", "policy.optimizer"], []
 
 
-def _check_action_space(space: Space[Any]) -> None:
+def _environment(env: object, required: bool) -> Any:
+    """The environment; None only where ``load`` builds an agent without one."""
+    if isinstance(env, str):
+        env = make_env(env)
+    if env is None and not required:
+        return None
+    if not isinstance(env, Env | VecEnv):
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"env = {env!r}, which is no environment",
+            "Give a gymnasium.Env, a VecEnv of Stable-Baselines3, or the name of an environment",
+        )
+    _check_action_space(getattr(env, "action_space", None))
+    return env
+
+
+def _check_device(device: torch.device | str) -> None:
+    """Refuse a device that is not there, where SB3 would take another without a word."""
+    if device == "auto":
+        return
+    try:
+        torch.empty(0, device=torch.device(device))
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"device = {str(device)!r}, which this machine or this torch does not have",
+            "Give device='cpu', or 'auto' for a GPU if there is one",
+        ) from error
+
+
+def _without_temperature(policy_kwargs: dict[str, Any] | None) -> dict[str, Any]:
+    given = dict(policy_kwargs or {})
+    if "temperature" in given:
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"policy_kwargs with temperature = {given['temperature']!r}",
+            "Give initial_temperature and final_temperature to the agent instead",
+        )
+    return given
+
+
+def _check_fraction(operation: str, name: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, str) or not 0 <= number <= 1:
+        raise ParameterError(operation, f"{name} = {value!r}", f"Give {name} a number from 0 to 1")
+    return number
+
+
+def _finite_loss(loss: float) -> float:
+    if not math.isfinite(loss):
+        raise DomainError(
+            "FreeEnergyQ.train",
+            f"a loss of {loss}",
+            "Lower the learning rate or max_grad_norm, and see that a loaded replay buffer holds "
+            "no NaN; then start from an earlier agent",
+        )
+    return loss
+
+
+def _check_action_space(space: object) -> None:
     if not isinstance(space, spaces.MultiBinary) or len(space.shape) != 1:
         raise ParameterError(
             "FreeEnergyQ",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BaseModel, BasePolicy
@@ -22,6 +24,7 @@ from torch import Generator, Tensor, nn
 from isinglass._shapes import Float
 from isinglass.checks import check_count, check_positive
 from isinglass.energies import PatternMixture
+from isinglass.errors import DomainError
 from isinglass.units import Spin
 
 __all__ = [
@@ -29,16 +32,53 @@ __all__ = [
     "FreeEnergyMultiInputPolicy",
     "FreeEnergyNetwork",
     "FreeEnergyPolicy",
+    "check_real",
 ]
+
+
+def check_real(operation: str, name: str, values: object) -> None:
+    """Refuse NaN and infinity in an array or in a dictionary of arrays.
+
+    Arrays of whole numbers are not looked at: they cannot hold either.
+
+    Raises:
+        DomainError: If a value is NaN or infinite.
+
+    Examples:
+        >>> check_real("predict", "the observation", [0.0, math.nan])
+        Traceback (most recent call last):
+            ...
+        isinglass.errors.DomainError: predict: 1 of 2 values of the observation are NaN or ...
+    """
+    if isinstance(values, Mapping):
+        for key, part in values.items():
+            check_real(operation, f"{name}[{key!r}]", part)
+        return
+    array = np.asarray(values)
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    bad = ~np.isfinite(array)
+    raise DomainError(
+        operation,
+        f"{bad.sum()} of {bad.size} values of {name} are NaN or infinite",
+        "Mend the environment that gave them, or fill them (numpy.nan_to_num) before the agent "
+        "sees them",
+    )
 
 
 class FreeEnergyNetwork(BaseModel):
     """From an observation to the mixture over actions: keys k_μ(s) and action fields θ_μ(s).
 
-        φ(s)   = MLP(features(s))                  binary observations are seen as spins, ±1
+        φ(s)   = MLP(features(s))
         k_μ(s) = w_μ·φ(s) + b_μ − T log N          so that zero weights mean Q = 0
         θ_μ(s) = θ_μ                               a stored action pattern, or with
         θ_μ(s) = θ_μ + W_μ φ(s)                    ``state_fields``, one that the state bends
+
+    Features x of a ``MultiBinary`` observation space become 2x − 1, so that bits are seen as
+    spins, ±1. Inside a ``Dict`` space bits stay as they are, 0 and 1.
+
+    Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
+    JMLR 5:1063-1088 (Q = −F).
 
     Args:
         observation_space: Observation space.
@@ -51,6 +91,17 @@ class FreeEnergyNetwork(BaseModel):
         net_arch: Widths of the hidden layers between the features and the head.
         activation_fn: Non-linearity between the layers.
         normalize_images: Whether to divide images by 255.
+
+    Examples:
+        >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
+        >>> extractor = FlattenExtractor(observations)
+        >>> network = FreeEnergyNetwork(
+        ...     observations, actions, extractor, features_dim=3, memories=4, state_fields=False,
+        ...     initial_scale=0.5, net_arch=[16],
+        ... )
+        >>> mixture = network(torch.zeros(2, 3), temperature=1.0)
+        >>> mixture.value().shape, mixture.sample().shape
+        (torch.Size([2]), torch.Size([2, 5]))
     """
 
     def __init__(
@@ -103,6 +154,9 @@ class FreeEnergyPolicy(BasePolicy):
     Holds the network, its target copy, the temperature and the random stream that actions are
     drawn from. The stream is seeded, like the weights, from torch's global one; its state and
     the temperature are part of ``state_dict``.
+
+    Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
+    JMLR 5:1063-1088 (Q = −F); Haarnoja et al. 2017, arXiv:1702.08165 (π and V).
 
     Args:
         observation_space: Observation space.
@@ -183,7 +237,12 @@ class FreeEnergyPolicy(BasePolicy):
         )
         # Listed once: walking the modules would cost more than the update itself.
         self._followed = (list(self.q_net.parameters()), list(self.q_net_target.parameters()))
-        self._copied = (list(self.q_net.buffers()), list(self.q_net_target.buffers()))
+        # The modules that own buffers, not the buffers: those are replaced on the way to a device.
+        self._copied = [
+            (ours, target)
+            for ours, target in zip(self.q_net.modules(), self.q_net_target.modules(), strict=True)
+            if next(ours.buffers(recurse=False), None) is not None
+        ]
         self._seed = int(torch.randint(2**63 - 1, ()))
         self._generator: Generator | None = None
 
@@ -216,7 +275,22 @@ class FreeEnergyPolicy(BasePolicy):
     def update_target(self, tau: float) -> None:
         """Move the target network the fraction ``tau`` of the way; copy running statistics."""
         polyak_update(*self._followed, tau)
-        polyak_update(*self._copied, 1.0)
+        with torch.no_grad():
+            for ours, target in self._copied:
+                pairs = zip(ours.buffers(False), target.buffers(False), strict=True)
+                for value, copy in pairs:
+                    copy.copy_(value)  # whole numbers too: they have no fraction of the way
+
+    def obs_to_tensor(
+        self, observation: np.ndarray | dict[str, np.ndarray]
+    ) -> tuple[PyTorchObs, bool]:
+        """The observation as tensors, and whether it is a batch.
+
+        Raises:
+            DomainError: If a value is NaN or infinite.
+        """
+        check_real("FreeEnergyPolicy.predict", "the observation", observation)
+        return super().obs_to_tensor(observation)
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> Tensor:
         """Actions in {0, 1}, one an observation."""
@@ -224,7 +298,17 @@ class FreeEnergyPolicy(BasePolicy):
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         mixture = self.distribution(observation)
-        spins = mixture.mode() if deterministic else mixture.sample(self.generator)
+        try:
+            spins = mixture.mode() if deterministic else mixture.sample(self.generator)
+        except RuntimeError as error:
+            if bool(mixture.log_weights().isfinite().all()):
+                raise
+            raise DomainError(
+                "FreeEnergyPolicy.predict",
+                "memories of NaN or infinite weight",
+                "The observation or the weights of the network are not finite: lower the "
+                "learning rate, or load an earlier agent",
+            ) from error
         return (spins > 0).to(torch.int8)
 
     def set_training_mode(self, mode: bool) -> None:
@@ -276,7 +360,18 @@ class FreeEnergyPolicy(BasePolicy):
 
 
 class FreeEnergyCnnPolicy(FreeEnergyPolicy):
-    """:class:`FreeEnergyPolicy` for images: the features are those of SB3's ``NatureCNN``."""
+    """:class:`FreeEnergyPolicy` for images: the features are those of SB3's ``NatureCNN``.
+
+    Reference: Mnih et al. 2015, "Human-level control through deep reinforcement learning",
+    Nature 518:529-533 (the network); Sallans & Hinton 2004, JMLR 5:1063-1088 (Q = −F).
+
+    Examples:
+        >>> pictures, actions = spaces.Box(0, 255, (1, 36, 36), np.uint8), spaces.MultiBinary(5)
+        >>> policy = FreeEnergyCnnPolicy(pictures, actions, lambda _: 1e-3, memories=4)
+        >>> action, _ = policy.predict(np.zeros((1, 36, 36), np.uint8))
+        >>> actions.contains(action)
+        True
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("features_extractor_class", NatureCNN)
@@ -284,7 +379,21 @@ class FreeEnergyCnnPolicy(FreeEnergyPolicy):
 
 
 class FreeEnergyMultiInputPolicy(FreeEnergyPolicy):
-    """:class:`FreeEnergyPolicy` for dictionaries: SB3's ``CombinedExtractor``."""
+    """:class:`FreeEnergyPolicy` for dictionaries: SB3's ``CombinedExtractor``.
+
+    Bits inside the dictionary are seen as 0 and 1, not as spins.
+
+    Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
+    JMLR 5:1063-1088 (Q = −F).
+
+    Examples:
+        >>> parts = {"bits": spaces.MultiBinary(3), "speed": spaces.Box(-1, 1, (2,))}
+        >>> seen, actions = spaces.Dict(parts), spaces.MultiBinary(5)
+        >>> policy = FreeEnergyMultiInputPolicy(seen, actions, lambda _: 1e-3, memories=4)
+        >>> action, _ = policy.predict({"bits": np.ones(3), "speed": np.zeros(2)})
+        >>> actions.contains(action)
+        True
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("features_extractor_class", CombinedExtractor)

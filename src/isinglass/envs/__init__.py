@@ -30,11 +30,12 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     Args:
         env_id: A registered Gymnasium id such as ``"CartPole-v1"``; ``"module:id"``, which
             imports the module first so that it may register the id; or ``"module:ClassName"``,
-            a class (or function) of the module that returns an environment.
+            a class of the module that derives from ``gymnasium.Env``. Nothing else is called.
         **kwargs: Arguments of the environment.
 
     Raises:
-        UnknownEnvironmentError: If there is no such module, class or registered id.
+        UnknownEnvironmentError: If there is no such module, environment class or registered id,
+            or ``env_id`` is no string.
 
     Examples:
         >>> make_env("isinglass/LargeAction-v0").action_space
@@ -42,11 +43,13 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
         >>> make_env("isinglass.envs:LargeAction", keys=3).unwrapped.key_states.shape
         (3, 12)
     """
+    if not isinstance(env_id, str):
+        raise _unknown(env_id, f"a name is a string, not a {type(env_id).__name__}")
     module_name, separator, name = env_id.rpartition(":")
     if separator:
-        factory = getattr(_import_module(env_id, module_name), name, None)
-        if callable(factory):
-            return _environment(env_id, factory(**kwargs))
+        kind = getattr(_import_module(env_id, module_name), name, None)
+        if isinstance(kind, type) and issubclass(kind, gym.Env) and kind is not gym.Env:
+            return kind(**kwargs)
     try:
         return gym.make(name, **kwargs)
     except gym.error.Error as error:
@@ -63,13 +66,7 @@ def _import_module(env_id: str, module_name: str) -> Any:
         raise _unknown(env_id, f"the module {module_name!r} cannot be imported: {error}") from error
 
 
-def _environment(env_id: str, made: object) -> gym.Env[Any, Any]:
-    if not isinstance(made, gym.Env):
-        raise _unknown(env_id, f"it made a {type(made).__name__}, not a gymnasium.Env")
-    return made
-
-
-def _unknown(env_id: str, found: str) -> UnknownEnvironmentError:
+def _unknown(env_id: object, found: str) -> UnknownEnvironmentError:
     return UnknownEnvironmentError(
         "make_env",
         f"no environment {env_id!r}: {found}",

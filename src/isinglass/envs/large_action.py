@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from isinglass.checks import check_count
-from isinglass.errors import ShapeError
+from isinglass.errors import DomainError, ShapeError
 
 __all__ = ["LargeAction"]
 
@@ -91,6 +91,7 @@ class LargeAction(gym.Env[np.ndarray, np.ndarray]):
 
         Raises:
             ShapeError: If the action does not have ``action_bits`` bits.
+            DomainError: If a bit is neither 0 nor 1.
         """
         action = np.asarray(action)
         if action.shape != self.action_space.shape:
@@ -98,6 +99,14 @@ class LargeAction(gym.Env[np.ndarray, np.ndarray]):
                 "LargeAction.step",
                 f"an action of shape {action.shape}",
                 f"Give an array of {self.key_actions.shape[1]} bits",
+            )
+        bits = (action == 0) | (action == 1)
+        if not np.all(bits):
+            raise DomainError(
+                "LargeAction.step",
+                f"{np.count_nonzero(~bits)} of {action.size} bits that are neither 0 nor 1, such "
+                f"as {action[~bits][0]}",
+                "Give 0 or 1 for each: of spins s = ±1, (s + 1) / 2",
             )
         reward = float(np.count_nonzero(action == self.optimal_action(self._state)))
         self._action = action
