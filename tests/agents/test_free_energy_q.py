@@ -545,7 +545,11 @@ def test_what_load_is_given_is_checked(tmp_path):
     FreeEnergyQ.load(tmp_path / "agent", device="cpu", policy_kwargs={"memories": 3})
 
 
-@pytest.mark.parametrize("env", [None, 3, LargeAction, [LargeAction()], gym.Env()], ids=repr)
+@pytest.mark.parametrize(
+    "env",
+    [None, 3, LargeAction, [LargeAction()], gym.Env()],
+    ids=["None", "a number", "a class", "a list", "an abstract one"],
+)
 @pytest.mark.usefixtures("plain_annotations")
 def test_what_is_no_environment(env):
     with pytest.raises(ParameterError, match=r"env = .*no environment|action space None"):
