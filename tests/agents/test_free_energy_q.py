@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 
 import gymnasium as gym
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -19,23 +18,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ
 from isinglass.envs import LargeAction
-from isinglass.errors import DomainError, ParameterError, UnknownEnvironmentError
+from isinglass.errors import ParameterError, UnknownEnvironmentError
 from isinglass.units import Spin
-
-SMALL = {"state_bits": 4, "action_bits": 8, "keys": 3}
-QUICK = {"device": "cpu", "learning_starts": 20, "batch_size": 32}
-
-
-def small_agent(seed=0, **kwargs):
-    return FreeEnergyQ("MlpPolicy", LargeAction(**SMALL), seed=seed, **QUICK | kwargs)
-
-
-@pytest.fixture
-def plain_annotations():
-    """As a user has them: without the check of every annotation that the tests put in front."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+from tests.agents.small import QUICK, SMALL, Shown, Speeds, small_agent
 
 
 def all_states(bits=4):
@@ -316,23 +301,6 @@ def test_temperature_is_annealed_callbacks_are_called_and_learning_resumes():
     assert abs(agent.temperature - 0.3) < 1e-12
 
 
-class Shown(gym.ObservationWrapper):
-    """The bits of a state as a picture, or under a name in a dictionary."""
-
-    def __init__(self, env, picture):
-        super().__init__(env)
-        box = spaces.Box(0, 255, (36, 36, 1), np.uint8)
-        self.picture = picture
-        self.observation_space = box if picture else spaces.Dict({"bits": env.observation_space})
-
-    def observation(self, observation):
-        if not self.picture:
-            return {"bits": observation}
-        return np.kron(observation.reshape(2, 2), np.full((18, 18), 255)).astype(np.uint8)[
-            ..., None
-        ]
-
-
 @pytest.mark.parametrize("policy", ["CnnPolicy", "MultiInputPolicy"])
 def test_pictures_and_dictionaries(policy):
     env = Shown(LargeAction(**SMALL), picture=policy == "CnnPolicy")
@@ -464,32 +432,6 @@ def test_returns_of_several_steps_are_discounted_as_often():
     assert torch.allclose(agent._targets(batch), expected, atol=1e-6)
 
 
-class Speeds(gym.Env):
-    """Real observations and rewards, far from standard; ``spoil`` puts a NaN somewhere."""
-
-    observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
-    action_space = spaces.MultiBinary(2)
-
-    def __init__(self, spoil=None, value=math.nan):
-        self.spoil, self.value, self.time = spoil, value, 0
-
-    def seen(self, where):
-        bad = where is not None and self.spoil == where
-        return np.array([50, self.value if bad else 60 + self.time % 7, 70], np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return self.seen("reset"), {}
-
-    def step(self, action):
-        self.time += 1
-        over = self.time % 5 == 0
-        late = self.time > 10
-        reward = self.value if late and self.spoil == "reward" else 100.0 + self.time % 3
-        seen = self.seen(("last" if over else "middle") if late else None)
-        return seen, reward, over, False, {}
-
-
 def test_replayed_batches_are_normalised_like_what_is_observed():
     env = VecNormalize(DummyVecEnv([Speeds]))
     agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK).learn(100)
@@ -504,102 +446,3 @@ def test_replayed_batches_are_normalised_like_what_is_observed():
         (batch.rewards, env.normalize_reward(raw.rewards.numpy())),
     ):
         assert np.allclose(got.numpy(), given, atol=1e-5)
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf, "0.5", None])
-@pytest.mark.parametrize("name", ["tau", "gamma"])
-@pytest.mark.usefixtures("plain_annotations")
-def test_fractions(name, value):
-    with pytest.raises(ParameterError, match=f"{name} = .*from 0 to 1"):
-        small_agent(**{name: value})
-
-
-def test_fractions_may_be_none_or_all():
-    assert small_agent(tau=1, gamma=0).tau == 1.0
-
-
-@pytest.mark.parametrize("value", [0, -3, 2.5])
-@pytest.mark.usefixtures("plain_annotations")
-def test_batches_of_nothing(value):
-    with pytest.raises(ParameterError, match="batch_size"):
-        small_agent(batch_size=value)
-
-
-def test_a_rising_temperature():
-    with pytest.raises(ParameterError, match=r"final_temperature = 2\.0 above .* = 1\.0"):
-        small_agent(initial_temperature=1.0, final_temperature=2.0)
-
-
-def test_a_temperature_among_the_arguments_of_the_policy():
-    with pytest.raises(ParameterError, match=r"temperature = 7.*initial_temperature"):
-        small_agent(policy_kwargs={"temperature": 7})
-    agent = small_agent(policy_kwargs={"memories": 3}, initial_temperature=4.0)
-    assert agent.temperature == 4.0
-    small_agent(policy_kwargs=agent.policy_kwargs)  # what one agent was given, another may be
-
-
-def test_what_load_is_given_is_checked(tmp_path):
-    small_agent(policy_kwargs={"memories": 3}).save(tmp_path / "agent")
-    with pytest.raises(ParameterError, match="gamma = 7"):
-        FreeEnergyQ.load(tmp_path / "agent", device="cpu", gamma=7)
-    FreeEnergyQ.load(tmp_path / "agent", device="cpu", policy_kwargs={"memories": 3})
-
-
-@pytest.mark.parametrize(
-    "env",
-    [None, 3, LargeAction, [LargeAction()], gym.Env()],
-    ids=["None", "a number", "a class", "a list", "an abstract one"],
-)
-@pytest.mark.usefixtures("plain_annotations")
-def test_what_is_no_environment(env):
-    with pytest.raises(ParameterError, match=r"env = .*no environment|action space None"):
-        FreeEnergyQ("MlpPolicy", env)
-
-
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", "no such"])
-def test_a_device_that_is_not_there(device):
-    with pytest.raises(ParameterError, match=f"device = '{device}'.*'cpu'"):
-        small_agent(device=device)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there(tmp_path):
-    with pytest.raises(ParameterError, match="device = 'cuda'"):
-        small_agent(device="cuda")
-    agent = small_agent(device="auto")
-    agent.save(tmp_path / "agent")
-    with pytest.raises(ParameterError, match="device = 'cuda'"):
-        FreeEnergyQ.load(tmp_path / "agent", device="cuda")
-
-
-@pytest.mark.parametrize("deterministic", [True, False])
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_predicting_from_what_is_not_finite(value, deterministic):
-    agent = FreeEnergyQ("MlpPolicy", Speeds(), **QUICK)
-    with pytest.raises(DomainError, match=r"1 of 3 values of the observation are NaN"):
-        agent.predict(np.array([0, value, 1], np.float32), deterministic=deterministic)
-    named = FreeEnergyQ("MultiInputPolicy", Shown(LargeAction(**SMALL), picture=False), **QUICK)
-    with pytest.raises(DomainError, match=r"observation\['bits'\]"):
-        named.predict({"bits": np.full(4, value)}, deterministic=deterministic)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("where", ["reset", "middle", "last", "reward"])
-def test_learning_from_what_is_not_finite(where, value):
-    """It is met in the warm-up, where actions are drawn without a look at the observation."""
-    agent = FreeEnergyQ("MlpPolicy", Speeds(where, value), **QUICK)
-    with pytest.raises(DomainError, match="observation" if where != "reward" else "the reward"):
-        agent.learn(20)
-    assert np.isfinite(agent.replay_buffer.observations).all()
-    assert np.isfinite(agent.replay_buffer.next_observations).all()
-    assert np.isfinite(agent.replay_buffer.rewards).all()
-
-
-def test_weights_that_are_not_finite():
-    agent = small_agent().learn(40)
-    with torch.no_grad():
-        agent.policy.q_net.keys.bias.fill_(math.nan)
-    with pytest.raises(DomainError, match="weights"):
-        agent.predict(np.zeros(4, np.int8))
-    with pytest.raises(DomainError, match="a loss of nan"):
-        agent.train(1, 32)
