@@ -2,7 +2,7 @@
 
 from isinglass.dynamics.cccp import CCCP
 from isinglass.dynamics.gibbs import BlockGibbs
-from isinglass.dynamics.kernel import FieldEnergy, Kernel, Position, run
+from isinglass.dynamics.kernel import FieldEnergy, Kernel, Memoryless, Position, run
 from isinglass.dynamics.recall import Recall, recall
 from isinglass.dynamics.single_site import SingleSite
 from isinglass.dynamics.synchronous import Synchronous
@@ -12,6 +12,7 @@ __all__ = [
     "BlockGibbs",
     "FieldEnergy",
     "Kernel",
+    "Memoryless",
     "Position",
     "Recall",
     "SingleSite",

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from isinglass.dynamics.kernel import Kernel, Position, descending_only
+from isinglass.dynamics.kernel import Memoryless, descending_only
 from isinglass.energy import Energy
 
 __all__ = ["CCCP"]
 
 
-class CCCP(Kernel):
+class CCCP(Memoryless):
     """The concave–convex step s ← argmin U(s) − s·∂A(s₀): never raises E = U − A.
 
     For a modern Hopfield net it is attention, ξ ← Xᵀ softmax(βXξ).
@@ -30,13 +30,9 @@ class CCCP(Kernel):
     monotone: ClassVar[bool] = True
     rests: ClassVar[bool] = True
 
-    def step(
-        self,
-        energy: Energy,
-        position: Position,
-        temperature: float = 0.0,
-        generator: Generator | None = None,
-    ) -> tuple[Position, dict[str, Tensor]]:
+    def move(
+        self, energy: Energy, state: Tensor, temperature: float, generator: Generator | None
+    ) -> Tensor:
         """One step.
 
         Raises:
@@ -44,4 +40,4 @@ class CCCP(Kernel):
             IntractableError: If the energy is not given as convex minus convex.
         """
         descending_only(self, temperature)
-        return Position(energy.cccp_update(position.state)), {}
+        return energy.cccp_update(state)

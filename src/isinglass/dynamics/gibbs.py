@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from isinglass.dynamics.kernel import Kernel, Position
+from isinglass.dynamics.kernel import Memoryless
 from isinglass.energy import Energy
 
 __all__ = ["BlockGibbs"]
 
 
-class BlockGibbs(Kernel):
+class BlockGibbs(Memoryless):
     """Draw each area from exp(−E/T) given the others; exact at every temperature.
 
     For a Hopfield–Boltzmann machine at T = 1/(mβ) the two draws are
@@ -39,17 +39,13 @@ class BlockGibbs(Kernel):
     monotone: ClassVar[bool] = True
     rests: ClassVar[bool] = True
 
-    def step(
-        self,
-        energy: Energy,
-        position: Position,
-        temperature: float = 0.0,
-        generator: Generator | None = None,
-    ) -> tuple[Position, dict[str, Tensor]]:
+    def move(
+        self, energy: Energy, state: Tensor, temperature: float, generator: Generator | None
+    ) -> Tensor:
         """One sweep over all areas.
 
         Raises:
             IntractableError: If the energy has no areas with exact conditionals.
             ParameterError: If the machine has no exact step at this temperature.
         """
-        return Position(energy.sweep(position.state, temperature, generator)), {}
+        return energy.sweep(state, temperature, generator)

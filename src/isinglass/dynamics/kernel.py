@@ -17,6 +17,7 @@ from isinglass.units import Unit
 __all__ = [
     "FieldEnergy",
     "Kernel",
+    "Memoryless",
     "Position",
     "check_kernel",
     "descending_only",
@@ -77,6 +78,40 @@ class Kernel(ABC):
     def default_max_steps(self, size: int) -> int:
         """How many steps recall allows a row of ``size`` units unless told otherwise."""
         return 100
+
+
+class Memoryless(Kernel):
+    """A kernel whose next state follows from the state alone: it gives ``move``.
+
+    Examples:
+        >>> class Stay(Memoryless):
+        ...     def move(self, energy, state, temperature, generator):
+        ...         return state
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(3))
+        >>> ig.run(Stay(), memory, torch.ones(1, 3), steps=5, temperature=1.0)
+        tensor([[1., 1., 1.]])
+    """
+
+    @abstractmethod
+    def move(
+        self,
+        energy: Energy,
+        state: Float[Tensor, "batch size"],
+        temperature: float,
+        generator: Generator | None,
+    ) -> Float[Tensor, "batch size"]:
+        """The next state of every row."""
+
+    def step(
+        self,
+        energy: Energy,
+        position: Position,
+        temperature: float = 0.0,
+        generator: Generator | None = None,
+    ) -> tuple[Position, dict[str, Tensor]]:
+        """Move every row once; there is nothing else to look at."""
+        return Position(self.move(energy, position.state, temperature, generator)), {}
 
 
 @runtime_checkable

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from isinglass.dynamics.kernel import Kernel, Position, descending_only, field_energy
+from isinglass.dynamics.kernel import Memoryless, descending_only, field_energy
 from isinglass.energy import Energy
 
 __all__ = ["Synchronous"]
 
 
-class Synchronous(Kernel):
+class Synchronous(Memoryless):
     """All units at once, each to the state its field favours: may fall into 2-cycles.
 
     With a zeroed diagonal a parallel step can raise the energy, so no promise is made; ties
@@ -29,13 +29,9 @@ class Synchronous(Kernel):
 
     rests: ClassVar[bool] = True
 
-    def step(
-        self,
-        energy: Energy,
-        position: Position,
-        temperature: float = 0.0,
-        generator: Generator | None = None,
-    ) -> tuple[Position, dict[str, Tensor]]:
+    def move(
+        self, energy: Energy, state: Tensor, temperature: float, generator: Generator | None
+    ) -> Tensor:
         """One parallel step.
 
         Raises:
@@ -44,4 +40,4 @@ class Synchronous(Kernel):
         """
         descending_only(self, temperature)
         fields = field_energy("Synchronous.step", energy)
-        return Position(fields.unit.settle(fields.local_field(position.state), position.state)), {}
+        return fields.unit.settle(fields.local_field(state), state)
