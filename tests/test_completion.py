@@ -46,6 +46,14 @@ def test_chosen_beta_gives_a_whole_image_its_attention():
     assert (attention >= 0.999).all()
 
 
+def test_images_hardly_different_count_as_one():
+    """Else β would have to tell them apart, and no cue would be near enough to any."""
+    images = double(5, 20)
+    apart = ImageMemory(images).beta
+    twins = torch.cat([images, images[:1] + 1e-4 * double(1, 20, seed=3)])
+    assert ImageMemory(twins).beta < 10 * apart < 1e3
+
+
 def test_one_image_and_equal_images():
     one = double(1, 6)
     done = ImageMemory(one).complete(one, torch.ones(6, dtype=torch.bool))

@@ -89,6 +89,15 @@ def check_at_least_zero(operation: str, name: str, value: float) -> float:
     return _check_number(operation, name, value, "of zero or above", lambda number: number >= 0)
 
 
+def check_fraction(operation: str, name: str, value: float) -> float:
+    """Return ``value`` as a float, refusing anything but a number from 0 to 1.
+
+    Raises:
+        ParameterError: If it is not.
+    """
+    return _check_number(operation, name, value, "from 0 to 1", lambda number: 0 <= number <= 1)
+
+
 def check_temperature(operation: str, value: float) -> float:
     """Return a temperature as a float, refusing a negative or non-finite one.
 
@@ -156,8 +165,8 @@ def check_like(operation: str, state: Tensor, reference: Tensor) -> None:
         )
 
 
-def check_patterns(operation: str, patterns: Tensor) -> Tensor:
-    """Return patterns as a finite floating ``(N, d)`` matrix with at least one row.
+def check_patterns(operation: str, patterns: Tensor) -> None:
+    """Refuse anything but a finite floating ``(N, d)`` matrix with at least one row.
 
     Raises:
         ShapeError: If there is no pattern, or the tensor is not a matrix of rows.
@@ -172,4 +181,3 @@ def check_patterns(operation: str, patterns: Tensor) -> Tensor:
         )
     check_features(operation, patterns, patterns.shape[-1])
     check_finite(operation, "patterns", patterns)
-    return patterns

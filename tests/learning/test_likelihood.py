@@ -160,6 +160,28 @@ def test_variance_is_found_far_from_zero(generator):
     assert abs(1 / machine.beta / 0.01 - 1) < 5 * (2 / 2000) ** 0.5
 
 
+def test_variance_is_the_formula(generator):
+    """1/β = Σ_nμ r_nμ |v_n − x_μ|²/(nd), at the new memories."""
+    machine = ig.HopfieldBoltzmann(ig.Gaussian(2), 3, beta=2.0).double()
+    data = double(40, 2)
+    seed_memories(machine, data, generator)
+    reads = machine.mixture().responsibilities(data).detach()
+    means = (reads.T @ data) / reads.sum(0)[:, None]
+    expected = float((reads * torch.cdist(data, means).square()).sum() / 80)
+    em_step(machine, data, learn_beta=True)
+    assert 1 / machine.beta == pytest.approx(expected, rel=1e-9)
+
+
+def test_means_near_an_edge_are_reached_by_averages_of_many_draws(generator):
+    unit = ig.AveragedOneHot(60, size=3)
+    data = torch.tensor([[57.0, 3, 0], [58, 2, 0]], dtype=torch.float64) / 60
+    machine = ig.HopfieldBoltzmann(unit, 1).double()
+    seed_memories(machine, data, generator)
+    em_step(machine, data)
+    means = unit.mean(machine.mixture().fields, machine.temperature)[0].detach()
+    torch.testing.assert_close(means, data.mean(0), rtol=0, atol=1e-9)
+
+
 def test_data_on_the_memories_have_no_variance(generator):
     for data, memories in ((double(5, 3), 5), (torch.ones(9, 3).double(), 1)):
         machine = ig.HopfieldBoltzmann(ig.Gaussian(3), memories, beta=50.0).double()

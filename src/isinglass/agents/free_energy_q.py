@@ -29,7 +29,7 @@ from isinglass.agents.policies import (
     FreeEnergyPolicy,
     check_real,
 )
-from isinglass.checks import check_count, check_positive
+from isinglass.checks import check_count, check_fraction, check_positive
 from isinglass.envs import make_env
 from isinglass.errors import DomainError, ParameterError
 
@@ -232,7 +232,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         for name in _ABOVE_ZERO:
             setattr(self, name, check_positive(operation, name, getattr(self, name)))
         for name in ("tau", "gamma"):
-            setattr(self, name, _check_fraction(operation, name, getattr(self, name)))
+            setattr(self, name, check_fraction(operation, name, getattr(self, name)))
         self.batch_size = check_count(operation, "batch_size", self.batch_size)
         if self.final_temperature > self.initial_temperature:
             raise ParameterError(
@@ -335,16 +335,6 @@ def _without_temperature(policy_kwargs: dict[str, Any] | None) -> dict[str, Any]
             "Give initial_temperature and final_temperature to the agent instead",
         )
     return given
-
-
-def _check_fraction(operation: str, name: str, value: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, str) or not 0 <= number <= 1:
-        raise ParameterError(operation, f"{name} = {value!r}", f"Give {name} a number from 0 to 1")
-    return number
 
 
 def _finite_loss(loss: float) -> float:

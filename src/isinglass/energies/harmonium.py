@@ -110,11 +110,18 @@ class Harmonium(Energy):
     ) -> Float[Tensor, "*batch"]:
         """E(s), with the multiplicities that averaged one-hot units have at this temperature."""
         parts = self.split(state)
-        total = torch.zeros_like(state[..., 0])
-        for area, bias, part in zip(self.areas, self.biases, parts, strict=True):
-            total = total + area.base_energy(part, temperature) - part @ bias
+        total = -self._agreement(parts)
+        for area, part in zip(self.areas, parts, strict=True):
+            total = total + area.base_energy(part, temperature)
+        return total
+
+    def _agreement(self, parts: Sequence[Tensor]) -> Tensor:
+        """Σ_a b_a·s_a + Σ_{(a,b)} s_bᵀ W_ab s_a."""
+        total = torch.zeros_like(parts[0][..., 0])
+        for bias, part in zip(self.biases, parts, strict=True):
+            total = total + part @ bias
         for (first, second), weight in zip(self.couplings, self.weights, strict=True):
-            total = total - ((parts[first] @ weight.mT) * parts[second]).sum(-1)
+            total = total + ((parts[first] @ weight.mT) * parts[second]).sum(-1)
         return total
 
     def _field(self, parts: Sequence[Tensor], index: int) -> Tensor:
@@ -187,12 +194,9 @@ class Harmonium(Energy):
         """
         fields = self.split(state)
         means = [a.mean(i, temperature) for a, i in zip(self.areas, fields, strict=True)]
-        total = torch.zeros_like(state[..., 0])
-        for area, bias, field, mean in zip(self.areas, self.biases, fields, means, strict=True):
-            dual = (field * mean).sum(-1) - area.log_partition(field, temperature)
-            total = total + dual - mean @ bias
-        for (first, second), weight in zip(self.couplings, self.weights, strict=True):
-            total = total - ((means[first] @ weight.mT) * means[second]).sum(-1)
+        total = -self._agreement(means)
+        for area, field, mean in zip(self.areas, fields, means, strict=True):
+            total = total + (field * mean).sum(-1) - area.log_partition(field, temperature)
         return total
 
     def conditional_field(

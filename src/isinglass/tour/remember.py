@@ -86,13 +86,8 @@ def _shares(train: Digits, count: int) -> dict[str, float]:
     stored = digits.spins()
     return {
         "classical": float(_recalled(classical, stored).double().mean()),
-        "modern": float(_recalled(_inked(modern), stored).double().mean()),
+        "modern": float(_recalled(Digits(modern, digits.labels).spins(), stored).double().mean()),
     }
-
-
-def _inked(grey: Tensor) -> Tensor:
-    """Grey levels as spins, divided where ``Digits.spins`` divides them."""
-    return torch.where(grey >= LEVELS // 2, 1.0, -1.0).to(grey)
 
 
 def _recalled(found: Tensor, stored: Tensor) -> Tensor:
@@ -105,7 +100,7 @@ def _confusions(train: Digits) -> str:
     count = STORED[-1]
     digits = Digits(train.images[:count], train.labels[:count])
     done = ImageMemory(digits.images).complete(digits.images, UPPER)
-    missed = ~_recalled(_inked(done.images), digits.spins())
+    missed = ~_recalled(Digits(done.images, digits.labels).spins(), digits.spins())
     other = missed & (done.nearest != torch.arange(count))
     same = other & (digits.labels[done.nearest] == digits.labels)
     return (
