@@ -1,0 +1,1 @@
+"""Speed beside the named peers: ``python -m benchmarks.speed`` runs all of it."""
