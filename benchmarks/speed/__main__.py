@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads for torch and the peers")
     parser.add_argument("--out", type=Path, default=Path("speed.json"), help="where the JSON goes")
     given = parser.parse_args()
+    if unknown := set(given.groups) - set(GROUPS):
+        parser.error(f"no group {' '.join(unknown)}: there are {' '.join(GROUPS)}")
     if "OPENBLAS_CORETYPE" in os.environ:
         parser.error("OPENBLAS_CORETYPE is set and slows numpy and faiss down: unset it first")
     torch.set_num_threads(given.threads)
