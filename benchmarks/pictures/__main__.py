@@ -17,7 +17,8 @@ import torch
 import benchmarks.pictures
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
-TOPICS = sorted(m.name for m in pkgutil.iter_modules(benchmarks.pictures.__path__))[1:]
+MODULES = pkgutil.iter_modules(benchmarks.pictures.__path__)
+TOPICS = sorted(module.name for module in MODULES if module.name != "__main__")
 
 
 def main() -> None:
