@@ -1,9 +1,10 @@
-"""Show the docstrings' references such as :class:`~isinglass.units.Spin` as plain code."""
+"""Show references such as :class:`~isinglass.units.Spin`, and continued blocks, as plain code."""
 
 import re
 from typing import Any
 
 ROLE = re.compile(r":(?:class|meth|func|mod|attr):<code>(~?)([\w.]+)</code>")
+CONTINUED = re.compile(r"^```python continuation$", re.MULTILINE)
 
 
 def _plain(match: re.Match[str]) -> str:
@@ -14,3 +15,8 @@ def _plain(match: re.Match[str]) -> str:
 def on_page_content(html: str, **_: Any) -> str:
     """Drop the role in front of a name; a tilde shortens the name to its last part."""
     return ROLE.sub(_plain, html)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Drop the word by which tests join a block to the one before."""
+    return CONTINUED.sub("```python", markdown)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import isinglass as ig
 from isinglass.dynamics import Kernel
+from isinglass.energies import Exponential
 
 # A new unit kind adds one line here. Continuous kinds have size 1, to be integrated.
 UNITS: list[ig.Unit] = [
@@ -76,6 +77,10 @@ def deep() -> ig.Harmonium:
     return randomised(ig.Harmonium([ig.Bit(3), ig.Spin(2), ig.Bit(2)], [(0, 1), (1, 2)]))
 
 
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def random_site() -> Kernel:
     return ig.SingleSite(torch.Generator().manual_seed(5))
 
@@ -88,7 +93,7 @@ ENERGIES = [
         lambda: ig.ClassicalHopfield(spins(3, 12, seed=1)),
         lambda: double(5, 12, seed=2),
         lambda: spins(16, 12, seed=3),
-        (ig.SingleSite, random_site, ig.CCCP),
+        (ig.Asynchronous, ig.SingleSite, random_site, ig.CCCP),
     ),
     EnergyCase(
         "DenseMemory",
@@ -105,6 +110,19 @@ ENERGIES = [
         (ig.SingleSite, ig.CCCP),
     ),
     EnergyCase(
+        "DenseMemory, exponential",
+        lambda: ig.DenseMemory(spins(6, 8, seed=1), interaction=Exponential(beta=0.6)),
+        lambda: double(5, 8, seed=2),
+        lambda: spins(16, 8, seed=3),
+        (ig.SingleSite, random_site, ig.CCCP),
+    ),
+    EnergyCase(
+        "DenseClassifier",
+        lambda: ig.DenseClassifier(5, 3, 4, degree=4, std=0.5, generator=seeded()).double(),
+        lambda: double(5, 8, seed=2),
+        lambda: double(16, 8, seed=3),
+    ),
+    EnergyCase(
         "ModernHopfield",
         lambda: ig.ModernHopfield(double(4, 3, seed=1), beta=2.0),
         lambda: double(5, 3, seed=2),
@@ -114,6 +132,44 @@ ENERGIES = [
     EnergyCase(
         "ModernHopfield, learned",
         lambda: ig.ModernHopfield(torch.nn.Parameter(double(4, 3, seed=1)), beta=2.0),
+        lambda: double(5, 3, seed=2),
+        lambda: double(16, 3, seed=3),
+        (ig.CCCP,),
+    ),
+    EnergyCase(
+        "ModernHopfield, β learned, with constants",
+        lambda: ig.ModernHopfield(double(4, 3, seed=1), 2.0, learn_beta=True, constants=True),
+        lambda: double(5, 3, seed=2),
+        lambda: double(16, 3, seed=3),
+        (ig.CCCP,),
+    ),
+    *(
+        EnergyCase(
+            f"SparseHopfield of α = {alpha}",
+            lambda alpha=alpha: ig.SparseHopfield(double(6, 3, seed=1), 1.5, alpha),
+            lambda: double(5, 3, seed=2),
+            lambda: double(16, 3, seed=3),
+            (ig.CCCP,),
+        )
+        for alpha in (1.0, 1.5, 1.7, 2.0, 3.0)
+    ),
+    *(
+        EnergyCase(
+            f"SubsetHopfield of {subset}",
+            lambda subset=subset: ig.SubsetHopfield(
+                torch.nn.Parameter(double(6, 3, seed=1)), 1.5, subset, constants=True
+            ),
+            lambda: double(5, 3, seed=2),
+            lambda: double(16, 3, seed=3),
+            (ig.CCCP,),
+        )
+        for subset in (1, 2, 5, 6)
+    ),
+    EnergyCase(
+        "HeteroMemory",
+        lambda: ig.HeteroMemory(
+            ig.SparseHopfield(double(4, 3, seed=1), 2.0, learn_beta=True), double(4, 2)
+        ),
         lambda: double(5, 3, seed=2),
         lambda: double(16, 3, seed=3),
         (ig.CCCP,),

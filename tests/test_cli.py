@@ -111,7 +111,66 @@ def test_stored_transparency_is_filled(gallery, capsys):
     assert "every pixel is transparent" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["tour"], ["remember"]])
+@pytest.fixture
+def tables(tmp_path):
+    patterns = np.random.default_rng(2).normal(size=(30, 12)) * np.geomspace(0.01, 100, 12)
+    cues = patterns[:4].copy()
+    cues[:, 8:] = np.nan
+    np.savetxt(tmp_path / "patterns.csv", patterns, delimiter=",")
+    np.save(tmp_path / "patterns.npy", patterns)
+    np.savez(tmp_path / "cues.npz", cues)
+    lines = [",".join("" if np.isnan(x) else repr(float(x)) for x in row) for row in cues]
+    names = ",".join(f"column {number}" for number in range(12))
+    (tmp_path / "cues.csv").write_text("\n".join([names, *lines, ""]))
+    return tmp_path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npy"])
+def test_recall_fills_a_table(tables, capsys, suffix):
+    cues = "cues.csv" if suffix == "csv" else "cues.npz"
+    out = tables / f"whole.{suffix}"
+    arguments = ["recall", str(tables / f"patterns.{suffix}"), "--cue", str(tables / cues)]
+    assert run([*arguments, "--out", str(out), "--standardise"]) == 0
+    printed = capsys.readouterr().out
+    assert "4 of 4 converged" in printed
+    assert "4 recall one pattern" in printed
+    whole = np.loadtxt(out, delimiter=",") if suffix == "csv" else np.load(out)
+    patterns = np.load(tables / "patterns.npy")
+    assert np.abs((whole - patterns[:4]) / patterns.std(0)).max() < 0.02
+    assert run([*arguments, "--out", str(out), "--standardise"]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert run([*arguments, "--out", str(out), "--force", "--beta", "0.001"]) == 0
+    assert "0 recall one pattern" in capsys.readouterr().out
+
+
+def test_recall_refuses_bad_tables(tables, capsys):
+    def refused(content: str, found: str, name: str = "bad.csv") -> None:
+        (tables / name).write_text(content)
+        out = str(tables / "out.csv")
+        arguments = ["recall", str(tables / "patterns.csv"), "--cue", str(tables / name)]
+        assert run([*arguments, "--out", out]) == 1
+        assert found in " ".join(capsys.readouterr().err.split())
+        assert not (tables / "out.csv").exists()
+
+    refused("1,2,3\n", "3 columns, the patterns have 12")
+    refused("1,2,3\n4,5\n", "row 2 has 2 cells")
+    refused("1,two,3\n", "'two' in row 1")
+    refused("a,b\n", "no rows")
+    refused("", "no rows")
+    refused("1,inf\n", "infinite")
+    refused("," * 11, "every pixel of a cue is unknown")
+    refused("1", "Name it .npy, .npz, .csv", name="bad.txt")
+    refused("not an array", "not a whole table", name="bad.npy")
+    arguments = ["--cue", str(tables / "cues.csv"), "--out", str(tables / "out.csv")]
+    assert run(["recall", str(tables / "absent.csv"), *arguments]) == 1
+    assert "no such file" in capsys.readouterr().err
+    assert run(["recall", str(tables / "cues.csv"), *arguments]) == 1
+    assert "Store whole rows only" in capsys.readouterr().err
+    assert run(["recall", str(tables / "patterns.csv"), *arguments[:2], "--out", "x.txt"]) == 1
+    assert "Name it .npy, .npz, .csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["tour"], ["remember"], ["recall"]])
 def test_help_teaches(command, capsys):
     assert run([*command, "--help"]) == 0
     text = capsys.readouterr().out

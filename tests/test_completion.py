@@ -1,6 +1,5 @@
 """A gallery completes its images from parts of them."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -8,14 +7,6 @@ import torch
 import isinglass as ig
 from isinglass.completion import ImageMemory
 from tests.cases import double
-
-
-@pytest.fixture
-def unannotated():
-    """As for a user: no shape is checked but by isinglass itself."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_stored_images_are_completed_from_half():

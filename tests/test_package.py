@@ -17,15 +17,16 @@ SOURCE = Path(ig.__file__).parent
 ROOMS = [
     {"errors", "_shapes", "kinds"},
     {"extras"},
-    {"checks"},
+    {"checks", "association"},
     {"units"},
+    {"lookup"},
     {"energy"},
     {"files", "store"},
     {"dynamics"},
     {"energies"},
-    {"learning", "completion"},
+    {"learning", "completion", "capacity"},
     {"nn", "testing", "data"},
-    {"envs", "bridges"},
+    {"envs", "bridges", "estimators"},
     {"agents"},
     {"tour"},
     {"cli", "__main__", "__init__"},
@@ -107,16 +108,38 @@ print("inert")
 def test_vmap_and_compile():
     script = """
 import torch, isinglass as ig
+from isinglass.association import classify
 memory = ig.ModernHopfield(torch.randn(4, 3).double(), beta=2.0)
 states = torch.randn(5, 3).double()
 torch.testing.assert_close(torch.vmap(memory)(states), memory(states))
-compiled = torch.compile(memory, backend="eager", fullgraph=True)
-torch.testing.assert_close(compiled(states), memory(states))
+subsets = ig.SubsetHopfield(memory.patterns, 2.0, subset=2)
+learned = ig.ModernHopfield(memory.patterns, 2.0, learn_beta=True, constants=True)
+kinds = lambda states: classify(memory.association(states))
+for call in (memory, learned, learned.cccp_update, subsets, kinds):
+    compiled = torch.compile(call, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(states), call(states))
+classifier, labels = ig.DenseClassifier(3, 2, 4).double(), torch.tensor([0, 1, 0, 1, 1])
+compiled = torch.compile(classifier.loss, backend="eager", fullgraph=True)
+torch.testing.assert_close(compiled(states, labels), classifier.loss(states, labels))
 machine = ig.RBM(ig.Bit(3), ig.Bit(2)).double()
 bits = (states > 0).double()
 loss = torch.compile(machine.free_energy, backend="eager")(bits)
 torch.testing.assert_close(loss, machine.free_energy(bits))
 torch.testing.assert_close(torch.vmap(machine.free_energy)(bits), machine.free_energy(bits))
+tokens = torch.randn(2, 3, 5, 4)
+attention = ig.nn.StochasticAttention(4, 2, draws=2, batch_first=True)
+compiled = torch.compile(attention, backend="eager", fullgraph=True)
+for draws in (1, 64, None):
+    attention.draws = draws
+    for inside in (torch.enable_grad(), torch.no_grad()):
+        with inside:
+            drawn = compiled(tokens[0], tokens[0], tokens[0], is_causal=True, need_weights=False)
+            assert drawn[0].shape == (3, 5, 4)
+block = ig.nn.EnergyTransformerBlock(4, 2, steps=2)
+compiled = torch.compile(block, backend="eager", fullgraph=True)
+torch.testing.assert_close(compiled(tokens), block(tokens))
+many = torch.vmap(lambda x: attention(x, x, x)[0])(tokens)
+torch.testing.assert_close(many[1], attention(*[tokens[1]] * 3)[0])
 print("same")
 """
     assert clean(script) == "same"
@@ -133,6 +156,7 @@ row = torch.ones(1, 3)
 wrong = [
     lambda: ig.ModernHopfield([[1.0, -1.0]]),
     lambda: ig.ClassicalHopfield(np.ones((2, 3))),
+    lambda: ig.ClassicalHopfield(row, ig.energies.Hebb),
     lambda: memory.recall([1.0, 0.0, 0.0]),
     lambda: machine.log_prob(np.ones((1, 3))),
     lambda: em_step(machine, [[1.0] * 3]),
@@ -152,6 +176,14 @@ wrong = [
     lambda: ig.run(ig.BlockGibbs, memory, row, steps=1, temperature=1.0),
     lambda: ig.nn.stochastic_attention(row, row, row, draws=2.5),
     lambda: ig.nn.stochastic_attention(row, row, row, mask=1),
+    lambda: memory.attend(torch.relu),
+    lambda: ig.energies.Attend(ig.ClassicalHopfield(torch.ones(2, 3))),
+    lambda: ig.nn.stochastic_attention(row, row, row, gradient="none"),
+    lambda: ig.nn.StochasticAttention(4, 2, draws=1.5),
+    lambda: ig.nn.StochasticAttention(4, 2, gradient="none"),
+    lambda: ig.nn.StochasticAttention.from_attention(torch.nn.Linear(2, 2)),
+    lambda: ig.nn.StochasticAttention(3, 1)(row, row, [[1.0] * 3]),
+    lambda: ig.nn.StochasticAttention(3, 1)(row, row, row, attn_mask=[[True]]),
 ]
 for number, call in enumerate(wrong):
     try:

@@ -6,6 +6,7 @@ import torch
 import isinglass as ig
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.testing import check_unit
+from isinglass.units.multinomial import draw_counts
 from tests.cases import UNITS, double
 
 
@@ -196,3 +197,31 @@ def test_states_outside_a_kind():
         ig.Bit(2).check("here", torch.zeros(3))
     with pytest.raises(DomainError, match="float"):
         ig.Bit(2).check("here", torch.zeros(2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("draws", [1, 3, 40, 100_000])
+def test_counts_are_multinomial(draws, generator):
+    """Mean m p and covariance m (diag p − p pᵀ), whichever way the counts are drawn."""
+    number = 20_000
+    weights = torch.tensor([3.0, 0.0, 1.0, 2.0, 0.5]).double()
+    p = weights / weights.sum()
+    counts = draw_counts(weights.expand(number, 5), draws, generator)
+    assert (counts.sum(-1) == draws).all()
+    assert (counts == counts.round()).all()
+    assert (counts[:, 1] == 0).all()
+    covariance = draws * (torch.diag(p) - p.outer(p))
+    sigma = (covariance.diagonal() / number).sqrt()
+    assert ((counts.mean(0) - draws * p).abs() <= 5 * sigma).all()
+    spread = (covariance.diagonal().outer(covariance.diagonal()) * 4 / number).sqrt() + draws / 1000
+    assert ((torch.cov(counts.T) - covariance).abs() <= 5 * spread).all()
+
+
+def test_draws_of_odd_rows():
+    rows = torch.tensor([[torch.nan, 1.0], [0.0, 0.0], [0.0, 2.0]])
+    for draws in (2, 50):
+        counts = draw_counts(rows, draws)
+        assert counts[:2].isnan().any(-1).all()
+        assert counts[2].tolist() == [0, draws]
+    halves = draw_counts(torch.ones(3, 400).bfloat16(), 700)
+    assert halves.dtype == torch.float32
+    assert (halves.sum(-1) == 700).all()

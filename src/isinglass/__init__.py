@@ -7,16 +7,29 @@ act        isinglass.agents.FreeEnergyQ("MlpPolicy", env).learn(12_000)       ex
 """
 
 from isinglass import dynamics, energies, errors, learning, nn, units
-from isinglass.dynamics import CCCP, BlockGibbs, Recall, SingleSite, Synchronous, recall, run
+from isinglass.dynamics import (
+    CCCP,
+    Asynchronous,
+    BlockGibbs,
+    Recall,
+    SingleSite,
+    Synchronous,
+    recall,
+    run,
+)
 from isinglass.energies import (
     RBM,
     ClassicalHopfield,
+    DenseClassifier,
     DenseMemory,
     Harmonium,
+    HeteroMemory,
     HopfieldBoltzmann,
     Marginal,
     ModernHopfield,
     PatternMixture,
+    SparseHopfield,
+    SubsetHopfield,
 )
 from isinglass.energy import Energy
 from isinglass.errors import IsinglassError
@@ -28,11 +41,14 @@ __version__ = "0.1.0"
 __all__ = [
     "CCCP",
     "RBM",
+    "Asynchronous",
     "BlockGibbs",
     "ClassicalHopfield",
+    "DenseClassifier",
     "DenseMemory",
     "Energy",
     "Harmonium",
+    "HeteroMemory",
     "HopfieldBoltzmann",
     "IsinglassError",
     "Marginal",
@@ -40,6 +56,8 @@ __all__ = [
     "PatternMixture",
     "Recall",
     "SingleSite",
+    "SparseHopfield",
+    "SubsetHopfield",
     "Synchronous",
     "dynamics",
     "energies",

@@ -16,6 +16,8 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingModuleSource]
 
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
+ROWS = 65_536  # looked at together
+
 
 def check_tensor(operation: str, name: str, values: object) -> None:
     """Refuse what is no tensor: lists, arrays, None.
@@ -60,7 +62,11 @@ def check_finite(operation: str, name: str, values: Tensor) -> None:
     Raises:
         DomainError: If any value is not finite, with how many and where the first one is.
     """
-    if values_visible(values) and not bool(torch.isfinite(values).all()):
+    if not values_visible(values):
+        return
+    # Blocks of rows: the values may lie in a file larger than memory.
+    blocks = values.split(ROWS) if values.ndim else [values]
+    if not all(bool(torch.isfinite(block).all()) for block in blocks):
         bad = ~torch.isfinite(values)
         first = tuple(int(i) for i in bad.nonzero()[0])
         raise DomainError(
@@ -112,7 +118,7 @@ def _check_number(
 ) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last from a tensor of several numbers
         number = math.nan
     if isinstance(value, str) or not (math.isfinite(number) and holds(number)):
         raise ParameterError(operation, f"{name} = {value!r}", f"Give a finite {name} {wanted}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 
 import isinglass
-from isinglass.errors import IsinglassError, ParameterError
+from isinglass.errors import DomainError, IsinglassError, ParameterError, ShapeError
 from isinglass.extras import needs
 from isinglass.files import writing
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "run"]
 
 LARGEST_SIZE = 4096
+LONGEST_TABLE = 20
 LARGEST_SEED = 2**32 - 1  # numpy's, which seeds scikit-learn and the agents
 
 app = typer.Typer(
@@ -183,6 +184,92 @@ def remember(
     with writing(out, overwrite=force) as aside:
         save_png(aside, done.images[0].reshape(pixels.shape[1:]), json.dumps(report))
     _print_report(Console(), report, out)
+
+
+@app.command()
+def recall(
+    patterns: Annotated[
+        Path, typer.Argument(help="What to store: a table, one pattern a row (.npy, .npz, .csv).")
+    ],
+    cues: Annotated[
+        Path,
+        typer.Option(
+            "--cue", help="The table to complete; an empty cell of a .csv, or NaN, is unknown."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Where the recalled rows go: .npy, .npz or .csv.")
+    ] = Path("recalled.csv"),
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            help="Inverse temperature: larger recalls one pattern, smaller blends several.",
+            show_default="chosen from the patterns",
+        ),
+    ] = None,
+    standardise: Annotated[
+        bool,
+        typer.Option(
+            "--standardise", help="Divide columns by their spread, where their units differ."
+        ),
+    ] = False,
+    max_steps: Annotated[int, typer.Option(min=1, help="Most steps of recall.")] = 100,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the recalled rows.")] = False,
+) -> None:
+    """Store the rows of a table in a modern Hopfield memory and recall them from parts.
+
+    Fills in the unknown cells of every cue, cleans the known ones, and reports row by row: the
+    steps taken and whether recall came to rest, the energy, the nearest pattern with its share,
+    and how many patterns hold 90 % of the weight (1 is a recall, more is a blend). Example:
+
+        isinglass recall flowers.csv --cue torn.csv --standardise --out whole.csv
+    """
+    from isinglass.completion import ImageMemory
+    from isinglass.data.tables import read_table, save_table
+
+    stored, seen = read_table(patterns), read_table(cues)
+    if bool(stored.isnan().any()):
+        raise DomainError(f"reading {patterns}", "unknown cells", "Store whole rows only")
+    if seen.shape[-1] != stored.shape[-1]:
+        raise ShapeError(
+            f"reading {cues}",
+            f"{seen.shape[-1]} columns, the patterns have {stored.shape[-1]}",
+            "Give cues with the patterns' columns, in their order",
+        )
+    spread = stored.std(0, correction=0) if standardise else torch.ones(stored.shape[-1])
+    spread = spread.where(spread > 0, 1.0)
+    known = ~seen.isnan()
+    memory = ImageMemory(stored / spread, beta)
+    done = memory.complete(seen.nan_to_num(0.0) / spread, known, max_steps=max_steps)
+    with writing(out, overwrite=force) as aside:
+        save_table(aside, done.images * spread)
+    _print_recall(Console(), memory.beta, done, out)
+
+
+def _print_recall(console: Console, beta: float, done: Completion, out: Path) -> None:
+    """A line a cue, at most ``LONGEST_TABLE``, and what all of them come to."""
+    from isinglass.association import metastable_size
+
+    sizes = metastable_size(done.weights)
+    table = Table(title=f"Recall at β = {beta:.4g}", title_justify="left")
+    for column in ("cue", "converged", "steps", "energy", "nearest", "its share", "patterns"):
+        table.add_column(column, justify="right")
+    rows = len(sizes)
+    for row in range(min(rows, LONGEST_TABLE)):
+        nearest = int(done.nearest[row])
+        table.add_row(
+            str(row), "yes" if done.recall.converged[row] else "[yellow]no[/yellow]",
+            str(int(done.recall.steps[row])), f"{float(done.recall.energy[row]):.4g}",
+            str(nearest), f"{float(done.weights[row, nearest]):.3f}", str(int(sizes[row])),
+        )  # fmt: skip
+    console.print(table)
+    if rows > LONGEST_TABLE:
+        console.print(f"… and {rows - LONGEST_TABLE} more.")
+    single = int((sizes == 1).sum())
+    console.print(f"{done.recall}; {single} recall one pattern.", highlight=False, soft_wrap=True)
+    if not bool(done.recall.converged.all()):
+        console.print("[yellow]Not all converged: allow more with --max-steps.[/yellow]")
+    console.print(f"Wrote [bold]{out}[/bold].", highlight=False, soft_wrap=True)
 
 
 def _read_stored(paths: list[Path], size: int | None) -> tuple[torch.Tensor, list[str]]:

@@ -86,7 +86,7 @@ class ImageMemory:
     @property
     def beta(self) -> float:
         """The inverse temperature in use."""
-        return self.memory.beta
+        return float(self.memory.beta)
 
     def complete(
         self,
@@ -116,7 +116,7 @@ class ImageMemory:
         start = _unit(torch.where(known, cues - self.mean, 0.0))
         check_finite("ImageMemory.complete", "the cues less the mean image", start)
         found = self.memory.recall(start, max_steps=max_steps, trace=trace)
-        weights = self.memory.hidden.mean(found.state @ self.memory.patterns.mT)
+        weights = self.memory.association(found.state)
         nearest = weights.argmax(-1)
         similarity = torch.cosine_similarity(found.state, self.memory.patterns[nearest], dim=-1)
         return Completion(

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-__all__ = ["name_of", "subclasses_by_name"]
+from isinglass.errors import FileError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["config_of", "from_config", "name_of", "subclasses_by_name"]
 
 Kind = TypeVar("Kind")
 
@@ -33,3 +39,35 @@ def subclasses_by_name(base: type[Kind]) -> dict[str, type[Kind]]:
     for kind in base.__subclasses__():
         found |= subclasses_by_name(kind)
     return found
+
+
+def config_of(thing: DataclassInstance) -> dict[str, Any]:
+    """A dataclass as JSON values, its kind by name; :func:`from_config` reads it back.
+
+    Examples:
+        >>> from isinglass import Spin
+        >>> config_of(Spin(3))
+        {'kind': 'Spin', 'size': 3}
+    """
+    return {"kind": name_of(type(thing)), **asdict(thing)}
+
+
+def from_config(base: type[Kind], config: dict[str, Any]) -> Kind:
+    """What :func:`config_of` described, among the imported kinds of ``base``.
+
+    Raises:
+        FileError: If no such kind is imported.
+
+    Examples:
+        >>> from isinglass import Unit
+        >>> from_config(Unit, {"kind": "Spin", "size": 3})
+        Spin(size=3)
+    """
+    kind = cast("Any", subclasses_by_name(base).get(config["kind"]))
+    if kind is None:
+        raise FileError(
+            f"{base.__name__}.from_config",
+            f"the {base.__name__.lower()} kind {config['kind']!r} is not imported",
+            "Import the module that defines it first",
+        )
+    return kind(**{name: value for name, value in config.items() if name != "kind"})

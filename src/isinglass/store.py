@@ -97,8 +97,9 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
             "Import the module that defines it first",
         )  # fmt: skip
     energy = kind.from_config(header["config"])
-    if tensors:  # the twin is built in the default dtype; the file's is the one that counts
-        energy = energy.to(next(iter(tensors.values())).dtype)
+    floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
+    if floating:  # the twin is built in the default dtype; the file's is the one that counts
+        energy = energy.to(floating[0])
     energy.load_state_dict(tensors)
     for name in header["learned"]:
         _make_parameter(energy, name)

@@ -111,3 +111,29 @@ def test_energies_without_multiplicities_are_the_same_at_every_temperature():
         (ig.ClassicalHopfield(spins(2, 6)), spins(3, 6)),
     ):
         assert torch.equal(memory.energy_at(state, 0.3), memory(state))
+
+
+class Counting(ig.dynamics.Memoryless):
+    """Attention that says in every step how far each row moved, and by which units."""
+
+    rests = True
+
+    def move(self, energy, state, temperature, generator):
+        return energy.cccp_update(state)
+
+    def step(self, energy, position, temperature=0.0, generator=None):
+        after, _ = super().step(energy, position, temperature, generator)
+        moved = after.state - position.state
+        return after, {"length": moved.norm(dim=-1), "moved": moved}
+
+
+def test_info_is_what_the_kernel_said_in_each_row_s_last_step():
+    memory, cues = ig.ModernHopfield(torch.eye(3).double(), beta=6.0), double(2, 5, 3)
+    found = memory.recall(cues, kernel=Counting())
+    assert found.steps.unique().numel() > 1  # rows left at different times
+    assert found.info["length"].shape == (2, 5)
+    assert found.info["moved"].shape == (2, 5, 3)
+    torch.testing.assert_close(found.info["moved"].abs().amax(-1), found.residual)
+    torch.testing.assert_close(found.info["moved"].norm(dim=-1), found.info["length"])
+    cut = memory.recall(cues, kernel=Counting(), max_steps=1)
+    torch.testing.assert_close(cut.info["moved"], cut.state - cues)

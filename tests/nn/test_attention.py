@@ -5,6 +5,7 @@ import torch
 
 import isinglass as ig
 from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.nn import attention
 from tests.cases import double
 
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
@@ -51,6 +52,31 @@ def test_a_query_that_may_see_nothing_gets_zeros(draws):
     out.sum().backward()
     assert v.grad is not None
     assert v.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("block", [1, 8, 70])
+def test_blocks_of_queries_and_heads_are_put_together(block, monkeypatch):
+    """At a large β every draw is the nearest key: what is looked up is known beforehand."""
+    monkeypatch.setitem(attention.BLOCK, "cpu", block)
+    keys = torch.eye(6).double()
+    values, wanted = double(2, 3, 6, 4), torch.randint(6, (2, 3, 5))
+    mask = torch.ones(2, 3, 5, 6, dtype=torch.bool)
+    mask[1, 2, 3] = False
+    found = ig.nn.stochastic_attention(keys[wanted], keys, values, 2, beta=500.0, mask=mask)
+    expected = values.gather(-2, wanted.unsqueeze(-1).expand(2, 3, 5, 4))
+    expected[1, 2, 3] = 0.0
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradient_to_queries_and_keys(generator):
+    q, k, v = (double(5, 4, seed=seed).requires_grad_() for seed in range(3))
+    ig.nn.stochastic_attention(q, k, v, 2, gradient="values", generator=generator).sum().backward()
+    assert q.grad is None
+    assert k.grad is None
+    ig.nn.stochastic_attention(q, k, v, 2, generator=generator).square().sum().backward()
+    for rows in (q, k, v):
+        assert rows.grad is not None
+        assert rows.grad.abs().sum() > 0
 
 
 def test_bad_input():

@@ -75,6 +75,10 @@ class Kernel(ABC):
     ) -> tuple[Any, dict[str, Tensor]]:
         """Move every row once."""
 
+    def energy(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
+        """E at T = 0, for recall to report; a kernel that has it cheaper says so here."""
+        return energy.energy_at(state, 0.0)
+
     def default_max_steps(self, size: int) -> int:
         """How many steps recall allows a row of ``size`` units unless told otherwise."""
         return 100

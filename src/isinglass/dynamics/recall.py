@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class Recall:
         converged: Whether that change was within the tolerance.
         energy_trace: E before the first step and after each, ``(steps + 1, *batch)``, rows that
             rest staying level; None unless asked for.
+        info: What the kernel said of each row in the row's last step, by name, each tensor with
+            the batch first; empty if no step was taken.
     """
 
     state: Float[Tensor, "*batch size"]
@@ -37,12 +39,19 @@ class Recall:
     residual: Float[Tensor, "*batch"]
     converged: Bool[Tensor, "*batch"]
     energy_trace: Float[Tensor, "steps *batch"] | None = None
+    info: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def cycle(self) -> Bool[Tensor, "*batch"]:
+        """Which rows were stopped in a 2-cycle, where they would have stayed for ever."""
+        return self.info.get("cycle", torch.zeros_like(self.converged))
 
     def __str__(self) -> str:
-        rows = self.converged.numel()
+        rows, cycles = self.converged.numel(), int(self.cycle.sum())
         return (
             f"{int(self.converged.sum())} of {rows} converged, "
-            f"{int(self.steps.min())}–{int(self.steps.max())} steps, "
+            + (f"{cycles} in a 2-cycle, " if cycles else "")
+            + f"{int(self.steps.min())}–{int(self.steps.max())} steps, "
             f"energy {self.energy.mean():.4g} on average, "
             f"largest last change {self.residual.max():.2g}"
         )
@@ -60,8 +69,9 @@ def recall(
 ) -> Recall:
     """Descend from each cue until a step changes no unit by more than ``tolerance``.
 
-    A row that rests is taken out of the batch, so that its result does not depend on its
-    neighbours and nobody waits for the slowest.
+    A row that rests, or that the kernel says is in a 2-cycle (``info["cycle"]``), is taken out of
+    the batch, so that its result does not depend on its neighbours and nobody waits for the
+    slowest.
 
     Args:
         energy: What to descend.
@@ -73,7 +83,8 @@ def recall(
         trace: Whether to record the energy after every step.
 
     Returns:
-        The final states with energy, steps, residual and convergence of every row.
+        The final states with energy, steps, residual, convergence and the kernel's info of every
+        row.
 
     Raises:
         ShapeError: If there is no cue, or it has the wrong number of features.
@@ -89,6 +100,58 @@ def recall(
         >>> found.converged, bool((found.energy_trace.diff(dim=0) <= 0).all())
         (tensor(True), True)
     """
+    max_steps = _checked_steps(energy, cues, kernel, max_steps)
+    if tolerance is not None:
+        check_at_least_zero(f"{type(energy).__name__}.recall", "tolerance", tolerance)
+
+    batch, size = cues.shape[:-1], cues.shape[-1]
+    state = cues.reshape(-1, size).clone()
+    steps = torch.zeros(len(state), dtype=torch.int64, device=state.device)
+    residual = torch.full((len(state),), torch.inf, dtype=state.dtype, device=state.device)
+    converged = torch.zeros(len(state), dtype=torch.bool, device=state.device)
+    said: dict[str, Tensor] = {}
+    active = torch.arange(len(state), device=state.device)
+    position = kernel.init(energy, cues.reshape(-1, size))
+    energies = [kernel.energy(energy, state)] if trace else []
+
+    for step in range(1, max_steps + 1):
+        before = position.state
+        position, info = kernel.step(energy, position)
+        change = (position.state - before).abs().amax(-1)
+        rests = change <= _tolerance(tolerance, position.state)
+        if trace:
+            energies.append(
+                energies[-1].index_put((active,), kernel.energy(energy, position.state))
+            )
+        leaves = rests | info["cycle"] if "cycle" in info else rests
+        if step == max_steps:
+            leaves = torch.ones_like(leaves)
+        if not bool(leaves.any()):
+            continue
+        rows = active[leaves]
+        state[rows], steps[rows] = position.state[leaves], step
+        residual[rows], converged[rows] = change[leaves], rests[leaves]
+        for name, value in info.items():
+            blank = value.new_zeros(len(state), *value.shape[1:])
+            said.setdefault(name, blank)[rows] = value[leaves]
+        active = active[~leaves]
+        if len(active) == 0:
+            break
+        position = type(position)(*(part[~leaves] for part in position))
+
+    return Recall(
+        state.reshape(cues.shape),
+        kernel.energy(energy, state).reshape(batch),
+        steps.reshape(batch),
+        residual.reshape(batch),
+        converged.reshape(batch),
+        torch.stack(energies).reshape(-1, *batch) if trace else None,
+        {name: value.reshape(batch + value.shape[1:]) for name, value in said.items()},
+    )
+
+
+def _checked_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int | None) -> int:
+    """How many steps a row may take, once kernel and cues are found fit."""
     operation = f"{type(energy).__name__}.recall"
     check_kernel(operation, kernel)
     if not kernel.rests:
@@ -101,47 +164,8 @@ def recall(
     if cues.numel() == 0:
         raise ShapeError(operation, f"cues of shape {tuple(cues.shape)}", "Give at least one cue")
     if max_steps is None:
-        max_steps = kernel.default_max_steps(cues.shape[-1])
-    check_count(operation, "max_steps", max_steps, least=0)
-    if tolerance is not None:
-        check_at_least_zero(operation, "tolerance", tolerance)
-
-    batch = cues.shape[:-1]
-    state = cues.reshape(-1, cues.shape[-1]).clone()
-    steps = torch.zeros(len(state), dtype=torch.int64, device=state.device)
-    residual = torch.full((len(state),), torch.inf, dtype=state.dtype, device=state.device)
-    converged = torch.zeros(len(state), dtype=torch.bool, device=state.device)
-    active = torch.arange(len(state), device=state.device)
-    position = kernel.init(energy, state)
-    energies = [energy.energy_at(state, 0.0)] if trace else []
-
-    for _ in range(max_steps):
-        before = position.state
-        position, _ = kernel.step(energy, position)
-        change = (position.state - before).abs().amax(-1)
-        rests = change <= _tolerance(tolerance, position.state)
-        state[active] = position.state
-        steps[active] += 1
-        residual[active], converged[active] = change, rests
-        if trace:
-            energies.append(
-                energies[-1].index_put((active,), energy.energy_at(position.state, 0.0))
-            )
-        if bool(rests.any()):
-            moving = (~rests).nonzero()[:, 0]
-            active = active[moving]
-            if len(active) == 0:
-                break
-            position = type(position)(*(part[moving] for part in position))
-
-    return Recall(
-        state.reshape(cues.shape),
-        energy.energy_at(state, 0.0).reshape(batch),
-        steps.reshape(batch),
-        residual.reshape(batch),
-        converged.reshape(batch),
-        torch.stack(energies).reshape(-1, *batch) if trace else None,
-    )
+        return kernel.default_max_steps(cues.shape[-1])
+    return check_count(operation, "max_steps", max_steps, least=0)
 
 
 def _tolerance(tolerance: float | None, state: Tensor) -> Tensor | float:

@@ -81,11 +81,10 @@ class SingleSite(Kernel):
         if temperature == 0:
             proposal = fields.unit.settle(field, state)
             wants = (proposal != state).gather(-1, order)
-            # Steps until each place in the order is visited, counted from the cursor on.
-            places = torch.arange(size, device=state.device)
-            wait = (places - cursor[:, None]) % size
-            ahead = torch.where(wants, wait, size).min(-1).values
-            cursor = (cursor + ahead.clamp_max(size - 1)) % size
+            # The next place that wants to: from the cursor on, or else from the start; or none.
+            ahead = wants & (torch.arange(size, device=state.device) >= cursor[:, None])
+            first = torch.where(ahead.any(-1, keepdim=True), ahead, wants).byte().argmax(-1)
+            cursor = torch.where(wants.any(-1), first, cursor)
             site = order.gather(-1, cursor[:, None])
             new = proposal.gather(-1, site)  # equals the old value where nothing wants to change
         else:

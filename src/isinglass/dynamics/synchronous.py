@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Generator, Tensor
 
-from isinglass.dynamics.kernel import Memoryless, descending_only, field_energy
+from isinglass._shapes import Float
+from isinglass.dynamics.kernel import Kernel, descending_only, field_energy
 from isinglass.energy import Energy
 
-__all__ = ["Synchronous"]
+__all__ = ["Synchronous", "SynchronousPosition"]
 
 
-class Synchronous(Memoryless):
+class SynchronousPosition(NamedTuple):
+    """The state, and the one before it."""
+
+    state: Tensor
+    previous: Tensor
+
+
+class Synchronous(Kernel):
     """All units at once, each to the state its field favours: may fall into 2-cycles.
 
-    With a zeroed diagonal a parallel step can raise the energy, so no promise is made; ties
-    keep the current value.
+    With a zeroed diagonal a parallel step can raise the energy. Symmetric couplings end in rest
+    or in a cycle of two states and nowhere else: −s(t)·W s(t−1) never rises. A row that comes
+    back to the state before its last says so in ``info["cycle"]``, and recall stops it there,
+    not converged. Ties keep the current value.
 
-    Reference: Little 1974, doi:10.1016/0025-5564(74)90031-5.
+    Reference: Little 1974, doi:10.1016/0025-5564(74)90031-5; Goles, Fogelman & Pellegrin 1985,
+    doi:10.1016/0166-218X(85)90029-0.
 
     Examples:
         >>> import torch, isinglass as ig
         >>> memory = ig.ClassicalHopfield(torch.tensor([[1.0, 1.0, -1.0, -1.0]]))
         >>> memory.recall(torch.tensor([[-1.0, 1.0, -1.0, -1.0]]), kernel=Synchronous()).state
         tensor([[ 1.,  1., -1., -1.]])
+        >>> found = ig.ClassicalHopfield(torch.tensor([[1.0, -1.0]])).recall(
+        ...     torch.ones(2), kernel=Synchronous()
+        ... )
+        >>> print(found)
+        0 of 1 converged, 1 in a 2-cycle, 2–2 steps, energy 1 on average, largest last change 2
     """
 
     rests: ClassVar[bool] = True
 
-    def move(
-        self, energy: Energy, state: Tensor, temperature: float, generator: Generator | None
-    ) -> Tensor:
+    def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> SynchronousPosition:
+        """As if the start had come from itself."""
+        return SynchronousPosition(state, state)
+
+    def step(
+        self,
+        energy: Energy,
+        position: SynchronousPosition,
+        temperature: float = 0.0,
+        generator: Generator | None = None,
+    ) -> tuple[SynchronousPosition, dict[str, Tensor]]:
         """One parallel step.
 
         Raises:
@@ -40,4 +64,7 @@ class Synchronous(Memoryless):
         """
         descending_only(self, temperature)
         fields = field_energy("Synchronous.step", energy)
-        return fields.unit.settle(fields.local_field(state), state)
+        state, previous = position
+        new = fields.unit.settle(fields.local_field(state), state)
+        cycle = (new == previous).all(-1) & (new != state).any(-1)
+        return SynchronousPosition(new, state), {"cycle": cycle}

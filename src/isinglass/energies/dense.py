@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
 from isinglass._shapes import Float, Int
-from isinglass.checks import check_count, check_features
+from isinglass.checks import check_features
 from isinglass.dynamics import Kernel, SingleSite
+from isinglass.energies.interactions import Interaction, interaction_of
 from isinglass.energies.memory import Memory
 from isinglass.errors import IntractableError
 from isinglass.units import Spin
@@ -17,7 +18,7 @@ __all__ = ["DenseMemory"]
 
 
 class DenseMemory(Memory):
-    r"""Dense associative memory of spins: E(v) = −Σ_μ F(x_μ·v), F(z) = zⁿ or max(z, 0)ⁿ.
+    r"""Dense associative memory of spins: E(v) = −Σ_μ F(x_μ·v), F(z) = zⁿ, max(z, 0)ⁿ or exp(z).
 
     Each spin takes the sign with the lower energy, all others held:
 
@@ -25,51 +26,61 @@ class DenseMemory(Memory):
 
     With x_μi = ±1 all fields come from two numbers a memory, a = F(o) − F(o−2) and
     b = F(o+2) − F(o) at the overlap o = x_μ·v, at the cost of a matrix product. Degree 2 is the
-    classical net; about d^(n−1) random patterns can be stored.
+    classical net; about d^(n−1) random patterns can be stored, with ``interaction="exp"`` about
+    2^(d/2). The exponential's energy is in log form, E(v) = −log Σ_μ exp(x_μ·v), which cannot
+    overflow: the same dynamics at T = 0, a heat bath of its own at T > 0.
 
-    Reference: Krotov & Hopfield 2016, arXiv:1606.01164.
+    Reference: Krotov & Hopfield 2016, arXiv:1606.01164; Demircigil et al. 2017, arXiv:1702.01929.
 
     Args:
         patterns: ``(N, d)`` of ±1, one pattern a row; spins cannot be learned by gradient.
-        degree: n, the power, at least 2.
-        rectified: Whether F is zero below zero.
+        degree: n, the power, at least 2; 3 unless given.
+        rectified: Whether the power is zero below zero; it is unless told otherwise.
+        interaction: F: ``"power"``, ``"exp"``, or an
+            :class:`~isinglass.energies.interactions.Interaction` of your own.
 
     Raises:
         ShapeError: If there is no pattern or the tensor is not a matrix.
         DomainError: If a value is not −1 or +1.
-        ParameterError: If ``degree`` is not a whole number of at least 2.
+        ParameterError: If ``degree`` is not a whole number of at least 2, ``interaction`` is none,
+            or ``degree`` or ``rectified`` is given to another interaction than ``"power"``.
 
     Examples:
+        >>> import torch
         >>> generator = torch.Generator().manual_seed(0)
         >>> patterns = torch.randn(100, 50, generator=generator).sign()  # twice as many as units
         >>> cue = torch.cat([-patterns[:1, :8], patterns[:1, 8:]], -1)  # eight spins flipped
         >>> bool((DenseMemory(patterns, degree=4).recall(cue).state == patterns[0]).all())
         True
+        >>> DenseMemory(patterns, interaction="exp")
+        DenseMemory(100 patterns of 50, Exponential(beta=1.0))
     """
 
     default_kernel: ClassVar[type[Kernel]] = SingleSite
 
-    def __init__(self, patterns: Tensor, degree: int = 3, *, rectified: bool = True) -> None:
+    def __init__(
+        self,
+        patterns: Tensor,
+        degree: int | None = None,
+        *,
+        rectified: bool | None = None,
+        interaction: Interaction | str = "power",
+    ) -> None:
         super().__init__(patterns, Spin)
-        self.degree = check_count(type(self).__name__, "degree", degree, least=2)
-        self.rectified = rectified
-
-    def _interaction(self, overlap: Tensor) -> Tensor:
-        return (overlap.clamp_min(0) if self.rectified else overlap) ** self.degree
+        self.interaction = interaction_of(type(self).__name__, interaction, degree, rectified)
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """E(v) = −Σ_μ F(x_μ·v)."""
+        """E(v) = −Σ_μ F(x_μ·v); for the exponential −β⁻¹ log Σ_μ exp(β x_μ·v)."""
         check_features("DenseMemory", state, self.unit.size)
-        return -self._interaction(state @ self.patterns.mT).sum(-1)
+        return self.interaction.energy(state @ self.patterns.mT)
+
+    def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """∂E/∂v = −Σ_μ x_μ F′(x_μ·v)."""
+        return -self.interaction.slope(state @ self.patterns.mT) @ self.patterns
 
     def local_field(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """½ (E(v_i = −1) − E(v_i = +1)) for every spin."""
-        overlap = state @ self.patterns.mT
-        here = self._interaction(overlap)
-        below, above = here - self._interaction(overlap - 2), self._interaction(overlap + 2) - here
-        # Where x_μi = v_i the difference is `below`, elsewhere `above`, each with the sign x_μi.
-        agree = (below - above).sum(-1, keepdim=True)
-        return ((below + above) @ self.patterns + agree * state) / 4
+        return self.interaction.field(state @ self.patterns.mT, state, self.patterns)
 
     def moved_field(
         self,
@@ -85,18 +96,27 @@ class DenseMemory(Memory):
         """v ← sign(Σ_μ x_μ F′(x_μ·v)), which cannot raise E where F is convex.
 
         Raises:
-            IntractableError: If the degree is odd and F is not rectified, hence not convex.
+            IntractableError: If F is not convex, such as an odd power that is not rectified.
         """
-        if self.degree % 2 and not self.rectified:
+        if not self.interaction.convex:
             raise IntractableError(
                 "DenseMemory.cccp_update",
-                f"z^{self.degree} is not convex",
+                f"{self.interaction} is not convex",
                 "Use rectified=True, an even degree, or SingleSite",
             )
-        overlap = state @ self.patterns.mT
-        slope = (overlap.clamp_min(0) if self.rectified else overlap) ** (self.degree - 1)
-        return self.unit.settle(self.degree * slope @ self.patterns, state)
+        return self.unit.settle(-self.grad(state), state)
+
+    def extra_repr(self) -> str:
+        """Patterns and interaction."""
+        count, size = self.patterns.shape
+        return f"{count} patterns of {size}, {self.interaction}"
 
     def config(self) -> dict[str, Any]:
-        """The shape of the patterns, degree and rectification."""
-        return super().config() | {"degree": self.degree, "rectified": self.rectified}
+        """The shape of the patterns, and the interaction."""
+        return super().config() | {"interaction": self.interaction.config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DenseMemory:
+        """A memory of the same shape."""
+        settings = config | {"interaction": Interaction.from_config(config["interaction"])}
+        return cast("DenseMemory", super().from_config(settings))

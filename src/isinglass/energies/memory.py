@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isinglass._shapes import Float
-from isinglass.checks import check_like, check_patterns
+from isinglass.checks import ROWS, check_like, check_patterns
 from isinglass.dynamics import CCCP, Kernel, Recall, recall
 from isinglass.energy import Energy
 from isinglass.units import Gaussian, Unit
@@ -23,6 +23,8 @@ class Memory(Energy):
         patterns: ``(N, d)``, one pattern a row. An ``nn.Parameter`` is learned with the rest of
             a network; of a plain tensor a copy is kept as a buffer.
         kind: The kind of the units that states are made of.
+        copy: Whether a plain tensor is copied; False keeps it itself, as one that lies in a file
+            must be (:func:`isinglass.lookup.map_patterns`), and trusts nobody to change it.
 
     Raises:
         ShapeError: If there is no pattern or the tensor is not a matrix.
@@ -42,15 +44,17 @@ class Memory(Energy):
     patterns: Tensor
     default_kernel: ClassVar[type[Kernel]] = CCCP
 
-    def __init__(self, patterns: Tensor, kind: type[Unit] = Gaussian) -> None:
+    def __init__(self, patterns: Tensor, kind: type[Unit] = Gaussian, *, copy: bool = True) -> None:
         super().__init__()
         check_patterns(type(self).__name__, patterns)
         self.unit = kind(patterns.shape[-1])
-        self.unit.check(type(self).__name__, patterns)
+        for block in patterns.split(ROWS):
+            self.unit.check(type(self).__name__, block)
         if isinstance(patterns, nn.Parameter):
             self.patterns = patterns
         else:
-            self.register_buffer("patterns", patterns.detach().clone())
+            patterns = patterns.detach()
+            self.register_buffer("patterns", patterns.clone() if copy else patterns)
 
     def recall(
         self,

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_finite, check_like, check_positive, check_tensor
-from isinglass.errors import DomainError, ShapeError
-from isinglass.units import AveragedOneHot
+from isinglass.checks import (
+    check_count,
+    check_finite,
+    check_like,
+    check_positive,
+    check_tensor,
+    values_visible,
+)
+from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.units.multinomial import draw_counts, draw_indices
 
-__all__ = ["stochastic_attention"]
+__all__ = ["Gradient", "check_draws", "check_gradient", "look_up", "stochastic_attention"]
+
+Gradient = Literal["softmax", "values"]
+
+BLOCK = {"cpu": 2**20}  # weights at a time that stay in the cache; elsewhere fewer, longer calls
 
 
 def stochastic_attention(
@@ -23,6 +35,7 @@ def stochastic_attention(
     *,
     beta: float | None = None,
     mask: Bool[Tensor, "*mask"] | None = None,
+    gradient: Gradient = "softmax",
     generator: Generator | None = None,
 ) -> Float[Tensor, "*batch L e"]:
     r"""One attention head that looks m = ``draws`` keys up instead of averaging over all.
@@ -30,7 +43,9 @@ def stochastic_attention(
         n ~ Multinomial(m, softmax(β K q)),   output = (n/m)ᵀ V
 
     Unbiased for every m, with variance falling as 1/m; m → ∞ is softmax(βKq)ᵀV, the Transformer;
-    m = 1 is hard attention. A trained head needs no retraining. Gradients flow to the values.
+    m = 1 is hard attention. A trained head needs no retraining. To queries and keys the draws
+    hand the gradient of softmax attention, which is unbiased too: see
+    :class:`~isinglass.nn.StochasticAttention`.
 
     Reference: Vaswani et al. 2017, arXiv:1706.03762; Ramsauer et al. 2020, arXiv:2008.02217.
 
@@ -42,6 +57,8 @@ def stochastic_attention(
         beta: β > 0, inverse temperature of the softmax; None is 1/√d.
         mask: True where a query may look at a key, broadcast to ``(*batch, L, S)``; a query that
             may look at none gets zeros.
+        gradient: ``"softmax"`` for the gradient of softmax attention to queries and keys,
+            ``"values"`` for none to them.
         generator: Source of randomness; None is torch's global one.
 
     Returns:
@@ -50,7 +67,8 @@ def stochastic_attention(
     Raises:
         ShapeError: If queries and keys differ in features, or keys and values in number.
         DomainError: If a value is not finite, dtypes or devices differ, or the mask is not boolean.
-        ParameterError: If ``draws`` is not a whole number of at least one, or ``beta <= 0``.
+        ParameterError: If ``draws`` is not a whole number of at least one, ``beta <= 0``, or there
+            is no such ``gradient``.
 
     Examples:
         >>> import torch
@@ -81,21 +99,180 @@ def stochastic_attention(
     beta = (
         1 / math.sqrt(query.shape[-1]) if beta is None else check_positive(operation, "beta", beta)
     )
-    unit = AveragedOneHot(beta=beta, size=key.shape[-2])
-    temperature = 0.0 if draws is None else 1 / (beta * check_count(operation, "draws", draws))
-    scores = query @ key.mT
+    check_draws(operation, draws)
+    check_gradient(operation, gradient)
+    if mask is not None:
+        mask = ~_spread(operation, mask, query, key)
+    return look_up(
+        query, key, value, draws, beta=beta, mask=mask, gradient=gradient, generator=generator
+    )[0]
+
+
+def look_up(
+    query: Float[Tensor, "*queries L d"],
+    key: Float[Tensor, "*keys S d"],
+    value: Float[Tensor, "*values S e"],
+    draws: int | None,
+    *,
+    beta: float,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+    gradient: Gradient = "softmax",
+    generator: Generator | None = None,
+    need_shares: bool = False,
+) -> tuple[Float[Tensor, "*batch L e"], Float[Tensor, "*batch L S"] | None]:
+    """(n/m)ᵀV and, if asked for, n/m with n ~ Multinomial(m, softmax(βKq)).
+
+    Args:
+        query: What looks.
+        key: What is looked at.
+        value: What is averaged.
+        draws: m; None is m → ∞.
+        beta: β.
+        mask: True where a query may *not* look, or numbers added to βKq.
+        dropout: Probability of a share to be dropped, the rest growing to make up for it.
+        gradient: What queries and keys get, as in :func:`stochastic_attention`.
+        generator: Source of randomness; None is torch's global one.
+        need_shares: Whether to return n/m.
+
+    Examples:
+        >>> hidden = torch.tensor([[False, True], [True, True]])
+        >>> look_up(torch.eye(2), torch.eye(2), torch.eye(2), 3, beta=1.0, mask=hidden)[0]
+        tensor([[1., 0.],
+                [0., 0.]])
+    """
+    learns = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
+    few = draws is not None and 2 * draws <= key.shape[-2]
+    if draws is not None and few and not (learns or need_shares or dropout) and _eager(query):
+        return _by_blocks(query, key, value, draws, beta, mask, generator), None
+    weights, blind = _weights(query, key, beta, mask)
+    if gradient == "values":
+        weights = weights.detach()
+    shares = weights if draws is None else _Drawn.apply(weights, draws, generator)
+    if blind is not None:
+        shares = shares.masked_fill(blind, 0.0)
+    if dropout > 0:
+        keep = torch.rand(shares.shape, generator=generator, device=shares.device) >= dropout
+        shares = shares * keep / (1 - dropout)
+    shares = shares.to(value.dtype)
+    return shares @ value, shares if need_shares else None
+
+
+def _eager(values: Tensor) -> bool:
+    """Whether loops over blocks are free to be as long as the data asks for."""
+    return values_visible(values) and not torch.is_autocast_enabled(values.device.type)
+
+
+def _weights(
+    query: Tensor, key: Tensor, beta: float, mask: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """softmax(βKq), in float32 at least, and the queries that may look at no key.
+
+    These get equal weights, for the caller to clear once it has drawn from them.
+    """
+    scores = (beta * query) @ key.mT
+    if scores.dtype.itemsize < 4:
+        scores = scores.float()
     if mask is None:
-        return unit.sample(scores, temperature, generator) @ value
+        return torch.softmax(scores, -1), None
+    hides = mask.dtype == torch.bool
+    scores = scores.masked_fill(mask, -torch.inf) if hides else scores + mask
+    blind = (scores == -torch.inf).all(-1, keepdim=True)
+    return torch.softmax(scores.masked_fill(blind, 0.0), -1), blind
+
+
+def _by_blocks(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    draws: int,
+    beta: float,
+    mask: Tensor | None,
+    generator: Generator | None,
+) -> Tensor:
+    """Few draws without gradients: a block of queries at a time, its weights still in the cache."""
+    tables = (query, key, value) if mask is None else (query, key, value, mask)
+    batch = torch.broadcast_shapes(*(table.shape[:-2] for table in tables))
+    query, key, value, *rest = (
+        table.expand(*batch, *table.shape[-2:]).reshape(-1, *table.shape[-2:]) for table in tables
+    )
+    length, size = query.shape[-2], key.shape[-2]
+    most = BLOCK.get(query.device.type, 2**27)
+    heads, rows = max(1, most // (length * size)), min(length, max(1, most // size))
+    averaged = value.new_empty(*query.shape[:-1], value.shape[-1])
+    for head in range(0, len(query), heads):
+        some = slice(head, head + heads)
+        for row in range(0, length, rows):
+            block = (some, slice(row, row + rows))
+            hidden = rest[0][block] if rest else None
+            weights, blind = _weights(query[block], key[some], beta, hidden)
+            found = _average(draw_indices(weights, draws, generator), value[some])
+            averaged[block] = found if blind is None else found.masked_fill(blind, 0.0)
+    return averaged.reshape(*batch, length, -1)
+
+
+class _Drawn(torch.autograd.Function):
+    """The shares n/m, whose gradient is handed straight through to the weights.
+
+    Since E[n/m] is the weights, so is the mean gradient that of the weights wherever what follows
+    is linear in the shares, as the average over the values is.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weights: Tensor, draws: int, generator: Generator | None) -> Tensor:
+        return (draw_counts(weights, draws, generator) / draws).to(weights.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:  # noqa: ARG004
+        return grad_outputs[0], None, None
+
+
+def _average(picked: Tensor, value: Tensor) -> Tensor:
+    """The mean of the picked values: reads m of them a query, however many there are."""
+    count, size, features = value.shape
+    first = size * torch.arange(count, device=picked.device)[:, None, None]
+    rows = (picked + first).flatten(0, 1)
+    averaged = torch.nn.functional.embedding_bag(rows, value.reshape(-1, features), mode="mean")
+    return averaged.reshape(count, -1, features)
+
+
+def _spread(operation: str, mask: object, query: Tensor, key: Tensor) -> Tensor:
+    """The mask, brought to the shape of the scores."""
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise DomainError(operation, "a mask that is not boolean", "True where a query may look")
+    batch = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+    shape = (*batch, query.shape[-2], key.shape[-2])
     try:
-        mask = mask.expand(scores.shape)
+        return mask.expand(shape)
     except RuntimeError as error:
         raise ShapeError(
             operation,
-            f"a mask of shape {tuple(mask.shape)} for scores of {tuple(scores.shape)}",
+            f"a mask of shape {tuple(mask.shape)} for scores of {shape}",
             "Give a mask that can be broadcast to (*batch, queries, keys)",
         ) from error
-    blind = ~mask.any(-1, keepdim=True)
-    shares = unit.sample(scores.masked_fill(~(mask | blind), -torch.inf), temperature, generator)
-    return shares.masked_fill(blind, 0.0) @ value
+
+
+def check_draws(operation: str, draws: int | None) -> int | None:
+    """Return m, or None for infinitely many.
+
+    Raises:
+        ParameterError: If it is neither None nor a whole number of at least one.
+    """
+    return None if draws is None else check_count(operation, "draws", draws)
+
+
+def check_gradient(operation: str, gradient: str) -> Gradient:
+    """Return what the scores get as a gradient.
+
+    Raises:
+        ParameterError: If there is no such choice.
+    """
+    if gradient not in ("softmax", "values"):
+        raise ParameterError(operation, f"gradient = {gradient!r}", 'Give "softmax" or "values"')
+    return gradient

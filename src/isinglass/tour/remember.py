@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isinglass.completion import ImageMemory
 from isinglass.data.digits import LEVELS, SIDE, Digits, load_digits
-from isinglass.dynamics import Recall
+from isinglass.dynamics import Recall, SingleSite
 from isinglass.energies import ClassicalHopfield
 from isinglass.tour.chapter import (
     COLOURS,
@@ -75,7 +75,10 @@ def _classical(digits: Digits, max_steps: int | None = None, trace: bool = False
     """Recall every digit from its upper half, the lower half all paper."""
     spins = digits.spins()
     cues = torch.where(UPPER, spins, -1.0)
-    return ClassicalHopfield(spins).recall(cues, max_steps=max_steps, trace=trace)
+    one_by_one = SingleSite()  # a step is a flip
+    return ClassicalHopfield(spins).recall(
+        cues, kernel=one_by_one, max_steps=max_steps, trace=trace
+    )
 
 
 def _shares(train: Digits, count: int) -> dict[str, float]:

@@ -12,9 +12,10 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Float
-from isinglass.checks import check_count, check_positive
-from isinglass.errors import ParameterError
+from isinglass.checks import check_count, check_positive, values_visible
+from isinglass.errors import ParameterError, ShapeError
 from isinglass.kinds import name_of
+from isinglass.units.multinomial import draw_counts
 from isinglass.units.unit import EDGE, Flags, PerRow, States, Unit
 
 __all__ = ["AveragedOneHot", "OneHot"]
@@ -38,12 +39,14 @@ class AveragedOneHot(Unit):
     Args:
         draws: m, how many draws are averaged.
         size: Number of components, ``groups`` times the states of one group.
-        beta: Inverse temperature inside the softmax, instead of ``draws``.
+        beta: Inverse temperature inside the softmax, instead of ``draws``; a tensor of no
+            dimension is differentiated through.
         groups: Independent softmax groups, side by side in the last dimension.
 
     Raises:
         ParameterError: If not exactly one of ``draws`` and ``beta`` is given, if either is not
             positive, or if ``groups`` does not divide ``size``.
+        ShapeError: If ``beta`` is a tensor of any dimension.
 
     Examples:
         >>> generator = torch.Generator().manual_seed(0)
@@ -55,7 +58,7 @@ class AveragedOneHot(Unit):
 
     size: int = 2
     draws: int | None = None
-    beta: float | None = None
+    beta: float | Tensor | None = None
     groups: int = 1
 
     def __init__(
@@ -63,7 +66,7 @@ class AveragedOneHot(Unit):
         draws: int | None = None,
         size: int = 2,
         *,
-        beta: float | None = None,
+        beta: float | Tensor | None = None,
         groups: int = 1,
     ) -> None:
         name = type(self).__name__
@@ -74,7 +77,7 @@ class AveragedOneHot(Unit):
         if draws is not None:
             check_count(name, "draws", draws)
         if beta is not None:
-            beta = check_positive(name, "beta", beta)
+            beta = _check_beta(name, beta)
         check_count(name, "size", size)
         check_count(name, "groups", groups)
         if size % groups:
@@ -109,7 +112,7 @@ class AveragedOneHot(Unit):
         """
         self.draws_at(temperature)
 
-    def sharpness(self, temperature: float) -> float:
+    def sharpness(self, temperature: float) -> float | Tensor:
         """β of the softmax at this temperature: infinite for a fixed number of draws at T = 0."""
         if self.beta is not None:
             return self.beta
@@ -125,13 +128,14 @@ class AveragedOneHot(Unit):
             return self.draws
         if temperature == 0 or self.beta is None:
             return math.inf
-        exact = 1 / (self.beta * temperature)
+        beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta
+        exact = 1 / (beta * temperature)
         whole = max(1, round(exact))
         if abs(exact - whole) > 1e-6 * whole:
             raise ParameterError(
                 type(self).__name__,
                 f"temperature = {temperature}, which is 1/(mβ) for m = {exact:.6g}",
-                f"Use T = 1/(mβ) with a whole m; the nearest is {1 / (whole * self.beta):.9g} "
+                f"Use T = 1/(mβ) with a whole m; the nearest is {1 / (whole * beta):.9g} "
                 f"(m = {whole})",
             )
         return whole
@@ -139,14 +143,14 @@ class AveragedOneHot(Unit):
     def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
         """Σ_groups lse_β(I); the largest component at β = ∞."""
         groups, beta = self._split(field), self.sharpness(temperature)
-        if math.isinf(beta):
+        if _infinite(beta):
             return groups.amax(-1).sum(-1)
         return torch.logsumexp(beta * groups, -1).sum(-1) / beta
 
     def mean(self, field: States, temperature: float = 1.0) -> States:
         """softmax(βI) within each group; ties share equally at β = ∞."""
         groups, beta = self._split(field), self.sharpness(temperature)
-        if math.isinf(beta):
+        if _infinite(beta):
             largest = (groups == groups.amax(-1, keepdim=True)).to(field.dtype)
             return (largest / largest.sum(-1, keepdim=True)).flatten(-2)
         return torch.softmax(beta * groups, -1).flatten(-2)
@@ -162,15 +166,8 @@ class AveragedOneHot(Unit):
         attention = self.mean(field, temperature)
         if math.isinf(draws):
             return attention
-        rows = self._split(attention).flatten(0, -2)
-        counts = torch.zeros_like(rows)
-        # As many draws at a time as keep the table of draws below 2^24 entries.
-        at_once = max(1, 2**24 // len(rows))
-        for start in range(0, int(draws), at_once):
-            number = min(at_once, int(draws) - start)
-            picked = torch.multinomial(rows, number, replacement=True, generator=generator)
-            counts.scatter_add_(-1, picked, torch.ones_like(picked, dtype=rows.dtype))
-        return (counts / draws).reshape(field.shape)
+        counts = draw_counts(self._split(attention), int(draws), generator)
+        return (counts / draws).to(field.dtype).flatten(-2)
 
     def base_energy(self, state: States, temperature: float = 1.0) -> PerRow:
         """−T log(m!/Π n_μ!), the multiplicity of the counts; β⁻¹ Σ s log s as m → ∞."""
@@ -262,6 +259,20 @@ class OneHot(AveragedOneHot):
     def config(self) -> dict[str, Any]:
         """Size and groups."""
         return {"kind": name_of(type(self)), "size": self.size, "groups": self.groups}
+
+
+def _check_beta(name: str, beta: float | Tensor) -> float | Tensor:
+    if not isinstance(beta, Tensor):
+        return check_positive(name, "beta", beta)
+    if beta.ndim > 0:
+        raise ShapeError(name, f"beta of shape {tuple(beta.shape)}", "Give one number")
+    if values_visible(beta):
+        check_positive(name, "beta", beta.item())
+    return beta
+
+
+def _infinite(beta: float | Tensor) -> bool:
+    return not isinstance(beta, Tensor) and math.isinf(beta)
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:

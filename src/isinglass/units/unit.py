@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias, cast
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -18,8 +17,8 @@ from isinglass.checks import (
     check_temperature,
     values_visible,
 )
-from isinglass.errors import DomainError, FileError, IntractableError
-from isinglass.kinds import name_of, subclasses_by_name
+from isinglass.errors import DomainError, IntractableError
+from isinglass.kinds import config_of, from_config
 
 __all__ = ["EDGE", "Flags", "PerRow", "States", "Unit", "uniform_like"]
 
@@ -142,7 +141,7 @@ class Unit(ABC):
 
     def config(self) -> dict[str, Any]:
         """The unit as JSON values; :meth:`from_config` reads it back."""
-        return {"kind": name_of(type(self)), **asdict(self)}
+        return config_of(self)
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Unit:
@@ -151,14 +150,7 @@ class Unit(ABC):
         Raises:
             FileError: If no such kind is imported.
         """
-        kind = cast("dict[str, Callable[..., Unit]]", subclasses_by_name(Unit)).get(config["kind"])
-        if kind is None:
-            raise FileError(
-                "Unit.from_config",
-                f"the unit kind {config['kind']!r} is not imported",
-                "Import the module that defines it first",
-            )
-        return kind(**{name: value for name, value in config.items() if name != "kind"})
+        return from_config(Unit, config)
 
     def check(
         self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None

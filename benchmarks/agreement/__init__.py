@@ -1,0 +1,1 @@
+"""Agreement with the named peers: ``pytest -q benchmarks/agreement``, with the extra ``peers``."""
