@@ -9,10 +9,11 @@ from torch import Tensor
 
 from isinglass._shapes import Float
 from isinglass.checks import check_count, check_fraction, check_patterns, check_positive
-from isinglass.lookup.streamed import BLOCK, Lookup, check_lookup, streamed_lookup
+from isinglass.lookup.streamed import Lookup, check_lookup, streamed_lookup
 
 __all__ = ["Screen"]
 
+BLOCK = 8192  # keys scored together, 8 bits each
 GROUP = 8  # keys of one scale, whose largest score stands for all of them in the bound
 CELL = 256  # keys that are kept or dropped together
 STRIDE = 8  # blocks between two merges of the best cells

@@ -13,7 +13,7 @@ from isinglass.errors import ShapeError
 
 __all__ = ["BLOCK", "Lookup", "check_lookup", "streamed_lookup"]
 
-BLOCK = 8192  # keys at a time: scores of 64 queries then fit the second-level cache
+BLOCK = 2048  # keys at a time: they stay in the cache from scoring to summing
 QUERIES = 1024  # queries at a time
 
 
