@@ -1,6 +1,7 @@
 """Patterns that stay in their file."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ def test_npy(tmp_path):
     patterns = double(50, 7)
     np.save(tmp_path / "p.npy", patterns.numpy())
     assert torch.equal(map_patterns(tmp_path / "p.npy"), patterns)
+    np.save(tmp_path / "columns.npy", np.asfortranarray(patterns.numpy()))
+    assert torch.equal(map_patterns(tmp_path / "columns.npy"), patterns)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
@@ -33,6 +36,27 @@ def test_the_file_is_never_written(tmp_path):
     before = (tmp_path / "p.safetensors").read_bytes()
     map_patterns(tmp_path / "p.safetensors").fill_(1.0)
     assert (tmp_path / "p.safetensors").read_bytes() == before
+
+
+def test_a_file_larger_than_memory(tmp_path):
+    """Twice the machine's memory on paper; on disk a hole, of which two pages are written."""
+    size = 64
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    rows = 2 * memory // (4 * size)
+    header = {"a": {"dtype": "F32", "shape": [rows, size], "data_offsets": [0, rows * size * 4]}}
+    text = json.dumps(header).encode()
+    with (tmp_path / "p.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        start = file.tell()
+        file.write(torch.ones(size).numpy().tobytes())
+        try:
+            file.truncate(start + rows * size * 4)
+        except OSError:
+            pytest.skip("the file system has no room for holes")
+    mapped = map_patterns(tmp_path / "p.safetensors")
+    assert mapped.nbytes > memory
+    assert mapped[0].sum() == size
+    assert mapped[-1].sum() == 0
 
 
 def test_screening_a_mapped_file(tmp_path):

@@ -49,7 +49,7 @@ class Memory(Energy):
         check_patterns(type(self).__name__, patterns)
         self.unit = kind(patterns.shape[-1])
         for block in patterns.split(ROWS):
-            self.unit.check(type(self).__name__, block)
+            self.unit.check_legal(type(self).__name__, block)
         if isinstance(patterns, nn.Parameter):
             self.patterns = patterns
         else:

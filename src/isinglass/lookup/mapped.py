@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import mmap
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -14,8 +20,11 @@ from isinglass.errors import FileError
 
 __all__ = ["map_patterns"]
 
-# safetensors' names of the dtypes that patterns may have; bf16 is unknown to numpy.
+# The dtypes that patterns may have, as safetensors names them.
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+# Without it Linux refuses to map a file larger than memory, lest all its pages be changed.
+NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
 def map_patterns(path: str | Path, name: str | None = None) -> Num[Tensor, "..."]:
@@ -42,10 +51,11 @@ def map_patterns(path: str | Path, name: str | None = None) -> Num[Tensor, "..."
     path = Path(path)
     operation = f"mapping {path}"
     try:
-        if path.suffix == ".npy":
-            return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
-        if path.suffix == ".safetensors":
-            return _map_safetensors(operation, path, name)
+        with path.open("rb") as file:
+            if path.suffix == ".npy":
+                return _map_npy(file)
+            if path.suffix == ".safetensors":
+                return _map_safetensors(operation, file, name)
     except FileNotFoundError as error:
         raise FileError(operation, "there is no such file", "Check the path") from error
     except FileError:
@@ -59,12 +69,23 @@ def map_patterns(path: str | Path, name: str | None = None) -> Num[Tensor, "..."
     )
 
 
-def _map_safetensors(operation: str, path: Path, name: str | None) -> Tensor:
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > path.stat().st_size:
-            raise FileError(operation, "it is truncated", "Copy it again")
-        header = json.loads(file.read(size))
+def _map_npy(file: BinaryIO) -> Tensor:
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0
+    shape, by_columns, kind = (
+        read_header(file) if version == (1, 0) else np.lib.format.read_array_header_2_0(file)
+    )
+    dtype = torch.from_numpy(np.empty(0, kind)).dtype
+    if by_columns:
+        return _mapped(file, file.tell(), dtype, shape[::-1]).permute(*reversed(range(len(shape))))
+    return _mapped(file, file.tell(), dtype, shape)
+
+
+def _map_safetensors(operation: str, file: BinaryIO, name: str | None) -> Tensor:
+    size = int.from_bytes(file.read(8), "little")
+    if size > os.fstat(file.fileno()).st_size:
+        raise FileError(operation, "it is truncated", "Copy it again")
+    header = json.loads(file.read(size))
     header.pop("__metadata__", None)
     if name is None and len(header) == 1:
         (name,) = header
@@ -73,6 +94,15 @@ def _map_safetensors(operation: str, path: Path, name: str | None) -> Tensor:
             operation, f"no tensor {name!r} among {sorted(header)}", "Name one of them: name=…"
         )
     entry = header[name]
-    start, stop = entry["data_offsets"]
-    data = np.memmap(path, np.uint8, "c", offset=8 + size + start, shape=(stop - start,))
-    return torch.from_numpy(data).view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    start = 8 + size + entry["data_offsets"][0]
+    return _mapped(file, start, DTYPES[entry["dtype"]], entry["shape"])
+
+
+def _mapped(file: BinaryIO, start: int, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
+    if os.name == "posix":  # a private copy for which no memory is set aside
+        private = mmap.MAP_PRIVATE | NORESERVE
+        pages = mmap.mmap(file.fileno(), 0, private, mmap.PROT_READ | mmap.PROT_WRITE)
+    else:
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    values = torch.frombuffer(pages, dtype=dtype, count=math.prod(shape), offset=start)
+    return values.reshape(tuple(shape))

@@ -166,6 +166,16 @@ class Unit(ABC):
         check_features(operation, state, self.size)
         seen = state if observed is None else torch.where(observed, state, 0.0)
         check_finite(operation, "the state", seen)
+        self.check_legal(operation, state, observed)
+
+    def check_legal(
+        self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
+    ) -> None:
+        """Refuse finite values outside this kind's states.
+
+        Raises:
+            DomainError: If there is one, where ``observed`` is not false.
+        """
         if not values_visible(state):
             return
         legal = self.contains(state)
