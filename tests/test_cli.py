@@ -158,7 +158,7 @@ def test_recall_refuses_bad_tables(tables, capsys):
     refused("a,b\n", "no rows")
     refused("", "no rows")
     refused("1,inf\n", "infinite")
-    refused("," * 11, "every pixel of a cue is unknown")
+    refused("," * 11, "nothing is known of cue 0")
     refused("1", "Name it .npy, .npz, .csv", name="bad.txt")
     refused("not an array", "not a whole table", name="bad.npy")
     arguments = ["--cue", str(tables / "cues.csv"), "--out", str(tables / "out.csv")]

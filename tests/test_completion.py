@@ -77,7 +77,7 @@ def test_bad_input():
         (torch.ones(1, dtype=torch.bool), "ShapeError", r"mask of shape \(1,\)"),
         (torch.ones(3, 4, dtype=torch.bool), "ShapeError", r"mask of shape \(3, 4\)"),
         (torch.tensor(True), "ShapeError", r"mask of shape \(\)"),
-        (torch.tensor([[True] * 4, [False] * 4]), "ParameterError", "every pixel of a cue is unk"),
+        (torch.tensor([[True] * 4, [False] * 4]), "ParameterError", "nothing is known of cue 1"),
     ],
 )
 def test_masks_that_do_not_fit_are_refused(unannotated, known, error, says):

@@ -231,9 +231,12 @@ def draw(found: dict[str, Result]) -> Figure:
         law = [capacity.dense_one_step_error(load, degree) for load in fine]
         exact = [capacity.dense_one_step_error(load, degree, size=size) for load in fine]
         b.plot(fine, law, color=colour, linewidth=1)
-        b.plot(fine, exact, color=colour, linewidth=1, linestyle=":")
+        b.plot(fine, exact, color="black", linewidth=1, linestyle=":")
         b.plot([scale, scale], [1e-4, 0.005], color=colour, linewidth=0.8, linestyle="--")
-        b.text(scale * 1.05, 2.6e-4, f"{scale:.4g}", color=colour, fontsize=7)
+        b.text(
+            scale * 1.08, 1.2e-4, f"{scale:.4f}", color=colour, fontsize=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
     b.axhline(0.005, color="grey", linewidth=0.8, linestyle="--")
     b.set(
         xscale="log", yscale="log", ylim=(1e-4, 0.3), xlabel="load N/dⁿ⁻¹",
@@ -241,13 +244,13 @@ def draw(found: dict[str, Result]) -> Figure:
     )  # fmt: skip
     b.legend(fontsize=7, loc="upper left")
 
-    for colour, name in zip(colours, RULES, strict=False):
+    for colour, name in zip(mpl.colormaps["tab10"].colors, RULES, strict=False):  # pyright: ignore[reportAttributeAccessIssue]
         curve = [found[f"c {name} {load}"] for load in RULE_LOADS]
         c.plot(RULE_LOADS, [p["mean"] for p in curve], color=colour, linewidth=0.8)
         plotted(c, RULE_LOADS, curve, color=colour, label=name)
     c.axvline(1.0, color="black", linestyle="--", linewidth=1, label="pseudo-inverse, theory")
     c.set(xlabel="load N/d", ylabel="patterns held", title=f"(c) Rules, d = {RULE_SIZE}")
-    c.legend(fontsize=7, loc="center", bbox_to_anchor=(0.72, 0.55))
+    c.legend(fontsize=7, loc="center", bbox_to_anchor=(0.42, 0.3), framealpha=1.0)
 
     plotted(
         d, UNIT_LOADS, [found[f"d {load}"] for load in UNIT_LOADS], color=colours[1],

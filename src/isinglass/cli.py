@@ -225,8 +225,9 @@ def recall(
         isinglass recall flowers.csv --cue torn.csv --standardise --out whole.csv
     """
     from isinglass.completion import ImageMemory
-    from isinglass.data.tables import read_table, save_table
+    from isinglass.data.tables import check_table_name, read_table, save_table
 
+    check_table_name(f"writing {out}", out)
     stored, seen = read_table(patterns), read_table(cues)
     if bool(stored.isnan().any()):
         raise DomainError(f"reading {patterns}", "unknown cells", "Store whole rows only")
@@ -243,7 +244,18 @@ def recall(
     done = memory.complete(seen.nan_to_num(0.0) / spread, known, max_steps=max_steps)
     with writing(out, overwrite=force) as aside:
         save_table(aside, done.images * spread)
-    _print_recall(Console(), memory.beta, done, out)
+    console = Console()
+    _print_recall(console, memory.beta, done, out)
+    shown, rows = seen.nan_to_num(0.0) / spread, stored / spread
+    # |known · (x − v)|² but for what all rows share.
+    distance = known.to(rows.dtype) @ rows.square().mT - 2 * shown @ rows.mT
+    other = int((distance.argmin(-1) != done.nearest).sum())
+    if other:
+        console.print(
+            f"[yellow]{other} of {len(seen)} recalled another row than the nearest in the known "
+            "cells: patterns are compared by angle about their mean, and so few cells may fit "
+            "several.[/yellow]"
+        )
 
 
 def _print_recall(console: Console, beta: float, done: Completion, out: Path) -> None:

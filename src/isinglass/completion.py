@@ -159,7 +159,11 @@ def _check_known(known: Tensor, cues: Tensor) -> None:
             "Bring them together first: known.to(cues.device)",
         )
     if values_visible(known) and not bool(known.any(-1).all()):
-        raise ParameterError(operation, "every pixel of a cue is unknown", "Show some part of it")
+        raise ParameterError(
+            operation,
+            f"nothing is known of cue {int((~known.any(-1)).nonzero()[0, -1])}",
+            "Show some part of it",
+        )
 
 
 def _sharpest(patterns: Tensor) -> float:

@@ -42,7 +42,7 @@ def writing(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise FileError(
             f"writing {path}",
             "the file exists already",
-            "Allow overwriting, or choose another path",
+            "Choose another path, or allow it: overwrite=True, on the command line --force",
         )
     aside = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:

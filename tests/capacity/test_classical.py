@@ -38,10 +38,11 @@ def test_gardner_s_integral():
 
 def test_cover_s_count_by_hand():
     """In a plane N lines through the origin leave 2N of 2^N dichotomies."""
-    assert capacity.separable_probability(5, 2) == 2 * 5 / 2**5
+    assert capacity.separable_probability(5, 2) == pytest.approx(2 * 5 / 2**5, rel=1e-12)
     assert capacity.separable_probability(3, 10) == 1.0
     for size in (5, 50, 500):
-        assert capacity.separable_probability(2 * size, size) == 0.5
+        assert capacity.separable_probability(2 * size, size) == pytest.approx(0.5, rel=1e-9)
+    assert capacity.separable_probability(10**6, 5 * 10**5) == pytest.approx(0.5, rel=1e-6)
     assert capacity.separable_probability(1800, 1000) > 0.999
     assert capacity.separable_probability(2200, 1000) < 0.001
 
@@ -69,3 +70,7 @@ def test_bad_input():
     ):
         with pytest.raises(ParameterError):
             call()
+
+
+def test_a_margin_beyond_all_bounds():
+    assert capacity.gardner_load(1e300) == 0.0

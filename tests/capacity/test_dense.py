@@ -62,3 +62,10 @@ def test_bad_input():
     ):
         with pytest.raises(ParameterError):
             call()
+
+
+def test_extreme_arguments():
+    """Large sizes tend to the limit, absurd degrees to chance; neither overflows nor takes long."""
+    limit = capacity.dense_one_step_error(0.1, 3)
+    assert math.isclose(capacity.dense_one_step_error(0.1, 3, size=100_000), limit, rel_tol=1e-3)
+    assert math.isclose(capacity.dense_one_step_error(0.05, 500), 0.5)

@@ -69,9 +69,31 @@ def test_stale_copies_are_refused():
     memory.recall(memory.patterns[:2], kernel=kernel)
     with pytest.raises(ParameterError, match="anew"):
         ig.ModernHopfield(gallery(300)).recall(memory.patterns[:2], kernel=kernel)
+    part = ig.ModernHopfield(memory.patterns[:100], beta=50.0, copy=False)  # the same place
+    with pytest.raises(ParameterError, match="anew"):
+        part.recall(memory.patterns[:2], kernel=kernel)
     memory.patterns[0, 0] += 1
     with pytest.raises(ParameterError, match="anew"):
         memory.recall(memory.patterns[:2], kernel=kernel)
+
+
+def test_in_inference_mode():
+    with torch.inference_mode():
+        memory = ig.ModernHopfield(gallery(300), beta=50.0)
+        found = memory.recall(memory.patterns[:2], kernel=Screened(memory))
+    assert (found.info["dropped"] < 1e-4).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_rests_only_where_it_stays(dtype):
+    """Converged means a step moves no unit by more than two roundings, not by half a state."""
+    patterns = double(30, 10).to(dtype)
+    memory = ig.ModernHopfield(patterns, beta=0.7)
+    found = memory.recall(double(7, 10, seed=1).to(dtype), max_steps=200)
+    moved = (memory.cccp_update(found.state) - found.state).abs().amax(-1)
+    scale = found.state.abs().amax(-1).clamp_min(1.0)
+    assert found.converged.any()
+    assert (moved <= 4 * torch.finfo(dtype).eps * scale)[found.converged].all()
 
 
 def test_bad_input():

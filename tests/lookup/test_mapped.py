@@ -27,7 +27,7 @@ def test_safetensors(tmp_path, dtype):
     save_file({"a": patterns, "b": patterns[-3:].clone()}, tmp_path / "p.safetensors")
     assert torch.equal(map_patterns(tmp_path / "p.safetensors", "a"), patterns)
     assert torch.equal(map_patterns(tmp_path / "p.safetensors", "b"), patterns[-3:])
-    with pytest.raises(FileError, match=r"no tensor None among \['a', 'b'\]"):
+    with pytest.raises(FileError, match=r"of \['a', 'b'\] none is named"):
         map_patterns(tmp_path / "p.safetensors")
 
 

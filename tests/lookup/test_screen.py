@@ -161,6 +161,12 @@ def test_products_that_would_overflow_32_bits_are_summed_in_full(monkeypatch):
     torch.testing.assert_close(found.average, brute_force(keys[:1], keys, 100.0, keys)[0])
 
 
+def test_no_queries():
+    found = Screen(double(300, 5)).lookup(double(0, 5), 1.0, double(300, 2))
+    assert found.average.shape == (0, 2)
+    assert found.dropped.shape == (0,)
+
+
 def test_bad_input():
     small = Screen(double(4, 3))
     with pytest.raises(ShapeError, match="3 features"):

@@ -54,5 +54,9 @@ def test_bad_input():
     keys = double(4, 3)
     with pytest.raises(DomainError, match="float32"):
         streamed_lookup(double(2, 3).float(), keys, 1.0)
+    with pytest.raises(DomainError, match="NaN"):
+        streamed_lookup(torch.full((1, 3), torch.nan, dtype=torch.float64), keys, 1.0)
+    with pytest.raises(ParameterError, match="beta"):
+        streamed_lookup(double(2, 3), keys, -1.0)
     with pytest.raises(ParameterError, match="block"):
         streamed_lookup(double(2, 3), keys, 1.0, block=0)

@@ -6,6 +6,8 @@ import math
 from functools import cache
 from statistics import NormalDist
 
+import torch
+
 from isinglass.checks import check_at_least_zero, check_count, check_positive
 
 __all__ = [
@@ -151,7 +153,7 @@ def gardner_load(margin: float = 0.0) -> float:
         (2.0, 0.52)
     """
     margin = check_at_least_zero("gardner_load", "margin", margin)
-    return 1 / ((1 + margin**2) * NORMAL.cdf(margin) + margin * NORMAL.pdf(margin))
+    return 1 / ((1 + margin * margin) * NORMAL.cdf(margin) + margin * NORMAL.pdf(margin))
 
 
 def separable_probability(patterns: int, size: int) -> float:
@@ -171,13 +173,16 @@ def separable_probability(patterns: int, size: int) -> float:
         ParameterError: If either is not a whole number of at least 1.
 
     Examples:
-        >>> separable_probability(20, 10), separable_probability(10, 10)
+        >>> round(separable_probability(20, 10), 12), separable_probability(10, 10)
         (0.5, 1.0)
     """
     patterns = check_count("separable_probability", "patterns", patterns)
     size = check_count("separable_probability", "size", size)
-    ways = sum(math.comb(patterns - 1, k) for k in range(min(size, patterns)))
-    return ways / 2 ** (patterns - 1)
+    if patterns <= size:
+        return 1.0
+    counts = torch.arange(size, dtype=torch.float64)
+    logs = math.lgamma(patterns) - torch.lgamma(counts + 1) - torch.lgamma(patterns - counts)
+    return math.exp(float(logs.logsumexp(0)) - (patterns - 1) * math.log(2))
 
 
 def projection_stability(load: float) -> float:

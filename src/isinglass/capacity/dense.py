@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+import torch
+from torch import Tensor
+
 from isinglass.checks import check_at_least_zero, check_count, check_positive
 from isinglass.errors import ParameterError
 
@@ -57,23 +60,23 @@ def dense_one_step_error(
     load = check_positive("dense_one_step_error", "load", load)
     degree = check_count("dense_one_step_error", "degree", degree, least=2)
     if size is None:
-        return NORMAL.cdf(-1 / math.sqrt(load * _odd_factorial(degree) / (2 if rectified else 1)))
+        noise = math.log(load) + math.log(_odd_factorial(degree)) - math.log(2 if rectified else 1)
+        return NORMAL.cdf(-math.exp(-noise / 2))
     size = check_count("dense_one_step_error", "size", size, least=2)
-    signal = _step(size - 1, degree, rectified)
-    ups = range(size)  # how many of the d − 1 signs are +1
-    squares = (
-        math.comb(size - 1, up) * _step(2 * up - size + 1, degree, rectified) ** 2 for up in ups
-    )
-    variance = sum(squares) / 2 ** (size - 1)
-    others = max(load * size ** (degree - 1) - 1, 0.0)
-    return NORMAL.cdf(-signal / math.sqrt(others * variance)) if others else 0.0
+    ups = torch.arange(size, dtype=torch.float64)  # how many of the d − 1 signs are +1
+    chances = math.lgamma(size) - torch.lgamma(ups + 1) - torch.lgamma(size - ups)
+    chances = (chances - (size - 1) * math.log(2)).exp()
+    steps = _steps(2 * ups - size + 1, size, degree, rectified)
+    variance = float((chances * steps.square()).sum())
+    others = load * math.exp(min((degree - 1) * math.log(size), 700.0)) - 1
+    return NORMAL.cdf(-float(steps[-1]) / math.sqrt(others * variance)) if others > 0 else 0.0
 
 
-def _step(overlap: int, degree: int, rectified: bool) -> int:
-    """F(z + 1) − F(z − 1)."""
-    above, below = overlap + 1, overlap - 1
+def _steps(overlap: Tensor, size: int, degree: int, rectified: bool) -> Tensor:
+    """(F(z + 1) − F(z − 1))/dⁿ."""
+    above, below = (overlap + 1) / size, (overlap - 1) / size
     if rectified:
-        above, below = max(above, 0), max(below, 0)
+        above, below = above.clamp_min(0), below.clamp_min(0)
     return above**degree - below**degree
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from isinglass._shapes import Float
 from isinglass.errors import DomainError, FileError, ShapeError
 
-__all__ = ["read_table", "save_table"]
+__all__ = ["check_table_name", "read_table", "save_table"]
 
 TABLES = (".npy", ".npz", ".csv")
 
@@ -37,7 +37,7 @@ def read_table(path: Path) -> Float[Tensor, "rows columns"]:
                 [ 1.6000, 55.0000]], dtype=torch.float64)
     """
     operation = f"reading {path}"
-    _check_suffix(operation, path)
+    check_table_name(operation, path)
     try:
         array = _from_csv(path) if path.suffix.lower() == ".csv" else _from_numpy(path)
     except FileNotFoundError as error:
@@ -75,7 +75,7 @@ def save_table(path: Path, table: Float[Tensor, "rows columns"]) -> None:
         >>> path.read_text()
         '1,0.5\n'
     """
-    _check_suffix(f"writing {path}", path)
+    check_table_name(f"writing {path}", path)
     array = table.numpy()
     if path.suffix.lower() == ".csv":
         np.savetxt(path, array, delimiter=",", fmt="%.10g")
@@ -85,7 +85,12 @@ def save_table(path: Path, table: Float[Tensor, "rows columns"]) -> None:
         np.savez(path, array)
 
 
-def _check_suffix(operation: str, path: Path) -> None:
+def check_table_name(operation: str, path: Path) -> None:
+    """Refuse a name that is no table's.
+
+    Raises:
+        FileError: If it ends in anything but .npy, .npz or .csv.
+    """
     if path.suffix.lower() not in TABLES:
         raise FileError(operation, f"a file named {path.name}", f"Name it {', '.join(TABLES)}")
 

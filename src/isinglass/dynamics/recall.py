@@ -79,7 +79,7 @@ def recall(
         kernel: How to descend, run at T = 0.
         max_steps: Most steps a row may take; None asks the kernel.
         tolerance: Largest change in one step that counts as rest; None is 64 machine epsilons
-            of the dtype, times the row's largest value where that is above one.
+            of the dtype (2 of half precision), times the row's largest value if above one.
         trace: Whether to record the energy after every step.
 
     Returns:
@@ -171,4 +171,6 @@ def _checked_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int 
 def _tolerance(tolerance: float | None, state: Tensor) -> Tensor | float:
     if tolerance is not None:
         return tolerance
-    return 64 * torch.finfo(state.dtype).eps * state.abs().amax(-1).clamp_min(1.0)
+    eps = torch.finfo(state.dtype).eps
+    rest = 64 * eps if eps < 1e-6 else 2 * eps  # 64 halves' epsilons would be half of a state
+    return rest * state.abs().amax(-1).clamp_min(1.0)

@@ -78,13 +78,12 @@ class Screened(Kernel):
         (True, torch.Size([5]))
     """
 
-    monotone: ClassVar[bool] = True
     rests: ClassVar[bool] = True
 
     def __init__(self, memory: Energy, *, tolerance: float = 1e-4, cells: int = 16) -> None:
         self.tolerance = check_fraction("Screened", "tolerance", tolerance)
         self.screen = Screen(_softmax_memory(memory).patterns, cells=cells)
-        self._version = self.screen.keys._version
+        self._keys = _identity(self.screen.keys)
 
     def step(
         self,
@@ -110,8 +109,7 @@ class Screened(Kernel):
 
     def _lookup(self, energy: Energy, state: Tensor) -> Lookup:
         memory = _softmax_memory(energy)
-        same = memory.patterns.data_ptr() == self.screen.keys.data_ptr()
-        if not same or memory.patterns._version != self._version:
+        if _identity(memory.patterns) != self._keys:
             raise ParameterError(
                 "Screened.step",
                 "the patterns are not those of which the 8-bit copy was made",
@@ -119,6 +117,12 @@ class Screened(Kernel):
             )
         beta = torch.as_tensor(memory.beta).item()
         return self.screen.lookup(state, beta, tolerance=self.tolerance)
+
+
+def _identity(tensor: Tensor) -> tuple[object, ...]:
+    """Where the tensor is and how often it was changed; those of inference mode do not count it."""
+    changes = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, changes
 
 
 def _softmax_memory(energy: Energy) -> SoftmaxMemory:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from isinglass._shapes import Float, Int
@@ -11,7 +12,7 @@ from isinglass.checks import check_features
 from isinglass.dynamics import Kernel, SingleSite
 from isinglass.energies.interactions import Interaction, interaction_of
 from isinglass.energies.memory import Memory
-from isinglass.errors import IntractableError
+from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Spin
 
 __all__ = ["DenseMemory"]
@@ -68,6 +69,25 @@ class DenseMemory(Memory):
     ) -> None:
         super().__init__(patterns, Spin)
         self.interaction = interaction_of(type(self).__name__, interaction, degree, rectified)
+        self._check_range()
+
+    def _check_range(self) -> None:
+        """Refuse an interaction whose worth of a pattern itself is beyond the dtype."""
+        overlap = self.patterns[:1] @ self.patterns.mT
+        worth = self.interaction(overlap)
+        if worth.shape != overlap.shape:
+            raise ParameterError(
+                type(self).__name__,
+                f"{self.interaction} makes {tuple(worth.shape)} of {tuple(overlap.shape)}",
+                "Let it work element by element",
+            )
+        if not bool(self.local_field(self.patterns[:1]).isfinite().all()):
+            raise ParameterError(
+                type(self).__name__,
+                f"{self.interaction} of an overlap of {self.unit.size} is not within "
+                f"{self.patterns.dtype}",
+                "Give interaction=Power(degree, scale=d), or patterns of a wider dtype",
+            )
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """E(v) = −Σ_μ F(x_μ·v); for the exponential −β⁻¹ log Σ_μ exp(β x_μ·v)."""
@@ -118,5 +138,5 @@ class DenseMemory(Memory):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DenseMemory:
         """A memory of the same shape."""
-        settings = config | {"interaction": Interaction.from_config(config["interaction"])}
-        return cast("DenseMemory", super().from_config(settings))
+        patterns = torch.ones(config["patterns"], dtype=torch.float64)  # what fits the file fits it
+        return cls(patterns, interaction=Interaction.from_config(config["interaction"]))

@@ -82,7 +82,7 @@ class ModernHopfield(ContinuousHopfield):
         self, state: Float[Tensor, "*batch d"], values: Float[Tensor, "N e"]
     ) -> Float[Tensor, "*batch e"]:
         """Σ_μ softmax_μ(βXξ) value_μ; see :meth:`ContinuousHopfield.read`."""
-        if not self._streams(state):
+        if values is None or not self._streams(state):
             return super().read(state, values)
         return self._lookup(state, values).average
 

@@ -60,7 +60,7 @@ def map_patterns(path: str | Path, name: str | None = None) -> Num[Tensor, "..."
         raise FileError(operation, "there is no such file", "Check the path") from error
     except FileError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError) as error:
         raise FileError(
             operation, f"it cannot be mapped ({error})", "Write it again with numpy or safetensors"
         ) from error
@@ -91,7 +91,9 @@ def _map_safetensors(operation: str, file: BinaryIO, name: str | None) -> Tensor
         (name,) = header
     if name not in header:
         raise FileError(
-            operation, f"no tensor {name!r} among {sorted(header)}", "Name one of them: name=…"
+            operation,
+            f"of {sorted(header)} none is {'named' if name is None else repr(name)}",
+            "Name one of them: name=…",
         )
     entry = header[name]
     start = 8 + size + entry["data_offsets"][0]

@@ -124,7 +124,9 @@ class Screen:
             average[wide], log_partition[wide], dropped[wide] = whole
         batch = queries.shape[:-1]
         return Lookup(
-            average.reshape(*batch, -1), log_partition.reshape(batch), dropped.reshape(batch)
+            average.reshape(*batch, values.shape[-1]),
+            log_partition.reshape(batch),
+            dropped.reshape(batch),
         )
 
     def _screen(self, queries: Tensor, beta: float, values: Tensor, tolerance: float) -> Lookup:
@@ -177,7 +179,7 @@ class Screen:
                 scores[len(scores) - (len(self._codes) - len(self.keys)) :] = -(2**31)
             highest = scores.view(-1, GROUP, width).amax(1)[:, :count] * scale
             highest.mul_(scales.unsqueeze(1))
-            highest = highest.view(-1, CELL // GROUP, count)
+            highest = highest.unflatten(0, (-1, CELL // GROUP))
             top = highest.amax(1)
             mass = highest.sub_(top.unsqueeze(1)).exp_().sum(1)
             found.append(mass.log_().add_(top).add_(_log(GROUP)))

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from isinglass._shapes import Float
-from isinglass.checks import check_count, check_features, check_like
+from isinglass.checks import (
+    check_count,
+    check_features,
+    check_finite,
+    check_like,
+    check_positive,
+    check_tensor,
+)
 from isinglass.errors import ShapeError
 
 __all__ = ["BLOCK", "Lookup", "check_lookup", "streamed_lookup"]
@@ -60,8 +67,8 @@ def streamed_lookup(
 
     Raises:
         ShapeError: If features or numbers of rows differ.
-        DomainError: If dtypes or devices differ.
-        ParameterError: If ``block`` is not a whole number of at least one.
+        DomainError: If dtypes or devices differ, or a query is not finite.
+        ParameterError: If ``beta`` is not above zero, or ``block`` no count.
 
     Examples:
         >>> keys, queries = torch.eye(3), torch.tensor([[1.0, 0.0, 0.0]])
@@ -70,6 +77,7 @@ def streamed_lookup(
         True
     """
     values = check_lookup("streamed_lookup", queries, keys, values)
+    beta = check_positive("streamed_lookup", "beta", beta)
     check_count("streamed_lookup", "block", block)
     rows = queries.reshape(-1, queries.shape[-1])
     parts = [_stream(part, keys, values, beta, block) for part in rows.split(QUERIES)]
@@ -108,12 +116,18 @@ def check_lookup(operation: str, queries: Tensor, keys: Tensor, values: Tensor |
 
     Raises:
         ShapeError: If features or numbers of rows differ.
-        DomainError: If dtypes or devices differ.
+        DomainError: If dtypes or devices differ, or a query is not finite.
     """
+    for name, rows in (("queries", queries), ("keys", keys)):
+        check_tensor(operation, name, rows)
+    if keys.ndim != 2 or keys.numel() == 0:
+        raise ShapeError(operation, f"keys of shape {tuple(keys.shape)}", "Give one key or more")
     check_features(operation, queries, keys.shape[-1])
+    check_finite(operation, "the queries", queries)
     check_like(operation, queries, keys)
     if values is None:
         return keys
+    check_tensor(operation, "values", values)
     if values.ndim != 2 or len(values) != len(keys):
         raise ShapeError(
             operation,

@@ -254,10 +254,12 @@ def inverse_temperatures(
     Raises:
         ShapeError: If there is neither one value nor one a head.
         DomainError: If one is NaN or infinite, zero or below.
-        ParameterError: If it wants gradients but cannot be kept as a parameter.
+        ParameterError: If it wants gradients but cannot be kept as a parameter, or is one of
+            another dtype or device.
     """
+    like = torch.empty(0, device=device, dtype=dtype)  # as the layer's other parameters are
     if not isinstance(scaling, Tensor):
-        scaling = torch.tensor(check_positive(operation, "scaling", scaling), dtype=dtype)
+        scaling = like.new_tensor(check_positive(operation, "scaling", scaling))
     if scaling.shape not in ((), (heads,)) or not scaling.is_floating_point():
         raise ShapeError(
             operation,
@@ -275,6 +277,13 @@ def inverse_temperatures(
         raise DomainError(
             operation, f"a scaling of {float(scaling.min()):g}", "β must be above zero"
         )
-    if isinstance(scaling, nn.Parameter) and scaling.ndim == 1:
-        return scaling
-    return scaling.to(device, dtype).expand(heads).clone()
+    if not (isinstance(scaling, nn.Parameter) and scaling.ndim == 1):
+        return scaling.to(like).expand(heads).clone()
+    if (scaling.dtype, scaling.device) != (like.dtype, like.device):
+        raise ParameterError(
+            operation,
+            f"a scaling of {scaling.dtype} on {scaling.device} for a layer of {like.dtype} on "
+            f"{like.device}",
+            "Make the parameter with the layer's dtype and device, or give the layer those of it",
+        )
+    return scaling

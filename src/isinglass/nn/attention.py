@@ -65,7 +65,8 @@ def stochastic_attention(
         ``(*batch, L, e)``.
 
     Raises:
-        ShapeError: If queries and keys differ in features, or keys and values in number.
+        ShapeError: If queries and keys differ in features, keys and values in number, or batches
+            cannot be broadcast together.
         DomainError: If a value is not finite, dtypes or devices differ, or the mask is not boolean.
         ParameterError: If ``draws`` is not a whole number of at least one, ``beta <= 0``, or there
             is no such ``gradient``.
@@ -96,6 +97,7 @@ def stochastic_attention(
             f"query {tuple(query.shape)}, key {tuple(key.shape)}, value {tuple(value.shape)}",
             "Queries and keys need the same features, keys and values the same number of rows",
         )
+    _check_batches(operation, query, key, value)
     beta = (
         1 / math.sqrt(query.shape[-1]) if beta is None else check_positive(operation, "beta", beta)
     )
@@ -153,7 +155,7 @@ def look_up(
         shares = shares.masked_fill(blind, 0.0)
     if dropout > 0:
         keep = torch.rand(shares.shape, generator=generator, device=shares.device) >= dropout
-        shares = shares * keep / (1 - dropout)
+        shares = shares * keep / ((1 - dropout) or 1.0)  # of all that is dropped nothing grows
     shares = shares.to(value.dtype)
     return shares @ value, shares if need_shares else None
 
@@ -240,6 +242,18 @@ def _average(picked: Tensor, value: Tensor) -> Tensor:
     rows = (picked + first).flatten(0, 1)
     averaged = torch.nn.functional.embedding_bag(rows, value.reshape(-1, features), mode="mean")
     return averaged.reshape(count, -1, features)
+
+
+def _check_batches(operation: str, *tables: Tensor) -> None:
+    batches = [tuple(table.shape[:-2]) for table in tables]
+    try:
+        torch.broadcast_shapes(*batches)
+    except RuntimeError as error:
+        raise ShapeError(
+            operation,
+            f"batches of shape {', '.join(map(str, batches))}",
+            "Give batches that can be broadcast together",
+        ) from error
 
 
 def _spread(operation: str, mask: object, query: Tensor, key: Tensor) -> Tensor:

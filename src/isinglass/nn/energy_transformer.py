@@ -21,7 +21,7 @@ from isinglass.checks import (
     values_visible,
 )
 from isinglass.energy import Energy
-from isinglass.errors import DomainError, ShapeError
+from isinglass.errors import DomainError, IntractableError, ShapeError
 from isinglass.units import ReLU, Unit
 
 __all__ = ["Descent", "EnergyLayerNorm", "EnergyTransformerBlock", "TokenEnergy"]
@@ -165,6 +165,18 @@ class TokenEnergy(Energy):
             recalled = recalled.masked_fill(padding.unsqueeze(-1), 0.0)
         return -(attention.sum((-2, -1)) + memory.sum(-1)), -(slope + recalled)
 
+    def check_state(self, operation: str, state: Float[Tensor, "*batch tokens dim"]) -> None:
+        """Refuse every kernel: kernels move rows each by itself, these are coupled in sets.
+
+        Raises:
+            IntractableError: Always.
+        """
+        raise IntractableError(
+            operation,
+            f"{type(self).__name__} has one energy for a whole set of tokens, kernels move rows",
+            "Descend it with EnergyTransformerBlock.descend, or by gradient: energy.grad(tokens)",
+        )
+
     def config(self) -> dict[str, Any]:
         """All arguments, β as it is."""
         heads, size, dim = self.key.shape
@@ -175,9 +187,15 @@ class TokenEnergy(Energy):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TokenEnergy:
-        """An energy of the same shape."""
+        """An energy of the same shape, its parameters at zero: nothing is drawn."""
         settings: dict[str, Any] = config | {"memories": Unit.from_config(config["memories"])}
-        return cls(**settings)
+        place = torch.get_default_device()
+        with torch.device("meta"):
+            energy = cls(**settings)
+        energy.to_empty(device=place)
+        for parameter in energy.parameters():
+            nn.init.zeros_(parameter)
+        return energy
 
     def extra_repr(self) -> str:
         """What the configuration holds."""

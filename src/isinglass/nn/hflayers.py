@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isinglass.checks import check_tensor
+from isinglass.checks import check_count, check_tensor
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.nn.hopfield import Hopfield
 from isinglass.nn.transformer import HopfieldDecoderLayer, HopfieldEncoderLayer
@@ -41,10 +41,13 @@ def hflayers_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that were meant for hflayers, as isinglass counts.
 
     All keep their names. hflayers' ``update_steps_max=k`` makes k + 1 updates, none is one: here k
-    makes k. None, until rest, stays; so does a negative entry of a tensor, which is None.
+    makes k. None, until rest, stays; a number below zero means the same and becomes None.
 
     Args:
         options: Keyword arguments of a layer of hflayers.
+
+    Raises:
+        ParameterError: If ``update_steps_max`` is neither a whole number nor one a head.
 
     Examples:
         >>> hflayers_options({"input_size": 8, "num_heads": 2, "update_steps_max": 0})
@@ -52,10 +55,17 @@ def hflayers_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     steps = options.get("update_steps_max", 0)
     if isinstance(steps, Tensor):
-        steps = tuple(None if k < 0 else int(k) + 1 for k in steps)
-    elif steps is not None:
-        steps = steps + 1
-    return {**options, "update_steps_max": steps}
+        steps = steps.long().tolist()
+    several = isinstance(steps, (list, tuple))
+    counted = tuple(map(_counted, steps)) if several else _counted(steps)
+    return {**options, "update_steps_max": counted}
+
+
+def _counted(steps: int | None) -> int | None:
+    """All updates, where hflayers leaves the last out."""
+    if steps is None or (isinstance(steps, int) and steps < 0):
+        return None
+    return check_count("hflayers_options", "update_steps_max", steps, least=0) + 1
 
 
 @torch.no_grad()

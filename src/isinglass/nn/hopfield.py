@@ -56,7 +56,8 @@ class Hopfield(nn.Module):
         options: Fields of :class:`HopfieldOptions`, by keyword.
 
     Raises:
-        ParameterError: If an option is unknown, out of range, or contradicts another.
+        ParameterError: If an option is unknown, out of range, or contradicts another, or if
+            ``scaling`` is a parameter of another dtype or device than the layer.
         ShapeError: If ``scaling`` is neither one number nor one a head.
         DomainError: If ``scaling`` has NaN or infinity.
 
@@ -380,8 +381,14 @@ class Hopfield(nn.Module):
             patterns = nn.functional.pad(patterns, (0, 0, 0, 1))
         return patterns
 
-    def _own_patterns(self, quantity: int, size: int, *, trainable: bool) -> nn.Parameter:
+    def _own_patterns(self, quantity: int, size: int | None, *, trainable: bool) -> nn.Parameter:
         """Patterns that a layer keeps, for those that do."""
+        if size is None:
+            raise ParameterError(
+                type(self).__name__,
+                "patterns of its own of unknown size",
+                "Give input_size, their features, for a static layer too",
+            )
         made = nn.Parameter(self.scaling.new_empty(quantity, size), requires_grad=trainable)
         return nn.init.normal_(made, std=0.02)  # pyright: ignore[reportReturnType]
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from isinglass.checks import check_count
-from isinglass.errors import ShapeError
+from isinglass.errors import ParameterError, ShapeError
 from isinglass.nn.hopfield import Hopfield
 from isinglass.nn.patterns import Triple
 
@@ -27,10 +27,12 @@ class HopfieldLayer(Hopfield):
         quantity: How many patterns are learned.
         trainable: Whether they are learned at all, or stay as they are drawn or set.
         lookup_weights_as_separated: Whether what is read out has patterns of its own.
-        lookup_targets_as_trainable: Whether those are learned.
+        lookup_targets_as_trainable: Whether those are learned; they stand or fall with the option
+            before.
         options: ``scaling``, ``device``, ``dtype`` and the options of :class:`HopfieldOptions`.
 
     Raises:
+        ParameterError: If targets are not to be learned, but are not separated.
         IsinglassError: As :class:`Hopfield` does.
 
     Examples:
@@ -58,6 +60,12 @@ class HopfieldLayer(Hopfield):
         size = of.expected_sizes[0] or of.hidden_size or input_size
         self.lookup_weights = self._own_patterns(quantity, size, trainable=trainable)
         self.target_weights = None
+        if not (lookup_weights_as_separated or lookup_targets_as_trainable):
+            raise ParameterError(
+                type(self).__name__,
+                "lookup_targets_as_trainable=False with lookup_weights_as_separated=False",
+                "Ask for separated ones, or for trainable=False: one pattern is both",
+            )
         if lookup_weights_as_separated:
             size = of.expected_sizes[2] or of.pattern_projection_size or size
             self.target_weights = self._own_patterns(
