@@ -185,3 +185,22 @@ def test_marginals_say_that_the_machine_is_what_is_saved(tmp_path):
 
 def test_all_energies_say_their_class():
     assert len({type(case.build()) for case in ENERGIES}) >= 5
+
+
+@pytest.mark.parametrize("memory", [ig.DenseMemory, ig.ClassicalHopfield])
+def test_files_of_a_version_that_kept_less_are_named(memory, tmp_path, monkeypatch):
+    path = tmp_path / "memory.safetensors"
+    made = memory(torch.ones(2, 3))
+    monkeypatch.setattr(memory, "config", lambda self: {"patterns": list(self.patterns.shape)})
+    ig.save(made, path)
+    with pytest.raises(FileError, match=rf"its {memory.__name__} does not fit.*version"):
+        ig.load(path)
+
+
+def test_tensors_that_do_not_fit_are_named(tmp_path, monkeypatch):
+    path = tmp_path / "memory.safetensors"
+    made = ig.ModernHopfield(torch.eye(2))
+    monkeypatch.setattr(ig.ModernHopfield, "state_dict", lambda self: {"rows": self.patterns})
+    ig.save(made, path)
+    with pytest.raises(FileError, match=r"does not fit.*rows"):
+        ig.load(path)

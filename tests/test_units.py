@@ -6,7 +6,7 @@ import torch
 import isinglass as ig
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.testing import check_unit
-from isinglass.units.multinomial import draw_counts
+from isinglass.units.multinomial import draw_counts, draw_indices
 from tests.cases import UNITS, double
 
 
@@ -225,3 +225,33 @@ def test_draws_of_odd_rows():
     halves = draw_counts(torch.ones(3, 400).bfloat16(), 700)
     assert halves.dtype == torch.float32
     assert (halves.sum(-1) == 700).all()
+
+
+@pytest.mark.parametrize(
+    ("uniform", "row"),
+    [(0.0, [0.0, 2.0, 0.0]), (1 - 2**-24, [0.0, 2.0, 0.0]), (1 - 2**-24, [0.0, 1e-45, 0.0])],
+)
+def test_the_ends_of_the_uniform_numbers_draw_no_weight_of_zero(uniform, row, monkeypatch):
+    """Of the smallest weight that float32 knows, 1 − 2⁻²⁴ rounds up to the whole."""
+    monkeypatch.setattr(
+        torch, "rand", lambda *shape, **as_: torch.full(shape, uniform, dtype=as_["dtype"])
+    )
+    assert draw_indices(torch.tensor(row), 3).tolist() == [1, 1, 1]
+
+
+def test_counts_under_vmap(generator):
+    weights = double(3, 5).exp()
+    for draws in (4, 100):
+        counts = torch.vmap(
+            lambda row, draws=draws: draw_counts(row, draws, generator), randomness="different"
+        )(weights)
+        assert (counts.sum(-1) == draws).all()
+    with pytest.raises(IntractableError, match='randomness="same"'):
+        torch.vmap(lambda row: draw_counts(row, 100), randomness="same")(weights)
+
+
+def test_a_beta_that_is_a_tensor_is_written_as_a_number():
+    log_beta = torch.zeros((), requires_grad=True)
+    unit = ig.AveragedOneHot(beta=log_beta.exp(), size=3)
+    assert unit.config()["beta"] == 1.0
+    assert isinstance(unit.config()["beta"], float)

@@ -234,7 +234,7 @@ def draw(found: dict[str, Result]) -> Figure:
         b.plot(fine, exact, color="black", linewidth=1, linestyle=":")
         b.plot([scale, scale], [1e-4, 0.005], color=colour, linewidth=0.8, linestyle="--")
         b.text(
-            scale * 1.08, 1.2e-4, f"{scale:.4f}", color=colour, fontsize=7,
+            scale * 1.08, 1.2e-4, f"{scale:.4g}", color=colour, fontsize=7,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
     b.axhline(0.005, color="grey", linewidth=0.8, linestyle="--")
@@ -248,9 +248,9 @@ def draw(found: dict[str, Result]) -> Figure:
         curve = [found[f"c {name} {load}"] for load in RULE_LOADS]
         c.plot(RULE_LOADS, [p["mean"] for p in curve], color=colour, linewidth=0.8)
         plotted(c, RULE_LOADS, curve, color=colour, label=name)
-    c.axvline(1.0, color="black", linestyle="--", linewidth=1, label="pseudo-inverse, theory")
+    c.axvline(1.0, color="black", linestyle="--", linewidth=1, label="α = 1")
     c.set(xlabel="load N/d", ylabel="patterns held", title=f"(c) Rules, d = {RULE_SIZE}")
-    c.legend(fontsize=7, loc="center", bbox_to_anchor=(0.42, 0.3), framealpha=1.0)
+    c.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.5), framealpha=1.0)
 
     plotted(
         d, UNIT_LOADS, [found[f"d {load}"] for load in UNIT_LOADS], color=colours[1],

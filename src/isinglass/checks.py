@@ -94,6 +94,15 @@ def check_at_least_zero(operation: str, name: str, value: float) -> float:
     return _check_number(operation, name, value, "of zero or above", lambda number: number >= 0)
 
 
+def check_number(operation: str, name: str, value: float) -> float:
+    """Return ``value`` as a float, refusing anything but a finite number.
+
+    Raises:
+        ParameterError: If it is not.
+    """
+    return _check_number(operation, name, value, "of any sign", math.isfinite)
+
+
 def check_fraction(operation: str, name: str, value: float) -> float:
     """Return ``value`` as a float, refusing anything but a number from 0 to 1.
 
@@ -168,6 +177,16 @@ def check_like(operation: str, state: Tensor, reference: Tensor) -> None:
             f"{reference.device}",
             "Bring them together first: states.to(parameters), or energy.to(states)",
         )
+
+
+def check_operand(operation: str, state: Tensor, reference: Tensor) -> None:
+    """As :func:`check_like`; autocast, where it is on, brings the dtypes together by itself.
+
+    Raises:
+        DomainError: If dtype or device differs.
+    """
+    if not torch.is_autocast_enabled(state.device.type):
+        check_like(operation, state, reference)
 
 
 def check_patterns(operation: str, patterns: Tensor) -> None:

@@ -67,7 +67,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
 
     Raises:
         FileError: If the file is missing, truncated, altered, of a newer format, or holds a
-            class that is not imported.
+            class that is not imported, or that was another in the version that wrote it.
 
     Examples:
         >>> import isinglass as ig, tempfile
@@ -96,6 +96,21 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
             operation, f"it holds a {header['class']}, which is not imported",
             "Import the module that defines it first",
         )  # fmt: skip
+    try:
+        energy = _restored(kind, header, tensors)
+    except FileError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())  # PyTorch's has several lines
+        raise FileError(
+            operation, f"its {header['class']} does not fit the one of this version ({why})",
+            "Save it again with this version of isinglass, or load it with the one that wrote it",
+        ) from error  # fmt: skip
+    return energy.to(device)
+
+
+def _restored(kind: type[Energy], header: dict[str, Any], tensors: dict[str, Tensor]) -> Energy:
+    """The energy that the header describes, with these tensors."""
     energy = kind.from_config(header["config"])
     floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
     if floating:  # the twin is built in the default dtype; the file's is the one that counts
@@ -105,7 +120,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
         _make_parameter(energy, name)
     for name, parameter in energy.named_parameters():
         parameter.requires_grad_(name in header["learned"])
-    return energy.to(device)
+    return energy
 
 
 def _make_parameter(energy: Energy, name: str) -> None:

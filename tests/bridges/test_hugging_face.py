@@ -81,3 +81,16 @@ def test_bad_input(model):
     capped = transformers.Gemma2ForCausalLM(config).eval()
     with pytest.raises(IntractableError, match="softcap"), sampled_attention(capped, 2):
         capped(TOKENS)
+
+
+@torch.no_grad()
+def test_biases_of_the_scores_are_refused(model):
+    """A mask of finite numbers is no mask: dropping them would be another model."""
+    if not hasattr(model, "lm_head"):
+        pytest.skip("the model takes no mask of four dimensions")
+    biases = torch.randn(2, 1, 12, 12, dtype=torch.float64)
+    with (
+        sampled_attention(model, 4),
+        pytest.raises(IntractableError, match="adds biases to the scores"),
+    ):
+        model(TOKENS, attention_mask=biases)

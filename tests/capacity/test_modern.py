@@ -212,3 +212,21 @@ def test_bad_input(unannotated):
                 capacity.storage_capacity(**good | {name: value})
     with pytest.raises(ParameterError, match="overflow"):
         capacity.storage_capacity(1e-300, 1.0, 2, 1.0)
+
+
+def test_bounds_by_hand():
+    """Three orthogonal patterns of length M = 2: N = 3, Δ = 4."""
+    patterns = 2 * torch.eye(3).double()
+
+    def check(found, expected):
+        torch.testing.assert_close(found, torch.full((3,), expected).double())
+
+    # Without a distance, and at r = ¼, where Δ − 2rM = 3.
+    check(capacity.retrieval_error_bound(patterns, 2.0), 8 * math.exp(-8))
+    check(capacity.retrieval_error_bound(patterns, 2.0, 0.25), 8 * math.exp(-6))
+    check(capacity.jacobian_bound(patterns, 2.0), 96 * math.exp(-8))
+    check(capacity.jacobian_bound(patterns, 2.0, 0.25), 96 * math.exp(-6))
+    check(capacity.fixed_point_error_bound(patterns, 2.0), 8 * math.exp(1 - 8))
+    # β = 1 needs Δ ≥ ⅔ + log 48 = 4.54, of which log 48 alone is 3.87; β = 2 needs 2.62.
+    check(capacity.basin_radius(patterns, 2.0), 1 / 12)
+    check(capacity.basin_radius(patterns, 1.0), 0.0)

@@ -102,3 +102,9 @@ def test_large_sizes_by_the_line_through_the_points(exponent, generator):
     z = torch.tensor([(limit.mean - 0.14) / limit.error for limit in limits])
     assert abs(z.mean()) < 5 / 400**0.5
     assert abs(z.std() - 1) < 5 / 800**0.5
+
+
+def test_standard_error_is_of_the_unbiased_variance():
+    found = Estimate.of(torch.tensor([0.9, 1.0, 1.1]))
+    assert found.mean == pytest.approx(1.0)
+    assert found.error == pytest.approx(0.1 / 3**0.5)

@@ -2,12 +2,13 @@
 
 import copy
 import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 import isinglass as ig
-from isinglass.energies import ConvergenceWarning, Hebb, Perceptron, PseudoInverse, Storkey
+from isinglass.energies import ConvergenceWarning, Hebb, Perceptron, PseudoInverse, Rule, Storkey
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.testing import check_gradient, check_monotone, check_round_trip
 from tests.cases import double, spins
@@ -213,3 +214,87 @@ def test_bad_input():
     with pytest.raises(ParameterError, match="rate"):
         memory.dream(1, rate=-1.0)
     assert torch.equal(memory.weight, Hebb().couplings(memory.patterns))
+
+
+def assert_steps_descend(memory: ig.ClassicalHopfield) -> None:
+    assert float(torch.linalg.eigvalsh(memory.weight)[0]) + memory._shift > -1e-9
+    cues = spins(200, 30, seed=1)
+    assert (memory(memory.cccp_update(cues)) <= memory(cues) + 1e-9).all()
+
+
+@every_rule
+def test_concave_convex_steps_know_of_couplings_changed_by_hand(rule):
+    memory = ig.ClassicalHopfield(spins(3, 30), rule)
+    assert_steps_descend(memory)
+    opposite = -5 * memory.weight
+    memory.weight = opposite
+    assert_steps_descend(memory)
+    memory.weight.mul_(3)
+    assert_steps_descend(memory)
+    memory = ig.ClassicalHopfield(spins(3, 30), rule)
+    assert_steps_descend(memory)
+    memory.load_state_dict({"weight": opposite, "patterns": memory.patterns}, strict=False)
+    assert_steps_descend(memory)
+    with torch.inference_mode():  # whose tensors have no version
+        memory = ig.ClassicalHopfield(spins(3, 30), rule)
+        assert_steps_descend(memory)
+        memory.weight.mul_(-5)
+        assert_steps_descend(memory)
+
+
+def test_the_diagonal_is_found_once(monkeypatch):
+    memory = ig.ClassicalHopfield(spins(3, 30), Storkey())
+    assert_steps_descend(memory)
+    monkeypatch.setattr(Storkey, "shift", lambda *_: pytest.fail("found anew"))
+    assert_steps_descend(memory)
+
+
+@dataclass(frozen=True)
+class Wrong(Rule):
+    """Couplings as they are told."""
+
+    weight: torch.Tensor
+
+    def couplings(self, patterns):
+        return self.weight
+
+
+@pytest.mark.parametrize(
+    ("weight", "found"),
+    [
+        (torch.zeros(5, 5), r"shape \(5, 5\) for 4 units"),
+        (torch.full((4, 4), torch.inf).fill_diagonal_(0.0), "not finite"),
+        (torch.ones(4, 4), "to themselves"),
+        (torch.ones(4, 4).triu(1), "not symmetric"),
+    ],
+)
+def test_couplings_without_an_energy_are_refused(weight, found, unannotated):
+    with pytest.raises(ParameterError, match=found):
+        ig.ClassicalHopfield(torch.ones(1, 4), Wrong(weight))
+    memory = ig.ClassicalHopfield(torch.ones(2, 4))
+    memory.rule = Wrong(weight)
+    for change in (memory.store, memory.unlearn):
+        with pytest.raises(ParameterError, match=found):
+            change(torch.ones(1, 4))
+    assert torch.equal(memory.weight, Hebb().couplings(torch.ones(2, 4)))
+
+
+def test_infinite_couplings_end():
+    assert Hebb().shift(torch.full((4, 4), torch.inf), torch.ones(1, 4)) == torch.inf
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.bfloat16, 256), (torch.float16, 2048)])
+def test_half_precision_counts_so_far(dtype, most):
+    patterns = torch.ones(most + 1, 2, dtype=dtype)
+    memory = ig.ClassicalHopfield(patterns[:-1])
+    assert float(memory.weight[0, 1]) == most
+    with pytest.raises(DomainError, match=rf"{most + 1} patterns.*counts to {most}"):
+        memory.store(patterns[:1])
+    with pytest.raises(DomainError, match=r"patterns\.float"):
+        ig.ClassicalHopfield(patterns)
+
+
+def test_states_of_another_dtype_are_named():
+    memory = ig.ClassicalHopfield(spins(3, 6).float())
+    with pytest.raises(DomainError, match=r"float64.*float32"):
+        memory(spins(2, 6))

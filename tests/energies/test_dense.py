@@ -52,6 +52,21 @@ def test_fields_are_energy_differences(interaction):
     torch.testing.assert_close(memory.local_field(state), expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("beta", [5.0, 30.0, 60.0, 1000.0])
+def test_fields_of_a_large_beta_are_as_exact(beta):
+    """At β = 60 the share of a pattern one spin off is e^(−120), beyond float32."""
+    interaction = Exponential(beta)
+    patterns = spins(30, 14, seed=1)
+    state = torch.cat([spins(20, 14, seed=2), patterns, patterns * (1 - 2 * torch.eye(30, 14))])
+    expected = turned_one_by_one(ig.DenseMemory(patterns, interaction=interaction), state)
+    found = ig.DenseMemory(patterns.float(), interaction=interaction).local_field(state.float())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+    pair = torch.ones(2, 6)
+    pair[1, 0] = -1  # the first spin is tied
+    tied = ig.DenseMemory(pair, interaction=interaction).local_field(pair)[:, 0]
+    torch.testing.assert_close(tied, torch.zeros(2), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("interaction", INTERACTIONS, ids=str)
 def test_own_interactions_have_slopes_and_files(interaction):
     memory = ig.DenseMemory(spins(6, 8, seed=1), interaction=interaction)

@@ -177,3 +177,29 @@ def test_bad_input():
         ig.DenseClassifier(7, 3, 0)
     with pytest.raises(ParameterError, match="belong to interaction='power'"):
         ig.DenseClassifier(7, 3, 5, degree=3, interaction="exp")
+
+
+def test_bad_states_are_named_at_every_door(unannotated):
+    made, targets = classifier(), torch.zeros(4, dtype=torch.int64)
+    doors = [made.labels, made.label_field, made.twin(), lambda x: made.loss(x, targets)]
+    for door in doors:
+        with pytest.raises(DomainError, match=r"float32.*float64"):
+            door(torch.zeros(4, 7))
+        with pytest.raises(DomainError, match="type list"):
+            door([[0.0] * 7] * 4)
+    with pytest.raises(DomainError, match=r"float32.*float64"):
+        made(torch.zeros(4, 10))
+    for mean in ("a", math.nan, math.inf):
+        with pytest.raises(ParameterError, match="mean"):
+            ig.DenseClassifier(7, 3, 5, mean=mean)
+
+
+def test_loading_draws_nothing(tmp_path):
+    made = ig.DenseClassifier(7, 3, 5, mean=-0.3)
+    ig.save(made, tmp_path / "memories.safetensors")
+    before = torch.get_rng_state()
+    loaded = ig.load(tmp_path / "memories.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert isinstance(loaded, ig.DenseClassifier)
+    assert torch.equal(loaded.memories, made.memories)
+    assert (ig.DenseClassifier(7, 3, 5, mean=-0.3, std=0.0).memories == -0.3).all()

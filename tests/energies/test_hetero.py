@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import isinglass as ig
-from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
+from isinglass.errors import DomainError, FileError, IntractableError, ParameterError, ShapeError
 from tests.cases import double
 
 KEYS = {
@@ -111,3 +111,9 @@ def test_bad_input(unannotated):
         memory.recall(double(2, 4))
     with pytest.raises(DomainError, match="infinite"):
         memory.recall(torch.full((1, 3), torch.inf).double())
+
+
+def test_keys_of_a_class_that_is_not_imported_are_named():
+    config = ig.HeteroMemory(ig.ModernHopfield(double(3, 4)), double(3, 2)).config()
+    with pytest.raises(FileError, match=r"absent\.Memory.*Import"):
+        ig.HeteroMemory.from_config(config | {"kind": "absent.Memory"})

@@ -8,7 +8,7 @@ from torch import nn
 
 import isinglass as ig
 from isinglass.association import metastable_size
-from isinglass.energies import ContinuousHopfield
+from isinglass.energies import ContinuousHopfield, continuous
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.cases import double
 
@@ -247,3 +247,41 @@ def test_bad_values(unannotated):
         memory.read(double(2, 3), [1.0])
     with pytest.raises(ShapeError, match=r"\(\*batch, 3\)"):
         memory.association(double(2, 5))
+
+
+def test_the_longest_pattern_is_looked_for_block_by_block(monkeypatch):
+    memory = ig.ModernHopfield(double(11, 4), beta=2.0, constants=True)
+    state, expected = double(3, 4, seed=1), memory.offset
+    energy = memory(state)
+    monkeypatch.setattr(continuous, "ROWS", 3)
+    torch.testing.assert_close(memory.offset, expected)
+    torch.testing.assert_close(memory(state), energy)
+
+
+def test_beta_is_learned_where_patterns_are_many():
+    """Blocks are for where no gradient is wanted, that of β included."""
+    patterns, state = double(5000, 4), double(3, 4, seed=1)
+    memory = ig.ModernHopfield(patterns, beta=2.0, learn_beta=True).double()
+    log_beta = torch.tensor(2.0).double().log().requires_grad_()
+    scores = log_beta.exp() * (state @ patterns.T)
+    energy = state.square().sum(-1) / 2 - scores.logsumexp(-1) / log_beta.exp()
+    step = scores.softmax(-1) @ patterns
+    for found, expected in ((memory(state), energy), (memory.cccp_update(state), step)):
+        torch.testing.assert_close(found, expected)
+        (grad,) = torch.autograd.grad(found.sum(), memory.log_beta)
+        (right,) = torch.autograd.grad(expected.sum(), log_beta, retain_graph=True)
+        torch.testing.assert_close(grad, right)
+
+
+def test_states_of_another_dtype_are_named():
+    memory = ig.ModernHopfield(double(5, 4).float())
+    state = double(3, 4)
+    doors = [
+        memory, memory.grad, memory.cccp_update, memory.association, memory.retrieves_exactly,
+        lambda x: memory.read(x, memory.patterns), memory.attend(), memory.attend(steps=2),
+    ]  # fmt: skip
+    for door in doors:
+        with pytest.raises(DomainError, match=r"float64.*float32"):
+            door(state)
+    with torch.autocast("cpu", torch.bfloat16):  # which brings them together
+        assert memory.cccp_update(state.bfloat16()).shape == (3, 4)

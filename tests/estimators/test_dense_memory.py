@@ -142,3 +142,26 @@ def test_wrong_parameters_are_refused_at_fit(digits, wrong):
     train, _, labels, _ = digits
     with pytest.raises(ParameterError):
         DenseMemoryClassifier(**wrong).fit(train[:50], labels[:50])
+
+
+def test_early_stopping_asks_of_rows_already_checked(digits, monkeypatch):
+    """What is held out has lost the names of a data frame, which predict would warn of."""
+    train, _, labels, _ = digits
+    monkeypatch.setattr(DenseMemoryClassifier, "inputs", lambda *_: pytest.fail("checked anew"))
+    model = DenseMemoryClassifier(5, max_iter=2, early_stopping=True, random_state=0)
+    assert len(model.fit(train[:200], labels[:200]).validation_scores_) == 2
+
+
+def test_a_first_part_with_unnamed_labels_leaves_nothing(digits):
+    train, _, labels, _ = digits
+    model = DenseMemoryClassifier(5, random_state=0)
+    with pytest.raises(ParameterError, match=r"outside \[0 1\]"):
+        model.partial_fit(train, labels, classes=[1, 0])
+    assert not hasattr(model, "energy_")
+    assert model.partial_fit(train, labels, classes=range(10)).n_iter_ == 1
+
+
+def test_too_few_to_hold_out_are_named(digits):
+    train, _, _, _ = digits
+    with pytest.raises(ParameterError, match=r"early_stopping cannot hold out 0\.1 of 10"):
+        DenseMemoryClassifier(5, early_stopping=True).fit(train[:10], np.arange(10))

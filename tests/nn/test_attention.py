@@ -68,6 +68,15 @@ def test_blocks_of_queries_and_heads_are_put_together(block, monkeypatch):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("draws", [None, 2, 8])
+def test_scores_that_half_precision_cannot_hold(draws):
+    """At scores up to 10⁶ the nearest key takes all, whichever way it is found."""
+    q, k = 500 * double(3, 4), 500 * double(6, 4, seed=1)
+    found = ig.nn.stochastic_attention(q.half(), k.half(), torch.eye(6).half(), draws)
+    nearest = torch.nn.functional.one_hot((q @ k.T).argmax(-1), 6).half()
+    assert torch.equal(found, nearest)
+
+
 def test_gradient_to_queries_and_keys(generator):
     q, k, v = (double(5, 4, seed=seed).requires_grad_() for seed in range(3))
     ig.nn.stochastic_attention(q, k, v, 2, gradient="values", generator=generator).sum().backward()
@@ -79,12 +88,20 @@ def test_gradient_to_queries_and_keys(generator):
         assert rows.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("draws", [None, 1, 8])
+def test_a_batch_of_none(draws):
+    rows = double(0, 3, 4)
+    assert ig.nn.stochastic_attention(rows, rows, rows, draws).shape == (0, 3, 4)
+
+
 def test_bad_input():
     q, k, v = torch.zeros(2, 4), torch.zeros(6, 4), torch.zeros(6, 3)
     with pytest.raises(ShapeError, match=r"query \(2, 3\), key \(6, 4\)"):
         ig.nn.stochastic_attention(q[:, :3], k, v)
     with pytest.raises(ShapeError, match="same number of rows"):
         ig.nn.stochastic_attention(q, k, v[:5])
+    with pytest.raises(ShapeError, match=r"batches of shape \(2,\), \(3,\), \(3,\)"):
+        ig.nn.stochastic_attention(q.expand(2, 2, 4), k.expand(3, 6, 4), v.expand(3, 6, 3))
     with pytest.raises(DomainError, match="NaN"):
         ig.nn.stochastic_attention(torch.full((2, 4), torch.nan), k, v)
     with pytest.raises(DomainError, match=r"float64.*float32"):

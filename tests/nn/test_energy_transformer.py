@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import isinglass as ig
-from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.nn import EnergyLayerNorm, EnergyTransformerBlock, TokenEnergy
 from isinglass.testing import check_gradient, check_round_trip
 from tests.cases import double
@@ -103,6 +103,24 @@ class Flat(ig.Energy):
 def test_laws_of_energies(kind):
     check_gradient(Flat(energy_of(kind)), double(3, 20))
     check_round_trip(energy_of(kind, exclude_self=False), double(5, 4))  # one set
+
+
+def test_kernels_are_refused_since_they_would_mix_sets():
+    energy, sets = energy_of(), double(3, 5, 4)
+    for call in (
+        lambda: ig.run(ig.BlockGibbs(), energy, sets, steps=1, temperature=1.0),
+        lambda: ig.recall(energy, sets, ig.CCCP()),
+    ):
+        with pytest.raises(IntractableError, match=r"EnergyTransformerBlock\.descend"):
+            call()
+
+
+def test_an_empty_twin_draws_nothing():
+    energy, before = energy_of("softmax"), torch.get_rng_state()
+    twin = TokenEnergy.from_config(energy.config())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all((parameter == 0).all() for parameter in twin.parameters())
+    assert twin.key.device == energy.key.device
 
 
 def test_normalisation_is_the_slope_of_a_convex_function():

@@ -169,6 +169,7 @@ def test_gradients():
         normalize_hopfield_space_affine=True, **F64,
     )  # fmt: skip
     randomised(layer)
+    beta.data.abs_()
     assert dict(layer.named_parameters())["scaling"] is beta
     names, values = zip(*layer.named_parameters(), strict=True)
     inputs = tuple(double(1, 3, 4, seed=i).requires_grad_() for i in range(3))

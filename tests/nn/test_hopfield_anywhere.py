@@ -36,7 +36,10 @@ def test_compile_whole_and_wrong_types():
     script = """
 import torch
 from isinglass import IsinglassError
-from isinglass.nn import Hopfield, HopfieldDecoderLayer, HopfieldLayer, HopfieldPooling
+from isinglass.nn import (
+    EnergyTransformerBlock, Hopfield, HopfieldDecoderLayer, HopfieldLayer, HopfieldPooling,
+    hflayers_options,
+)
 torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)
 rows, block = torch.randn(3, 5, 8, requires_grad=True), Hopfield(8, num_heads=2)
@@ -73,6 +76,8 @@ wrong = [
     lambda: Hopfield(8, scaling="2"),
     lambda: Hopfield(8, association_activation=3),
     lambda: HopfieldDecoderLayer(block, torch.nn.Linear(8, 8)),
+    lambda: hflayers_options({"update_steps_max": [0, "2"]}),
+    lambda: EnergyTransformerBlock(4, 2, beta=torch.nn.Parameter(torch.ones(()))),
 ]
 for number, call in enumerate(wrong):
     try:
@@ -187,6 +192,61 @@ def test_sizes_that_nobody_gave():
         Hopfield.static(normalize_state_pattern=True)
     with pytest.raises(ParameterError, match="quantity = 0"):
         HopfieldPooling(8, quantity=0)
+    for kind in (HopfieldPooling, HopfieldLayer):
+        with pytest.raises(ParameterError, match="patterns of its own of unknown"):
+            kind.static(quantity=3, scaling=8.0)
+
+
+def test_a_layer_made_without_memory_is_filled_by_its_state():
+    like = Hopfield(8, num_heads=2, update_steps_max=(1, 4))
+    layer = Hopfield(8, num_heads=2, update_steps_max=(1, 4), device="meta").to_empty(device="cpu")
+    layer.load_state_dict(like.state_dict())
+    assert not list(layer.buffers(recurse=False))[1:]  # β alone; no number outside the state
+    torch.testing.assert_close(layer(torch.ones(2, 3, 8)), like(torch.ones(2, 3, 8)))
+
+
+def test_scores_that_half_precision_cannot_hold():
+    layer, rows = Hopfield.static(scaling=1.0).half(), 500 * double(5, 8).half()
+    torch.testing.assert_close(layer.association(rows), torch.eye(5).half()[None])
+    assert layer(rows).isfinite().all()
+
+
+@each_layer
+def test_a_batch_of_none(name):
+    layer = made(name).double()
+    expected = layer(double(2, 5, 8))[:0]
+    torch.testing.assert_close(layer(double(0, 5, 8)), expected)
+    if name != "encode":
+        padding = torch.zeros(0, 6 if name == "look up" else 5, dtype=torch.bool)
+        torch.testing.assert_close(layer(double(0, 5, 8), padding), expected)
+
+
+def test_a_learned_beta_is_of_the_layer_s_dtype():
+    beta = nn.Parameter(torch.ones(1))
+    for kind in (Hopfield, HopfieldPooling, HopfieldLayer):
+        with pytest.raises(ParameterError, match=r"float32 on cpu for a layer of torch\.float64"):
+            kind(8, scaling=beta, dtype=torch.float64)
+    with pytest.raises(ParameterError, match=r"on cpu for a layer of .* on meta"):
+        Hopfield(8, scaling=beta, device="meta")
+    assert Hopfield(8, scaling=beta).scaling is beta
+
+
+def test_a_learned_beta_that_fell_below_zero_is_seen():
+    layer = Hopfield(8, scaling=nn.Parameter(torch.ones(1)))
+    layer.load_state_dict(layer.state_dict() | {"scaling": -torch.ones(1)})
+    with pytest.raises(DomainError, match="scaling of -1"):
+        layer(torch.ones(2, 3, 8))
+
+
+def test_a_given_beta_does_not_change_the_layer_s_dtype():
+    layer = HopfieldPooling(8, scaling=torch.tensor(2.0).double())
+    assert {values.dtype for values in layer.state_dict().values()} == {torch.float32}
+    assert layer(torch.ones(2, 3, 8)).dtype == torch.float32
+
+
+def test_targets_that_are_none_cannot_be_fixed():
+    with pytest.raises(ParameterError, match="lookup_targets_as_trainable=False with"):
+        HopfieldLayer(8, lookup_targets_as_trainable=False)
 
 
 @pytest.mark.parametrize(

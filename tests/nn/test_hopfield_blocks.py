@@ -168,4 +168,8 @@ def test_options_of_hflayers():
     assert hflayers_options({"update_steps_max": 3})["update_steps_max"] == 4
     assert hflayers_options({"update_steps_max": None})["update_steps_max"] is None
     steps = torch.tensor([0, -1, 2])
-    assert hflayers_options({"update_steps_max": steps})["update_steps_max"] == (1, None, 3)
+    for given in (steps, [0, -1, 2], (0, None, 2)):
+        assert hflayers_options({"update_steps_max": given})["update_steps_max"] == (1, None, 3)
+    assert hflayers_options({"update_steps_max": -1})["update_steps_max"] is None
+    with pytest.raises(ParameterError, match="update_steps_max = True"):
+        hflayers_options({"update_steps_max": [0, True]})

@@ -225,6 +225,15 @@ def test_dropped_shares_keep_the_mean(generator):
     assert ((shares == 0).double().mean() > 0.25).all()
 
 
+@pytest.mark.parametrize("draws", [None, 3])
+def test_where_every_share_is_dropped_the_output_is_its_bias(draws):
+    theirs, ours = pair(draws, dropout=1.0)
+    rows = tokens(ours)
+    found, shares = ours.train()(*rows)
+    torch.testing.assert_close(found, theirs.train()(*rows)[0])
+    assert (shares == 0).all()
+
+
 def encoder(**options) -> nn.TransformerEncoder:
     torch.manual_seed(2)
     layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True, dtype=torch.float64)

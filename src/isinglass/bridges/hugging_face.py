@@ -79,6 +79,13 @@ def sampled_attention(
         mask = None
         if attention_mask is not None:
             mask = attention_mask > torch.finfo(attention_mask.dtype).min / 2
+            if bool((attention_mask.where(mask, 0.0) != 0).any()):
+                raise IntractableError(
+                    "sampled_attention",
+                    f"{type(module).__name__} adds biases to the scores by its mask, so its "
+                    "attention is no plain softmax",
+                    "Use a model without them",
+                )
         looked_up = stochastic_attention(
             query,
             key.repeat_interleave(repeats, 1),

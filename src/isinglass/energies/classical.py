@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float, Int
-from isinglass.checks import check_at_least_zero, check_count, check_features, check_patterns
+from isinglass.checks import (
+    check_at_least_zero,
+    check_count,
+    check_features,
+    check_operand,
+    check_patterns,
+)
 from isinglass.dynamics import Asynchronous, Kernel
 from isinglass.energies.memory import Memory
 from isinglass.energies.rules import Hebb, Rule
@@ -43,7 +48,8 @@ class ClassicalHopfield(Memory):
     Raises:
         ShapeError: If there is no pattern or the tensor is not a matrix.
         DomainError: If a value is not −1 or +1.
-        ParameterError: If ``rule`` is not a rule.
+        ParameterError: If ``rule`` is not a rule, or its couplings are no symmetric finite
+            ``(d, d)`` with a zero diagonal.
 
     Examples:
         >>> patterns = torch.tensor([[1.0, 1, 1, 1, -1, -1], [1.0, -1, 1, -1, 1, -1]])
@@ -55,6 +61,8 @@ class ClassicalHopfield(Memory):
 
     weight: Tensor
     dreams: int
+    #: The tensors that the diagonal was found for, their versions, and the diagonal.
+    _diagonal: tuple[tuple[Tensor, ...], tuple[int, ...], float] | None = None
     default_kernel: ClassVar[type[Kernel]] = Asynchronous
 
     def __init__(self, patterns: Tensor, rule: Rule = Hebb()) -> None:  # noqa: B008 - it is frozen
@@ -64,12 +72,15 @@ class ClassicalHopfield(Memory):
                 "ClassicalHopfield", f"rule = {rule!r}", "Give a rule object, such as Hebb()"
             )
         self.rule = rule
-        self.register_buffer("weight", rule.couplings(self.patterns))
+        weight = rule.couplings(self.patterns)
+        _check_couplings(rule, weight, self.patterns)
+        self.register_buffer("weight", weight)
         self.dreams = 0
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """E(v) = −½ vᵀWv."""
         check_features("ClassicalHopfield", state, self.unit.size)
+        check_operand("ClassicalHopfield", state, self.weight)
         return -(state * self.local_field(state)).sum(-1) / 2
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
@@ -117,11 +128,9 @@ class ClassicalHopfield(Memory):
         check_patterns("ClassicalHopfield.store", patterns)
         self.check_state("ClassicalHopfield.store", patterns)
         patterns = patterns.detach()
-        self._hold(
-            self.rule.stored(self.weight, self.patterns, patterns),
-            torch.cat([self.patterns, patterns]),
-            self.dreams,
-        )
+        weight = self.rule.stored(self.weight, self.patterns, patterns)
+        _check_couplings(self.rule, weight, patterns)
+        self._hold(weight, torch.cat([self.patterns, patterns]), self.dreams)
 
     def unlearn(self, patterns: Float[Tensor, "patterns d"]) -> None:
         """Take stored patterns out again; of one stored twice, one copy, the last.
@@ -144,7 +153,9 @@ class ClassicalHopfield(Memory):
         check_patterns("ClassicalHopfield.unlearn", patterns)
         self.check_state("ClassicalHopfield.unlearn", patterns)
         kept = self.patterns[_left_after("ClassicalHopfield.unlearn", self.patterns, patterns)]
-        self._hold(self.rule.unlearned(self.weight, patterns, kept), kept, self.dreams)
+        weight = self.rule.unlearned(self.weight, patterns, kept)
+        _check_couplings(self.rule, weight, patterns)
+        self._hold(weight, kept, self.dreams)
 
     @torch.no_grad()
     def dream(
@@ -204,15 +215,24 @@ class ClassicalHopfield(Memory):
         lengths = self.weight.norm(dim=-1).clamp_min(torch.finfo(self.weight.dtype).tiny)
         return self.patterns * self.local_field(self.patterns) / lengths
 
-    @cached_property
+    @property
     def _shift(self) -> float:
-        """What added to the diagonal of W leaves no negative eigenvalue."""
+        """What added to the diagonal of W leaves no negative eigenvalue; found once for each W."""
+        tensors = (self.weight, self.patterns)
+        tracked = not any(tensor.is_inference() for tensor in tensors)  # those have no version
+        versions = tuple(tensor._version for tensor in tensors) if tracked else None
+        if versions and self._diagonal is not None:
+            known, at, shift = self._diagonal
+            if at == versions and all(a is b for a, b in zip(known, tensors, strict=True)):
+                return shift
         rule = Rule if self.dreams else type(self.rule)  # after dreams W is no longer the rule's
-        return rule.shift(self.rule, self.weight, self.patterns)
+        shift = rule.shift(self.rule, *tensors)
+        self._diagonal = (tensors, versions, shift) if versions else None
+        return shift
 
     def _hold(self, weight: Tensor, patterns: Tensor, dreams: int) -> None:
         self.weight, self.patterns, self.dreams = weight, patterns, dreams
-        vars(self).pop("_shift", None)
+        self._diagonal = None
 
     def get_extra_state(self) -> Tensor:
         """What the state dict holds beside the tensors: the number of dreams."""
@@ -234,6 +254,27 @@ class ClassicalHopfield(Memory):
         memory.rule = Rule.from_config(config["rule"])
         memory.patterns = torch.ones(count, size)
         return memory
+
+
+def _check_couplings(rule: Rule, weight: Tensor, patterns: Tensor) -> None:
+    """Refuse couplings of a rule on which recall would not descend an energy."""
+    size = patterns.shape[-1]
+    if weight.shape != (size, size):
+        wrong = f"couplings of shape {tuple(weight.shape)} for {size} units"
+    elif not bool(weight.isfinite().all()):
+        wrong = "couplings that are not finite"
+    elif bool(weight.diagonal().any()):
+        wrong = "couplings of units to themselves"
+    else:
+        apart, largest = (weight - weight.mT).abs().amax(), weight.abs().amax()
+        if bool(apart <= torch.finfo(weight.dtype).eps ** 0.5 * largest):
+            return
+        wrong = "couplings that are not symmetric"
+    raise ParameterError(
+        "ClassicalHopfield",
+        f"{wrong}, of {rule}",
+        "Let the rule give a finite symmetric (d, d) tensor with a zero diagonal",
+    )
 
 
 def _left_after(operation: str, stored: Tensor, gone: Tensor) -> Bool[Tensor, " stored"]:

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_features, check_like, check_positive, check_tensor
+from isinglass.checks import (
+    ROWS,
+    check_features,
+    check_like,
+    check_operand,
+    check_positive,
+    check_tensor,
+)
 from isinglass.energies.memory import Memory
 from isinglass.errors import ParameterError, ShapeError
 
@@ -99,7 +106,8 @@ class ContinuousHopfield(Memory):
         count = len(self.patterns)
         wide = torch.promote_types(self.patterns.dtype, torch.float32)
         uniform = torch.full((count,), 1 / count, dtype=wide, device=self.patterns.device)
-        largest = self.patterns.to(wide).square().sum(-1).amax()
+        blocks = self.patterns.split(ROWS)  # a copy of all would be as large as the memory
+        largest = torch.stack([b.to(wide).square().sum(-1).amax() for b in blocks]).amax()
         return (largest / 2 - self.negentropy(uniform) / self.beta).to(self.patterns.dtype)
 
     @property
@@ -137,12 +145,12 @@ class ContinuousHopfield(Memory):
             >>> memory.association(torch.tensor([1.0, 0.0, 0.0])).round(decimals=3)
             tensor([0.9990, 0.0000, 0.0000])
         """
-        check_features(type(self).__name__, state, self.unit.size)
+        self._check_operand(state)
         return self.weigh(state @ self.patterns.mT)
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """E(ξ) = ½|ξ|² − Φ(Xξ), plus :attr:`offset` where ``constants`` are wanted."""
-        check_features(type(self).__name__, state, self.unit.size)
+        self._check_operand(state)
         return self.energy_from(state, self.potential(state @ self.patterns.mT))
 
     def energy_from(
@@ -200,12 +208,16 @@ class ContinuousHopfield(Memory):
 
         Reference: Santos et al. 2024, arXiv:2402.13725.
         """
-        check_features(type(self).__name__, state, self.unit.size)
+        self._check_operand(state)
         scores = state @ self.patterns.mT
         if scores.shape[-1] == self.subset:
             return torch.ones_like(scores[..., 0], dtype=torch.bool)
         top = scores.topk(self.subset + 1, -1).values
         return self.beta * (top[..., -2] - top[..., -1]) >= self.margin
+
+    def _check_operand(self, state: Tensor) -> None:
+        check_features(type(self).__name__, state, self.unit.size)
+        check_operand(type(self).__name__, state, self.patterns)
 
     def config(self) -> dict[str, Any]:
         """The shape of the patterns, β, and what is not as by default."""

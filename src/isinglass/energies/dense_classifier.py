@@ -13,6 +13,8 @@ from isinglass.checks import (
     check_at_least_zero,
     check_count,
     check_features,
+    check_number,
+    check_operand,
     check_positive,
     check_tensor,
     values_visible,
@@ -52,8 +54,8 @@ class DenseClassifier(Energy):
         generator: Source of the initial memories; None is torch's global one.
 
     Raises:
-        ParameterError: If a count is not a whole number above 0, ``std`` is negative, or as in
-            :class:`~isinglass.energies.dense.DenseMemory`.
+        ParameterError: If a count is not a whole number above 0, ``mean`` is not finite, ``std``
+            is negative, or as in :class:`~isinglass.energies.dense.DenseMemory`.
 
     Examples:
         >>> from isinglass.energies import Power
@@ -82,13 +84,15 @@ class DenseClassifier(Energy):
         self.sizes = (check_count(name, "inputs", inputs), check_count(name, "labels", labels))
         count = check_count(name, "memories", memories)
         self.interaction = interaction_of(name, interaction, degree, rectified)
-        start = torch.empty(count, sum(self.sizes))
-        start.normal_(mean, check_at_least_zero(name, "std", std), generator=generator)
+        start = torch.full((count, sum(self.sizes)), check_number(name, "mean", mean))
+        if check_at_least_zero(name, "std", std) > 0:
+            start.normal_(mean, std, generator=generator)
         self.memories = nn.Parameter(start)
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
         """E(v, c) of inputs and labels side by side."""
         check_features("DenseClassifier", state, sum(self.sizes))
+        check_operand("DenseClassifier", state, self.memories)
         return self.interaction.energy(state @ self.memories.mT)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
@@ -106,6 +110,7 @@ class DenseClassifier(Energy):
             DomainError: If they are no tensor of floating dtype.
         """
         check_features("DenseClassifier", inputs, self.sizes[0])
+        check_operand("DenseClassifier", inputs, self.memories)
         from_inputs, from_labels = self.memories.split(self.sizes, -1)
         silent = inputs @ from_inputs.mT - from_labels.sum(-1)
         before = self.interaction.energy(silent)
@@ -184,14 +189,15 @@ class DenseClassifier(Energy):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DenseClassifier:
-        """A classifier of the same shape."""
+        """A classifier of the same shape, its memories zero: nothing is drawn."""
         settings: dict[str, Any] = config | {
             "interaction": Interaction.from_config(config["interaction"])
         }
-        return cls(**settings)
+        return cls(**settings, std=0.0)
 
     def _check_targets(self, inputs: Tensor, targets: Tensor) -> None:
         operation = "DenseClassifier.loss"
+        check_features(operation, inputs, self.sizes[0])
         check_tensor(operation, "targets", targets)
         if targets.shape != inputs.shape[:-1]:
             raise ShapeError(
@@ -240,6 +246,7 @@ class FeedForwardTwin(nn.Module):
     def forward(self, inputs: Float[Tensor, "*batch v"]) -> Float[Tensor, "*batch labels"]:
         """The label units, each in (−1, 1)."""
         check_features("FeedForwardTwin", inputs, self.classifier.sizes[0])
+        check_operand("FeedForwardTwin", inputs, self.classifier.memories)
         from_inputs, from_labels = self.classifier.memories.split(self.classifier.sizes, -1)
         hidden = self.classifier.interaction.slope(inputs @ from_inputs.mT)
         return (2 * hidden @ from_labels).tanh()

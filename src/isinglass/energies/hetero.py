@@ -12,7 +12,7 @@ from isinglass.checks import check_finite
 from isinglass.dynamics import Recall
 from isinglass.energies.continuous import ContinuousHopfield, check_values
 from isinglass.energy import Energy
-from isinglass.errors import ParameterError
+from isinglass.errors import FileError, ParameterError
 from isinglass.kinds import name_of, subclasses_by_name
 
 __all__ = ["HeteroMemory", "Reading"]
@@ -148,7 +148,17 @@ class HeteroMemory(Energy):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> HeteroMemory:
-        """A memory of the same shape."""
-        kind = subclasses_by_name(ContinuousHopfield)[config["kind"]]
+        """A memory of the same shape.
+
+        Raises:
+            FileError: If the keys' memory is of a class that is not imported.
+        """
+        kind = subclasses_by_name(ContinuousHopfield).get(config["kind"])
+        if kind is None:
+            raise FileError(
+                f"{cls.__name__}.from_config",
+                f"the memory kind {config['kind']!r} is not imported",
+                "Import the module that defines it first",
+            )
         memory = cast("ContinuousHopfield", kind.from_config(config["memory"]))
         return cls(memory, memory.patterns.new_zeros(len(memory.patterns), config["size"]))

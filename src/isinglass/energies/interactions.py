@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -175,14 +176,24 @@ class Exponential(Interaction):
 
         Turning spin i multiplies the share of the patterns that agree with it by e^(−2β), of the
         others by e^(2β). Both shares are summed by themselves: one less the other would drown
-        the small one, which decides where β is large.
+        the small one, which decides where β is large. There it can be that of patterns 2 or 4
+        below the best overlap, too small for a float: those are summed in units of their own.
         """
-        share = self.slope(overlap)
-        up, down = (share @ (sign * patterns).clamp_min(0) for sign in (1, -1))
-        agree, differ = (
-            torch.where(state > 0, up, down).log(),
-            torch.where(state > 0, down, up).log(),
-        )
+        gap = overlap - overlap.amax(-1, keepdim=True)
+        total = torch.logsumexp(self.beta * gap, -1, keepdim=True)
+        up, down = patterns.clamp_min(0), (-patterns).clamp_min(0)
+
+        def shares(below: int) -> tuple[Tensor, Tensor]:
+            """Log shares of those that agree and that differ, at least so far below the best."""
+            weight = (self.beta * (gap + below)).masked_fill(gap > -below, -torch.inf).exp()
+            plus, minus = (weight @ up).log() - total, (weight @ down).log() - total
+            here = state > 0
+            return torch.where(here, plus, minus), torch.where(here, minus, plus)
+
+        agree, differ = shares(0)
+        if 8 * self.beta > -math.log(torch.finfo(overlap.dtype).tiny):  # e^(−4β) is in danger
+            for below in (2, 4):  # lower ones cannot matter: the best turned is −2 or more
+                differ = torch.maximum(differ, shares(below)[1] - self.beta * below)
         turned = torch.logaddexp(agree - 2 * self.beta, differ + 2 * self.beta)
         return -state * turned / (2 * self.beta)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from isinglass._shapes import Float
 from isinglass.checks import check_at_least_zero, check_count
+from isinglass.errors import DomainError
 from isinglass.kinds import config_of, from_config
 
 __all__ = ["ConvergenceWarning", "Hebb", "Perceptron", "PseudoInverse", "Rule", "Storkey"]
@@ -66,7 +68,7 @@ class Rule(ABC):
         units = torch.arange(len(weight), device=weight.device)
         matrix = weight.to(torch.promote_types(weight.dtype, torch.float32), copy=True)
         shift = float(matrix.norm()) / len(weight) ** 0.5 / 4  # eigenvalues' root mean square / 4
-        while shift > 0:
+        while 0 < shift < math.inf:
             matrix[units, units] = shift
             if not bool(torch.linalg.cholesky_ex(matrix).info):
                 break
@@ -95,6 +97,10 @@ class Hebb(Rule):
 
     Reference: Hebb 1949; Hopfield 1982, doi:10.1073/pnas.79.8.2554.
 
+    Raises:
+        DomainError: If there are more patterns than the dtype can count: 256 of bfloat16, 2048 of
+            float16.
+
     Examples:
         >>> Hebb().couplings(torch.tensor([[1.0, -1.0], [1.0, -1.0]]))
         tensor([[ 0., -2.],
@@ -103,10 +109,12 @@ class Hebb(Rule):
 
     def couplings(self, patterns: Patterns) -> Weight:
         """Σ_μ x_μ x_μᵀ without its diagonal."""
+        _check_counts(len(patterns), patterns.dtype)
         return (patterns.mT @ patterns).fill_diagonal_(0.0)
 
     def stored(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
         """W + Σ x xᵀ over the new patterns."""
+        _check_counts(len(patterns) + len(new), weight.dtype)
         return torch.addmm(weight, new.mT, new).fill_diagonal_(0.0)
 
     def unlearned(self, weight: Weight, gone: Patterns, kept: Patterns) -> Weight:
@@ -114,8 +122,25 @@ class Hebb(Rule):
         return torch.addmm(weight, gone.mT, gone, alpha=-1.0).fill_diagonal_(0.0)
 
     def shift(self, weight: Weight, patterns: Patterns) -> float:
-        """N: the diagonal that was left out."""
-        return float(len(patterns))
+        """N: the diagonal that was left out; as :class:`Rule` where W is not of these patterns."""
+        made = _close(weight, self.couplings(patterns))
+        return float(len(patterns)) if made else super().shift(weight, patterns)
+
+
+def _check_counts(count: int, dtype: torch.dtype) -> None:
+    """Refuse more patterns than whole numbers of this dtype can count."""
+    if count > 2 / torch.finfo(dtype).eps:
+        raise DomainError(
+            "Hebb",
+            f"{count} patterns of {dtype}, which counts to {2 / torch.finfo(dtype).eps:.0f}",
+            "Convert them first: patterns.float()",
+        )
+
+
+def _close(weight: Tensor, other: Tensor) -> bool:
+    """Whether two couplings differ by rounding at most."""
+    near = torch.finfo(weight.dtype).eps ** 0.5
+    return torch.allclose(weight, other, rtol=near, atol=near)
 
 
 @dataclass(frozen=True)
@@ -204,9 +229,12 @@ class PseudoInverse(Rule):
         return (half.mT @ half).fill_diagonal_(0.0)
 
     def shift(self, weight: Weight, patterns: Patterns) -> float:
-        """The largest diagonal element left out, d · P_ii, seen in the field of any one pattern."""
-        if len(patterns) == 0:
-            return 0.0
+        """The largest diagonal element left out, d · P_ii, seen in the field of any one pattern.
+
+        As :class:`Rule` where W is not of these patterns.
+        """
+        if len(patterns) == 0 or not _close(weight, self.couplings(patterns)):
+            return super().shift(weight, patterns)
         margin = patterns[0] * (patterns[0] @ weight)  # d · (1 − P_ii)
         return float((patterns.shape[-1] - margin).max())
 

@@ -147,14 +147,19 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
             share = check_fraction(
                 "DenseMemoryClassifier", "validation_fraction", self.validation_fraction
             )
-            rows, held_rows, labels, held_labels, weight, _ = cast(
-                "list[np.ndarray]",
-                train_test_split(
+            try:
+                parts = train_test_split(
                     rows, labels, weight, test_size=share, stratify=labels,
                     random_state=self._seed(),
-                ),
-            )  # fmt: skip
-            held = held_rows, held_labels
+                )  # fmt: skip
+            except ValueError as error:
+                raise ParameterError(
+                    "DenseMemoryClassifier",
+                    f"early_stopping cannot hold out {share:g} of {len(rows)} examples ({error})",
+                    "Give more examples of each class, or early_stopping=False",
+                ) from error
+            rows, held_rows, labels, held_labels, weight, _ = cast("list[np.ndarray]", parts)
+            held = self._inputs(held_rows), held_labels
         data = self._tensors(rows, labels, weight)
         with _progress(self.verbose, epochs) as show:
             self._learn(data, held, epochs, show)
@@ -186,12 +191,13 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         if not (first or classes is None or np.array_equal(np.unique(classes), self.classes_)):
             raise ParameterError(operation, f"classes = {classes}", f"Give {self.classes_} again")
         rows, labels, weight = self._check(X, y, sample_weight, first)
-        if first:
-            self._start(rows, weight, np.unique(cast("Any", classes)))
-        if not np.isin(labels, self.classes_).all():
+        named = np.unique(cast("Any", classes)) if first else self.classes_
+        if not np.isin(labels, named).all():
             raise ParameterError(
-                operation, f"labels outside {self.classes_}", "Name all classes at the first call"
+                operation, f"labels outside {named}", "Name all classes at the first call"
             )
+        if first:
+            self._start(rows, weight, named)
         self._epoch(self._tensors(rows, labels, weight))
         return self
 
@@ -203,7 +209,9 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
         """E(c_α = −1) − E(c_α = +1) of every label, ``(n, classes)``; of two, the difference."""
-        inputs = self.inputs(X)
+        return self._decision(self.inputs(X))
+
+    def _decision(self, inputs: Tensor) -> np.ndarray:
         size = max(1, BLOCK // (len(self.classes_) * len(self.energy_.memories)))
         with torch.no_grad():
             fields = [self.energy_.label_field(block) for block in inputs.split(size)]
@@ -219,7 +227,9 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The label of each row."""
-        decision = self.decision_function(X)
+        return self._label(self.decision_function(X))
+
+    def _label(self, decision: np.ndarray) -> np.ndarray:
         chosen = decision > 0 if decision.ndim == 1 else decision.argmax(-1)
         return self.classes_[chosen.astype(int)]
 
@@ -280,7 +290,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
             self._epoch(data, epoch / epochs, (epoch + 1) / epochs)
             gain, text = -self.loss_curve_[-1], f"loss {self.loss_curve_[-1]:.3g}"
             if held is not None:
-                gain = float((self.predict(held[0]) == held[1]).mean())
+                gain = float((self._label(self._decision(held[0])) == held[1]).mean())
                 scores.append(gain)
                 text += f", held out {gain:.4f}"
             show(text)

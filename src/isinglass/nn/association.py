@@ -12,7 +12,7 @@ from isinglass._shapes import Bool, Float, Int
 from isinglass.checks import check_finite, check_positive, values_visible
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
-__all__ = ["Association", "Mask", "inverse_temperatures"]
+__all__ = ["Association", "Mask", "check_above_zero", "common_batch", "inverse_temperatures"]
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ class Association:
     @property
     def batch(self) -> int:
         """The batch that results have."""
-        seen = 1 if self.mask is None else len(self.mask.visible)
-        return max(len(self.state), len(self.stored), len(self.projection), seen)
+        seen = () if self.mask is None else (self.mask.visible,)
+        return common_batch(self.state, self.stored, self.projection, *seen)
 
     @property
     def traced(self) -> bool:
@@ -121,7 +121,7 @@ class Association:
 
     def weights(self) -> Float[Tensor, "B H L S"]:
         """softmax(βKξ): the association matrix; rows that may look at nothing are zero."""
-        weights = torch.softmax(self._scores(), -1)
+        weights = torch.softmax(self._scores(), -1).to(self.state.dtype)
         return weights if self.mask is None else weights.masked_fill(self.mask.blind, 0.0)
 
     def energy(self) -> Float[Tensor, "B H L"]:
@@ -129,7 +129,7 @@ class Association:
         pull = self._scores().logsumexp(-1) / self.beta[..., 0]
         if self.mask is not None:
             pull = pull.masked_fill(self.mask.blind[..., 0], 0.0)
-        return self.state.square().sum(-1) / 2 - pull
+        return (self.state.to(pull.dtype).square().sum(-1) / 2 - pull).to(self.state.dtype)
 
     def read(self, dropout: float = 0.0) -> Float[Tensor, "B H L e"]:
         """Vᵀ softmax(βKξ), a share of the weights dropped; the matrix is not formed."""
@@ -160,7 +160,10 @@ class Association:
         return association
 
     def _scores(self) -> Float[Tensor, "B H L S"]:
-        scores = self._scaled_state() @ self.stored.mT
+        state, stored = self._scaled_state(), self.stored
+        if state.dtype == torch.float16:  # whose largest number scores soon exceed
+            state, stored = state.float(), stored.float()
+        scores = state @ stored.mT
         return scores if self.mask is None else self.mask.add_to(scores)
 
     def _scaled_state(self) -> Tensor:
@@ -178,6 +181,11 @@ class Association:
         return _fused(query, key, values, visible, dropout).masked_fill(self.mask.blind, 0.0)
 
 
+def common_batch(*tables: Tensor) -> int:
+    """The batch of all, where one goes with any, none too."""
+    return torch.broadcast_shapes(*(table.shape[:1] for table in tables))[0]
+
+
 def _fused(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
 ) -> Tensor:
@@ -187,7 +195,7 @@ def _fused(
     if shared:  # one memory for all: read once, as rows of one batch
         query = query.transpose(0, 1).flatten(1, 2).unsqueeze(0)
     else:
-        batch = max(len(query), len(key), len(value), 1 if mask is None else len(mask))
+        batch = common_batch(query, key, value, *(() if mask is None else (mask,)))
         query, key, value = (x.expand(batch, -1, -1, -1) for x in (query, key, value))
     widest = max(key.shape[-1], width)
     query, key, value = (
@@ -259,7 +267,8 @@ def inverse_temperatures(
     """
     like = torch.empty(0, device=device, dtype=dtype)  # as the layer's other parameters are
     if not isinstance(scaling, Tensor):
-        scaling = like.new_tensor(check_positive(operation, "scaling", scaling))
+        number = check_positive(operation, "scaling", scaling)
+        scaling = torch.tensor(number, dtype=like.dtype, device="cpu")
     if scaling.shape not in ((), (heads,)) or not scaling.is_floating_point():
         raise ShapeError(
             operation,
@@ -273,10 +282,7 @@ def inverse_temperatures(
             f"To learn β give an nn.Parameter of shape ({heads},), else scaling.detach()",
         )
     check_finite(operation, "scaling", scaling)
-    if values_visible(scaling) and bool((scaling <= 0).any()):
-        raise DomainError(
-            operation, f"a scaling of {float(scaling.min()):g}", "β must be above zero"
-        )
+    check_above_zero(operation, scaling)
     if not (isinstance(scaling, nn.Parameter) and scaling.ndim == 1):
         return scaling.to(like).expand(heads).clone()
     if (scaling.dtype, scaling.device) != (like.dtype, like.device):
@@ -287,3 +293,15 @@ def inverse_temperatures(
             "Make the parameter with the layer's dtype and device, or give the layer those of it",
         )
     return scaling
+
+
+def check_above_zero(operation: str, scaling: Tensor) -> None:
+    """Refuse a β that is not above zero, where training has led it.
+
+    Raises:
+        DomainError: If one is zero or below.
+    """
+    if values_visible(scaling) and bool((scaling <= 0).any()):
+        raise DomainError(
+            operation, f"a scaling of {float(scaling.detach().min()):g}", "β must be above zero"
+        )

@@ -172,6 +172,8 @@ def _weights(
 
     These get equal weights, for the caller to clear once it has drawn from them.
     """
+    if query.dtype == torch.float16:  # whose largest number scores soon exceed
+        query, key = query.float(), key.float()
     scores = (beta * query) @ key.mT
     if scores.dtype.itemsize < 4:
         scores = scores.float()
@@ -210,7 +212,7 @@ def _by_blocks(
             weights, blind = _weights(query[block], key[some], beta, hidden)
             found = _average(draw_indices(weights, draws, generator), value[some])
             averaged[block] = found if blind is None else found.masked_fill(blind, 0.0)
-    return averaged.reshape(*batch, length, -1)
+    return averaged.reshape(*batch, length, value.shape[-1])
 
 
 class _Drawn(torch.autograd.Function):

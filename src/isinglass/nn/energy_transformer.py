@@ -21,7 +21,7 @@ from isinglass.checks import (
     values_visible,
 )
 from isinglass.energy import Energy
-from isinglass.errors import DomainError, IntractableError, ShapeError
+from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.units import ReLU, Unit
 
 __all__ = ["Descent", "EnergyLayerNorm", "EnergyTransformerBlock", "TokenEnergy"]
@@ -110,6 +110,12 @@ class TokenEnergy(Energy):
         super().__init__()
         name = type(self).__name__
         check_count(name, "dim", dim)
+        if isinstance(beta, Tensor) and beta.requires_grad:
+            raise ParameterError(
+                name,
+                "a beta that wants gradients",
+                "Give a number: keys and queries learn their own scale, which does the same",
+            )
         shape = (check_count(name, "num_heads", num_heads), check_count(name, "head_dim", head_dim))
         self.beta = 1 / math.sqrt(head_dim) if beta is None else check_positive(name, "beta", beta)
         self.hidden = memories if isinstance(memories, Unit) else ReLU(memories)

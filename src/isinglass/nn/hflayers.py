@@ -61,9 +61,9 @@ def hflayers_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, "update_steps_max": counted}
 
 
-def _counted(steps: int | None) -> int | None:
+def _counted(steps: Any) -> int | None:
     """All updates, where hflayers leaves the last out."""
-    if steps is None or (isinstance(steps, int) and steps < 0):
+    if steps is None or (type(steps) is int and steps < 0):
         return None
     return check_count("hflayers_options", "update_steps_max", steps, least=0) + 1
 

@@ -13,7 +13,13 @@ from isinglass._shapes import Float, Int
 from isinglass.association import metastable_size
 from isinglass.checks import check_count
 from isinglass.errors import ParameterError
-from isinglass.nn.association import Association, Mask, inverse_temperatures
+from isinglass.nn.association import (
+    Association,
+    Mask,
+    check_above_zero,
+    common_batch,
+    inverse_temperatures,
+)
 from isinglass.nn.options import UNTIL_REST, HopfieldOptions, activation_named
 from isinglass.nn.patterns import Triple, batch_first, several
 
@@ -81,8 +87,6 @@ class Hopfield(nn.Module):
     bias_stored: nn.Parameter | None
     bias_projection: nn.Parameter | None
     scaling: Tensor
-    _updates: Tensor
-    _eps: Tensor
 
     batch_first = _Option()
     input_size = _Option()
@@ -131,7 +135,6 @@ class Hopfield(nn.Module):
         self._activation = None if activation is None else activation_named(activation)
         self._make_bias_patterns(placed)
         self._make_scaling(scaling, placed)
-        self._make_limits(device)
         self.reset_parameters()
 
     @classmethod
@@ -199,7 +202,8 @@ class Hopfield(nn.Module):
 
         Raises:
             ShapeError: If features, rows, batches or masks do not fit.
-            DomainError: If dtypes or devices differ, or a mask is neither boolean nor floating.
+            DomainError: If dtypes or devices differ, a mask is neither boolean nor floating, or a
+                learned β is no longer above zero.
             ParameterError: If ``update_steps_max`` is None under ``torch.compile`` or ``vmap``.
         """
         association = self._settled(input, stored_pattern_padding_mask, association_mask)
@@ -319,7 +323,12 @@ class Hopfield(nn.Module):
                 "update_steps_max=None, updates until rest, under torch.compile or vmap",
                 "Give a number of updates: rest cannot be seen while tracing",
             )
-        return association.settled(self._updates, most, self._eps)
+        device = association.state.device
+        updates, eps = (
+            torch.tensor(values, device=device)[:, None, None]
+            for values in (self.options.updates_before, self.options.rest)
+        )
+        return association.settled(updates, most, eps)
 
     def _associate(
         self,
@@ -328,6 +337,8 @@ class Hopfield(nn.Module):
         mask: Tensor | None,
     ) -> Association:
         """States and patterns in the association space of every head, before any update."""
+        if isinstance(self.scaling, nn.Parameter):
+            check_above_zero(type(self).__name__, self.scaling)
         maps = [module for module in self.children() if isinstance(module, nn.Linear)]
         stored, state, projection = batch_first(
             type(self).__name__,
@@ -335,7 +346,7 @@ class Hopfield(nn.Module):
             self.options,
             like=maps[0].weight if maps else None,
         )
-        batch = max(len(stored), len(state), len(projection))
+        batch = common_batch(stored, state, projection)
         shape = (batch, self.options.num_heads, state.shape[1], stored.shape[1])
         seen = Mask.of(type(self).__name__, padding, mask, shape, self._extra)
         stored = _through(self.norm_stored_pattern, stored)
@@ -408,14 +419,6 @@ class Hopfield(nn.Module):
             self.register_parameter("scaling", beta)
         else:
             self.register_buffer("scaling", beta)
-
-    def _make_limits(self, device: torch.device | str | None) -> None:
-        for name, values in (
-            ("_updates", self.options.updates_before),
-            ("_eps", self.options.rest),
-        ):
-            limits = torch.tensor(values, device=device)[:, None, None]
-            self.register_buffer(name, limits, persistent=False)
 
 
 def _through(module: nn.Module | None, patterns: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class HopfieldLayer(Hopfield):
 
     def __init__(
         self,
-        input_size: int,
+        input_size: int | None,
         *,
         quantity: int = 1,
         trainable: bool = True,

@@ -66,11 +66,10 @@ def batch_first(
         else:
             found.append(given if options.batch_first else given.transpose(0, 1))
     stored, state, projection = found
-    batch = max(map(len, found))
     free = None in options.expected_sizes[:2]
     if (
         stored.shape[1] != projection.shape[1]
-        or any(len(rows) not in (1, batch) for rows in found)
+        or len({len(rows) for rows in found} - {1}) > 1
         or (free and stored.shape[-1] != state.shape[-1])
     ):
         raise ShapeError(

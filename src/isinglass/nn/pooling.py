@@ -41,7 +41,7 @@ class HopfieldPooling(Hopfield):
     """
 
     def __init__(
-        self, input_size: int, *, quantity: int = 1, trainable: bool = True, **options: Any
+        self, input_size: int | None, *, quantity: int = 1, trainable: bool = True, **options: Any
     ) -> None:
         super().__init__(input_size, **options)
         self.quantity = check_count(type(self).__name__, "quantity", quantity)

@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Float, Int
+from isinglass.errors import IntractableError
 
 __all__ = ["draw_counts", "draw_indices"]
 
@@ -54,6 +55,9 @@ def draw_counts(
     Returns:
         Counts, in float32 at least, because half precision cannot count far.
 
+    Raises:
+        IntractableError: If many are drawn under ``vmap`` with the same randomness for all.
+
     Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> counts = draw_counts(torch.tensor([0.0, 1.0, 3.0]), 10_000, generator)
@@ -80,9 +84,22 @@ def _split_counts(weights: Tensor, draws: int, generator: Generator | None) -> T
     while levels:
         halves = levels.pop().unflatten(-1, (-1, 2))
         share = (halves[..., 0] / halves.sum(-1)).nan_to_num(0.0)
-        left = torch.binomial(counts, share, generator=generator)
+        left = _binomial(counts, share, generator)
         counts = torch.stack([left, counts - left], -1).flatten(-2)
     return counts[..., :size] * (total / total)
+
+
+def _binomial(counts: Tensor, share: Tensor, generator: Generator | None) -> Tensor:
+    try:
+        return torch.binomial(counts, share, generator=generator)
+    except RuntimeError as error:
+        if "same randomness" not in str(error):
+            raise
+        raise IntractableError(
+            "draws by halves of a row",
+            'vmap with randomness="same", whose binomial draws torch cannot make',
+            'Give vmap randomness="different", or at most two draws a weight',
+        ) from error
 
 
 def _precise(weights: Tensor) -> Tensor:

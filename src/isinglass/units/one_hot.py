@@ -222,6 +222,17 @@ class AveragedOneHot(Unit):
         ]
         return torch.stack([torch.cat(choice) for choice in product(one, repeat=self.groups)])
 
+    def config(self) -> dict[str, Any]:
+        """Size, draws, β as a number, and groups."""
+        beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta
+        return {
+            "kind": name_of(type(self)),
+            "size": self.size,
+            "draws": self.draws,
+            "beta": beta,
+            "groups": self.groups,
+        }
+
     def _split(self, values: Tensor) -> Tensor:
         return values.unflatten(-1, (self.groups, -1))
 
