@@ -205,3 +205,20 @@ def check_patterns(operation: str, patterns: Tensor) -> None:
         )
     check_features(operation, patterns, patterns.shape[-1])
     check_finite(operation, "patterns", patterns)
+
+
+def check_values(operation: str, values: Tensor, patterns: Tensor) -> None:
+    """Refuse values that are not one row a pattern or key, of the patterns' dtype and device.
+
+    Raises:
+        ShapeError: If they are not.
+        DomainError: If they are no tensor, or dtype or device differs.
+    """
+    check_tensor(operation, "values", values)
+    if values.ndim != 2 or len(values) != len(patterns):
+        raise ShapeError(
+            operation,
+            f"values of shape {tuple(values.shape)} for {len(patterns)} patterns or keys",
+            "Give one value for each, as the rows of an (N, e) tensor",
+        )
+    check_like(operation, values, patterns)

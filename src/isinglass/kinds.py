@@ -10,7 +10,7 @@ from isinglass.errors import FileError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["config_of", "from_config", "name_of", "subclasses_by_name"]
+__all__ = ["Described", "name_of", "subclasses_by_name"]
 
 Kind = TypeVar("Kind")
 
@@ -41,33 +41,33 @@ def subclasses_by_name(base: type[Kind]) -> dict[str, type[Kind]]:
     return found
 
 
-def config_of(thing: DataclassInstance) -> dict[str, Any]:
-    """A dataclass as JSON values, its kind by name; :func:`from_config` reads it back.
+class Described:
+    """A dataclass that is saved as its kind's name and its fields.
 
     Examples:
-        >>> from isinglass import Spin
-        >>> config_of(Spin(3))
+        >>> from isinglass import Spin, Unit
+        >>> Spin(3).config()
         {'kind': 'Spin', 'size': 3}
-    """
-    return {"kind": name_of(type(thing)), **asdict(thing)}
-
-
-def from_config(base: type[Kind], config: dict[str, Any]) -> Kind:
-    """What :func:`config_of` described, among the imported kinds of ``base``.
-
-    Raises:
-        FileError: If no such kind is imported.
-
-    Examples:
-        >>> from isinglass import Unit
-        >>> from_config(Unit, {"kind": "Spin", "size": 3})
+        >>> Unit.from_config({"kind": "Spin", "size": 3})
         Spin(size=3)
     """
-    kind = cast("Any", subclasses_by_name(base).get(config["kind"]))
-    if kind is None:
-        raise FileError(
-            f"{base.__name__}.from_config",
-            f"the {base.__name__.lower()} kind {config['kind']!r} is not imported",
-            "Import the module that defines it first",
-        )
-    return kind(**{name: value for name, value in config.items() if name != "kind"})
+
+    def config(self) -> dict[str, Any]:
+        """The fields as JSON values, and the kind by name; :meth:`from_config` reads it back."""
+        return {"kind": name_of(type(self)), **asdict(cast("DataclassInstance", self))}
+
+    @classmethod
+    def from_config(cls: type[Kind], config: dict[str, Any]) -> Kind:
+        """What :meth:`config` described, among the kinds of this class already imported.
+
+        Raises:
+            FileError: If no such kind is imported.
+        """
+        kind = cast("Any", subclasses_by_name(cls).get(config["kind"]))
+        if kind is None:
+            raise FileError(
+                f"{cls.__name__}.from_config",
+                f"the {cls.__name__.lower()} kind {config['kind']!r} is not imported",
+                "Import the module that defines it first",
+            )
+        return kind(**{name: value for name, value in config.items() if name != "kind"})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from isinglass._shapes import Float
-from isinglass.checks import check_count, check_finite
-from isinglass.energies.continuous import ContinuousHopfield, check_values
+from isinglass.checks import check_count, check_finite, check_values
+from isinglass.energies.continuous import ContinuousHopfield
 from isinglass.errors import ParameterError
 
 __all__ = ["Attend"]

@@ -13,13 +13,12 @@ from isinglass._shapes import Bool, Float
 from isinglass.checks import (
     ROWS,
     check_features,
-    check_like,
     check_operand,
     check_positive,
-    check_tensor,
+    check_values,
 )
 from isinglass.energies.memory import Memory
-from isinglass.errors import ParameterError, ShapeError
+from isinglass.errors import ParameterError
 
 __all__ = ["ContinuousHopfield"]
 
@@ -225,20 +224,3 @@ class ContinuousHopfield(Memory):
         chosen = {name: True for name, on in switches.items() if on}
         beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta
         return super().config() | {"beta": beta} | chosen
-
-
-def check_values(operation: str, values: Tensor, patterns: Tensor) -> None:
-    """Refuse values that are not one row a pattern, of the patterns' dtype and device.
-
-    Raises:
-        ShapeError: If they are not.
-        DomainError: If they are no tensor, or dtype or device differs.
-    """
-    check_tensor(operation, "values", values)
-    if values.ndim != 2 or len(values) != len(patterns):
-        raise ShapeError(
-            operation,
-            f"values of shape {tuple(values.shape)} for {len(patterns)} patterns",
-            "Give one value a pattern, as the rows of an (N, e) tensor",
-        )
-    check_like(operation, values, patterns)

@@ -8,9 +8,9 @@ from typing import Any, cast
 from torch import Generator, Tensor, nn
 
 from isinglass._shapes import Float
-from isinglass.checks import check_finite
+from isinglass.checks import check_finite, check_values
 from isinglass.dynamics import Recall
-from isinglass.energies.continuous import ContinuousHopfield, check_values
+from isinglass.energies.continuous import ContinuousHopfield
 from isinglass.energy import Energy
 from isinglass.errors import FileError, ParameterError
 from isinglass.kinds import name_of, subclasses_by_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,13 +13,13 @@ from torch import Tensor
 from isinglass._shapes import Float
 from isinglass.checks import check_count, check_positive
 from isinglass.errors import ParameterError
-from isinglass.kinds import config_of, from_config
+from isinglass.kinds import Described
 
 __all__ = ["Exponential", "Interaction", "Power", "interaction_of"]
 
 
 @dataclass(frozen=True)
-class Interaction(ABC):
+class Interaction(Described, ABC):
     """F, what an overlap o_μ = x_μ·v is worth: E(v) = −Σ_μ F(o_μ).
 
     Only ``__call__`` is required; parameters are fields of a frozen dataclass. ``convex`` declares
@@ -65,19 +65,6 @@ class Interaction(ABC):
         # Where x_μi = v_i the difference is `below`, elsewhere `above`, each with the sign x_μi.
         agree = (below - above).sum(-1, keepdim=True)
         return ((below + above) @ patterns + agree * state) / 4
-
-    def config(self) -> dict[str, Any]:
-        """The interaction as JSON values; :meth:`from_config` reads it back."""
-        return config_of(self)
-
-    @staticmethod
-    def from_config(config: dict[str, Any]) -> Interaction:
-        """The interaction that :meth:`config` described, among those already imported.
-
-        Raises:
-            FileError: If no such interaction is imported.
-        """
-        return from_config(Interaction, config)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from torch import Tensor
 from isinglass._shapes import Float
 from isinglass.checks import check_at_least_zero, check_count
 from isinglass.errors import DomainError
-from isinglass.kinds import config_of, from_config
+from isinglass.kinds import Described
 
 __all__ = ["ConvergenceWarning", "Hebb", "Perceptron", "PseudoInverse", "Rule", "Storkey"]
 
@@ -30,7 +29,7 @@ class ConvergenceWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Rule(ABC):
+class Rule(Described, ABC):
     """A way to store patterns of spins in couplings W, symmetric and with a zero diagonal.
 
     Only :meth:`couplings` is required. All rules of isinglass keep Hebb's scale: for patterns that
@@ -74,19 +73,6 @@ class Rule(ABC):
                 break
             shift *= 1.25
         return shift
-
-    def config(self) -> dict[str, Any]:
-        """The rule as JSON values; :meth:`from_config` reads it back."""
-        return config_of(self)
-
-    @staticmethod
-    def from_config(config: dict[str, Any]) -> Rule:
-        """The rule that :meth:`config` described, among those already imported.
-
-        Raises:
-            FileError: If no such rule is imported.
-        """
-        return from_config(Rule, config)
 
 
 @dataclass(frozen=True)

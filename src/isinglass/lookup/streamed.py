@@ -15,6 +15,7 @@ from isinglass.checks import (
     check_like,
     check_positive,
     check_tensor,
+    check_values,
 )
 from isinglass.errors import ShapeError
 
@@ -127,12 +128,5 @@ def check_lookup(operation: str, queries: Tensor, keys: Tensor, values: Tensor |
     check_like(operation, queries, keys)
     if values is None:
         return keys
-    check_tensor(operation, "values", values)
-    if values.ndim != 2 or len(values) != len(keys):
-        raise ShapeError(
-            operation,
-            f"values of shape {tuple(values.shape)} for {len(keys)} keys",
-            "Give one row of values for each key, (N, e)",
-        )
-    check_like(operation, values, keys)
+    check_values(operation, values, keys)
     return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -18,7 +18,7 @@ from isinglass.checks import (
     values_visible,
 )
 from isinglass.errors import DomainError, IntractableError
-from isinglass.kinds import config_of, from_config
+from isinglass.kinds import Described
 
 __all__ = ["EDGE", "Flags", "PerRow", "States", "Unit", "uniform_like"]
 
@@ -40,7 +40,7 @@ def uniform_like(field: Tensor, generator: Generator | None) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Unit(ABC):
+class Unit(Described, ABC):
     """An area of units of one kind.
 
     A new kind gives ``log_partition``, ``mean`` and ``sample``; everything else is derived or
@@ -138,19 +138,6 @@ class Unit(ABC):
     def components(self) -> int:
         """How many components the state of one unit has: 1, or the states of a one-hot unit."""
         return 1
-
-    def config(self) -> dict[str, Any]:
-        """The unit as JSON values; :meth:`from_config` reads it back."""
-        return config_of(self)
-
-    @staticmethod
-    def from_config(config: dict[str, Any]) -> Unit:
-        """The unit that :meth:`config` described, among the kinds already imported.
-
-        Raises:
-            FileError: If no such kind is imported.
-        """
-        return from_config(Unit, config)
 
     def check(
         self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
