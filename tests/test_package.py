@@ -19,7 +19,7 @@ ROOMS = [
     {"extras"},
     {"checks", "association"},
     {"units"},
-    {"lookup"},
+    {"lookup", "path"},
     {"energy"},
     {"files", "store"},
     {"dynamics"},

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from isinglass._shapes import Float
 from isinglass.checks import check_finite
 from isinglass.errors import IntractableError
+from isinglass.path import Path
 
 __all__ = ["Energy"]
 
@@ -30,6 +31,11 @@ class Energy(nn.Module, ABC):
         >>> Bowl().grad(torch.tensor([[3.0, -4.0]]))
         tensor([[ 3., -4.]])
     """
+
+    @property
+    def temperature(self) -> float:
+        """T at which the energy's own quantities are stated unless another is given."""
+        return 1.0
 
     @abstractmethod
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
@@ -60,6 +66,82 @@ class Energy(nn.Module, ABC):
             IsinglassError: The subclass that names what is wrong.
         """
         check_finite(operation, "the state", state)
+
+    def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
+        """A state of all units with this visible part, for a kernel to move; hidden ones at zero.
+
+        Without hidden units it is the visible state itself.
+        """
+        return visible
+
+    def visible_part(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch d"]:
+        """The visible units of a state: all of them, unless some are hidden."""
+        return state
+
+    def free_energy(
+        self, visible: Float[Tensor, "*batch d"], temperature: float | None = None
+    ) -> Float[Tensor, "*batch"]:
+        """F_T(v) = −T log Σ_h exp(−E(v, h)/T); without hidden units, E itself.
+
+        Args:
+            visible: Visible states, ``(*batch, d)``.
+            temperature: T; None is the energy's own.
+
+        Raises:
+            IntractableError: If the hidden units cannot be summed out.
+        """
+        self.check_state(f"{type(self).__name__}.free_energy", visible)
+        return self.energy_at(visible, self.temperature if temperature is None else temperature)
+
+    def data_energy(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """What learning lowers on data: F(v), or a variational bound on it from above."""
+        return self.free_energy(visible)
+
+    def fantasy_energy(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
+        """What learning raises on states of the model's own: F(v) where there is one, else E."""
+        return self.free_energy(self.visible_part(state))
+
+    def default_sampler(self) -> Any:
+        """The kernel that samples this energy unless another is named.
+
+        Raises:
+            IntractableError: If it has none.
+        """
+        raise IntractableError(
+            f"{type(self).__name__}.default_sampler",
+            "this energy names no kernel that samples it",
+            "Give a kernel: HMC() or MALA() for real states",
+        )
+
+    def exact_log_partition(self, temperature: float | None = None) -> Tensor:
+        """log Z = log Σ_s exp(−E(s)/T), in closed form or by enumeration, in float64, no dims.
+
+        Raises:
+            IntractableError: If there is no closed form and too many states.
+        """
+        raise IntractableError(
+            f"{type(self).__name__}.exact_log_partition",
+            "there is no closed form and no list of states",
+            "Estimate it: log_partition(energy, method='ais')",
+        )
+
+    def path(
+        self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
+    ) -> Path:
+        """A way from independent units, drawn exactly, to exp(−E/T): for annealing and exchange.
+
+        Args:
+            temperature: T of the wanted end; None is the energy's own.
+            data: Visible states whose means the exact end is given, which shortens the way.
+
+        Raises:
+            IntractableError: If the energy names none.
+        """
+        raise IntractableError(
+            f"{type(self).__name__}.path",
+            "this energy names no way from a distribution that is drawn exactly",
+            "Define path(), or use an energy of units",
+        )
 
     def cccp_update(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """One concave–convex step: argmin_s U(s) − s·∂A(s₀), which never raises E = U − A.

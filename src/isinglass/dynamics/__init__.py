@@ -8,6 +8,7 @@ from isinglass.dynamics.recall import Recall, recall
 from isinglass.dynamics.screened import Screened
 from isinglass.dynamics.single_site import SingleSite
 from isinglass.dynamics.synchronous import Synchronous
+from isinglass.path import Path
 
 __all__ = [
     "CCCP",
@@ -17,6 +18,7 @@ __all__ = [
     "Kernel",
     "Memoryless",
     "PairwiseEnergy",
+    "Path",
     "Position",
     "Recall",
     "Screened",

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from isinglass._shapes import Float
 from isinglass.checks import check_features, check_finite, check_like, check_temperature
+from isinglass.dynamics import BlockGibbs
 from isinglass.energy import Energy
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Unit
@@ -100,6 +101,14 @@ class Harmonium(Energy):
         """A joint state with this visible part and all else zero, for a sweep to fill."""
         hidden = sum(area.size for area in self.areas[1:])
         return torch.cat([visible, visible.new_zeros(*visible.shape[:-1], hidden)], -1)
+
+    def visible_part(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch d"]:
+        """Area 0 of a joint state."""
+        return state[..., : self.visible.size]
+
+    def default_sampler(self) -> BlockGibbs:
+        """Block Gibbs, exact at every temperature."""
+        return BlockGibbs()
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
         """E(s) of all areas together."""
@@ -313,9 +322,14 @@ class Marginal(Energy):
             )
         self.harmonium = harmonium
         name = f"{type(harmonium).__name__}.free_energy"
-        self.temperature = check_temperature(name, temperature)
+        self._temperature = check_temperature(name, temperature)
         for area in harmonium.areas:
             area.check_temperature(self.temperature)
+
+    @property
+    def temperature(self) -> float:
+        """T at which the hidden areas are summed out."""
+        return self._temperature
 
     def _hidden_fields(self, visible: Tensor) -> list[Tensor]:
         parts = self.harmonium.split(self.harmonium.extend(visible))

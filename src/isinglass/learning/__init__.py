@@ -7,9 +7,11 @@ from isinglass.learning.likelihood import (
     expectation_maximization,
     seed_memories,
 )
+from isinglass.learning.objective import Objective
 
 __all__ = [
     "EMReport",
+    "Objective",
     "contrastive_loss",
     "em_step",
     "expectation_maximization",

@@ -1,0 +1,47 @@
+"""What a step of learning descends."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Generator, Tensor
+
+from isinglass._shapes import Float
+from isinglass.energy import Energy
+
+__all__ = ["Objective"]
+
+
+class Objective(ABC):
+    """A loss whose gradient moves an energy's parameters toward the data.
+
+    Only :meth:`loss` is required. What an objective remembers from step to step, such as
+    persistent chains, is a dictionary of tensors that it is handed and hands back: it is saved
+    with a checkpoint, and the objective itself holds settings alone.
+
+    Examples:
+        >>> class Lower(Objective):
+        ...     "Only lower the energy of the data: a bad idea, as nothing else is raised."
+        ...     def loss(self, energy, batch, memory, generator=None):
+        ...         return energy.data_energy(batch).mean(), memory
+        >>> import torch, isinglass as ig
+        >>> rbm = ig.RBM(ig.Bit(3), ig.Bit(2))
+        >>> loss, memory = Lower().loss(rbm, torch.ones(5, 3), {})
+        >>> loss.backward()
+    """
+
+    def init(
+        self, energy: Energy, data: Float[Tensor, "n d"], generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        """What to remember before the first step; nothing unless the objective says so."""
+        return {}
+
+    @abstractmethod
+    def loss(
+        self,
+        energy: Energy,
+        batch: Float[Tensor, "batch d"],
+        memory: dict[str, Tensor],
+        generator: Generator | None = None,
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """A scalar to call ``backward()`` on, in nats a sample, and what to remember next."""
