@@ -8,7 +8,7 @@ from torch import Tensor
 
 import isinglass as ig
 from isinglass.dynamics import Kernel
-from isinglass.energies import Exponential
+from isinglass.energies import EdgeCouplings, Exponential
 
 # A new unit kind adds one line here. Continuous kinds have size 1, to be integrated.
 UNITS: list[ig.Unit] = [
@@ -20,6 +20,8 @@ UNITS: list[ig.Unit] = [
     ig.OneHot(6, groups=2),
     ig.AveragedOneHot(3, size=4),
     ig.AveragedOneHot(2, size=6, groups=2),
+    ig.Mixed([ig.Gaussian(1), ig.Bit(1), ig.OneHot(4, groups=2)]),
+    ig.Mixed([ig.Spin(1), ig.ReLU(1)]),
 ]
 
 
@@ -31,6 +33,13 @@ def double(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
 
 def spins(*shape: int, seed: int = 0) -> Tensor:
     return double(*shape, seed=seed).sign()
+
+
+def symmetric(units: int, components: int = 1, scale: float = 0.5) -> Tensor:
+    """Random couplings of all units to all others."""
+    half = double(units * components, units * components, seed=7, scale=scale)
+    other = torch.block_diag(*[torch.ones(components, components)] * units) == 0
+    return (half + half.mT) * other
 
 
 def randomised(machine: ig.Harmonium, seed: int = 0, scale: float = 0.6) -> ig.Harmonium:
@@ -75,6 +84,25 @@ def hopfield_boltzmann(
 
 def deep() -> ig.Harmonium:
     return randomised(ig.Harmonium([ig.Bit(3), ig.Spin(2), ig.Bit(2)], [(0, 1), (1, 2)]))
+
+
+def deep_boltzmann() -> ig.DeepBoltzmann:
+    machine = randomised(ig.DeepBoltzmann([ig.Bit(3), ig.Spin(2), ig.Bit(2)]))
+    assert isinstance(machine, ig.DeepBoltzmann)
+    return machine
+
+
+class Bumps(ig.DeepEnergy):
+    """A small network, the same each time, that can be saved because it has a name."""
+
+    def __init__(self, size: int) -> None:
+        layers = torch.nn.Linear(size, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1)
+        super().__init__(torch.nn.Sequential(*layers), size)
+        for number, parameter in enumerate(self.double().parameters()):
+            parameter.data = double(*parameter.shape, seed=number, scale=1.5)
+
+    def config(self) -> dict[str, int]:
+        return {"size": self.size}
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -127,7 +155,7 @@ ENERGIES = [
         lambda: ig.ModernHopfield(double(4, 3, seed=1), beta=2.0),
         lambda: double(5, 3, seed=2),
         lambda: double(16, 3, seed=3),
-        (ig.CCCP, ig.BlockGibbs),
+        (ig.CCCP, ig.BlockGibbs, ig.MALA, ig.HMC),
     ),
     EnergyCase(
         "ModernHopfield, learned",
@@ -192,6 +220,17 @@ ENERGIES = [
         (ig.CCCP,),
     ),
     EnergyCase(
+        "Marginal of an RBM of Gaussian visible units",
+        lambda: randomised(ig.RBM(ig.Gaussian(3), ig.Bit(4))).marginal(0.8),
+        lambda: double(5, 3),
+        lambda: double(16, 3),
+        (ig.CCCP, ig.MALA, ig.HMC),
+    ),
+    EnergyCase(
+        "DeepEnergy", lambda: Bumps(3), lambda: double(5, 3), lambda: double(16, 3),
+        (ig.MALA, ig.HMC),
+    ),
+    EnergyCase(
         "HopfieldBoltzmann",
         lambda: hopfield_boltzmann(ig.Gaussian(2), groups=2),
         lambda: double(5, 8).abs(),
@@ -204,5 +243,59 @@ ENERGIES = [
             [double(16, 3).gt(0).double(), spins(16, 2), double(16, 2, seed=4).gt(0).double()], -1
         ),
         (ig.BlockGibbs,),
+    ),
+    EnergyCase(
+        "DeepBoltzmann", deep_boltzmann, lambda: double(5, 7),
+        lambda: torch.cat(
+            [double(16, 3).gt(0).double(), spins(16, 2), double(16, 2, seed=4).gt(0).double()], -1
+        ),
+        (ig.BlockGibbs,),
+    ),
+    EnergyCase(
+        "HopfieldBoltzmann of mixed columns",
+        lambda: hopfield_boltzmann(ig.Mixed([ig.Gaussian(2), ig.Bit(1), ig.OneHot(3)]), groups=2),
+        lambda: double(5, 12).abs(),
+        lambda: torch.cat(
+            [double(16, 2), double(16, 1).gt(0).double(),
+             ONE_OF_THREE[torch.arange(48) % 3].reshape(16, 9)], -1
+        ),
+        (ig.BlockGibbs,),
+    ),
+    EnergyCase(
+        "BoltzmannMachine of spins, all joined",
+        lambda: ig.BoltzmannMachine(ig.Spin(8), symmetric(8), double(8)),
+        lambda: double(5, 8),
+        lambda: spins(16, 8),
+        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite, random_site),
+    ),
+    EnergyCase(
+        "BoltzmannMachine of bits, three hidden",
+        lambda: ig.BoltzmannMachine(ig.Bit(7), symmetric(7), double(7), hidden=3),
+        lambda: double(5, 7),
+        lambda: double(16, 7).gt(0).double(),
+        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite),
+    ),
+    EnergyCase(
+        "Ising torus",
+        lambda: ig.BoltzmannMachine.ising(4, 6, coupling=0.7, field=0.1).double(),
+        lambda: double(5, 24),
+        lambda: spins(16, 24),
+        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite),
+    ),
+    EnergyCase(
+        "Potts grid",
+        lambda: ig.BoltzmannMachine.potts(2, 3, states=3, field=[0.1, -0.2, 0.0]).double(),
+        lambda: double(5, 18),
+        lambda: ONE_OF_THREE[torch.arange(96) % 7 % 3].reshape(16, 18),
+        (ig.BlockGibbs,),
+    ),
+    EnergyCase(
+        "BoltzmannMachine along edges",
+        lambda: ig.BoltzmannMachine(
+            ig.Spin(5), EdgeCouplings(5, [(0, 1), (1, 2), (2, 0), (3, 2)], double(4)), double(5)
+        ),
+        lambda: double(5, 5),
+        lambda: spins(16, 5),
+        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite),
     ),
 ]  # fmt: skip

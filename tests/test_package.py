@@ -115,7 +115,8 @@ torch.testing.assert_close(torch.vmap(memory)(states), memory(states))
 subsets = ig.SubsetHopfield(memory.patterns, 2.0, subset=2)
 learned = ig.ModernHopfield(memory.patterns, 2.0, learn_beta=True, constants=True)
 kinds = lambda states: classify(memory.association(states))
-for call in (memory, learned, learned.cccp_update, subsets, kinds):
+deep = ig.DeepEnergy(torch.nn.Linear(3, 1), 3).double()
+for call in (memory, learned, learned.cccp_update, subsets, kinds, deep):
     compiled = torch.compile(call, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(states), call(states))
 classifier, labels = ig.DenseClassifier(3, 2, 4).double(), torch.tensor([0, 1, 0, 1, 1])
@@ -170,6 +171,9 @@ wrong = [
     lambda: ig.HopfieldBoltzmann(ig.Spin, 2),
     lambda: ig.save(torch.nn.Linear(2, 2), "never"),
     lambda: ig.Harmonium([ig.Spin], []),
+    lambda: ig.Mixed([ig.Spin]),
+    lambda: ig.DeepBoltzmann([ig.Spin(2), 3]),
+    lambda: ig.impute(ig.RBM(ig.Bit(3), ig.Bit(2)), row, [True] * 3),
     lambda: ig.PatternMixture(ig.Spin(3), torch.zeros(2), torch.zeros(3, 3)),
     lambda: memory.recall(row, tolerance="a"),
     lambda: memory.recall(row, kernel=ig.CCCP),

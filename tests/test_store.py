@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 import isinglass as ig
 from isinglass.errors import FileError
 from isinglass.files import writing
+from isinglass.store import read_note
 from tests.cases import ENERGIES, double
 
 
@@ -204,3 +205,16 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, monkeypatch):
     ig.save(made, path)
     with pytest.raises(FileError, match=r"does not fit.*rows"):
         ig.load(path)
+
+
+def test_a_note_is_kept_with_the_energy_and_guarded(tmp_path):
+    path = tmp_path / "noted.safetensors"
+    note = {"columns": ["größe", None, 1.5], "scale": [1e-300, 3.0]}
+    ig.save(ig.ModernHopfield(torch.eye(3)), path, note=note)
+    assert read_note(path) == note
+    assert isinstance(ig.load(path), ig.ModernHopfield)
+    path.write_bytes(path.read_bytes().replace(b"3.0", b"4.0"))
+    with pytest.raises(FileError, match="checksum"):
+        read_note(path)
+    ig.save(ig.ModernHopfield(torch.eye(3)), path, overwrite=True)
+    assert read_note(path) is None

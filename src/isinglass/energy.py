@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from isinglass._shapes import Float
+from isinglass._shapes import Bool, Float
 from isinglass.checks import check_finite
 from isinglass.errors import IntractableError
 from isinglass.path import Path
+from isinglass.units import Unit
 
 __all__ = ["Energy"]
 
@@ -37,6 +38,11 @@ class Energy(nn.Module, ABC):
         """T at which the energy's own quantities are stated unless another is given."""
         return 1.0
 
+    @property
+    def areas(self) -> tuple[Unit, ...]:
+        """The units side by side in a state, visible first; none where any real vector is one."""
+        return ()
+
     @abstractmethod
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
         """E(s), one number a row."""
@@ -55,9 +61,17 @@ class Energy(nn.Module, ABC):
 
         The result is for moving states: only closed forms can be differentiated again.
         """
+        return self.energy_and_grad(state)[1]
+
+    def energy_and_grad(
+        self, state: Float[Tensor, "*batch size"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch size"]]:
+        """E and ∂E/∂s in one pass, for moving states."""
         with torch.enable_grad():
             leaf = state.detach().requires_grad_()
-            return torch.autograd.grad(self(leaf).sum(), leaf)[0]
+            energy = self(leaf)
+            (slope,) = torch.autograd.grad(energy.sum(), leaf)
+        return energy.detach(), slope
 
     def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse states that this energy is not defined on.
@@ -66,6 +80,14 @@ class Energy(nn.Module, ABC):
             IsinglassError: The subclass that names what is wrong.
         """
         check_finite(operation, "the state", state)
+
+    def check_visible(self, operation: str, visible: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is no visible state of this energy: what it may learn from.
+
+        Raises:
+            IsinglassError: The subclass that names what is wrong.
+        """
+        self.check_state(operation, visible)
 
     def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
         """A state of all units with this visible part, for a kernel to move; hidden ones at zero.
@@ -100,6 +122,18 @@ class Energy(nn.Module, ABC):
     def fantasy_energy(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
         """What learning raises on states of the model's own: F(v) where there is one, else E."""
         return self.free_energy(self.visible_part(state))
+
+    def contrast(
+        self, visible: Float[Tensor, "batch d"], state: Float[Tensor, "chains size"]
+    ) -> Float[Tensor, ""]:
+        """(⟨data energy⟩ − ⟨fantasy energy⟩)/T: its gradient is that of −log p(data), in nats.
+
+        The gradient is what matters, and is that of :meth:`data_energy` and
+        :meth:`fantasy_energy`; the value only says how far apart data and fantasies lie. States
+        are not checked, as learning calls this in every step.
+        """
+        gap = self.data_energy(visible).mean() - self.fantasy_energy(state.detach()).mean()
+        return gap / self.temperature
 
     def default_sampler(self) -> Any:
         """The kernel that samples this energy unless another is named.
@@ -172,6 +206,24 @@ class Energy(nn.Module, ABC):
             f"{type(self).__name__}.sweep",
             "this energy has no areas of units with exact conditionals",
             "Use a harmonium, or a kernel that needs only the energy and its gradient",
+        )
+
+    def clamped_sweep(
+        self,
+        state: Float[Tensor, "*batch size"],
+        observed: Bool[Tensor, "*batch size"],
+        temperature: float,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "*batch size"]:
+        """A :meth:`sweep` in which observed units keep their values: exact given them.
+
+        Raises:
+            IntractableError: If this energy has no areas whose conditionals are exact.
+        """
+        raise IntractableError(
+            f"{type(self).__name__}.clamped_sweep",
+            "this energy has no areas of units with exact conditionals given some units",
+            "Use a harmonium, such as RBM, HopfieldBoltzmann or DeepBoltzmann",
         )
 
     def config(self) -> dict[str, Any]:

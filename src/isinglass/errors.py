@@ -42,6 +42,14 @@ class IntractableError(IsinglassError, RuntimeError):
     """The quantity has no closed form for this model; the remedy names one that has."""
 
 
+class DivergenceError(IsinglassError, ArithmeticError):
+    """Learning ran away: a loss or a parameter is no finite number any more."""
+
+
+class NoOverlapError(IsinglassError, ArithmeticError):
+    """Where a walk starts and where it should end have too little in common to be compared."""
+
+
 class FileError(IsinglassError, OSError):
     """A file cannot be read, is truncated or altered, or would be overwritten unasked."""
 

@@ -70,4 +70,9 @@ class Described:
                 f"the {cls.__name__.lower()} kind {config['kind']!r} is not imported",
                 "Import the module that defines it first",
             )
-        return kind(**{name: value for name, value in config.items() if name != "kind"})
+        return kind.from_fields({name: value for name, value in config.items() if name != "kind"})
+
+    @classmethod
+    def from_fields(cls: type[Kind], fields: dict[str, Any]) -> Kind:
+        """One of this very kind, from the fields of its configuration."""
+        return cls(**fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -30,6 +31,10 @@ class Path(ABC):
     Reference: Neal 2001, doi:10.1023/A:1008923215028; Swendsen & Wang 1986,
     doi:10.1103/PhysRevLett.57.2607.
     """
+
+    #: Whether :meth:`move` is in detailed balance with p_λ, summed over what the weights sum out.
+    #: Then runs forward and back are each other's reversal and estimate log Z together.
+    reversible: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -63,6 +68,28 @@ class Path(ABC):
     ) -> Float[Tensor, " batch"]:
         """log w_end(s) − log w_start(s); a path that shares work between the two says so here."""
         return self.log_weight(state, end) - self.log_weight(state, start)
+
+    def advance(
+        self,
+        state: Float[Tensor, "batch size"],
+        start: Float[Tensor, " batch"],
+        end: Float[Tensor, " batch"],
+        generator: Generator | None = None,
+    ) -> tuple[Float[Tensor, "batch size"], Float[Tensor, " batch"]]:
+        """:meth:`log_ratio` from ``start`` to ``end``, and the state moved at ``end``.
+
+        A path whose ratio and move begin with the same product computes it once here.
+        """
+        return self.move(state, end, generator), self.log_ratio(state, start, end)
+
+    def enter(
+        self, state: Float[Tensor, "batch size"], generator: Generator | None = None
+    ) -> Float[Tensor, "batch size"]:
+        """A state of the energy, as its ``extend`` may give it, made one that stands at λ = 1.
+
+        Hidden units are drawn, if weights look at them; p₁ is left unchanged.
+        """
+        return state
 
     def levels(self, count: int) -> Float[Tensor, " levels"]:
         """``count`` levels from 0 to 1, evenly spaced; fewer where the path has only so many."""

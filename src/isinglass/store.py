@@ -17,18 +17,22 @@ from isinglass.errors import FileError, ParameterError
 from isinglass.files import writing
 from isinglass.kinds import name_of, subclasses_by_name
 
-__all__ = ["load", "save"]
+__all__ = ["load", "read_note", "save"]
 
 FORMAT = 1
 
 
-def save(energy: Energy, path: str | Path, *, overwrite: bool = False) -> None:
+def save(
+    energy: Energy, path: str | Path, *, overwrite: bool = False, note: dict[str, Any] | None = None
+) -> None:
     """Write an energy to one safetensors file: its tensors, its configuration, a checksum.
 
     Args:
         energy: The energy to save.
         path: The file, by custom ``*.safetensors``.
         overwrite: Whether a file already there may be replaced.
+        note: JSON values to keep with it, such as what its units stand for; :func:`read_note`
+            reads them.
 
     Raises:
         FileError: If the file exists and ``overwrite`` is false, or cannot be written.
@@ -44,16 +48,38 @@ def save(energy: Energy, path: str | Path, *, overwrite: bool = False) -> None:
     """
     if not isinstance(energy, Energy):
         raise ParameterError("saving", f"a {type(energy).__name__}", "Give an energy")
-    tensors = {name: t.detach().cpu().contiguous() for name, t in energy.state_dict().items()}
     header = {
-        "format": FORMAT,
         "class": name_of(type(energy)),
         "config": energy.config(),
         "learned": sorted(name for name, p in energy.named_parameters() if p.requires_grad),
     }
+    if note is not None:
+        header["note"] = note
+    write_tensors(path, header, energy.state_dict(), overwrite=overwrite)
+
+
+def write_tensors(
+    path: str | Path, header: dict[str, Any], tensors: dict[str, Tensor], *, overwrite: bool = False
+) -> None:
+    """Write tensors and a header of JSON values to one file, with a format and a checksum.
+
+    Args:
+        path: The file.
+        header: JSON values.
+        tensors: By name.
+        overwrite: Whether a file already there may be replaced.
+
+    Raises:
+        FileError: If the file exists and ``overwrite`` is false, or cannot be written.
+    """
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    header = {"format": FORMAT} | header
     header["sha256"] = _digest(header, tensors)
     with writing(path, overwrite=overwrite) as aside:
-        save_file(tensors, aside, metadata={"isinglass": json.dumps(header)})
+        try:
+            save_file(tensors, aside, metadata={"isinglass": json.dumps(header)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
@@ -77,19 +103,12 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
         (Bit(size=4), Spin(size=2))
     """
     operation = f"loading {path}"
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {})["isinglass"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise FileError(operation, "there is no such file", "Check the path") from error
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    header, tensors = read_tensors(path)
+    if "class" not in header:
         raise FileError(
-            operation,
-            f"not a whole isinglass file ({error})",
-            "Use a file written by isinglass.save; if it was copied, copy it again",
-        ) from error
-    _check_header(operation, header, tensors)
+            operation, "it holds no energy but a checkpoint of learning",
+            "Go on with it: isinglass.learning.fit(…, checkpoint=path, resume=True)",
+        )  # fmt: skip
     kind = subclasses_by_name(Energy).get(header["class"])
     if kind is None:
         raise FileError(
@@ -107,6 +126,55 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
             "Save it again with this version of isinglass, or load it with the one that wrote it",
         ) from error  # fmt: skip
     return energy.to(device)
+
+
+def read_note(path: str | Path) -> dict[str, Any] | None:
+    """What :func:`save` was told to keep with the energy; None if nothing.
+
+    Args:
+        path: The file written by :func:`save`.
+
+    Raises:
+        FileError: If the file is missing, truncated, altered or of another format.
+
+    Examples:
+        >>> import isinglass as ig, tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "memory.safetensors"
+        >>> ig.save(ig.ModernHopfield(torch.eye(2)), path, note={"rows": ["left", "right"]})
+        >>> read_note(path)
+        {'rows': ['left', 'right']}
+    """
+    return read_tensors(path)[0].get("note")
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file of :func:`write_tensors`.
+
+    Raises:
+        FileError: If the file is missing, truncated, altered or of another format.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "three.safetensors"
+        >>> write_tensors(path, {"name": "three"}, {"x": torch.tensor([3])})
+        >>> read_tensors(path)
+        ({'format': 1, 'name': 'three'}, {'x': tensor([3])})
+    """
+    operation = f"loading {path}"
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = json.loads((file.metadata() or {})["isinglass"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise FileError(operation, "there is no such file", "Check the path") from error
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise FileError(
+            operation,
+            f"not a whole isinglass file ({error})",
+            "Use a file written by isinglass.save; if it was copied, copy it again",
+        ) from error
+    _check_header(operation, header, tensors)
+    return header, tensors
 
 
 def _restored(kind: type[Energy], header: dict[str, Any], tensors: dict[str, Tensor]) -> Energy:

@@ -106,6 +106,26 @@ def test_mixtures_in_a_batch_are_mixtures_in_a_row():
     assert batch.sample().shape == (4, 5)
 
 
+@pytest.mark.parametrize(("groups", "draws"), [(1, 3), (2, 1), (2, 2)])
+def test_contrast_with_several_groups_and_draws_is_the_gradient_of_the_likelihood(groups, draws):
+    """−log p(v) = F(v)/T + log Z, in which T = 1/(mβ): with model states drawn exactly."""
+    machine = hopfield_boltzmann(ig.Spin(3), groups=groups, draws=draws)
+    states, parameters = ig.Spin(3).enumerate_states(), list(machine.parameters())
+    exponents = -machine.free_energy(states) / machine.temperature
+    loss = torch.logsumexp(exponents, 0) - exponents[:4].mean()
+    joint = machine.enumerate_states()
+    log_z = torch.logsumexp(-machine(joint) / machine.temperature, 0)
+    torch.testing.assert_close(torch.logsumexp(exponents, 0), log_z)
+    p = torch.softmax(exponents.detach(), 0)
+    count = 10_000
+    fantasies = machine.extend(states.repeat_interleave((count * p).round().long(), 0))
+    found = torch.autograd.grad(machine.contrast(states[:4], fantasies), parameters)
+    for one, other in zip(found, torch.autograd.grad(loss, parameters), strict=True):
+        torch.testing.assert_close(
+            one, other, rtol=0, atol=len(states) / count / machine.temperature
+        )
+
+
 def test_sampling_is_reproducible():
     machine = hopfield_boltzmann(ig.Gaussian(3))
     one, two = (machine.sample(4, generator=torch.Generator().manual_seed(1)) for _ in range(2))

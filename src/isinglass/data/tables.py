@@ -58,12 +58,12 @@ def read_table(path: Path) -> Float[Tensor, "rows columns"]:
     return values
 
 
-def save_table(path: Path, table: Float[Tensor, "rows columns"]) -> None:
+def save_table(path: Path, table: Float[Tensor, "*rows columns"]) -> None:
     r"""Write a table as .npy, .npz or .csv, by the suffix.
 
     Args:
         path: A path given by :func:`isinglass.files.writing`.
-        table: What to write.
+        table: What to write; as .npy or .npz it may have more dimensions than two.
 
     Raises:
         FileError: If it has another suffix.

@@ -149,7 +149,7 @@ def field_energy(operation: str, energy: Energy) -> FieldEnergy:
     Raises:
         IntractableError: If it has none.
     """
-    if not isinstance(energy, FieldEnergy) or energy.unit.components > 1:
+    if not isinstance(energy, FieldEnergy) or not energy.unit.pointwise:
         raise IntractableError(
             operation,
             f"{type(energy).__name__} has no local fields on units of one kind",

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from isinglass._shapes import Float
+from isinglass._shapes import Bool, Float
 from isinglass.checks import check_features, check_finite, check_like, check_temperature
 from isinglass.dynamics import BlockGibbs
+from isinglass.energies.graph import colours
+from isinglass.energies.harmonium_path import HarmoniumPath
+from isinglass.energies.harmonium_sum import check_normalisable, sum_states
 from isinglass.energy import Energy
 from isinglass.errors import IntractableError, ParameterError
-from isinglass.units import Unit
+from isinglass.path import Path
+from isinglass.units import Mixed, Unit
 
-__all__ = ["RBM", "Harmonium", "Marginal"]
+__all__ = ["Harmonium", "Marginal"]
 
 
 class Harmonium(Energy):
@@ -72,6 +77,8 @@ class Harmonium(Energy):
             raise ParameterError(
                 type(self).__name__, f"couplings {self.couplings}", "Name each pair once"
             )
+        first, *others = colours(len(areas), self.couplings)
+        self._order = (*chain.from_iterable(others), *first[1:], 0)
         self.weights = nn.ParameterList(
             scale * torch.randn(areas[b].size, areas[a].size, generator=generator)
             for a, b in self.couplings
@@ -93,8 +100,8 @@ class Harmonium(Energy):
         """T at which the machine's own quantities are stated unless another is given."""
         return 1.0
 
-    def split(self, state: Float[Tensor, "*batch size"]) -> tuple[Tensor, ...]:
-        """Views of the areas."""
+    def split(self, state: Tensor) -> tuple[Tensor, ...]:
+        """Views of the areas, of states or of masks."""
         return state.split([area.size for area in self.areas], -1)
 
     def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
@@ -150,17 +157,12 @@ class Harmonium(Energy):
             IntractableError: If an area has infinitely many states, or too many.
         """
         temperature = self.temperature if temperature is None else temperature
-        joint = torch.ones(1, 0, dtype=torch.float64)
-        for area in self.areas:
-            states = area.enumerate_states(temperature)
-            rows, new = joint.repeat_interleave(len(states), 0), states.repeat(len(joint), 1)
-            joint = torch.cat([rows, new], -1)
-        return joint
+        return Mixed(self.areas).enumerate_states(temperature)
 
     def mean_sweep(
         self, state: Float[Tensor, "*batch size"], temperature: float
     ) -> Float[Tensor, "*batch size"]:
-        """Give every area its mean given the others, hidden areas first: recall, a forward pass.
+        """Give every area its mean given the others, in :attr:`order`: recall, a forward pass.
 
         At T = 0 a unit whose field is zero keeps its value. The mean-field free energy never
         rises.
@@ -173,22 +175,50 @@ class Harmonium(Energy):
         temperature: float,
         generator: Generator | None = None,
     ) -> Float[Tensor, "*batch size"]:
-        """Draw every area given the others, hidden areas first: block Gibbs, exact at every T."""
+        """Draw every area given the others, in :attr:`order`: block Gibbs, exact at every T."""
         return self._sweep(
             state, temperature, lambda area, field: area.sample(field, temperature, generator)
         )
 
+    def clamped_sweep(
+        self,
+        state: Float[Tensor, "*batch size"],
+        observed: Bool[Tensor, "*batch size"],
+        temperature: float,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "*batch size"]:
+        """A :meth:`sweep` in which observed units, of any area, keep their values."""
+        return self._sweep(
+            state,
+            temperature,
+            lambda area, field: area.sample(field, temperature, generator),
+            self.split(observed),
+        )
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The areas in the order of a sweep, those of one colour together, the visible one last.
+
+        Areas of a colour do not touch, so that drawing them in turn is drawing them at once: in
+        a chain all of odd number, then all of even number.
+        """
+        return self._order
+
     def _sweep(
-        self, state: Tensor, temperature: float, update: Callable[[Unit, Tensor], Tensor]
+        self,
+        state: Tensor,
+        temperature: float,
+        update: Callable[[Unit, Tensor], Tensor],
+        observed: Sequence[Tensor] | None = None,
     ) -> Tensor:
         check_temperature(f"{type(self).__name__}.sweep", temperature)
         parts = list(self.split(state))
-        for index in [*range(1, len(parts)), 0]:
+        for index in self.order:
             area, field = self.areas[index], self._field(parts, index)
-            if temperature == 0:
-                parts[index] = area.settle(field, parts[index])
-            else:
-                parts[index] = update(area, field)
+            new = area.settle(field, parts[index]) if temperature == 0 else update(area, field)
+            if observed is not None:
+                new = torch.where(observed[index], parts[index], new)
+            parts[index] = new
         return torch.cat(parts, -1)
 
     def mean_field_energy(
@@ -215,7 +245,7 @@ class Harmonium(Energy):
 
         Examples:
             >>> import isinglass as ig
-            >>> rbm = RBM(ig.Bit(3), ig.Bit(2))
+            >>> rbm = ig.RBM(ig.Bit(3), ig.Bit(2))
             >>> field = rbm.conditional_field(torch.ones(4, 5), 1)
             >>> rbm.areas[1].mean(field, 1.0).shape  # P(h = 1 | v)
             torch.Size([4, 2])
@@ -250,6 +280,46 @@ class Harmonium(Energy):
         """
         return Marginal(self, self.temperature if temperature is None else temperature)
 
+    def exact_log_partition(self, temperature: float | None = None) -> Tensor:
+        """log Z at T: the fewest areas enumerated, the others summed out; differentiable.
+
+        Raises:
+            IntractableError: If more than 2²² states are left, or Z is infinite.
+            ParameterError: If the temperature is not above zero.
+        """
+        return sum_states(self, temperature)
+
+    def path(
+        self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
+    ) -> Path:
+        """From units by themselves to the machine, by scaling the fields that they feel.
+
+        Raises:
+            DomainError: If the data are not visible states.
+            IntractableError: If Z is infinite.
+        """
+        check_normalisable(f"{type(self).__name__}.path", self)
+        return HarmoniumPath(self, temperature, data)
+
+    def contrast(
+        self, visible: Float[Tensor, "batch d"], state: Float[Tensor, "chains size"]
+    ) -> Float[Tensor, ""]:
+        """(⟨data energy⟩ − ⟨fantasy energy⟩)/T; its gradient is that of −log p(data), in nats.
+
+        Where hidden areas touch only the visible one, data and fantasies share one product, and
+        ∂F(v) = ∂E(v, ⟨h⟩_v) spares the way back through A_T: the value is the gap of E there.
+        """
+        if any(0 not in pair for pair in self.couplings):
+            return super().contrast(visible, state)
+        rows = torch.cat([visible, self.visible_part(state.detach())])
+        parts = [rows, *(rows.new_zeros(1).expand(len(rows), a.size) for a in self.areas[1:])]
+        energy = self.visible.base_energy(rows, self.temperature) - rows @ self.biases[0]
+        for index, area in enumerate(self.areas[1:], 1):
+            field = self._field(parts, index)
+            energy = energy - (field * area.mean(field.detach(), self.temperature)).sum(-1)
+        data, fantasies = energy.split([len(visible), len(state)])
+        return (data.mean() - fantasies.mean()) / self.temperature
+
     def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse joint states of the wrong size or outside their units' states.
 
@@ -268,6 +338,16 @@ class Harmonium(Energy):
             filled = (part != 0).any(-1)
             if bool(filled.any()):
                 area.check(operation, part[filled])
+
+    def check_visible(self, operation: str, visible: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is no state of the visible units.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite or not a state of its unit.
+        """
+        self.visible.check(operation, visible)
+        check_like(operation, visible, self.biases[0])
 
     def config(self) -> dict[str, Any]:
         """Areas and couplings."""
@@ -306,7 +386,7 @@ class Marginal(Energy):
 
     Examples:
         >>> import isinglass as ig
-        >>> rbm = RBM(ig.Bit(4), ig.Bit(3))
+        >>> rbm = ig.RBM(ig.Bit(4), ig.Bit(3))
         >>> rbm.marginal(temperature=1.0).grad(torch.zeros(2, 4)).shape
         torch.Size([2, 4])
     """
@@ -330,6 +410,11 @@ class Marginal(Energy):
     def temperature(self) -> float:
         """T at which the hidden areas are summed out."""
         return self._temperature
+
+    @property
+    def areas(self) -> tuple[Unit, ...]:
+        """The visible units alone."""
+        return (self.harmonium.visible,)
 
     def _hidden_fields(self, visible: Tensor) -> list[Tensor]:
         parts = self.harmonium.split(self.harmonium.extend(visible))
@@ -383,44 +468,3 @@ class Marginal(Energy):
             "it shares the weights of a harmonium",
             "Save marginal.harmonium, and call marginal() on it after loading",
         )
-
-
-class RBM(Harmonium):
-    """Restricted Boltzmann machine: two areas of any kinds, F(v) = U(v) − b·v − A_T(c + Wv).
-
-    With bits on both sides, F(v) = −b·v − Σ_j T log(1 + exp((w_j·v + c_j)/T)).
-
-    Reference: Smolensky 1986; Hinton 2002, doi:10.1162/089976602760128018.
-
-    Args:
-        visible: Kind and size of the visible units.
-        hidden: Kind and size of the hidden units.
-        scale: Standard deviation of the initial weights.
-        generator: Source of the initial weights; None is torch's global one.
-
-    Examples:
-        >>> import isinglass as ig
-        >>> rbm = ig.RBM(ig.Bit(64), ig.Bit(16))
-        >>> rbm.free_energy(torch.zeros(3, 64)).shape
-        torch.Size([3])
-    """
-
-    def __init__(
-        self,
-        visible: Unit,
-        hidden: Unit,
-        *,
-        scale: float = 0.01,
-        generator: Generator | None = None,
-    ) -> None:
-        super().__init__([visible, hidden], [(0, 1)], scale=scale, generator=generator)
-
-    @property
-    def weight(self) -> Tensor:
-        """W, one hidden unit a row: ``(hidden, visible)``."""
-        return self.weights[0]
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RBM:
-        """An RBM of the same areas."""
-        return cls(*(Unit.from_config(area) for area in config["areas"]))

@@ -14,6 +14,7 @@ from isinglass.energies.continuous import ContinuousHopfield
 from isinglass.energy import Energy
 from isinglass.errors import FileError, ParameterError
 from isinglass.kinds import name_of, subclasses_by_name
+from isinglass.units import Unit
 
 __all__ = ["HeteroMemory", "Reading"]
 
@@ -81,6 +82,11 @@ class HeteroMemory(Energy):
             self.values = values
         else:
             self.register_buffer("values", values.detach().clone())
+
+    @property
+    def areas(self) -> tuple[Unit, ...]:
+        """The keys' units."""
+        return self.memory.areas
 
     @property
     def keys(self) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_like, check_patterns, check_positive
+from isinglass.checks import check_count, check_finite, check_like, check_patterns, check_positive
+from isinglass.energies.draws_path import DrawsPath, one_draw
 from isinglass.energies.harmonium import Harmonium
 from isinglass.energies.mixture import PatternMixture
 from isinglass.errors import IntractableError, ShapeError
-from isinglass.units import AveragedOneHot, Unit
+from isinglass.path import Path
+from isinglass.units import AveragedOneHot, Gaussian, Unit
 
 __all__ = ["HopfieldBoltzmann"]
 
@@ -95,6 +98,52 @@ class HopfieldBoltzmann(Harmonium):
         machine.patterns.data.copy_(patterns)
         return machine
 
+    @classmethod
+    def attentional(
+        cls,
+        weight: Float[Tensor, "N d"],
+        visible_bias: Float[Tensor, " d"] | None = None,
+        memory_bias: Float[Tensor, " N"] | None = None,
+    ) -> HopfieldBoltzmann:
+        r"""The attentional Boltzmann machine: E(v) = ½|v − b|² − lse(Wv + c).
+
+        It is the machine of one group, one draw and Gaussian visible units at β = 1, whose F
+        lacks the constant ½|b|²: F(v) = E(v) − ½|b|², so the log-partition function of E is
+        log Z = lse_μ(½|w_μ|² + b·w_μ + c_μ) + (d/2) log 2π = that of F − ½|b|².
+
+        Reference: Ota & Karakida 2023, arXiv:2212.04692.
+
+        Args:
+            weight: W, one memory a row.
+            visible_bias: b; None is zero.
+            memory_bias: c; None is zero.
+
+        Raises:
+            ShapeError: If W is no matrix of rows, or a bias does not fit it.
+            DomainError: If a value is not finite.
+
+        Examples:
+            >>> machine = HopfieldBoltzmann.attentional(torch.eye(3), torch.ones(3))
+            >>> v = torch.zeros(1, 3)
+            >>> machine.free_energy(v) + 3 / 2  # 3/2 - log 3
+            tensor([0.4014], grad_fn=<AddBackward0>)
+        """
+        check_patterns(f"{cls.__name__}.attentional", weight)
+        machine = cls.from_patterns(Gaussian(weight.shape[-1]), weight)
+        biases = ((machine.visible_bias, visible_bias), (machine.memory_bias, memory_bias))
+        for own, bias in biases:
+            if bias is None:
+                continue
+            if bias.shape != own.shape:
+                raise ShapeError(
+                    f"{cls.__name__}.attentional",
+                    f"a bias of shape {tuple(bias.shape)} for W of shape {tuple(weight.shape)}",
+                    "Give one visible bias a column of W, one memory bias a row",
+                )
+            check_finite(f"{cls.__name__}.attentional", "a bias", bias)
+            own.data.copy_(bias)
+        return machine
+
     @property
     def areas(self) -> tuple[Unit, ...]:
         """Visible units, and the groups at the present ``beta`` (which learning may change)."""
@@ -135,9 +184,32 @@ class HopfieldBoltzmann(Harmonium):
                 f"groups = {self.groups} and draws = {self.draws} leave no closed form",
                 "Use groups=1 and draws=1, or sample with BlockGibbs at machine.temperature",
             )
-        return PatternMixture(
-            self.visible, self.memory_bias, self.patterns + self.visible_bias, self.temperature
-        )
+        return one_draw(self)
+
+    def exact_log_partition(self, temperature: float | None = None) -> Tensor:
+        """log Z: a closed form for one group and one draw, else a sum over states.
+
+        Raises:
+            IntractableError: If there is no closed form and more than 2²² states.
+            ParameterError: If the temperature is not 1/(mβ).
+        """
+        temperature = self.temperature if temperature is None else temperature
+        if self.groups == 1 and math.isclose(temperature * self.beta, 1.0, rel_tol=1e-6):
+            return one_draw(self).value().double() * self.beta
+        return super().exact_log_partition(temperature)
+
+    def path(
+        self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
+    ) -> Path:
+        """For one group over the number of draws, from an exact mixture; else over λ.
+
+        Raises:
+            DomainError: If the data are not visible states.
+            ParameterError: If the temperature is not 1/(mβ).
+        """
+        if self.groups == 1:
+            return DrawsPath(self, temperature)
+        return super().path(temperature, data)
 
     def log_prob(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """log p(v) = −F(v)/T − log Z, exactly (a log density for continuous units).
@@ -166,6 +238,8 @@ class HopfieldBoltzmann(Harmonium):
         self, visible: Float[Tensor, "*batch d"], observed_mask: Bool[Tensor, "*mask"]
     ) -> PatternMixture:
         r"""The exact distribution of the unobserved units given the observed ones.
+
+        With several groups or draws :func:`~isinglass.impute` draws from it by Gibbs sweeps.
 
             p(μ | v_O) ∝ exp(β(c_μ + Σ_{i∈O} (x_μi + b_i) v_i)) Π_{i∉O} exp(β A_T(x_μi + b_i))
 

@@ -56,6 +56,11 @@ class Memory(Energy):
             patterns = patterns.detach()
             self.register_buffer("patterns", patterns.clone() if copy else patterns)
 
+    @property
+    def areas(self) -> tuple[Unit, ...]:
+        """One area, the whole state."""
+        return (self.unit,)
+
     def recall(
         self,
         cues: Float[Tensor, "*batch d"],

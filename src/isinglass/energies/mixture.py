@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_features, check_positive, check_tensor
+from isinglass.checks import check_count, check_features, check_positive
 from isinglass.errors import IntractableError, ShapeError
 from isinglass.units import OneHot, Unit
 
@@ -162,13 +162,7 @@ class PatternMixture:
         """
         operation = "PatternMixture.condition"
         check_features(operation, state, self.unit.size)
-        check_tensor(operation, "an observed mask", observed)
-        if observed.dtype != torch.bool or observed.shape[-1:] != state.shape[-1:]:
-            raise ShapeError(
-                operation,
-                f"an observed mask of shape {tuple(observed.shape)} and dtype {observed.dtype}",
-                f"Give a boolean mask of {self.unit.size} features, True where observed",
-            )
+        self.unit.check_mask(operation, observed)
         try:
             observed = observed.expand(torch.broadcast_shapes(observed.shape, state.shape))
         except RuntimeError as error:
@@ -177,11 +171,6 @@ class PatternMixture:
                 f"a mask of shape {tuple(observed.shape)} for states {tuple(state.shape)}",
                 "Give one mask for all rows, or one for each",
             ) from error
-        whole = observed.unflatten(-1, (-1, self.unit.components))
-        if not torch.equal(whole.any(-1), whole.all(-1)):
-            raise ShapeError(
-                operation, "a mask that cuts through a one-hot unit", "Observe all of it, or none"
-            )
         self.unit.check(operation, state.expand(observed.shape), observed)
         clamped = torch.zeros_like(state).expand(observed.shape)
         new = observed
@@ -212,12 +201,10 @@ class PatternMixture:
         return self.keys + self._free_partition(self.temperature)
 
     def _free_partition(self, temperature: float) -> Tensor:
-        total = self.unit.log_partition(self.fields, temperature)
         if self.observed is None:
-            return total
-        # Clamped units have field zero, which adds the same A(0) for each: take it off again.
-        idle = self.unit.log_partition(torch.zeros_like(self.fields[..., :1, :]), temperature)
-        return total - idle * self.observed.to(total.dtype).mean(-1, keepdim=True)
+            return self.unit.log_partition(self.fields, temperature)
+        shares = self.unit.partition_shares(self.fields, temperature)
+        return torch.where(self.observed.unsqueeze(-2), 0.0, shares).sum(-1)
 
     def _pick(self, weights: Tensor, generator: Generator | None) -> Tensor:
         rows = weights.reshape(-1, weights.shape[-1])

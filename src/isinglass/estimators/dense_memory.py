@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from math import cos, pi
 from typing import Any, cast
@@ -16,6 +15,7 @@ from isinglass.checks import check_at_least_zero, check_count, check_fraction, c
 from isinglass.energies import DenseClassifier, Interaction, Power
 from isinglass.energies.interactions import interaction_of
 from isinglass.errors import ParameterError
+from isinglass.estimators.shared import generator_of, learning_bar
 from isinglass.extras import needs
 
 with needs("sklearn"):
@@ -161,7 +161,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
             rows, held_rows, labels, held_labels, weight, _ = cast("list[np.ndarray]", parts)
             held = self._inputs(held_rows), held_labels
         data = self._tensors(rows, labels, weight)
-        with _progress(self.verbose, epochs) as show:
+        with learning_bar(self.verbose, epochs) as show:
             self._learn(data, held, epochs, show)
         return self
 
@@ -266,7 +266,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         self.validation_scores_ = None
         self.data_min_, self.data_max_ = rows.min(0), rows.max(0)
         self._random = check_random_state(self.random_state)
-        self._generator = torch.Generator().manual_seed(self._seed())
+        self._generator = generator_of(self._random)
         std = STEP * getattr(interaction, "degree", 3)
         self.energy_ = DenseClassifier(
             rows.shape[1], len(classes), self.n_memories,
@@ -353,16 +353,3 @@ def undecided(classifier: DenseClassifier, inputs: Tensor, weight: Tensor) -> Po
     square = (2 * classifier.label_field(inputs)).square().mean(-1)
     rms = float(weight @ square / weight.sum()) ** 0.5
     return replace(power, scale=float(largest) * (rms / START) ** (1 / power.degree))
-
-
-@contextmanager
-def _progress(verbose: bool, epochs: int) -> Iterator[Callable[[str], None]]:
-    """A function to call after each epoch with what to show."""
-    if not verbose:
-        yield lambda _: None
-        return
-    with needs("cli"):
-        from rich.progress import Progress
-    with Progress() as bar:
-        task = bar.add_task("learning", total=epochs)
-        yield lambda text: bar.update(task, advance=1, description=text)

@@ -12,7 +12,7 @@ from isinglass._shapes import Float
 from isinglass.checks import check_at_least_zero, check_count, check_like, check_rows
 from isinglass.energies.hopfield_boltzmann import HopfieldBoltzmann
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from isinglass.units import Gaussian
+from isinglass.units import Gaussian, Unit
 
 __all__ = ["EMReport", "em_step", "expectation_maximization", "seed_memories"]
 
@@ -69,15 +69,9 @@ def seed_memories(
             f"{len(data)} examples for {machine.memories} memories",
             "Give more examples, or ask for fewer memories",
         )
-    chosen = torch.randint(len(data), (1,), device=data.device, generator=generator)
-    distance = (data - data[chosen]).square().sum(-1)
-    for _ in range(machine.memories - 1):
-        weights = torch.where(distance > 0, distance, torch.finfo(data.dtype).tiny)
-        new = torch.multinomial(weights, 1, generator=generator)
-        chosen = torch.cat([chosen, new])
-        distance = torch.minimum(distance, (data - data[new]).square().sum(-1))
+    chosen = spread_out(data, machine.memories, generator)
     uniform = data.new_full((machine.memories,), 1 / machine.memories)
-    _maximize(machine, (data[chosen] + _centre(machine, data)) / 2, uniform)
+    write_memories(machine, (data[chosen] + _centre(machine, data)) / 2, uniform)
 
 
 @torch.no_grad()
@@ -103,13 +97,14 @@ def em_step(
         data: ``(n, d)``, states of the visible units.
         pseudo_count: How many imagined examples at the data's mean every memory is given; above
             zero it keeps probabilities of discrete units off 0 and 1.
-        learn_beta: Whether to fit T = 1/β too, as the variance of Gaussian units.
+        learn_beta: Whether to fit T = 1/β too, as the variance of Gaussian units, the one of all
+            Gaussian columns where kinds are mixed; of the others it scales the memories alone.
 
     Returns:
         The mean log-likelihood before the step, in nats.
 
     Raises:
-        ParameterError: If ``learn_beta`` is asked for other units than Gaussian, or
+        ParameterError: If ``learn_beta`` is asked for where no unit is Gaussian, or
             ``pseudo_count`` is negative or not finite.
         DomainError: If the data are not states of the visible units, or with ``learn_beta`` lie
             on the memories; the machine is then as it was.
@@ -129,7 +124,8 @@ def em_step(
     operation = "em_step"
     _check(operation, machine, data)
     check_at_least_zero(operation, "pseudo_count", pseudo_count)
-    if learn_beta and type(machine.visible) is not Gaussian:
+    gaussian = _of_parts(machine.visible, data, lambda part: type(part) is Gaussian)
+    if learn_beta and not bool(gaussian.any()):
         raise ParameterError(
             operation,
             f"learn_beta with {machine.visible}",
@@ -144,8 +140,9 @@ def em_step(
     means = total / weight.clamp_min(1e-8)
     reminded = weight > 1e-8
     if learn_beta:
-        machine.beta = 1 / _variance(operation, data, reads, torch.where(reminded, means, 0.0))
-    _maximize(machine, means, (mass + pseudo_count) / (mass + pseudo_count).sum(), reminded)
+        centres = torch.where(reminded, means, 0.0)
+        machine.beta = 1 / _variance(operation, data[:, gaussian], reads, centres[:, gaussian])
+    write_memories(machine, means, (mass + pseudo_count) / (mass + pseudo_count).sum(), reminded)
     return before
 
 
@@ -232,7 +229,19 @@ def _variance(operation: str, data: Tensor, reads: Tensor, means: Tensor) -> flo
     return variance
 
 
-def _maximize(
+def spread_out(data: Tensor, count: int, generator: Generator | None) -> Tensor:
+    """Which examples k-means++ starts from, ``(count,)``."""
+    chosen = torch.randint(len(data), (1,), device=data.device, generator=generator)
+    distance = (data - data[chosen]).square().sum(-1)
+    for _ in range(count - 1):
+        weights = torch.where(distance > 0, distance, torch.finfo(data.dtype).tiny)
+        new = torch.multinomial(weights, 1, generator=generator)
+        chosen = torch.cat([chosen, new])
+        distance = torch.minimum(distance, (data - data[new]).square().sum(-1))
+    return chosen
+
+
+def write_memories(
     machine: HopfieldBoltzmann, means: Tensor, weights: Tensor, reminded: Tensor | None = None
 ) -> None:
     """Give each memory this mean and this weight; one that nothing reminds of itself stays."""
@@ -248,7 +257,12 @@ def _maximize(
 def _centre(machine: HopfieldBoltzmann, data: Tensor) -> Tensor:
     """The data's mean, a little off the edges that bounded units cannot reach."""
     mean = data.mean(0)
-    if not machine.visible.bounded:
-        return mean
     middle = machine.visible.mean(torch.zeros_like(mean), machine.temperature)
-    return (len(data) * mean + middle) / (len(data) + 1)
+    bounded = _of_parts(machine.visible, data, lambda part: part.bounded)
+    return torch.where(bounded, (len(data) * mean + middle) / (len(data) + 1), mean)
+
+
+def _of_parts(unit: Unit, like: Tensor, holds: Callable[[Unit], bool]) -> Tensor:
+    """Which components are of a kind that this holds for, ``(d,)``."""
+    flags = [torch.full((part.size,), holds(part), device=like.device) for part in unit.parts]
+    return torch.cat(flags)

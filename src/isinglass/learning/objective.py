@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar
 
-from torch import Generator, Tensor
+import torch
+from torch import Generator, Tensor, nn
 
 from isinglass._shapes import Float
 from isinglass.energy import Energy
@@ -19,6 +22,9 @@ class Objective(ABC):
     persistent chains, is a dictionary of tensors that it is handed and hands back: it is saved
     with a checkpoint, and the objective itself holds settings alone.
 
+    ``centred`` says whether :func:`~isinglass.learning.fit` may centre the gradient, and
+    ``batch_size`` what it takes unless told otherwise, None being all examples at once.
+
     Examples:
         >>> class Lower(Objective):
         ...     "Only lower the energy of the data: a bad idea, as nothing else is raised."
@@ -29,6 +35,9 @@ class Objective(ABC):
         >>> loss, memory = Lower().loss(rbm, torch.ones(5, 3), {})
         >>> loss.backward()
     """
+
+    centred: ClassVar[bool] = True
+    batch_size: ClassVar[int | None] = 100
 
     def init(
         self, energy: Energy, data: Float[Tensor, "n d"], generator: Generator | None = None
@@ -45,3 +54,7 @@ class Objective(ABC):
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """A scalar to call ``backward()`` on, in nats a sample, and what to remember next."""
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """What descends this loss unless the user names another."""
+        return torch.optim.Adam(parameters, lr=2e-3)

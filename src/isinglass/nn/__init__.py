@@ -1,6 +1,7 @@
 """Attention for other people's networks."""
 
 from isinglass.nn.attention import stochastic_attention
+from isinglass.nn.converters import from_layer, to_attention, to_heads, to_layer
 from isinglass.nn.energy_transformer import (
     Descent,
     EnergyLayerNorm,
@@ -27,8 +28,12 @@ __all__ = [
     "HopfieldPooling",
     "StochasticAttention",
     "TokenEnergy",
+    "from_layer",
     "hflayers_options",
     "import_hflayers_state",
     "replace_attention",
     "stochastic_attention",
+    "to_attention",
+    "to_heads",
+    "to_layer",
 ]

@@ -87,7 +87,7 @@ def check_mean_field(
     before: Tensor | None = None
     for step in range(steps):
         swept = harmonium.mean_sweep(torch.cat(parts, -1), temperature)
-        for index in [*range(1, len(parts)), 0]:
+        for index in harmonium.order:
             fields[index] = harmonium.conditional_field(torch.cat(parts, -1), index)
             parts[index] = harmonium.areas[index].mean(fields[index], temperature)
         require_close("mean_sweep takes the means in turn", swept, torch.cat(parts, -1), 1e-12)

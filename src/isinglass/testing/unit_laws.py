@@ -27,7 +27,7 @@ def check_unit(
     * the configuration reads back.
 
     Args:
-        unit: The kind to hold to account; continuous kinds must have size 1.
+        unit: The kind to hold to account; continuous kinds, and parts, must have size 1.
         field: Fields to try, float64, without ties.
         temperature: T > 0.
         generator: Source of randomness.
@@ -51,10 +51,7 @@ def check_unit(
 
 
 def _check_partition(unit: Unit, field: Tensor, temperature: float) -> None:
-    try:
-        states, spacing = unit.enumerate_states(temperature), torch.ones((), dtype=torch.float64)
-    except IntractableError:
-        states, spacing = _grid(unit, field, temperature)
+    states, spacing = _states(unit, field, temperature)
     base = unit.base_energy(states, temperature)
     exponent = (field @ states.mT - base) / temperature + spacing.log()
     require_close(
@@ -65,13 +62,28 @@ def _check_partition(unit: Unit, field: Tensor, temperature: float) -> None:
     )
 
 
+def _states(unit: Unit, field: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """All states and their weights: 1, or those of Simpson's rule where states are real."""
+    states, weights = torch.ones(1, 0, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    for part in unit.parts:
+        try:
+            new = part.enumerate_states(temperature)
+            spacing = torch.ones(len(new), dtype=torch.float64)
+        except IntractableError:
+            new, spacing = _grid(part, field, temperature)
+        rows = states.repeat_interleave(len(new), 0)
+        states = torch.cat([rows, new.repeat(len(states), 1)], -1)
+        weights = torch.outer(weights, spacing).flatten()
+    return states, weights
+
+
 def _grid(unit: Unit, field: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Points and weights of Simpson's rule over the states of a continuous unit of size one."""
     if unit.size != 1:
         raise LawViolation(f"{unit}: give continuous kinds with size 1, to be integrated")
     reach = float(field.abs().max()) + 40 * temperature**0.5
     low = -reach if bool(unit.contains(torch.full((1, 1), -1.0, dtype=torch.float64))) else 0.0
-    points = torch.linspace(low, reach, 200_001, dtype=torch.float64)
+    points = torch.linspace(low, reach, 20_001, dtype=torch.float64)
     weights = torch.full_like(points, 2.0)
     weights[1::2] = 4.0
     weights[0] = weights[-1] = 1.0

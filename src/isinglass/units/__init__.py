@@ -16,8 +16,9 @@ units of the energy.
 """
 
 from isinglass.units.continuous import Gaussian, ReLU
+from isinglass.units.mixed import Mixed
 from isinglass.units.one_hot import AveragedOneHot, OneHot
 from isinglass.units.two_state import Bit, Spin
 from isinglass.units.unit import Unit
 
-__all__ = ["AveragedOneHot", "Bit", "Gaussian", "OneHot", "ReLU", "Spin", "Unit"]
+__all__ = ["AveragedOneHot", "Bit", "Gaussian", "Mixed", "OneHot", "ReLU", "Spin", "Unit"]

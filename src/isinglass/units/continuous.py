@@ -57,6 +57,11 @@ class Gaussian(Unit):
         """Σ_i s_i²/2."""
         return state.square().sum(-1) / 2
 
+    @property
+    def support(self) -> tuple[float, float]:
+        """The whole line."""
+        return (-math.inf, math.inf)
+
     def natural_field(self, mean: States, temperature: float = 1.0) -> States:
         """The mean itself."""
         return mean
@@ -137,6 +142,11 @@ class ReLU(Gaussian):
     def contains(self, state: States) -> Flags:
         """Whether each value is zero or above."""
         return state >= 0
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """From zero on."""
+        return (0.0, math.inf)
 
     def natural_field(self, mean: States, temperature: float = 1.0) -> States:
         """No closed form.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from isinglass._shapes import Float
+from isinglass._shapes import Float, Int
 from isinglass.checks import check_count, check_positive, values_visible
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.kinds import name_of
@@ -95,6 +95,19 @@ class AveragedOneHot(Unit):
         return self.size // self.groups
 
     @property
+    def pointwise(self) -> bool:
+        """The components of a group go together."""
+        return False
+
+    def single(self) -> AveragedOneHot:
+        """One group."""
+        return AveragedOneHot(self.draws, self.components, beta=self.beta)
+
+    def owners(self) -> Int[Tensor, " size"]:
+        """The group of each component."""
+        return torch.arange(self.size) // self.components
+
+    @property
     def bounded(self) -> bool:
         """Means lie between 0 and 1."""
         return True
@@ -146,6 +159,13 @@ class AveragedOneHot(Unit):
         if _infinite(beta):
             return groups.amax(-1).sum(-1)
         return torch.logsumexp(beta * groups, -1).sum(-1) / beta
+
+    def partition_shares(self, field: States, temperature: float = 1.0) -> States:
+        """lse_β(I) of each group, shared out evenly among its components."""
+        groups = self._split(field)
+        one = AveragedOneHot(self.draws, self.components, beta=self.beta)
+        total = one.log_partition(groups, temperature).unsqueeze(-1)
+        return (total / self.components).expand(groups.shape).flatten(-2)
 
     def mean(self, field: States, temperature: float = 1.0) -> States:
         """softmax(βI) within each group; ties share equally at β = ∞."""
@@ -206,6 +226,13 @@ class AveragedOneHot(Unit):
     def natural_field(self, mean: States, temperature: float = 1.0) -> States:
         """β⁻¹ log of the mean, at least −30/β (a constant per group is free)."""
         return mean.clamp_min(0.0).log().clamp_min(-EDGE) / self.sharpness(temperature)
+
+    def state_count(self, temperature: float = 1.0) -> float:
+        """(m + N − 1 choose m) ways to share m draws among N, in every group."""
+        draws = self.draws_at(temperature)
+        if math.isinf(draws):
+            return math.inf
+        return math.comb(int(draws) + self.components - 1, int(draws)) ** self.groups
 
     def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
         """Every way to share m draws among the states of each group.

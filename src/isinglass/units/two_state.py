@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from isinglass._shapes import Float
 from isinglass.errors import IntractableError
@@ -23,11 +24,13 @@ class _TwoState(Unit):
 
     def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
         """T Σ_i log(exp(low·I_i/T) + exp(high·I_i/T)); max(low·I, high·I) at T = 0."""
-        best = torch.maximum(self.low * field, self.high * field)
-        if temperature > 0:
-            gap = (self.high - self.low) * field.abs()
-            best = best + temperature * torch.log1p(torch.exp(-gap / temperature))
-        return best.sum(-1)
+        if temperature == 0:
+            return torch.maximum(self.low * field, self.high * field).sum(-1)
+        wide = field.float() if field.element_size() < 4 else field  # I/T may pass 65,504
+        odds = (self.high - self.low) / temperature * wide
+        # Above the threshold softplus is its argument: at 50, exactly so in float64.
+        total = temperature * functional.softplus(odds, threshold=50.0) + self.low * wide
+        return total.sum(-1).to(field.dtype)
 
     def mean(self, field: States, temperature: float = 1.0) -> States:
         """Low + (high − low) σ((high − low) I/T); the middle at I = 0."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
 from torch import Generator, Tensor
 
-from isinglass._shapes import Bool, Float
+from isinglass._shapes import Bool, Float, Int
 from isinglass.checks import (
     check_count,
     check_features,
     check_finite,
     check_temperature,
+    check_tensor,
     values_visible,
 )
-from isinglass.errors import DomainError, IntractableError
+from isinglass.errors import DomainError, IntractableError, ShapeError
 from isinglass.kinds import Described
 
 __all__ = ["EDGE", "Flags", "PerRow", "States", "Unit", "uniform_like"]
@@ -75,6 +77,14 @@ class Unit(Described, ABC):
     ) -> States:
         """A state drawn from exp((I·s − U(s) − A_T(I))/T)."""
 
+    def partition_shares(self, field: States, temperature: float = 1.0) -> States:
+        """A_T(I) of every unit by itself, shared out evenly among its components.
+
+        Summed over whole units it is their log-partition: over all of them :meth:`log_partition`,
+        over some of them that of the others being clamped.
+        """
+        return self.log_partition(field.unsqueeze(-1), temperature)
+
     def base_energy(self, state: States, temperature: float = 1.0) -> PerRow:
         """U(s), the energy the area has without any field; zero unless the kind says otherwise."""
         return state.new_zeros(state.shape[:-1])
@@ -90,6 +100,11 @@ class Unit(Described, ABC):
     def bounded(self) -> bool:
         """Whether means have edges, which no finite field reaches."""
         return False
+
+    @property
+    def support(self) -> tuple[float, float] | None:
+        """The ends of the interval that real states fill; None where states are discrete."""
+        return None
 
     @property
     def has_multiplicity(self) -> bool:
@@ -122,6 +137,13 @@ class Unit(Described, ABC):
             "Use Spin, Bit, Gaussian or OneHot units, or fit by gradient",
         )
 
+    def state_count(self, temperature: float = 1.0) -> float:
+        """How many states the area has, infinite for real units."""
+        if self.support is not None:
+            return math.inf
+        one = self.single()
+        return len(one.enumerate_states(temperature)) ** (self.size // one.size)
+
     def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
         """Every state of the area, one a row, in float64; only draws of fixed β depend on T.
 
@@ -135,9 +157,22 @@ class Unit(Described, ABC):
         )
 
     @property
-    def components(self) -> int:
-        """How many components the state of one unit has: 1, or the states of a one-hot unit."""
-        return 1
+    def parts(self) -> tuple[Unit, ...]:
+        """The areas of one kind each that lie side by side in this one: itself, unless mixed."""
+        return (self,)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every component is a unit by itself, all alike, so that any may be left out."""
+        return True
+
+    def single(self) -> Unit:
+        """One unit of this kind."""
+        return replace(self, size=1)
+
+    def owners(self) -> Int[Tensor, " size"]:
+        """Which unit each component belongs to, numbered from 0; a one-hot unit has several."""
+        return torch.arange(self.size)
 
     def check(
         self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
@@ -154,6 +189,26 @@ class Unit(Described, ABC):
         seen = state if observed is None else torch.where(observed, state, 0.0)
         check_finite(operation, "the state", seen)
         self.check_legal(operation, state, observed)
+
+    def check_mask(self, operation: str, observed: Tensor) -> None:
+        """Refuse a mask of observed components that is not boolean or cuts through a unit.
+
+        Raises:
+            ShapeError: If it is, or if its last dimension is not ``size``.
+            DomainError: If it is no tensor.
+        """
+        check_tensor(operation, "an observed mask", observed)
+        if observed.dtype != torch.bool or observed.shape[-1:] != (self.size,):
+            raise ShapeError(
+                operation,
+                f"an observed mask of shape {tuple(observed.shape)} and dtype {observed.dtype}",
+                f"Give a boolean mask of {self.size} features, True where observed",
+            )
+        owners = self.owners().to(observed.device)
+        if bool((observed.diff(dim=-1) & (owners.diff() == 0)).any()):
+            raise ShapeError(
+                operation, "a mask that cuts through a one-hot unit", "Observe all of it, or none"
+            )
 
     def check_legal(
         self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None

@@ -1,4 +1,4 @@
-"""The command line: thin over the library, no traceback unless asked for."""
+"""``isinglass remember`` and ``isinglass recall``: images and tables as a memory."""
 
 from __future__ import annotations
 
@@ -9,45 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import torch
 
-import isinglass
-from isinglass.errors import DomainError, IsinglassError, ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.extras import needs
 from isinglass.files import writing
 
 with needs("cli"):
     import typer
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
 if TYPE_CHECKING:
     from isinglass.completion import Completion
 
-__all__ = ["app", "run"]
+__all__ = ["recall", "remember"]
 
 LARGEST_SIZE = 4096
 LONGEST_TABLE = 20
-LARGEST_SEED = 2**32 - 1  # numpy's, which seeds scikit-learn and the agents
-
-app = typer.Typer(
-    name="isinglass",
-    help="One energy: descend it to remember, differentiate it to attend, sample it to imagine, "
-    "learn it by Bellman's equation to act.",
-    epilog="Start with: isinglass tour",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-class Verb(StrEnum):
-    """The four verbs."""
-
-    REMEMBER = "remember"
-    ATTEND = "attend"
-    IMAGINE = "imagine"
-    ACT = "act"
 
 
 class Half(StrEnum):
@@ -59,63 +36,6 @@ class Half(StrEnum):
     RIGHT = "right"
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        Console().print(f"isinglass {isinglass.__version__}", highlight=False)
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-) -> None:
-    """Options that stand before or after any command; ``run`` has read --debug already."""
-
-
-@app.command()
-def tour(
-    verbs: Annotated[
-        list[Verb] | None,
-        typer.Argument(help="Only these chapters, in this order.", show_default="all four"),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where the page goes.", show_default="isinglass-tour.html, or the next free name"
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything random.")
-    ] = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Overwrite the page named by --out.")
-    ] = False,
-) -> None:
-    """Walk the four verbs on real data, beside their peers, in about a minute.
-
-    Digits are recalled from halves of themselves; attention is sampled; a
-    Boltzmann machine is fitted, sampled and asked for missing halves, all
-    exactly; an agent chooses among 2^40 actions. Prints a table and writes one
-    page with pictures that needs no network.
-    """
-    from isinglass.tour import take_tour
-
-    console = Console()
-    page = out or _free_name(Path("isinglass-tour.html"))
-    take_tour(
-        page,
-        [verb.value for verb in verbs or Verb],
-        seed=seed,
-        overwrite=force,
-        console=console,
-    )
-    console.print(f"Open [bold]{page}[/bold] to see the pictures.", highlight=False, soft_wrap=True)
-
-
-@app.command()
 def remember(
     images: Annotated[
         list[Path],
@@ -186,7 +106,6 @@ def remember(
     _print_report(Console(), report, out)
 
 
-@app.command()
 def recall(
     patterns: Annotated[
         Path, typer.Argument(help="What to store: a table, one pattern a row (.npy, .npz, .csv).")
@@ -361,41 +280,3 @@ def _print_report(console: Console, report: dict[str, object], out: Path) -> Non
     if not report["converged"]:
         console.print("[yellow]Not converged: allow more with --max-steps.[/yellow]")
     console.print(f"Wrote [bold]{out}[/bold].", highlight=False, soft_wrap=True)
-
-
-def _free_name(path: Path) -> Path:
-    """The path, or the first of path-2, path-3, … that is not taken."""
-    number, free = 2, path
-    while free.exists():
-        free = path.with_stem(f"{path.stem}-{number}")
-        number += 1
-    return free
-
-
-def run(arguments: list[str]) -> int:
-    """Run the command line and return the exit status: 0 done, 1 an error, 2 wrong usage."""
-    debug = "--debug" in arguments
-    rest = [argument for argument in arguments if argument != "--debug"]
-    try:
-        app(rest)
-    except SystemExit as done:  # typer has shown usage errors by itself
-        return done.code if isinstance(done.code, int) else 1
-    except IsinglassError as error:
-        if debug:
-            raise
-        return _complain(str(error), 1)
-    except KeyboardInterrupt:
-        return _complain("stopped", 130)
-    except Exception as error:
-        if debug:
-            raise
-        found = f"{type(error).__name__}: {error}".strip()
-        return _complain(f"unexpected {found}. Run again with --debug for the traceback", 1)
-    return 0
-
-
-def _complain(message: str, status: int) -> int:
-    Console(stderr=True).print(
-        "[red]isinglass:[/red]", escape(message), highlight=False, soft_wrap=True
-    )
-    return status

@@ -1,0 +1,316 @@
+"""``isinglass imagine``: fresh rows for a table or fresh images, and what is missing filled in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+
+from isinglass.cli.options import LARGEST_SEED
+from isinglass.data.columns import Categorical
+from isinglass.errors import DomainError, FileError, ParameterError
+from isinglass.extras import needs
+from isinglass.files import writing
+
+with needs("cli"):
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+
+if TYPE_CHECKING:
+    from isinglass.cli.source import Source
+    from isinglass.estimators import HopfieldBoltzmannMachine
+
+__all__ = ["imagine"]
+
+#: With fewer rows nothing is held out.
+FEWEST_ROWS = 10
+#: More names of columns than this are not shown.
+MOST_NAMES = 12
+
+
+class How(StrEnum):
+    """How an unknown cell is filled."""
+
+    MEAN = "mean"
+    MODE = "mode"
+    DRAW = "draw"
+
+
+class Unseen(StrEnum):
+    """What a new category is."""
+
+    ERROR = "error"
+    MISSING = "missing"
+
+
+def imagine(
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A table (.csv, .npy, .npz), or images: files, folders, arrays (n, h, w)."
+        ),
+    ],
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many fresh rows or images.")
+    ] = None,
+    impute: Annotated[
+        bool, typer.Option("--impute", help="Fill the unknown cells or transparent pixels.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the rows go: a .csv for a .csv, else .npy or .npz.",
+            show_default="DATA-sampled or DATA-imputed",
+        ),
+    ] = None,
+    how: Annotated[
+        How, typer.Option(help="Fill a cell by its mean, the likeliest row, or a draw.")
+    ] = How.MEAN,
+    memories: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many memories.", show_default="chosen on rows held out"),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Most steps of learning.", show_default="200")
+    ] = None,
+    starts: Annotated[
+        int | None,
+        typer.Option(min=1, help="Starts to choose the best of.", show_default="1"),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything random.")
+    ] = 0,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Keep the fitted machine in this .safetensors; use it if it is there."),
+    ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Fit anew even if --model is there, and replace it.")
+    ] = False,
+    categorical: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Numbers that are names. Repeatable.")
+    ] = None,
+    numeric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Zeros and ones that are numbers. Repeatable."),
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Leave a column out. Repeatable.")
+    ] = None,
+    unseen: Annotated[
+        Unseen, typer.Option(help="What a category is that --model has not seen.")
+    ] = Unseen.ERROR,
+    image: Annotated[
+        str | None, typer.Option(metavar="HxW", help="The rows of the table are images, 28x28.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=2, max=512, help="Height to bring images to.", show_default="the first's"),
+    ] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the plot of learning goes: .png or .svg.", show_default="beside --out"
+        ),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="Where the sheet of images goes, a .png.", show_default="beside --out"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite rows, plot and sheet.")] = False,
+) -> None:
+    """Learn a table or a folder of images; draw fresh ones, or fill what is missing.
+
+    Fits a Hopfield–Boltzmann machine by EM to the cells that are there. Its
+    samples and fillings are exact: no chains, no burn-in. Strings are
+    categories, 0 and 1 bits, the rest numbers; empty cells are unknown.
+    Prints the likelihood of rows held out, beside columns taken independently.
+
+        isinglass imagine patients.csv --impute --out whole.csv
+
+        isinglass imagine patients.csv --sample 1000 --model patients.safetensors
+
+        isinglass imagine faces/ --size 32 --sample 64 --sheet faces.png
+
+        isinglass imagine digits.npy --image 8x8 --impute --how draw
+    """
+    from isinglass.cli.source import read_source
+
+    if (sample is None) == (not impute):
+        raise ParameterError("imagine", "what to do is not said", "Give --sample N or --impute")
+    wishes = {"n_memories": memories, "max_iter": steps, "n_init": starts}
+    kinds = _kinds(categorical, numeric)
+    fitted = None if model is None or refit else _kept(model, kinds | wishes)
+    if fitted is not None:
+        kinds = {c.name: "categorical" for c in fitted.columns_.columns if type(c) is Categorical}
+    source = read_source(data, image=image, size=size, kinds=kinds, drop=drop or [])
+    verb = "imputed" if impute else "sampled"
+    out = out or source.default_name(verb)
+    source.check_name(out)
+    targets = [out, curve or out.with_name(f"{out.stem}-curve.png")]
+    if source.shape is not None:
+        targets.append(sheet or out.with_name(f"{out.stem}-sheet.png"))
+    elif sheet is not None:
+        raise ParameterError("imagine", "a sheet of rows", "Say what images they are: --image HxW")
+    _check_targets(targets, force)
+
+    console = Console()
+    if fitted is None:
+        settings = {name: wish for name, wish in wishes.items() if wish is not None}
+        settings |= {"columns": source.kinds, "random_state": seed}
+        fitted = _fit(console, source, settings, model)
+    fitted.handle_unknown = unseen.value
+    console.print(_said(fitted), highlight=False, soft_wrap=True)
+    rows = (
+        fitted.impute(source.rows, how=how.value, random_state=seed)
+        if impute
+        else fitted.sample(sample or 1, random_state=seed)
+    )
+    with writing(out, overwrite=force) as aside:
+        source.write(aside, rows, fitted.columns_, filled=impute)
+    _draw(source, fitted, rows, targets, impute, force)
+    if impute:
+        done = f"Filled {source.unknown} unknown cells of {source.count} {source.noun}"
+    else:
+        done = f"Drew {sample} {source.noun}"
+    wrote = ", ".join(f"[bold]{path}[/bold]" for path in targets)
+    console.print(f"{done}: {wrote}.", highlight=False, soft_wrap=True)
+
+
+def _kinds(categorical: list[str] | None, numeric: list[str] | None) -> dict[str, str]:
+    return dict.fromkeys(categorical or [], "categorical") | dict.fromkeys(numeric or [], "numeric")
+
+
+def _check_targets(targets: list[Path], force: bool) -> None:
+    """Refuse before any work what could not be written after it."""
+    for path in targets[1:]:
+        if path.suffix.lower() not in {".png", ".svg"}:
+            raise FileError(
+                f"writing {path}",
+                "pictures are .png or .svg",
+                f"Name it {path.with_suffix('.png')}",
+            )
+    if len(set(targets)) < len(targets):
+        raise FileError("imagine", f"{targets[0]} named twice", "Give each file its own name")
+    for path in targets:
+        if path.exists() and not force:
+            raise FileError(
+                f"writing {path}", "the file exists already", "Choose another, or allow it: --force"
+            )
+        if not path.resolve().parent.is_dir():
+            raise FileError(f"writing {path}", "its folder is not there", "Create the folder first")
+
+
+def _kept(path: Path, wishes: dict[str, Any]) -> HopfieldBoltzmannMachine | None:
+    """The machine in the file, if it is there; it can be asked nothing about its learning."""
+    from isinglass.estimators import HopfieldBoltzmannMachine
+
+    if not path.exists():
+        return None
+    if any(wish is not None for wish in wishes.values()):
+        raise ParameterError(
+            f"taking the machine of {path}", "with options for learning, which is done",
+            "Leave out --memories, --steps, --starts, --categorical and --numeric, or say --refit",
+        )  # fmt: skip
+    return HopfieldBoltzmannMachine.load(path)
+
+
+def _fit(
+    console: Console, source: Source, settings: dict[str, Any], path: Path | None
+) -> HopfieldBoltzmannMachine:
+    """A machine fitted now, kept in the file if there is one, and how good it is."""
+    from isinglass.estimators import HopfieldBoltzmannMachine
+
+    _warn(console, source)
+    console.print(
+        f"Learning {source.count} {source.noun} of {source.path} …", highlight=False, soft_wrap=True
+    )
+    fitted = HopfieldBoltzmannMachine(**settings, verbose=console.is_terminal).fit(source.rows)
+    if path is not None:  # before anything else, so that a later failure does not lose it
+        fitted.save(path, overwrite=True)
+        console.print(f"Kept the machine in [bold]{path}[/bold].", highlight=False, soft_wrap=True)
+    _report(console, source, fitted, settings)
+    return fitted
+
+
+def _warn(console: Console, source: Source) -> None:
+    """Columns of names that are nearly all different say nothing about others."""
+    for name, cells in source.rows.items() if isinstance(source.rows, dict) else ():
+        different = len(set(cells.tolist())) if cells.dtype == object else 0
+        if different > max(20, len(cells) // 2):
+            console.print(
+                f"[yellow]Column {name!r} has {different} different names in {len(cells)} rows: "
+                f"if it only numbers the rows, leave it out with --drop {name}.[/yellow]",
+                highlight=False, soft_wrap=True,
+            )  # fmt: skip
+
+
+def _report(
+    console: Console,
+    source: Source,
+    fitted: HopfieldBoltzmannMachine,
+    settings: dict[str, Any],
+) -> None:
+    """How likely rows are that such a machine has not seen, beside columns by themselves."""
+    from isinglass.estimators import HopfieldBoltzmannMachine
+
+    table = Table()
+    for column in ("log-likelihood, nats a row", "fitted", "held out"):
+        table.add_column(column, justify="right" if table.columns else "left")
+    train, held = (source.take(index) for index in source.split(settings["random_state"]))
+    whole = source.count >= FEWEST_ROWS
+    for name, count in (("this machine", fitted.n_memories_), ("columns independent", 1)):
+        half = HopfieldBoltzmannMachine(
+            **settings | {"n_memories": count, "handle_unknown": "missing"}
+        )
+        try:
+            scores = [half.fit(train).score(rows) for rows in (train, held)] if whole else []
+        except (DomainError, ParameterError):  # nothing is known of a column outside these rows
+            scores = []
+        table.add_row(name, *([f"{score:.4g}" for score in scores] or ["–", "–"]))
+    console.print(table)
+    if not fitted.converged_:
+        console.print("[yellow]Learning did not come to rest: allow more --steps.[/yellow]")
+
+
+def _said(fitted: HopfieldBoltzmannMachine) -> str:
+    """The machine, and what it took each column for."""
+    kinds: dict[str, list[str]] = {}
+    for column in fitted.columns_.columns:
+        kinds.setdefault(type(column).__name__.lower(), []).append(column.name)
+    shown = (
+        f"{len(names)} {kind}"
+        + (f" ({', '.join(names)})" if kind != "numeric" and len(names) <= MOST_NAMES else "")
+        for kind, names in kinds.items()
+    )
+    memories = "1 memory" if fitted.n_memories_ == 1 else f"{fitted.n_memories_} memories"
+    steps = "1 step" if fitted.n_iter_ == 1 else f"{fitted.n_iter_} steps"
+    return f"{memories} after {steps}; columns: {', '.join(shown)}."
+
+
+def _draw(
+    source: Source,
+    fitted: HopfieldBoltzmannMachine,
+    rows: Any,
+    targets: list[Path],
+    impute: bool,
+    force: bool,
+) -> None:
+    """The plot of learning, and the sheet of images."""
+    from isinglass.cli.pictures import draw_curve, draw_sheet
+
+    with writing(targets[1], overwrite=force) as aside:
+        draw_curve(aside, fitted)
+    if len(targets) > 2 and source.shape is not None:
+        pixels = _matrix(source.rows)
+        bounds = float(np.nanmin(pixels)), float(np.nanmax(pixels))
+        seen = pixels if impute else None
+        with writing(targets[2], overwrite=force) as aside:
+            draw_sheet(aside, _matrix(rows), source.shape, bounds, seen)
+
+
+def _matrix(rows: Any) -> np.ndarray:
+    return np.column_stack(list(rows.values())) if isinstance(rows, dict) else rows

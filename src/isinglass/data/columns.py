@@ -1,0 +1,444 @@
+"""Tables whose columns differ in kind, as states of visible units: numbers, two values, names."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isinglass._shapes import Bool, Float
+from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.kinds import Described
+from isinglass.units import Bit, Gaussian, Mixed, OneHot, Unit
+
+__all__ = ["KINDS", "Binary", "Categorical", "Cells", "Column", "Columns", "Numeric", "is_unknown"]
+
+#: One column of a table: numbers with NaN where unknown, or objects with None.
+Cells: TypeAlias = np.ndarray
+
+#: What a column may be called.
+KINDS = ("numeric", "binary", "categorical")
+#: Numbers with more decimals than this are left as they are.
+MOST_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Column(Described, ABC):
+    """One column, and how its cells are states of visible units.
+
+    Args:
+        name: What the column is called.
+    """
+
+    name: str
+
+    @property
+    def width(self) -> int:
+        """How many components a cell has as a state."""
+        return 1
+
+    @abstractmethod
+    def unit(self, columns: int) -> Unit:
+        """The visible units of so many columns of this kind and width."""
+
+    @abstractmethod
+    def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
+        """States, ``(rows, width)``; NaN where a cell is unknown."""
+
+    @abstractmethod
+    def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
+        """Cells from states or from mean states, ``(rows, width)``."""
+
+
+@dataclass(frozen=True)
+class Numeric(Column):
+    """Numbers, (x − centre)/spread as a Gaussian unit.
+
+    Args:
+        name: What the column is called.
+        centre: Their mean.
+        spread: Their standard deviation; 1 if all are equal.
+        decimals: How many decimals the numbers of the data have; None if too many to matter.
+
+    Examples:
+        >>> age = Numeric.of("age", np.array([20.0, 30.0, np.nan]))
+        >>> age.centre, age.spread, age.decimals
+        (25.0, 5.0, 0)
+        >>> age.decode(np.array([[0.33]]))
+        array([27.])
+    """
+
+    centre: float = 0.0
+    spread: float = 1.0
+    decimals: int | None = None
+
+    @classmethod
+    def of(cls, name: str, cells: Cells) -> Numeric:
+        """The column of these numbers."""
+        known = _numbers(f"column {name!r}", cells)
+        known = known[~np.isnan(known)]
+        centre = float(known.mean())
+        spread = float(known.std())
+        # Numbers that are all equal have a spread of rounding errors only.
+        if not spread > 16 * np.finfo(np.float64).eps * abs(centre):
+            spread = 1.0
+        return cls(name, centre, spread, _decimals(known))
+
+    def unit(self, columns: int) -> Unit:
+        """Gaussian."""
+        return Gaussian(columns)
+
+    def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
+        """(x − centre)/spread.
+
+        Raises:
+            DomainError: If a cell is no number, or infinite.
+        """
+        return (_numbers(f"{operation}: column {self.name!r}", cells)[:, None] - self.centre) / (
+            self.spread
+        )
+
+    def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
+        """Centre + spread · s, to as many decimals as the data have."""
+        values = self.centre + self.spread * states[:, 0]
+        if rounded and self.decimals is not None:
+            values = values.round(self.decimals) + 0.0  # no −0
+        return values
+
+
+@dataclass(frozen=True)
+class Binary(Column):
+    """Zeros and ones, or False and True, as a bit.
+
+    Args:
+        name: What the column is called.
+        boolean: Whether cells are False and True rather than 0 and 1.
+    """
+
+    boolean: bool = False
+
+    def unit(self, columns: int) -> Unit:
+        """Bits."""
+        return Bit(columns)
+
+    def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
+        """The cell itself.
+
+        Raises:
+            DomainError: If a cell is neither 0 nor 1, unless ``handle_unknown`` is "missing".
+        """
+        values = _numbers(f"{operation}: column {self.name!r}", cells)
+        strange = ~(np.isnan(values) | (values == 0) | (values == 1))
+        _refuse_strange(operation, self.name, values[strange], "0, 1", handle_unknown)
+        return np.where(strange, np.nan, values)[:, None]
+
+    def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
+        """One where the mean is above a half."""
+        ones = states[:, 0] > 0.5
+        return ones if self.boolean else ones.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Categorical(Column):
+    """One of several names or numbers, as a one-hot unit.
+
+    Args:
+        name: What the column is called.
+        categories: What the cells may be.
+
+    Examples:
+        >>> colour = Categorical.of("colour", np.array(["red", None, "blue"], object))
+        >>> colour.categories
+        ('blue', 'red')
+        >>> colour.encode("fit", np.array(["red", None], object))
+        array([[ 0.,  1.],
+               [nan, nan]])
+    """
+
+    categories: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, cells: Cells) -> Categorical:
+        """The column of these names."""
+        found = {_scalar(name, cell) for cell in cells[~is_unknown(cells)].tolist()}
+        return cls(name, tuple(sorted(found, key=lambda cell: (isinstance(cell, str), cell))))
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Categorical:
+        """JSON has no tuples."""
+        return cls(fields["name"], tuple(fields["categories"]))
+
+    @property
+    def width(self) -> int:
+        """The number of categories."""
+        return len(self.categories)
+
+    def unit(self, columns: int) -> Unit:
+        """One-hot."""
+        return OneHot(columns * self.width, groups=columns)
+
+    def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
+        """A one in the place of the category.
+
+        Raises:
+            DomainError: If a category is new, unless ``handle_unknown`` is "missing".
+        """
+        place = {category: number for number, category in enumerate(self.categories)}
+        known = ~is_unknown(cells)
+        index = np.full(len(cells), -1)
+        index[known] = [place.get(_scalar(self.name, c), -1) for c in cells[known].tolist()]
+        shown = ", ".join(map(repr, self.categories[:10])) + ("…" if self.width > 10 else "")
+        _refuse_strange(operation, self.name, cells[known & (index < 0)], shown, handle_unknown)
+        states = (index[:, None] == np.arange(self.width)).astype(np.float64)
+        states[index < 0] = np.nan
+        return states
+
+    def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
+        """The most likely category."""
+        numbers = all(type(category) in {int, float} for category in self.categories)
+        cells = np.array(self.categories, np.float64 if numbers else object)
+        return cells[states.argmax(-1)]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table as one area of visible units.
+
+    Columns of a kind stand side by side in the area, numbers first, then bits, then one-hot
+    units; :attr:`places` says where each column went.
+
+    Args:
+        columns: The columns, in the table's order.
+
+    Examples:
+        >>> table = [np.array([1.0, 3.0]), np.array(["a", "b"], object), np.array([0.0, 1.0])]
+        >>> columns = Columns.of(["size", "kind", "new"], table)
+        >>> columns.unit
+        Mixed(parts=(Gaussian(size=1), Bit(size=1), OneHot(size=2, draws=1, beta=None, groups=1)))
+        >>> state, observed = columns.encode("fit", table)
+        >>> state
+        tensor([[-1.,  0.,  1.,  0.],
+                [ 1.,  1.,  0.,  1.]], dtype=torch.float64)
+        >>> [cells.tolist() for cells in columns.decode(state)]
+        [[1.0, 3.0], ['a', 'b'], [0.0, 1.0]]
+    """
+
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(
+        cls, names: Sequence[str], table: Sequence[Cells], kinds: Mapping[str, str] | None = None
+    ) -> Columns:
+        """The columns of this table: strings are categories, zeros and ones bits, the rest numbers.
+
+        Args:
+            names: A name for each column.
+            table: Its cells.
+            kinds: "numeric", "binary" or "categorical" for the columns that are not as they look.
+
+        Raises:
+            DomainError: If nothing is known of a column, or its cells are not of their kind.
+            ParameterError: If ``kinds`` names a column or a kind that does not exist.
+        """
+        kinds = kinds or {}
+        for name, kind in kinds.items():
+            if name not in names or kind not in KINDS:
+                raise ParameterError(
+                    "columns", f"{name!r}: {kind!r}",
+                    f"Name a column of {', '.join(map(str, names))} as one of {', '.join(KINDS)}",
+                )  # fmt: skip
+        return cls(
+            tuple(
+                _column(name, cells, kinds.get(name))
+                for name, cells in zip(names, table, strict=True)
+            )
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """What the columns are called."""
+        return [column.name for column in self.columns]
+
+    @property
+    def order(self) -> list[int]:
+        """The columns' numbers in the order in which the area holds them."""
+        floor = {Numeric: 0, Binary: 1, Categorical: 2}
+        return sorted(
+            range(len(self.columns)),
+            key=lambda number: (floor[type(self.columns[number])], self.columns[number].width),
+        )
+
+    @property
+    def places(self) -> list[slice]:
+        """Which components of the state each column has."""
+        order = self.order
+        ends = list(accumulate(self.columns[number].width for number in order))
+        places = dict(zip(order, map(slice, [0, *ends], ends), strict=False))
+        return [places[number] for number in range(len(order))]
+
+    @property
+    def unit(self) -> Unit:
+        """The visible units."""
+        sorted_columns = [self.columns[number] for number in self.order]
+        runs = [list(run) for _, run in groupby(sorted_columns, key=lambda c: (type(c), c.width))]
+        parts = [run[0].unit(len(run)) for run in runs]
+        return parts[0] if len(parts) == 1 else Mixed(parts)
+
+    @property
+    def spreads(self) -> Float[Tensor, " size"]:
+        """What a number is divided by, for each component; 1 for bits and categories."""
+        found = torch.ones(self.unit.size, dtype=torch.float64)
+        for column, place in zip(self.columns, self.places, strict=True):
+            if isinstance(column, Numeric):
+                found[place] = column.spread
+        return found
+
+    @property
+    def numeric(self) -> Bool[Tensor, " size"]:
+        """Which components are numbers."""
+        return torch.arange(self.unit.size) < sum(isinstance(c, Numeric) for c in self.columns)
+
+    def encode(
+        self, operation: str, table: Sequence[Cells], handle_unknown: str = "error"
+    ) -> tuple[Float[Tensor, "rows size"], Bool[Tensor, "rows size"]]:
+        """A state for each row, and which of its components are known; the others are zero.
+
+        Args:
+            operation: What is being done, for the error.
+            table: The cells of each column.
+            handle_unknown: "error", or "missing" for taking new categories as unknown.
+
+        Raises:
+            ShapeError: If the table has another number of columns.
+            DomainError: If a cell is not of its column's kind, or is a category not seen before.
+        """
+        if len(table) != len(self.columns):
+            raise ShapeError(
+                operation, f"{len(table)} columns, fitted on {len(self.columns)}",
+                "Give the columns of the fitted table, in their order",
+            )  # fmt: skip
+        parts = [self.columns[n].encode(operation, table[n], handle_unknown) for n in self.order]
+        states = torch.from_numpy(np.concatenate(parts, -1))
+        observed = ~states.isnan()
+        return torch.where(observed, states, 0.0), observed
+
+    def decode(self, states: Float[Tensor, "rows size"], rounded: bool = True) -> list[Cells]:
+        """The cells of each column, from states or mean states."""
+        values = states.numpy(force=True)
+        return [
+            column.decode(values[:, place], rounded)
+            for column, place in zip(self.columns, self.places, strict=True)
+        ]
+
+    def config(self) -> list[dict[str, Any]]:
+        """The columns as JSON values."""
+        return [column.config() for column in self.columns]
+
+    @classmethod
+    def from_config(cls, config: Iterable[dict[str, Any]]) -> Columns:
+        """What :meth:`config` described."""
+        return cls(tuple(Column.from_config(column) for column in config))
+
+
+def is_unknown(cells: Cells) -> np.ndarray:
+    """Which cells are unknown: NaN, None, pandas' NA and NaT.
+
+    Examples:
+        >>> is_unknown(np.array(["a", None, float("nan"), 1.0], object))
+        array([False,  True,  True, False])
+    """
+    if cells.dtype.kind == "f":
+        return np.isnan(cells)
+    if cells.dtype.kind != "O":
+        return np.zeros(len(cells), bool)
+    return np.array([_is_unknown(cell) for cell in cells], bool)
+
+
+def _is_unknown(cell: Any) -> bool:
+    if cell is None or type(cell).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(cell, (float, np.floating)) and math.isnan(cell)
+
+
+def _column(name: str, cells: Cells, kind: str | None) -> Column:
+    known = cells[~is_unknown(cells)]
+    if len(known) == 0:
+        raise DomainError(
+            f"column {name!r}", "every cell is unknown", "Leave the column out: it says nothing"
+        )
+    kind = kind or _kind(known)
+    if kind == "categorical":
+        return Categorical.of(name, cells)
+    if kind == "numeric":
+        return Numeric.of(name, cells)
+    boolean = known.dtype.kind == "b" or all(isinstance(c, (bool, np.bool)) for c in known)
+    column = Binary(name, boolean)
+    column.encode("fit", cells)
+    return column
+
+
+def _kind(known: Cells) -> str:
+    """What these cells look like."""
+    if known.dtype.kind in "US" or any(isinstance(cell, str) for cell in known.tolist()):
+        return "categorical"
+    values = _numbers("columns", known)
+    return "binary" if known.dtype.kind == "b" or set(values) == {0, 1} else "numeric"
+
+
+def _numbers(operation: str, cells: Cells) -> np.ndarray:
+    """Cells as numbers, NaN where unknown."""
+    if cells.dtype.kind == "M" or cells.dtype.kind == "m":
+        raise DomainError(operation, "dates or times", "Turn them into numbers first, such as days")
+    try:
+        unknown = is_unknown(cells)
+        values = np.where(unknown, np.nan, cells).astype(np.float64)
+    except ValueError as error:
+        raise DomainError(
+            operation,
+            f"a cell that is no number ({error})",
+            "Call it categorical, or mend the cell",
+        ) from error
+    if np.isinf(values).any():
+        raise DomainError(operation, "infinity (inf)", "Leave unknown cells empty, or NaN")
+    return values
+
+
+def _decimals(values: np.ndarray) -> int | None:
+    """How many decimals say these numbers exactly, but for rounding."""
+    scale = np.abs(values).max(initial=0.0)
+    for decimals in range(MOST_DECIMALS + 1):
+        if scale < 1e15 and np.abs(values - values.round(decimals)).max() <= 1e-12 * (1 + scale):
+            return decimals
+    return None
+
+
+def _scalar(name: str, cell: Any) -> Any:
+    """A category as a string, a number or a truth, as JSON has them."""
+    cell = cell.item() if isinstance(cell, np.generic) else cell
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)  # 1 and 1.0 are one category
+    if not isinstance(cell, (str, bool, int, float)):
+        raise DomainError(
+            f"column {name!r}", f"a cell of type {type(cell).__name__}",
+            "Give strings or numbers as categories",
+        )  # fmt: skip
+    return cell
+
+
+def _refuse_strange(
+    operation: str, name: str, cells: np.ndarray, known: str, handle_unknown: str
+) -> None:
+    if len(cells) and handle_unknown == "error":
+        raise DomainError(
+            operation,
+            f"{cells.tolist()[0]!r} in column {name!r}, which is none of {known}",
+            "Mend the cell, fit on data that have it, or take it as unknown: "
+            "handle_unknown='missing'",
+        )

@@ -1,0 +1,305 @@
+"""Partition functions: exact where they can be, else between annealing up and annealing down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._shapes import Float
+from isinglass.checks import check_count, check_finite, check_positive
+from isinglass.dynamics.annealing import PILOT_LEVELS, Annealed, anneal, even_schedule
+from isinglass.dynamics.exchange import ReplicaExchange
+from isinglass.energy import Energy
+from isinglass.errors import IntractableError, NoOverlapError, ParameterError
+from isinglass.path import Path
+
+__all__ = ["LogPartition", "PartitionStatus", "log_partition"]
+
+#: Share of the chains below which an effective sample size says nothing any more.
+COLLAPSE = 0.03
+#: Standard errors by which a bracket is wider than the two estimates that it is between.
+MARGIN = 3.0
+EXCHANGES = 100  # for the states that the way down starts from
+MIXED = 0.1  # acceptance of the worst pair, below which those states are not trusted
+
+Progress = Callable[[float, str], None]
+
+
+class PartitionStatus(Enum):
+    """What a log-partition function is worth."""
+
+    EXACT = "exact"  #: A closed form, or a sum over all states.
+    BRACKETED = "bracketed"  #: Between annealing up and annealing down.
+    ESTIMATED = "estimated"  #: Annealed up only: there were no states to anneal down from.
+
+
+@dataclass(frozen=True)
+class LogPartition:
+    """log Z, and how well it is known.
+
+    Attributes:
+        value: log Z, in nats.
+        standard_error: Of ``value``, by theory; 0 where exact.
+        effective_sample_size: (Σw)²/Σw² of the weights, the smaller of the two ways where there are
+            two; infinite where exact.
+        bracket: Annealing up less three of its standard errors, and annealing down with three of
+            its own added; infinite above where there is no way down.
+        status: Exact, bracketed or estimated.
+        chains: How many walked each way; 0 where exact.
+        levels: At how many λ they stopped.
+        up: log Z by annealing up, which errs low: its expectation is below log Z.
+        down: log Z by annealing down, which errs high; infinite where there is no way down.
+
+    Examples:
+        >>> print(LogPartition.exact(4.0))
+        log Z = 4 (exact)
+    """
+
+    value: float
+    standard_error: float
+    effective_sample_size: float
+    bracket: tuple[float, float]
+    status: PartitionStatus
+    chains: int = 0
+    levels: int = 0
+    up: float = math.nan
+    down: float = math.nan
+
+    @classmethod
+    def exact(cls, value: float) -> LogPartition:
+        """One without error."""
+        bracket = (value, value)
+        return cls(value, 0.0, math.inf, bracket, PartitionStatus.EXACT, up=value, down=value)
+
+    def __str__(self) -> str:
+        if self.status is PartitionStatus.EXACT:
+            return f"log Z = {self.value:.10g} (exact)"
+        low, high = self.bracket
+        return (
+            f"log Z = {self.value:.3f} ± {self.standard_error:.3f} ({self.status.value}: "
+            f"{low:.3f} to {high:.3f}), effective sample size "
+            f"{self.effective_sample_size:.1f} of {self.chains}, {self.levels} levels"
+        )
+
+
+@torch.no_grad()
+def log_partition(
+    model: Energy,
+    method: str = "auto",
+    *,
+    temperature: float | None = None,
+    data: Float[Tensor, "n d"] | None = None,
+    chains: int = 100,
+    levels: int | None = None,
+    samples: Float[Tensor, "m size"] | None = None,
+    progress: Progress | None = None,
+    generator: Generator | None = None,
+) -> LogPartition:
+    r"""log Z = log Σ_s exp(−E(s)/T), exactly or between two bounds.
+
+    Annealed importance sampling walks chains up the energy's path, from exact draws at λ = 0 to
+    the model at λ = 1. The mean of their weights is Z₁/Z₀, so that the log of the mean errs low.
+    From states of the model down to λ = 0 the mean is Z₀/Z₁, and log Z errs high: between the two
+    lies log Z. Both together give the value, by Bennett's acceptance ratio where the path's moves
+    are reversible, else by their average. Levels are spaced by a pilot.
+
+    Reference: Neal 2001, doi:10.1023/A:1008923215028; Burda, Grosse & Salakhutdinov 2015,
+    arXiv:1412.8566 (the way down); Bennett 1976, doi:10.1016/0021-9991(76)90078-4.
+
+    Args:
+        model: An energy with ``exact_log_partition`` or ``path``.
+        method: ``"exact"``, ``"ais"``, or ``"auto"``, the first where it can be had.
+        temperature: T > 0; None is the model's own.
+        data: Visible states, ``(n, d)``, whose means the easy end is given; None takes those of a
+            pilot.
+        chains: How many walk each way.
+        levels: At how many λ they stop; None lets the pilot choose, 100 to 20,000.
+        samples: States of the model for the way down, ``(m, size)``, as its kernels move them;
+            None draws ``chains`` of them by replica exchange.
+        progress: Called with the share done and what is being done.
+        generator: Source of randomness; None is torch's global one.
+
+    Raises:
+        NoOverlapError: If a few walks outweigh all others.
+        IntractableError: If the method cannot be had, or Z is infinite.
+        DomainError: If a parameter or a weight is NaN or infinite, or data or samples are no states
+            of the model.
+        ParameterError: If the method is unknown, the temperature not above zero, or a count too
+            small.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> rbm = ig.RBM(ig.Bit(8), ig.Bit(4), scale=1.0, generator=generator)
+        >>> exact = log_partition(rbm)
+        >>> found = log_partition(rbm, "ais", levels=200, generator=generator)
+        >>> found.bracket[0] < exact.value < found.bracket[1]
+        True
+        >>> abs(found.value - exact.value) < 5 * found.standard_error
+        True
+    """
+    operation = "log_partition"
+    if not isinstance(model, Energy):
+        raise ParameterError(operation, f"a {type(model).__name__}", "Give an energy")
+    if method not in ("auto", "exact", "ais"):
+        raise ParameterError(operation, f"method = {method!r}", "Use 'auto', 'exact' or 'ais'")
+    temperature = model.temperature if temperature is None else temperature
+    temperature = check_positive(operation, "temperature", temperature)
+    check_count(operation, "chains", chains, least=2)
+    for name, parameter in model.named_parameters():
+        check_finite(operation, f"the parameter {name}", parameter)
+    if method != "ais":
+        try:
+            return LogPartition.exact(float(model.exact_log_partition(temperature)))
+        except IntractableError:
+            if method == "exact":
+                raise
+    tick = progress if progress is not None else _quiet
+    path = _path(model, temperature, data, chains, generator)
+    tick(0.03, "spacing the levels")
+    schedule = even_schedule(path, levels, chains=chains, generator=generator)
+    start = path.draw_base(chains, generator)
+    up = _walk(path, start, schedule.levels, generator, tick, (0.1, "annealing up"))
+    _refuse_collapse(_Mean.of(up.log_weights), chains)
+    if samples is None:
+        samples = _exchanged(model, temperature, path, up.state, generator, tick)
+    else:
+        model.check_state(operation, samples)
+        samples = path.enter(samples, generator)
+    down = None
+    if samples is not None:
+        ladder = schedule.levels.flip(0)
+        down = _walk(path, samples, ladder, generator, tick, (0.6, "annealing down")).log_weights
+    tick(1.0, "done")
+    return _found(path, up.log_weights, down, len(schedule.levels))
+
+
+def _quiet(share: float, what: str) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """The log of the mean of some weights, its standard error, and how many weights count."""
+
+    value: float
+    error: float
+    size: float
+
+    @classmethod
+    def of(cls, log_weights: Tensor) -> _Mean:
+        count = len(log_weights)
+        size = float(torch.softmax(log_weights, 0).square().sum().reciprocal())
+        error = math.sqrt(max(1 / size - 1 / count, 0.0))
+        return cls(float(log_weights.logsumexp(0)) - math.log(count), error, size)
+
+
+def _path(
+    model: Energy,
+    temperature: float,
+    data: Tensor | None,
+    chains: int,
+    generator: Generator | None,
+) -> Path:
+    """A path whose easy end has the means of the data, or of chains walked up without any."""
+    if data is None:
+        path = model.path(temperature)
+        start = path.draw_base(chains, generator)
+        pilot = anneal(path, start, path.levels(PILOT_LEVELS), generator)
+        data = model.visible_part(pilot.state)
+    return model.path(temperature, data)
+
+
+def _walk(
+    path: Path,
+    state: Tensor,
+    levels: Tensor,
+    generator: Generator | None,
+    tick: Progress,
+    stage: tuple[float, str],
+) -> Annealed:
+    """Anneal, and show it as four tenths of the work."""
+    first, what = stage
+    return anneal(
+        path, state, levels, generator, lambda stop: tick(first + 0.4 * stop / len(levels), what)
+    )
+
+
+def _exchanged(
+    model: Energy,
+    temperature: float,
+    path: Path,
+    state: Tensor,
+    generator: Generator | None,
+    tick: Progress,
+) -> Tensor | None:
+    """States of the model by replica exchange, from those given; None if its ladder has a gap."""
+    tick(0.5, "exchanging replicas")
+    kernel = ReplicaExchange.tuned(model, temperature=temperature, path=path, generator=generator)
+    position, rates = kernel.init(model, state), []
+    for _ in range(max(EXCHANGES, 5 * len(kernel.levels))):
+        position, info = kernel.step(model, position, temperature, generator)
+        rates.append(info["acceptance"].mean(0))
+    worst = torch.stack(rates).mean(0).min()
+    return position.state if float(worst) > MIXED else None
+
+
+def _refuse_collapse(mean: _Mean, chains: int) -> None:
+    if mean.size < COLLAPSE * chains:
+        raise NoOverlapError(
+            "log_partition",
+            f"an effective sample size of {mean.size:.1f} of {chains} walks: the easy end of the "
+            "path and the model do not overlap",
+            "Give the model's data, more levels (levels=…) or, if few, more chains",
+        )
+
+
+def _found(path: Path, up: Tensor, down: Tensor | None, levels: int) -> LogPartition:
+    """What both ways say, or one."""
+    base, rising = float(path.base_log_partition), _Mean.of(up)
+    low = base + rising.value
+    bottom = low - MARGIN * rising.error
+    if down is None:
+        return LogPartition(
+            low, rising.error, rising.size, (bottom, math.inf), PartitionStatus.ESTIMATED,
+            len(up), levels, low, math.inf,
+        )  # fmt: skip
+    falling = _Mean.of(down)
+    high = base - falling.value
+    if path.reversible:
+        value, error = _acceptance_ratio(up, down)
+    else:
+        value = (rising.value - falling.value) / 2
+        error = math.hypot(rising.error, falling.error) / 2
+    size = min(rising.size, falling.size * len(up) / len(down))
+    return LogPartition(
+        base + value, error, size, (bottom, high + MARGIN * falling.error),
+        PartitionStatus.BRACKETED, len(up), levels, low, high,
+    )  # fmt: skip
+
+
+def _acceptance_ratio(up: Tensor, down: Tensor) -> tuple[float, float]:
+    r"""log Z₁/Z₀ from log weights both ways, of least variance, and its standard error.
+
+    Σ_up σ(u − x − M) = Σ_down σ(d + x + M),   M = log(#up/#down)
+    """
+    offset = math.log(len(up) / len(down))
+    both = torch.cat([up, -down])
+    low, high = float(both.min()) - 50, float(both.max()) + 50
+    for _ in range(100):
+        middle = (low + high) / 2
+        pulls_up = torch.sigmoid(up - middle - offset).sum()
+        if bool(pulls_up > torch.sigmoid(down + middle + offset).sum()):
+            low = middle
+        else:
+            high = middle
+    shares = (torch.sigmoid(up - low - offset), torch.sigmoid(down + low + offset))
+    variance = sum(
+        float(share.var(correction=0) / share.mean().square()) / len(share) for share in shares
+    )
+    return low, math.sqrt(variance)

@@ -1,0 +1,100 @@
+"""How a run of learning went: numbers for each epoch, as a table, a file and a picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from isinglass._shapes import Float
+from isinglass.dynamics.diagnostics import diagnose
+from isinglass.errors import MissingExtraError
+from isinglass.extras import needs
+from isinglass.files import writing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Fit", "chain_health"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How :func:`~isinglass.learning.fit` went.
+
+    Attributes:
+        track: One dictionary an epoch: ``"epoch"``, ``"loss"`` (its mean), ``"gradient norm"``
+            (of the last step), a likelihood of training rows and of the validation rows, named
+            by its method; ``"energy gap"``, by how much the energy of validation rows is higher
+            than that of training rows, in units of T, which grows where a machine overfits;
+            ``"R-hat"`` and ``"ESS"`` of the energies of the persistent chains over the epoch.
+        stopped: Why it ended: ``"all epochs"``, ``"no better"`` or ``"resumed at the end"``.
+        best_epoch: Whose weights the energy has, with ``patience``; else the last.
+
+    Examples:
+        >>> report = Fit([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5}], "all epochs", 2)
+        >>> report["loss"]
+        [2.0, 1.5]
+    """
+
+    track: list[dict[str, float]]
+    stopped: str
+    best_epoch: int
+
+    def __getitem__(self, name: str) -> list[float]:
+        """One quantity over the epochs in which it was measured."""
+        return [row[name] for row in self.track if name in row]
+
+    def save_track(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the track as JSON.
+
+        Raises:
+            FileError: If the file exists and ``overwrite`` is false, or cannot be written.
+        """
+        with writing(path, overwrite=overwrite) as aside:
+            aside.write_text(json.dumps(self.track, indent=1))
+
+    def plot(self) -> Figure:
+        """The learning curve: likelihood, loss and gradient norm by epoch, and chain health.
+
+        Raises:
+            MissingExtraError: If matplotlib is not installed.
+        """
+        with needs("cli"):
+            from matplotlib.figure import Figure
+        names = {name for row in self.track for name in row} - {"epoch"}
+        groups = [
+            ("nats a row", sorted(name for name in names if "likelihood" in name)),
+            ("nats", sorted(names & {"loss", "energy gap"})),
+            ("gradient norm", sorted(names & {"gradient norm"})),
+            ("R-hat of the chains", sorted(names & {"R-hat"})),
+        ]
+        shown = [(label, group) for label, group in groups if group]
+        figure = Figure(figsize=(3.2 * len(shown), 2.6), layout="constrained")
+        for axes, (label, group) in zip(
+            figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
+        ):
+            for name in group:
+                rows = [row for row in self.track if name in row]
+                axes.plot(
+                    [row["epoch"] for row in rows], [row[name] for row in rows], ".-",
+                    label=name, markersize=3, linewidth=1,
+                )  # fmt: skip
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(label)
+            axes.spines[["top", "right"]].set_visible(False)
+            if len(group) > 1:
+                axes.legend(frameon=False, fontsize=7)
+        return figure
+
+
+def chain_health(energies: Float[Tensor, "draws chains"]) -> dict[str, float]:
+    """R-hat and bulk effective sample size of the energies of chains; empty without arviz."""
+    try:
+        found = diagnose(energies)
+    except MissingExtraError:
+        return {}
+    return {"R-hat": found.r_hat[0], "ESS": found.bulk_size[0]}
