@@ -87,10 +87,12 @@ def test_samples_are_like_the_table_and_a_kept_machine_is_used_again(folder, cap
     assert (folder / "again.csv").read_text() == (folder / "fresh.csv").read_text()
     assert "held out" not in capsys.readouterr().out
     assert isinstance(ig.load(folder / "table.safetensors"), ig.HopfieldBoltzmann)
-    assert run([*again, "--memories", "3"]) == 1
-    assert "or say --refit" in capsys.readouterr().err
-    assert run([*again, "--memories", "3", "--refit"]) == 0
-    assert HopfieldBoltzmannMachine.load("table.safetensors").n_memories_ == 3
+    assert run([*again, "--memories", "3", "--steps", "200", "--categorical", "colour"]) == 0
+    for other in (["--memories", "2"], ["--steps", "9"], ["--categorical", "count"]):
+        assert run([*again, *other]) == 1
+        assert "or say --refit" in capsys.readouterr().err
+    assert run([*again, "--memories", "2", "--refit"]) == 0
+    assert HopfieldBoltzmannMachine.load("table.safetensors").n_memories_ == 2
 
 
 def test_images_are_imagined_and_completed(folder, capsys):
@@ -147,6 +149,110 @@ def test_columns_are_what_they_are_called(folder):
     assert run([*again, "--model", "m.safetensors"]) == 0
 
 
+def imagined(folder, capsys, text, *more):
+    """The rows written for this table, and what was said."""
+    (folder / "t.csv").write_text(text)
+    arguments = more or ["--impute"]
+    assert (
+        run(["imagine", "t.csv", "--memories", "1", "--force", "--out", "o.csv", *arguments]) == 0
+    )
+    return (folder / "o.csv").read_text().split("\n")[:-1], " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_a_column_alone_keeps_its_holes(folder, capsys):
+    rows, said = imagined(folder, capsys, "a\n1\n\n3\n\n2\n")
+    assert rows == ["a", "1", "2", "3", "2", "2"]
+    assert "Filled 2 unknown cells of 5 rows" in said
+    assert len(imagined(folder, capsys, "\n1\n\n3\n")[0]) == 4  # no names: the first is a hole
+    rows, said = imagined(folder, capsys, "a,b\n1,2\n\n3,\n")
+    assert rows == ["a,b", "1,2", "3,2"]
+    assert "1 blank line is left out" in said
+
+
+def test_ids_and_dates_are_written_but_not_learned(folder, capsys):
+    lines = [f"{n},id{n},2024-01-{n + 1:02},{n % 2 or ''}" for n in range(12)]
+    text = "\n".join([",id, when ,a", *lines]) + "\n"
+    rows, said = imagined(folder, capsys, text)
+    assert rows == [",id, when ,a", *(line + "1" * line.endswith(",") for line in lines)]
+    assert "id: all different, left out; --categorical id keeps it" in said
+    assert "when: dates, left out" in said
+    assert "1: nameless, counts the rows, left out" in said
+    rows, _ = imagined(folder, capsys, text, "--sample", "2")
+    assert rows[1:] == [",,,1"] * 2
+    _, said = imagined(folder, capsys, text, "--impute", "--categorical", "id")
+    assert "id: all" not in said
+    assert "1 categorical (id)" in said
+    model = ["--impute", "--model", "m.safetensors"]
+    imagined(folder, capsys, text, *model)
+    rows, said = imagined(folder, capsys, ",id,when,a\n0,x,y,\n", *model)
+    assert rows[1:] == ["0,x,y,1"]
+    assert "id: not in the machine, left out" in said
+    assert "Filled 1 unknown cell of 1 row:" in said
+
+
+def test_stray_tokens_do_not_make_names_of_numbers(folder, capsys):
+    rows, said = imagined(folder, capsys, "a,b\n1,x\n-,-\n3,x\n")
+    assert rows[1:] == ["1,x", "2,-", "3,x"]
+    assert "a: '-' taken as unknown" in said
+    text = "a,b\n1,1\n2,2\n3,3\nn.d.,4\n"
+    rows, said = imagined(folder, capsys, text)
+    assert "a is numbers but for 'n.d.' in line 5" in said
+    assert imagined(folder, capsys, text, "--impute", "--na", "n.d.")[0][4] == "2,4"
+    _, said = imagined(folder, capsys, 'a,b\n"1,234",10%\n"2,000",20%\n')
+    assert "a: '1,234' in line 2 is taken for a name; as a number it would be 1234" in said
+    assert "b: '10%' in line 2 is taken for a name; as a number it would be 10" in said
+
+
+def test_numbers_and_truths_are_written_as_the_column_writes_them(folder, capsys):
+    assert imagined(folder, capsys, "a;b\n1,5;1\n;2\n2,5;3\n")[0] == [
+        "a;b", "1,5;1", "2,0;2", "2,5;3",
+    ]  # fmt: skip
+    rows, said = imagined(folder, capsys, "a,b\nTRUE,true\n,false\nTRUE,\nFALSE,true\n")
+    assert rows[1:] == ["TRUE,true", "TRUE,false", "TRUE,true", "FALSE,true"]
+    assert "2 binary (a, b)" in said
+    rows, said = imagined(folder, capsys, "zip,a\n01234,1\n01234,2\n99999,3\n,4\n")
+    assert rows[4] == "01234,4"
+    assert "categorical (zip)" in said
+    rows, _ = imagined(folder, capsys, "a,b\n9007199254740995,1\n,2\n")
+    assert re.fullmatch(r"9007199254740\d{3},2", rows[2])
+    rows, said = imagined(folder, capsys, "a,b,\n1,2,\n3,,\n")
+    assert rows == ["a,b", "1,2", "3,2"]
+    assert "the last column is empty in every line, left out" in said
+    rows, _ = imagined(folder, capsys, "a,b\n1e-20,1\n3e-20,2\n,3\n")
+    assert float(rows[3].split(",")[0]) == pytest.approx(2e-20)
+
+
+def test_the_table_and_the_picture_say_the_same_likelihoods(folder, capsys):
+    """The last point of the curve, and the chosen number's score on the rows held out."""
+    assert run(["imagine", "table.csv", "--sample", "1", "--model", "m.safetensors"]) == 0
+    fitted = HopfieldBoltzmannMachine.load("m.safetensors")
+    said = capsys.readouterr().out
+    row = re.search(r"this machine, 3 memories\s*│\s*(\S+)\s*│\s*(\S+)", said).groups()
+    assert row[0] == f"{fitted.log_likelihood_curve_[-1]:.4g}"
+    assert row[1] == f"{fitted.validation_scores_[3]:.4g}"
+    assert "columns independent, 1 memory" in said
+    assert "categories only there count as unknown" in " ".join(said.split())
+    _, said = imagined(folder, capsys, "a,b\n1,2\n3,4\n")
+    assert "none of fewer than 10 rows" in said
+    noise = "\n".join(f"{n * n % 37},{n * n % 41}" for n in range(40))
+    _, said = imagined(
+        folder, capsys, noise, "--sample", "1", "--refit", "--memories", "5", "--steps", "1"
+    )
+    assert "did not come to rest" in said
+
+
+def test_grey_images_in_colour_files_have_one_channel(folder):
+    (folder / "grey").mkdir()
+    for number in range(4):
+        pixels = np.full((3, 3, 4), 60 * number, np.uint8)
+        pixels[..., 3] = 255
+        Image.fromarray(pixels).save(folder / f"grey/{number}.png")
+    assert run(["imagine", "grey", "--sample", "2", "--memories", "1"]) == 0
+    assert np.load(folder / "grey-sampled.npz")["arr_0"].shape == (2, 3, 3)
+
+
 def refused(capsys, found, *arguments):
     assert run(["imagine", *arguments]) == 1
     error = capsys.readouterr().err
@@ -162,8 +268,13 @@ def test_bad_input_is_named_and_writes_nothing(folder, capsys):
 
     of("", "no rows")
     of("a,b\n", "no rows")
-    of("a,b\n1,2\n3\n", "row 2 has 1 cells")
-    of("a,b\n1,\n3,NA\n", "column 'b': every cell is unknown")
+    of("a,b\n1,2\n3\n", "line 3 has 1 cell, the first line has 2")
+    of("a,b\n1,\n3,NA\n", "column 'b': every cell is unknown. Leave it out: --drop b")
+    of('a,b\n1,2\n3,"4\n5,6\n7,8\n', "a quote in line 3 is not closed")
+    of("a,b\n1,2\n3,\0\n", "a NUL byte in line 3")
+    of("a,b\n1,2\n3,\n", "a file each", "--impute", "--sample", "5")
+    of("a,b\n1,2\n3,\n", "Say one of them", "--impute", "--categorical", "a", "--numeric", "a")
+    of("a,b\n1e306,2\n3,\n", "column 'a': a number as large as 1e+306", "--impute")
     of("a,a\n1,2\n", "two columns named 'a'")
     of("a,b\n1,inf\n", "infinite number in column 'b'")
     of("a,b\n1,2\n", "no column 'c'", "--sample", "1", "--drop", "c")
@@ -211,7 +322,7 @@ def test_nothing_is_overwritten_unasked(folder, capsys):
 def test_a_kill_loses_nothing(folder):
     """Killed or stopped while it learns: what was there is whole, and nothing is left over."""
     rng = np.random.default_rng(0)
-    np.save(folder / "large.npy", rng.normal(size=(20_000, 40)))
+    np.save(folder / "large.npy", rng.normal(size=(20_000, 20)))
     command = [
         sys.executable, "-m", "isinglass", "imagine", "../large.npy", "--sample", "5", "--force",
         "--memories", "50", "--steps", "1000", "--model", "m.safetensors",
@@ -227,7 +338,7 @@ def test_a_kill_loses_nothing(folder):
         )
     for stop, process in processes.items():
         assert "Learning 20000 rows" in process.stdout.readline()
-        time.sleep(0.3)
+        time.sleep(0.2)
         process.send_signal(stop)
         _, said = process.communicate()
         assert process.returncode == stops[stop]

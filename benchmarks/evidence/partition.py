@@ -119,7 +119,7 @@ class Results:
 
 
 def small(
-    results: Results, seeds: int, flips: int, console: Console, out: Path
+    results: Results, seeds: int, rivals: int, flips: int, console: Console, out: Path
 ) -> tuple[float, Any, Any]:
     """(a): the exact value, our runs, and those of the peer's better schedule."""
     data = load_digits(0)[0].bits().float()
@@ -141,8 +141,8 @@ def small(
 
     first = {schedule: rival(schedule, 0) for schedule in track(SCHEDULES, "ebmkit's schedules")}
     best = min(SCHEDULES, key=lambda name: abs(first[name]["value"] - exact))
-    theirs = [rival(best, seed) for seed in track(range(seeds), "ebmkit", console=console)]
-    return exact, runs, (f"{best} schedule, {flips} flips a level", theirs)
+    theirs = [rival(best, seed) for seed in track(range(rivals), "ebmkit", console=console)]
+    return exact, runs, (f"{best} schedule, {flips} flips a level, {rivals} seeds", theirs)
 
 
 def large(results: Results, file: Path, data: Path, levels: int | None, seed: int) -> Result:
@@ -237,6 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.evidence.partition", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="folder of the results")
     parser.add_argument("--seeds", type=int, default=20, help="runs of (a)")
+    parser.add_argument("--rivals", type=int, default=3, help="runs of ebmkit, minutes each")
     parser.add_argument("--flips", type=int, default=64, help="of ebmkit's sampler at every level")
     parser.add_argument("--model", type=Path, help="a saved machine of 784 bits for (b)")
     parser.add_argument("--levels", type=int, help="of (b); a pilot chooses unless given")
@@ -249,7 +250,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = Results(given.out / "partition.json")
-    exact, runs, rival = small(results, given.seeds, given.flips, console, given.out)
+    exact, runs, rival = small(results, given.seeds, given.rivals, given.flips, console, given.out)
     big = None
     if given.model is not None:
         big = large(results, given.model, given.data, given.levels, given.seed)

@@ -13,7 +13,7 @@ import isinglass as ig
 from benchmarks.speed.harness import Line, compare
 from isinglass.learning import Likelihood, PersistentCD, fit
 
-ROWS, VISIBLE, HIDDEN, BATCH = 6_000, 784, 500, 100
+ROWS, VISIBLE, HIDDEN, BATCH = 20_000, 784, 500, 100
 
 
 def lines() -> list[Line]:
@@ -61,5 +61,5 @@ def _line(
             ),
             shapes=f"{ROWS:,} × {VISIBLE}, {HIDDEN} hidden, batches and chains of {BATCH}",
             target=target,
-            rounds=5,
+            rounds=3,
         )  # fmt: skip

@@ -135,6 +135,25 @@ class Energy(nn.Module, ABC):
         gap = self.data_energy(visible).mean() - self.fantasy_energy(state.detach()).mean()
         return gap / self.temperature
 
+    def persistent_contrast(
+        self,
+        visible: Float[Tensor, "batch d"],
+        state: Float[Tensor, "chains size"],
+        steps: int = 1,
+        generator: Generator | None = None,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "chains size"]]:
+        """The contrast with chains moved on by the energy's own sampler, and where they are now.
+
+        Raises:
+            IntractableError: If it has none.
+        """
+        with torch.no_grad():
+            kernel = self.default_sampler()
+            position = kernel.init(self, state)
+            for _ in range(steps):
+                position, _ = kernel.step(self, position, self.temperature, generator)
+        return self.contrast(visible, position.state), position.state
+
     def default_sampler(self) -> Any:
         """The kernel that samples this energy unless another is named.
 

@@ -47,10 +47,20 @@ def test_chains_apart_or_slow_or_still_are_complained_of(generator):
     assert report.r_hat[1] > 1.2
     assert report.tail_size[2] < 100
     assert math.isnan(report.r_hat[3])
+    assert "d: the draws do not vary, so nothing is known of mixing" in report.complaints
     text = str(report)
     assert "not mixed" in text
     assert "4 chains of 1000 draws" in text
     assert [axes.get_ylabel() for axes in report.plot().axes[::2]] == list("abcd")
+
+
+def test_one_chain_says_that_it_is_one(generator, recwarn):
+    report = diagnose(torch.randn(2000, 1, generator=generator))
+    assert report.complaints == [
+        "R-hat needs two chains or more: one cannot tell whether it has mixed"
+    ]
+    assert str(report).startswith("1 chain of 2000 draws: not mixed")
+    assert not recwarn.list
 
 
 def test_what_a_kernel_does_is_recorded(generator):

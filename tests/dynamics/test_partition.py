@@ -8,6 +8,7 @@ import torch
 import isinglass as ig
 from isinglass.dynamics import PartitionStatus, anneal, even_schedule, log_partition, partition
 from isinglass.dynamics.annealing import interpolate
+from isinglass.energies import HarmoniumPath
 from isinglass.errors import (
     DomainError,
     IntractableError,
@@ -155,9 +156,87 @@ def test_states_of_another_law_are_found_out(generator):
     visible = machine.visible.enumerate_states()
     best = visible[machine.free_energy(visible).argmin()].expand(100, -1)
     found = log_partition(
-        machine, "ais", samples=machine.extend(best), levels=6, generator=generator
+        machine, "ais", samples=machine.extend(best), levels=40, generator=generator
     )
     assert found.bracket[1] - found.bracket[0] > 1
+    assert found.status is PartitionStatus.ESTIMATED
+    assert found.standard_error > (found.down - found.up) / 2.01
+    assert "different modes" in str(found)
+
+
+def column(field: float) -> ig.RBM:
+    """Spins that all follow one Gaussian unit, up or down."""
+    machine = ig.RBM(ig.Spin(10), ig.Gaussian(1)).double()
+    machine.weights[0].data.fill_(0.8)
+    machine.biases[0].data.fill_(field)
+    return machine
+
+
+def company() -> ig.RBM:
+    machine = ig.RBM(ig.Spin(16), ig.Spin(8)).double()
+    machine.weights[0].data.fill_(1.0)
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "seeds"),
+    [
+        (lambda: column(0.03), False, 12),
+        (lambda: column(0.15), False, 2),
+        (company, True, 2),
+        (lambda: ig.BoltzmannMachine.ising(4, 4, field=0.01).double(), True, 2),
+    ],
+    ids=["column", "tilted column", "spins", "grid"],
+)
+def test_no_mode_is_lost(build, data, seeds):
+    """Of machines of two modes, nearly alike, with data of one of them."""
+    machine, held = build(), 0
+    exact = log_partition(machine).value
+    shown = torch.ones(10, machine.areas[0].size).double() if data else None
+    for seed in range(seeds):
+        found = log_partition(
+            machine, "ais", data=shown, levels=100, chains=60,
+            generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        certain = found.status is PartitionStatus.BRACKETED
+        held += not certain or found.bracket[0] <= exact <= found.bracket[1]
+        assert abs(found.value - exact) < 5 * found.standard_error
+    assert held >= seeds - 1
+
+
+def test_samples_of_one_mode_are_doubted(generator):
+    machine = column(0.15)
+    samples = torch.full((100, 11), -1.0).double()
+    found = log_partition(machine, "ais", samples=samples, levels=400, generator=generator)
+    assert found.status is PartitionStatus.ESTIMATED
+    assert abs(found.value - log_partition(machine).value) < 3 * found.standard_error
+    assert found.bracket[0] <= found.bracket[1]
+
+
+def test_few_walks_that_count_are_doubted(generator):
+    machine = randomised(ig.RBM(ig.Spin(14), ig.Spin(14)), scale=0.7)
+    found = log_partition(machine, "ais", levels=8, generator=generator)
+    assert 3 < found.effective_sample_size < 10
+    assert found.status is PartitionStatus.ESTIMATED
+    assert "walks count" in str(found)
+    assert found.standard_error > 0.3
+
+
+def test_means_of_data_are_the_easy_end_only_where_they_reach_every_mode(
+    machine, generator, monkeypatch
+):
+    def easy_end(model, data):
+        path = partition._path(model, 1.0, data, 100, generator)
+        assert isinstance(path, HarmoniumPath)
+        return path.base[0]
+
+    drawn = machine.visible_part(model_draws(machine, 100, generator))
+    torch.testing.assert_close(easy_end(machine, drawn), HarmoniumPath(machine).base[0])
+    monkeypatch.setattr(partition, "HOPELESS", 2.0)
+    near = HarmoniumPath(machine, data=drawn).base[0]
+    torch.testing.assert_close(easy_end(machine, drawn), near)
+    two, ones = column(0.0), torch.ones(10, 10).double()
+    torch.testing.assert_close(easy_end(two, ones), torch.zeros(10).double())
 
 
 def test_without_a_ladder_it_is_an_estimate(machine, generator, monkeypatch):
@@ -183,8 +262,13 @@ def test_bad_input_is_named(machine):
             log_partition(machine, temperature=temperature)
     with pytest.raises(ParameterError, match="chains"):
         log_partition(machine, "ais", chains=1)
-    with pytest.raises(ParameterError, match="count"):
+    with pytest.raises(ParameterError, match=r"log_partition: .*levels"):
         log_partition(machine, "ais", levels=1)
+    with pytest.raises(DomainError, match="float32"):
+        log_partition(machine, "ais", data=torch.ones(5, 4))
+    for rows in (0, 1, 4):
+        with pytest.raises(ShapeError):
+            log_partition(machine, "ais", samples=torch.ones(rows, 7).double())
     with pytest.raises(DomainError):
         log_partition(machine, "ais", data=torch.full((2, 4), 0.5).double())
     with pytest.raises(ShapeError):
@@ -209,3 +293,5 @@ def test_weights_that_overflow_are_named(machine, generator):
 def test_wrong_types_are_named(unannotated):
     with pytest.raises(ParameterError, match="Linear"):
         log_partition(torch.nn.Linear(2, 2))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ParameterError, match="generator"):
+        log_partition(column(0.1), "ais", generator=3)  # pyright: ignore[reportArgumentType]

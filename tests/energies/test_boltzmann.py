@@ -218,6 +218,38 @@ def test_learning_lowers_the_divergence():
     torch.testing.assert_close(law @ states, data.mean(0), atol=1e-2, rtol=0)
 
 
+@pytest.mark.parametrize("hidden", [0, 2])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ig.learning.ExactGradient(),
+        ig.learning.PersistentCD(chains=200, steps=3),
+        ig.learning.ContrastiveDivergence(3),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_every_objective_learns_it(objective, hidden):
+    """Of two units that mostly agree, with and without hidden ones, from visible states alone."""
+    data = spins(200, 4, seed=3)
+    data[20:, 1] = data[20:, 0]
+    energy = ig.BoltzmannMachine(ig.Spin(4 + hidden), hidden=hidden, generator=seeded()).double()
+
+    def likelihood() -> float:
+        with torch.no_grad():
+            return float(-energy.free_energy(data).mean() - energy.exact_log_partition())
+
+    start = likelihood()
+    ig.learning.fit(
+        energy, data, objective=objective, epochs=15, generator=seeded(),
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.02),
+    )  # fmt: skip
+    assert likelihood() > start + 0.25
+    with pytest.raises(ShapeError):
+        energy.check_visible("fit", data[:, :3])
+    with pytest.raises(DomainError):
+        energy.check_visible("fit", data / 2)
+
+
 def test_masked_couplings_stay_away():
     mask = torch.ones(4, 4).bool()
     mask[0, 3] = mask[3, 0] = False
@@ -248,7 +280,9 @@ def test_the_path_leads_from_units_alone_to_the_machine(name):
     path = energy.path(0.8)
     zero, one, half = (torch.full((len(states),), level).double() for level in (0.0, 1.0, 0.5))
     with torch.no_grad():
-        alone = states @ energy.biases / 0.8
+        felt = energy.local_field(energy.unit.mean(0 * energy.biases, 0.8))
+        torch.testing.assert_close(path.base, felt)
+        alone = states @ felt / 0.8
         torch.testing.assert_close(path.log_weight(states, zero), alone)
         torch.testing.assert_close(path.log_weight(states, one), -energy(states) / 0.8)
     torch.testing.assert_close(path.base_log_partition, alone.logsumexp(0).detach())
@@ -305,15 +339,42 @@ def _mark(state):
     return state[:, 0] + state[:, 1] * state[:, 2] + 2 * state[:, 3]
 
 
-@pytest.mark.parametrize("name", ["ring", "a user's own"])
+@pytest.mark.parametrize("name", ["ring", "even torus of bits", "Potts"])
 def test_the_easy_end_leans_to_no_side_of_a_symmetric_machine(name):
-    """Means of a sample that is mostly of one side would hide the other, and log 2 with it."""
+    """Bits that repay company as much as they cost are spins in disguise."""
     energy = machine(name)
-    leaning = energy.path(1.0, torch.ones(9, energy.unit.size).double())
-    assert not leaning.base.any()
     with torch.no_grad():
-        energy.bias += 0.1
-    assert energy.path(1.0, torch.ones(9, energy.unit.size).double()).base.all()
+        half = energy.unit.mean(0 * energy.biases)
+        energy.bias.zero_()
+        if isinstance(energy.unit, ig.Bit):
+            energy.bias.copy_(-energy.local_field(half)[: len(energy.bias)])
+    base = energy.path().base.unflatten(-1, (-1, energy.couplings.components))
+    torch.testing.assert_close(base - base.mean(-1, keepdim=True) * (base.shape[-1] > 1), 0 * base)
+
+
+@machines
+def test_log_z_has_the_gradient_of_finite_differences(name):
+    """Of enumeration, transfer matrices and Kaufman's formula."""
+    energy = machine(name)
+
+    def log_z(number, entry=None, step=0.0):
+        parameter = list(energy.parameters())[number]
+        if entry is not None:
+            parameter.data.view(-1)[entry] += step
+        found = energy.exact_log_partition(1.3)
+        if entry is not None:
+            parameter.data.view(-1)[entry] -= step
+        return found
+
+    parameters = list(energy.parameters())
+    slopes = torch.autograd.grad(log_z(0), parameters, allow_unused=True)
+    for number, slope in enumerate(slopes):
+        if slope is None:  # Kaufman's has no field, and none by symmetry
+            assert not parameters[number].any()
+            continue
+        for entry in range(min(slope.numel(), 4)):
+            rise = log_z(number, entry, 1e-5) - log_z(number, entry, -1e-5)
+            assert abs(rise.item() / 2e-5 - slope.view(-1)[entry].item()) < 1e-6
 
 
 def test_rows_may_stand_at_different_levels(generator):
@@ -339,7 +400,7 @@ def test_annealing_finds_the_partition_function(generator):
     found = path.base_log_partition + weight.logsumexp(0) - math.log(500)
     spread = weight.sub(weight.amax()).exp()
     error = float(spread.std() / spread.mean()) / math.sqrt(500)
-    assert abs(float(found - energy.exact_log_partition(1.0))) < 5 * error
+    assert abs((found - energy.exact_log_partition(1.0)).item()) < 5 * error
 
 
 def test_single_precision_and_halves():

@@ -239,7 +239,7 @@ def test_bad_input():
     with pytest.raises(ParameterError, match="tolerance"):
         deep.mean_field(rows, tolerance=-1.0)
     large = ig.DeepBoltzmann([ig.Bit(3), ig.Bit(40), ig.Bit(30)])
-    with pytest.raises(IntractableError, match="states of areas.*mean_field"):
+    with pytest.raises(IntractableError, match=r"states of areas.*mean_field"):
         large.free_energy(rows)
     with pytest.raises(IntractableError, match="inf states"):
         ig.DeepBoltzmann([ig.Bit(3), ig.Gaussian(2), ig.ReLU(2)]).free_energy(rows)

@@ -113,13 +113,34 @@ def test_bytes_keep_the_exact_law(coupling, temperature):
         assert abs(float(found - law)) < 5 * spread + 1e-9
 
 
+@pytest.mark.parametrize("temperature", [0.02, 1.3, CRITICAL, 4.0])
+def test_log_z_of_a_torus_has_the_slope_of_finite_differences(temperature, monkeypatch):
+    """Kaufman's formula, at its kink too, and transfer matrices whose weights underflow."""
+    found = []
+    for formula in (True, False):
+        if not formula:
+            monkeypatch.setattr(GridCouplings, "_closed_form", lambda *_: None)
+        ising = ig.BoltzmannMachine.ising(4, 3).double()
+        (coupling,) = ising.couplings.parameters()
+        (slope,) = torch.autograd.grad(ising.exact_log_partition(temperature), coupling)
+        step = torch.tensor([1e-5, 0.0]).double()
+        with torch.no_grad():
+            coupling += step
+            high = ising.exact_log_partition(temperature)
+            coupling -= 2 * step
+            low = ising.exact_log_partition(temperature)
+        assert abs((high - low).item() / 2e-5 - slope[0].item()) < 1e-5 / temperature
+        found.append(slope)
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize("temperature", [1.8, CRITICAL, 4.0])
 def test_sampled_energies_are_the_slope_of_log_z(temperature, monkeypatch):
     """⟨E⟩ = T² ∂ log Z/∂T, of chains in bytes and of those drawn by colours."""
     ising = ig.BoltzmannMachine.ising(6, 4).double()
     step = 1e-4
-    above, below = (ising.exact_log_partition(temperature + s) for s in (step, -step))
-    exact = temperature**2 * float(above - below) / (2 * step)
+    above, below = (ising.exact_log_partition(temperature + s).item() for s in (step, -step))
+    exact = temperature**2 * (above - below) / (2 * step)
     start = torch.ones(2000, 24).double()
     fast = ising.sweep(start, temperature, seeded(), sweeps=200)
     monkeypatch.setattr(GridCouplings, "_common", lambda *_: None)

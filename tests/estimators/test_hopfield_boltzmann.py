@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -118,6 +119,45 @@ def test_data_frames_keep_names_types_and_index(frame):
     np.testing.assert_allclose(features.to_numpy().sum(1), 1.0)
 
 
+def test_categories_of_pandas_keep_their_order(tmp_path):
+    rng = np.random.default_rng(0)
+    names, numbers = ["low", "high", "never"], [3, 1, 2]
+    frame = pd.DataFrame(
+        {
+            "level": pd.Categorical(rng.choice(names[:2], 40), names, ordered=True),
+            "grade": pd.Categorical(rng.choice(numbers, 40), numbers),
+        }
+    )
+    frame.loc[::5] = None
+    model = HopfieldBoltzmannMachine(2, random_state=0).fit(frame)
+    model.save(tmp_path / "m.safetensors")
+    loaded = HopfieldBoltzmannMachine.load(tmp_path / "m.safetensors")
+    for found in (model.sample(9), model.impute(frame), loaded.sample(9)):
+        pd.testing.assert_series_equal(found.dtypes, frame.dtypes)
+        assert not found.isna().any().any()
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-20, 1e-200])
+def test_huge_and_tiny_numbers_are_numbers(scale):
+    rows = np.random.default_rng(0).random((30, 2))
+    model = HopfieldBoltzmannMachine(2, random_state=0).fit(scale * rows)
+    plain = HopfieldBoltzmannMachine(2, random_state=0).fit(rows)
+    fresh = model.sample(5, random_state=1)
+    np.testing.assert_allclose(fresh / scale, plain.sample(5, random_state=1), rtol=1e-6)
+    assert model.score(scale * rows) + 2 * np.log(scale) == pytest.approx(plain.score(rows))
+    with pytest.raises(DomainError, match="among numbers near"):
+        plain.score([[1e300, 0.0]])
+
+
+def test_categories_only_held_out_count_as_unknown():
+    """Names that are all different neither help nor harm a likelihood held out."""
+    size = np.random.default_rng(0).normal(size=60)
+    names = np.array([f"id{n}" for n in range(60)], object)
+    with_names = HopfieldBoltzmannMachine(random_state=0).fit({"a": size, "id": names})
+    alone = HopfieldBoltzmannMachine(random_state=0).fit({"a": size})
+    assert with_names.validation_scores_[1] == pytest.approx(alone.validation_scores_[1])
+
+
 def test_columns_by_name_and_lists_are_tables_too(frame):
     table = {name: frame[name].astype(object).to_numpy() for name in frame}
     model = HopfieldBoltzmannMachine(3, random_state=0).fit(table)
@@ -169,8 +209,10 @@ def test_partial_fit_follows_a_stream():
 
 def test_warm_start_goes_on(frame):
     model = HopfieldBoltzmannMachine(3, max_iter=2, tol=0.0, warm_start=True, random_state=0)
-    first = model.fit(frame).log_likelihood_curve_
-    again = model.fit(frame).log_likelihood_curve_
+    with pytest.warns(ConvergenceWarning, match="max_iter = 2"):
+        first = model.fit(frame).log_likelihood_curve_
+    with pytest.warns(ConvergenceWarning):
+        again = model.fit(frame).log_likelihood_curve_
     assert again[0] == pytest.approx(first[-1], abs=1e-9)
 
 
@@ -202,6 +244,10 @@ def test_bad_tables_are_named(frame):
         model.fit(frame.assign(size=np.nan))
     with pytest.raises(DomainError, match="column '1': every cell is unknown"):
         model.fit([[1.0, np.nan], [2.0, np.nan]])
+    with pytest.raises(ShapeError, match="two columns named 'size'"):
+        model.fit(frame[["size", "size"]])
+    with pytest.raises(DomainError, match="column '0': a number as large as"):
+        model.fit([[1.7e308], [-1.7e308]])
     with pytest.raises(DomainError, match="dates"):
         model.fit(frame.assign(size=pd.Timestamp("2020-01-01")))
     with pytest.raises(ValueError, match="0 sample"):

@@ -147,3 +147,30 @@ def test_parameters_without_a_gradient_are_left_out():
         torch.optim.SGD(deep.parameters(), lr=0.1).step()
     assert deep.weights[1].grad is None
     assert torch.equal(deep.weights[1], kept)
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_what_is_frozen_stays(frozen):
+    rbm = randomised(ig.RBM(ig.Bit(4), ig.Bit(3)))
+    rbm.biases[frozen].requires_grad_(False)
+    held, weight = rbm.biases[frozen].detach().clone(), rbm.weight.detach().clone()
+    data = double(20, 4).gt(0).double()
+    fit(rbm, data, epochs=2, batch_size=10, progress=False, generator=seeded())
+    assert torch.equal(rbm.biases[frozen], held)
+    assert not torch.equal(rbm.weight, weight)
+
+
+def test_offsets_are_half_way_between_data_and_model_at_every_temperature():
+    """Two draws of β = 0.7 make T = 1/1.4: the bias' gradient is the difference over T."""
+    machine = randomised(ig.HopfieldBoltzmann(ig.Spin(4), 3, groups=2, draws=2, beta=0.7))
+    data = double(30, 4).sign()
+    chains = machine.sweep(machine.extend(double(50, 4, seed=1).sign()), machine.temperature)
+    machine.contrast(data, chains).backward()
+    with torch.no_grad():
+        on_data = [data.mean(0), machine.mean_sweep(machine.extend(data), machine.temperature)]
+        of_data = machine.split(on_data[1])[1].mean(0)
+        hidden = machine.conditional_field(chains, 1)
+        of_model = machine.areas[1].mean(hidden, machine.temperature).mean(0)
+    visible, memories = area_means(machine, data, None)
+    torch.testing.assert_close(visible, (on_data[0] + machine.split(chains)[0].mean(0)) / 2)
+    torch.testing.assert_close(memories, (of_data + of_model) / 2)

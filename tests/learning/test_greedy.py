@@ -7,7 +7,13 @@ import torch
 
 import isinglass as ig
 from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
-from isinglass.learning import ContrastiveDivergence, ExactGradient, fit, greedy_pretraining
+from isinglass.learning import (
+    ContrastiveDivergence,
+    ExactGradient,
+    Likelihood,
+    fit,
+    greedy_pretraining,
+)
 from isinglass.learning.greedy import _Copied
 from tests.cases import double, randomised
 
@@ -36,6 +42,10 @@ def test_a_layer_is_an_rbm_whose_copies_share_weights(copies):
     expected = -(h @ one.weight @ v.mT).sum((-1, -2))
     expected = expected - (v @ one.biases[0]).sum(-1) - (h @ one.biases[1]).sum(-1)
     torch.testing.assert_close(layer(states), expected)
+    weighing = double(len(states), seed=9)
+    slopes = (torch.autograd.grad((found * weighing).sum(), list(energy.parameters()))
+              for found, energy in ((layer(states), layer), (expected, one)))  # fmt: skip
+    torch.testing.assert_close(*slopes)
     data = ig.Spin(3).enumerate_states()
     heard = layer.conditional_field(layer.extend(data.repeat(1, below)), 1)
     double_field = below * data @ one.weight.mT + one.biases[1]
@@ -79,6 +89,7 @@ def test_it_raises_the_likelihood_and_learning_together_goes_on(generator):
     quick = partial(torch.optim.SGD, lr=0.05, momentum=0.9)
     found = [bound()]
     settings = {"optimizer": quick, "progress": False, "generator": generator}
+    settings["score"] = Likelihood(every=20)
     greedy_pretraining(machine, data, ContrastiveDivergence(3), epochs=40, **settings)
     found.append(bound())
     fit(machine, data, ExactGradient(), epochs=20, **settings)

@@ -82,6 +82,32 @@ def test_contrast_has_the_gradient_of_the_free_energies(name):
     assert_same(gradients(rbm.contrast(data, state), rbm), gradients(expected, rbm))
 
 
+@pytest.mark.parametrize("name", MACHINES)
+def test_persistent_contrast_is_the_contrast_where_the_chains_arrive(name):
+    """One product of fields serves the slope and the draw: held against the chains themselves."""
+    rbm = machine(name)
+    data, state = examples(rbm), rbm.extend(visible_states(rbm)[::2])
+    state = rbm.sweep(state, rbm.temperature, seeded(1))
+    loss, moved = rbm.persistent_contrast(data, state, 2, seeded(2))
+    expected = contrastive_loss(rbm.marginal(), data, rbm.visible_part(moved)) / rbm.temperature
+    assert_same(gradients(loss, rbm), gradients(expected, rbm))
+    rbm.check_state("test", moved)
+    parts, generator = list(rbm.split(state)), seeded(2)
+    for _ in range(2):  # visible units given hidden ones, then these
+        for index, area in enumerate(rbm.areas):
+            field = rbm.conditional_field(torch.cat(parts, -1), index)
+            parts[index] = area.sample(field, rbm.temperature, generator)
+    torch.testing.assert_close(moved, torch.cat(parts, -1))
+
+
+def test_a_contrast_can_be_scaled_and_gone_back_through_twice():
+    rbm = machine("bits")
+    loss = rbm.contrast(examples(rbm), rbm.extend(visible_states(rbm)))
+    once = torch.autograd.grad(3 * loss, list(rbm.parameters()), retain_graph=True)
+    again = torch.autograd.grad(loss, list(rbm.parameters()))
+    assert_same([slope / 3 for slope in once], list(again))
+
+
 def test_contrast_of_a_deep_machine_is_left_to_its_energies():
     deep = ig.DeepBoltzmann([ig.Bit(3), ig.Bit(2), ig.Bit(2)], generator=seeded()).double()
     data, state = torch.ones(2, 3).double(), torch.ones(2, 7).double()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from isinglass.cli.options import LARGEST_SEED
-from isinglass.data.columns import Categorical
+from isinglass.data.columns import Categorical, kind_of
 from isinglass.errors import DomainError, FileError, ParameterError
 from isinglass.extras import needs
 from isinglass.files import writing
@@ -17,6 +18,7 @@ from isinglass.files import writing
 with needs("cli"):
     import typer
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ __all__ = ["imagine"]
 
 #: With fewer rows nothing is held out.
 FEWEST_ROWS = 10
+#: Options of the learning, and what the estimator calls them.
+SETTINGS = {"--memories": "n_memories", "--steps": "max_iter", "--starts": "n_init"}
 #: More names of columns than this are not shown.
 MOST_NAMES = 12
 
@@ -100,6 +104,10 @@ def imagine(
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Leave a column out. Repeatable.")
     ] = None,
+    na: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOKEN", help="What stands for an unknown cell. Repeatable."),
+    ] = None,
     unseen: Annotated[
         Unseen, typer.Option(help="What a category is that --model has not seen.")
     ] = Unseen.ERROR,
@@ -127,6 +135,7 @@ def imagine(
     Fits a Hopfield–Boltzmann machine by EM to the cells that are there. Its
     samples and fillings are exact: no chains, no burn-in. Strings are
     categories, 0 and 1 bits, the rest numbers; empty cells are unknown.
+    Names that are all different and dates are left out of the learning.
     Prints the likelihood of rows held out, beside columns taken independently.
 
         isinglass imagine patients.csv --impute --out whole.csv
@@ -139,14 +148,22 @@ def imagine(
     """
     from isinglass.cli.source import read_source
 
-    if (sample is None) == (not impute):
+    if sample is None and not impute:
         raise ParameterError("imagine", "what to do is not said", "Give --sample N or --impute")
-    wishes = {"n_memories": memories, "max_iter": steps, "n_init": starts}
+    if sample is not None and impute:
+        raise ParameterError(
+            "imagine", "--sample and --impute, which write a file each",
+            "Run it twice; --model FILE keeps the machine between",
+        )  # fmt: skip
+    wishes = {"--memories": memories, "--steps": steps, "--starts": starts}
     kinds = _kinds(categorical, numeric)
-    fitted = None if model is None or refit else _kept(model, kinds | wishes)
+    fitted = None if model is None or refit else _kept(model, kinds, wishes)
     if fitted is not None:
         kinds = {c.name: "categorical" for c in fitted.columns_.columns if type(c) is Categorical}
-    source = read_source(data, image=image, size=size, kinds=kinds, drop=drop or [])
+    source = read_source(
+        data, image=image, size=size, kinds=kinds, drop=drop or [], unknown=na or [],
+        fitted=None if fitted is None else fitted.columns_.names,
+    )  # fmt: skip
     verb = "imputed" if impute else "sampled"
     out = out or source.default_name(verb)
     source.check_name(out)
@@ -158,8 +175,10 @@ def imagine(
     _check_targets(targets, force)
 
     console = Console()
+    for note in source.notes:
+        console.print(f"[yellow]{escape(note)}.[/yellow]", highlight=False, soft_wrap=True)
     if fitted is None:
-        settings = {name: wish for name, wish in wishes.items() if wish is not None}
+        settings = {SETTINGS[name]: wish for name, wish in wishes.items() if wish is not None}
         settings |= {"columns": source.kinds, "random_state": seed}
         fitted = _fit(console, source, settings, model)
     fitted.handle_unknown = unseen.value
@@ -172,15 +191,19 @@ def imagine(
     with writing(out, overwrite=force) as aside:
         source.write(aside, rows, fitted.columns_, filled=impute)
     _draw(source, fitted, rows, targets, impute, force)
-    if impute:
-        done = f"Filled {source.unknown} unknown cells of {source.count} {source.noun}"
-    else:
-        done = f"Drew {sample} {source.noun}"
+    cells = "1 unknown cell" if source.unknown == 1 else f"{source.unknown} unknown cells"
+    done = (
+        f"Filled {cells} of {source.counted(source.count)}"
+        if impute
+        else f"Drew {source.counted(sample or 1)}"
+    )
     wrote = ", ".join(f"[bold]{path}[/bold]" for path in targets)
     console.print(f"{done}: {wrote}.", highlight=False, soft_wrap=True)
 
 
 def _kinds(categorical: list[str] | None, numeric: list[str] | None) -> dict[str, str]:
+    for name in set(categorical or []) & set(numeric or []):
+        raise ParameterError("imagine", f"--categorical {name} --numeric {name}", "Say one of them")
     return dict.fromkeys(categorical or [], "categorical") | dict.fromkeys(numeric or [], "numeric")
 
 
@@ -204,18 +227,28 @@ def _check_targets(targets: list[Path], force: bool) -> None:
             raise FileError(f"writing {path}", "its folder is not there", "Create the folder first")
 
 
-def _kept(path: Path, wishes: dict[str, Any]) -> HopfieldBoltzmannMachine | None:
-    """The machine in the file, if it is there; it can be asked nothing about its learning."""
+def _kept(
+    path: Path, kinds: dict[str, str], wishes: dict[str, int | None]
+) -> HopfieldBoltzmannMachine | None:
+    """The machine in the file, if it is there; its learning is done, and can only be agreed to."""
     from isinglass.estimators import HopfieldBoltzmannMachine
 
     if not path.exists():
         return None
-    if any(wish is not None for wish in wishes.values()):
-        raise ParameterError(
-            f"taking the machine of {path}", "with options for learning, which is done",
-            "Leave out --memories, --steps, --starts, --categorical and --numeric, or say --refit",
-        )  # fmt: skip
-    return HopfieldBoltzmannMachine.load(path)
+    fitted = HopfieldBoltzmannMachine.load(path)
+    found = {name: getattr(fitted, setting) for name, setting in SETTINGS.items()}
+    found |= {f"--{kind_of(column)} {column.name}": None for column in fitted.columns_.columns}
+    asked = {name: wish for name, wish in wishes.items() if wish is not None}
+    asked |= {f"--{kind} {name}": None for name, kind in kinds.items()}
+    for name, wish in asked.items():
+        if name not in found or found[name] != wish:
+            raise ParameterError(
+                f"taking the machine of {path}",
+                f"{name} {wish}, which was fitted with {found[name]}" if name in found
+                else f"{name}, which was not fitted so",
+                f"Leave out {name.split()[0]}, or say --refit",
+            )  # fmt: skip
+    return fitted
 
 
 def _fit(
@@ -226,13 +259,22 @@ def _fit(
 
     _warn(console, source)
     console.print(
-        f"Learning {source.count} {source.noun} of {source.path} …", highlight=False, soft_wrap=True
-    )
-    fitted = HopfieldBoltzmannMachine(**settings, verbose=console.is_terminal).fit(source.rows)
-    if path is not None:  # before anything else, so that a later failure does not lose it
-        fitted.save(path, overwrite=True)
-        console.print(f"Kept the machine in [bold]{path}[/bold].", highlight=False, soft_wrap=True)
-    _report(console, source, fitted, settings)
+        f"Learning {source.counted(source.count)} of {source.path} …",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    with needs("sklearn"):
+        from sklearn.exceptions import ConvergenceWarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said below in the command's words
+        fitted = HopfieldBoltzmannMachine(**settings, verbose=console.is_terminal).fit(source.rows)
+        if path is not None:  # before anything else, so that a later failure does not lose it
+            fitted.save(path, overwrite=True)
+            console.print(
+                f"Kept the machine in [bold]{path}[/bold].", highlight=False, soft_wrap=True
+            )
+        _report(console, source, fitted, settings)
+    if not fitted.converged_:
+        console.print("[yellow]Learning did not come to rest: allow more --steps.[/yellow]")
     return fitted
 
 
@@ -257,38 +299,64 @@ def _report(
     """How likely rows are that such a machine has not seen, beside columns by themselves."""
     from isinglass.estimators import HopfieldBoltzmannMachine
 
-    table = Table()
+    held, rule = _held_out(source, fitted, settings)
+    table = Table(caption=f"Held out: {rule}", caption_justify="left")
     for column in ("log-likelihood, nats a row", "fitted", "held out"):
         table.add_column(column, justify="right" if table.columns else "left")
-    train, held = (source.take(index) for index in source.split(settings["random_state"]))
-    whole = source.count >= FEWEST_ROWS
-    for name, count in (("this machine", fitted.n_memories_), ("columns independent", 1)):
-        half = HopfieldBoltzmannMachine(
-            **settings | {"n_memories": count, "handle_unknown": "missing"}
-        )
-        try:
-            scores = [half.fit(train).score(rows) for rows in (train, held)] if whole else []
-        except (DomainError, ParameterError):  # nothing is known of a column outside these rows
-            scores = []
-        table.add_row(name, *([f"{score:.4g}" for score in scores] or ["–", "–"]))
+    alone = HopfieldBoltzmannMachine(**dict(settings, n_memories=1)).fit(source.rows)
+    for name, machine in (("this machine", fitted), ("columns independent", alone)):
+        score = held.get(machine.n_memories_)
+        table.add_row(
+            f"{name}, {_memories(machine)}", f"{machine.score(source.rows):.4g}",
+            "–" if score is None else f"{score:.4g}",
+        )  # fmt: skip
     console.print(table)
-    if not fitted.converged_:
-        console.print("[yellow]Learning did not come to rest: allow more --steps.[/yellow]")
+
+
+def _held_out(
+    source: Source, fitted: HopfieldBoltzmannMachine, settings: dict[str, Any]
+) -> tuple[dict[int, float], str]:
+    """Likelihoods of rows held out, by number of memories, and what they are; or why not."""
+    from isinglass.estimators import HopfieldBoltzmannMachine
+
+    rule = (
+        "a fifth of the rows, under machines of the others; categories only there count as unknown"
+    )
+    if fitted.validation_scores_:
+        return fitted.validation_scores_, f"{rule}. They chose the number of memories"
+    if source.count < FEWEST_ROWS:
+        return {}, f"none of fewer than {FEWEST_ROWS} rows"
+    train, held = (source.take(index) for index in source.split(settings["random_state"]))
+    told: dict[str, Any] = {
+        "columns": {column.name: kind_of(column) for column in fitted.columns_.columns},
+        "handle_unknown": "missing",
+    }
+    scores: dict[int, float] = {}
+    for count in {1, fitted.n_memories_}:
+        half = HopfieldBoltzmannMachine(**dict(settings | told, n_memories=count))
+        try:
+            scores[count] = half.fit(train).score(held)
+        except (DomainError, ParameterError) as error:  # no cell of a column, or too few rows
+            return {}, f"the other rows do not do, {error.operation}: {error.found}"
+    return scores, rule
 
 
 def _said(fitted: HopfieldBoltzmannMachine) -> str:
     """The machine, and what it took each column for."""
     kinds: dict[str, list[str]] = {}
     for column in fitted.columns_.columns:
-        kinds.setdefault(type(column).__name__.lower(), []).append(column.name)
+        kinds.setdefault(kind_of(column), []).append(column.name)
     shown = (
         f"{len(names)} {kind}"
         + (f" ({', '.join(names)})" if kind != "numeric" and len(names) <= MOST_NAMES else "")
         for kind, names in kinds.items()
     )
-    memories = "1 memory" if fitted.n_memories_ == 1 else f"{fitted.n_memories_} memories"
     steps = "1 step" if fitted.n_iter_ == 1 else f"{fitted.n_iter_} steps"
-    return f"{memories} after {steps}; columns: {', '.join(shown)}."
+    return f"{_memories(fitted)} after {steps}; columns: {', '.join(shown)}."
+
+
+def _memories(fitted: HopfieldBoltzmannMachine) -> str:
+    return "1 memory" if fitted.n_memories_ == 1 else f"{fitted.n_memories_} memories"
 
 
 def _draw(

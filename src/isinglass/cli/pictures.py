@@ -14,6 +14,7 @@ from isinglass.extras import needs
 
 with needs("cli"):
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from isinglass.estimators import HopfieldBoltzmannMachine
@@ -38,21 +39,28 @@ def draw_curve(path: Path, fitted: HopfieldBoltzmannMachine) -> None:
     scores = fitted.validation_scores_
     figure = Figure(figsize=(8.4 if scores else 4.6, 3.2), layout="constrained")
     panels = figure.subplots(1, 2 if scores else 1, squeeze=False)[0]
+    best = fitted.n_memories_
+    memories = "1 memory" if best == 1 else f"{best} memories"
     panels[0].plot(fitted.log_likelihood_curve_, color=OURS, linewidth=2)
-    panels[0].set(xlabel="EM step", ylabel="nats a row", title="Rows of the fit")
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].set(xlabel="EM step", ylabel="nats a row", title=f"All rows, {memories}")
     if scores:
-        best = fitted.n_memories_
         panels[1].semilogx(list(scores), list(scores.values()), "o-", color=OURS, markersize=4)
         panels[1].plot(best, scores[best], "o", color=OURS, markersize=9)
         panels[1].annotate(
-            f"{best} chosen", (best, scores[best]), (0, -14), textcoords="offset points",
-            ha="center", va="top", color=INK,
+            f"{best} chosen", (best, 0.04), xycoords=panels[1].get_xaxis_transform(),
+            ha="center", va="bottom", color=INK,
         )  # fmt: skip
+        panels[1].axvline(best, 0.13, color=OURS, linewidth=0.8, linestyle=":")
         ticks = list(scores)
         panels[1].set_xticks(ticks, [str(tick) for tick in ticks])
         panels[1].minorticks_off()
-        panels[1].set(xlabel="memories", title="Rows held out while choosing")
-        panels[1].margins(y=0.2)
+        panels[1].set(
+            xlabel="memories", ylabel="nats a row", title="A fifth held out, machines of the rest"
+        )
+        panels[1].margins(x=0.12)
+        low, high = panels[1].get_ylim()
+        panels[1].set_ylim(low - 0.3 * (high - low), high)  # room for the label below the line
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format=path.suffix[1:].lower(), dpi=144)

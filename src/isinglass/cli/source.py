@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from isinglass.data.columns import Binary, Cells, Column, Columns, Numeric
+from isinglass.data.columns import Binary, Cells, Column, Columns, Numeric, is_unknown
 from isinglass.data.images import ARRAYS, PICTURES, read_pictures, stack_pictures
 from isinglass.data.mixed import MixedTable, read_mixed
 from isinglass.data.tables import check_table_name, read_table, save_table
-from isinglass.errors import FileError, ParameterError, ShapeError
+from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 
 __all__ = ["Shape", "Source", "read_source"]
 
@@ -38,8 +39,17 @@ class Source(ABC):
     shape: Shape | None
     kinds: dict[str, str]
 
-    noun = "rows"
+    noun = "row"
     suffixes = (".npy", ".npz")
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how they were read."""
+        return []
+
+    def counted(self, count: int) -> str:
+        """So many rows or images, in words."""
+        return f"{count} {self.noun}" + "s" * (count != 1)
 
     @property
     @abstractmethod
@@ -103,6 +113,11 @@ class CsvSource(Source):
         return self.table.columns
 
     @property
+    def notes(self) -> list[str]:
+        """Of the table."""
+        return self.table.notes
+
+    @property
     def count(self) -> int:
         """Lines of the file, without names."""
         return len(self.table.texts)
@@ -122,8 +137,7 @@ class CsvSource(Source):
             column.name: _texts(column, cells)
             for column, cells in zip(columns.columns, rows.values(), strict=True)
         }
-        lines = list(map(list, zip(*texts.values(), strict=True)))
-        self.table.write(path, self.table.filled(texts) if filled else lines)
+        self.table.write(path, self.table.filled(texts) if filled else self.table.fresh(texts))
 
 
 @dataclass(frozen=True)
@@ -160,7 +174,7 @@ class ArraySource(Source):
 class ImageSource(ArraySource):
     """Images, one a row, pixels from 0 to 1."""
 
-    noun = "images"
+    noun = "image"
     suffixes = (".npz", ".npy")
 
     def write(self, path: Path, rows: Any, columns: Columns, filled: bool) -> None:
@@ -177,6 +191,8 @@ def read_source(
     size: int | None,
     kinds: dict[str, str],
     drop: list[str],
+    unknown: list[str],
+    fitted: list[str] | None,
 ) -> Source:
     """Read a table or images, whichever the paths hold.
 
@@ -186,18 +202,21 @@ def read_source(
         size: Height in pixels to bring images to.
         kinds: Columns that are not as they look.
         drop: Columns to leave out.
+        unknown: What stands for an unknown cell, beside what usually does.
+        fitted: The columns of the machine that is to be used; None if one is to be fitted.
 
     Raises:
+        DomainError: If nothing is known of a column.
         FileError: If a file is missing or is neither.
         ShapeError: If a table has no rows, or rows that are no such images.
         ParameterError: If an option is of no use with what the paths hold.
     """
     first = paths[0]
     if first.is_dir() or first.suffix.lower() in PICTURES or _holds_images(first):
-        if image or kinds or drop:
+        if image or (kinds and fitted is None) or drop or unknown:
             raise ParameterError(
                 f"reading {first}", "images, with an option for the columns of a table",
-                "Leave out --image, --categorical, --numeric and --drop",
+                "Leave out --image, --categorical, --numeric, --drop and --na",
             )  # fmt: skip
         return _images(paths, size)
     if len(paths) > 1 or size is not None:
@@ -205,13 +224,18 @@ def read_source(
             f"reading {first}", "a table, with another file or --size", "Give one table"
         )
     if first.suffix.lower() == ".csv":
-        texts = [name for name, kind in kinds.items() if kind == "categorical"]
-        table = read_mixed(first, texts=texts, drop=drop)
+        table = read_mixed(first, kinds=kinds, drop=drop, unknown=unknown, fitted=fitted)
+        for name, cells in table.columns.items():
+            if fitted is None and is_unknown(cells).all():
+                raise DomainError(
+                    f"reading {first}", f"column {name!r}: every cell is unknown",
+                    f"Leave it out: --drop {name}",
+                )  # fmt: skip
         shape = _shape(image, table.columns)
         return CsvSource(first, shape, kinds or _kinds(shape, table.columns), table)
     check_table_name(f"reading {first}", first)
-    if drop:
-        raise ParameterError(f"reading {first}", "columns without names to drop", "Give a .csv")
+    if drop or unknown:
+        raise ParameterError(f"reading {first}", "an array with --drop or --na", "Give a .csv")
     array = read_table(first).numpy()
     columns = {str(number): cells for number, cells in enumerate(array.T)}
     shape = _shape(image, columns)
@@ -223,6 +247,8 @@ def _images(paths: list[Path], size: int | None) -> ImageSource:
     height, width = pictures[0].pixels.shape[:2]
     shape = (size, max(1, round(width * size / height))) if size else (height, width)
     pixels, known = stack_pictures(pictures, shape)
+    if bool((pixels == pixels[..., :1]).all()):  # grey, whatever it was saved as
+        pixels = pixels[..., :1]
     array = torch.where(known.unsqueeze(-1), pixels, torch.nan).flatten(1).double().numpy()
     kinds = _pixel_kinds({str(number): cells for number, cells in enumerate(array.T)})
     return ImageSource(paths[0], (*shape, pixels.shape[-1]), kinds, array)
@@ -275,10 +301,13 @@ def _shape(image: str | None, columns: dict[str, Cells]) -> Shape | None:
 
 
 def _texts(column: Column, cells: Cells) -> list[str]:
-    """Cells as they are written in this column."""
+    """Cells as Python writes them in this column."""
     if isinstance(column, Numeric):
-        places = column.decimals
-        return [f"{cell + 0.0:.6g}" if places is None else f"{cell:.{places}f}" for cell in cells]
+        if column.decimals is not None:
+            return [f"{cell:.{column.decimals}f}" for cell in cells]
+        # Six digits of what differs between cells.
+        digits = 6 + math.log10(1 + abs(column.centre) / column.spread)
+        return [f"{cell + 0.0:.{min(round(digits), 17)}g}" for cell in cells]
     if isinstance(column, Binary):
-        return [str(int(cell)) for cell in cells]
+        return [str(cell if column.boolean else int(cell)) for cell in cells]
     return [f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells.tolist()]

@@ -18,7 +18,17 @@ from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.kinds import Described
 from isinglass.units import Bit, Gaussian, Mixed, OneHot, Unit
 
-__all__ = ["KINDS", "Binary", "Categorical", "Cells", "Column", "Columns", "Numeric", "is_unknown"]
+__all__ = [
+    "KINDS",
+    "Binary",
+    "Categorical",
+    "Cells",
+    "Column",
+    "Columns",
+    "Numeric",
+    "is_unknown",
+    "kind_of",
+]
 
 #: One column of a table: numbers with NaN where unknown, or objects with None.
 Cells: TypeAlias = np.ndarray
@@ -27,6 +37,10 @@ Cells: TypeAlias = np.ndarray
 KINDS = ("numeric", "binary", "categorical")
 #: Numbers with more decimals than this are left as they are.
 MOST_DECIMALS = 6
+#: Larger numbers leave no room for a spread about them.
+LARGEST = 1e305
+#: Most spreads between a number and the centre of its column.
+FARTHEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -84,12 +98,19 @@ class Numeric(Column):
         """The column of these numbers."""
         known = _numbers(f"column {name!r}", cells)
         known = known[~np.isnan(known)]
-        centre = float(known.mean())
-        spread = float(known.std())
+        largest = float(np.abs(known).max())
+        if largest > LARGEST:
+            raise DomainError(
+                f"column {name!r}", f"a number as large as {largest:g}", "Divide the column first"
+            )
+        # By a power of two, which is exact: squares of huge and tiny numbers are no floats.
+        unit = 2.0 ** np.frexp(largest)[1]
+        centre = float((known / unit).mean() * unit)
+        spread = float((known / unit).std() * unit)
         # Numbers that are all equal have a spread of rounding errors only.
         if not spread > 16 * np.finfo(np.float64).eps * abs(centre):
             spread = 1.0
-        return cls(name, centre, spread, _decimals(known))
+        return cls(name, centre, spread, _decimals(known, spread))
 
     def unit(self, columns: int) -> Unit:
         """Gaussian."""
@@ -99,11 +120,18 @@ class Numeric(Column):
         """(x − centre)/spread.
 
         Raises:
-            DomainError: If a cell is no number, or infinite.
+            DomainError: If a cell is no number, infinite, or too far from the data to be squared.
         """
-        return (_numbers(f"{operation}: column {self.name!r}", cells)[:, None] - self.centre) / (
-            self.spread
-        )
+        operation = f"{operation}: column {self.name!r}"
+        values = _numbers(operation, cells)
+        with np.errstate(over="ignore"):
+            states = (values - self.centre) / self.spread
+        far = np.abs(states) > FARTHEST
+        if far.any():
+            raise DomainError(
+                operation, f"{values[far][0]:g} among numbers near {self.centre:g}", "Mend the cell"
+            )
+        return states[:, None]
 
     def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
         """Centre + spread · s, to as many decimals as the data have."""
@@ -337,6 +365,17 @@ class Columns:
             for column, place in zip(self.columns, self.places, strict=True)
         ]
 
+    def new(
+        self, states: Float[Tensor, "rows size"], among: Float[Tensor, "others size"]
+    ) -> Bool[Tensor, "rows size"]:
+        """The cells of categorical columns whose category none among the other rows has."""
+        found = torch.zeros_like(states, dtype=torch.bool)
+        for column, place in zip(self.columns, self.places, strict=True):
+            if isinstance(column, Categorical):
+                absent = (among[:, place] == 0).all(0)
+                found[:, place] = (states[:, place] * absent).any(-1, keepdim=True)
+        return found
+
     def config(self) -> list[dict[str, Any]]:
         """The columns as JSON values."""
         return [column.config() for column in self.columns]
@@ -345,6 +384,11 @@ class Columns:
     def from_config(cls, config: Iterable[dict[str, Any]]) -> Columns:
         """What :meth:`config` described."""
         return cls(tuple(Column.from_config(column) for column in config))
+
+
+def kind_of(column: Column) -> str:
+    """What a column is called: "numeric", "binary" or "categorical"."""
+    return type(column).__name__.lower()
 
 
 def is_unknown(cells: Cells) -> np.ndarray:
@@ -378,8 +422,7 @@ def _column(name: str, cells: Cells, kind: str | None) -> Column:
         return Categorical.of(name, cells)
     if kind == "numeric":
         return Numeric.of(name, cells)
-    boolean = known.dtype.kind == "b" or all(isinstance(c, (bool, np.bool)) for c in known)
-    column = Binary(name, boolean)
+    column = Binary(name, _truths(known))
     column.encode("fit", cells)
     return column
 
@@ -388,8 +431,11 @@ def _kind(known: Cells) -> str:
     """What these cells look like."""
     if known.dtype.kind in "US" or any(isinstance(cell, str) for cell in known.tolist()):
         return "categorical"
-    values = _numbers("columns", known)
-    return "binary" if known.dtype.kind == "b" or set(values) == {0, 1} else "numeric"
+    return "binary" if _truths(known) or set(_numbers("columns", known)) == {0, 1} else "numeric"
+
+
+def _truths(known: Cells) -> bool:
+    return known.dtype.kind == "b" or all(isinstance(cell, (bool, np.bool)) for cell in known)
 
 
 def _numbers(operation: str, cells: Cells) -> np.ndarray:
@@ -410,11 +456,14 @@ def _numbers(operation: str, cells: Cells) -> np.ndarray:
     return values
 
 
-def _decimals(values: np.ndarray) -> int | None:
-    """How many decimals say these numbers exactly, but for rounding."""
+def _decimals(values: np.ndarray, spread: float) -> int | None:
+    """How many decimals say these numbers exactly, but for rounding far below their spread."""
     scale = np.abs(values).max(initial=0.0)
+    if 1e15 <= scale < 2.0**63 and (values == values.round()).all():
+        return 0
     for decimals in range(MOST_DECIMALS + 1):
-        if scale < 1e15 and np.abs(values - values.round(decimals)).max() <= 1e-12 * (1 + scale):
+        slip = np.abs(values - values.round(decimals)).max(initial=0.0)
+        if scale < 1e15 and slip <= 1e-12 * scale and slip <= 1e-6 * spread:
             return decimals
     return None
 
@@ -440,5 +489,5 @@ def _refuse_strange(
             operation,
             f"{cells.tolist()[0]!r} in column {name!r}, which is none of {known}",
             "Mend the cell, fit on data that have it, or take it as unknown: "
-            "handle_unknown='missing'",
+            "handle_unknown='missing', or --unseen missing",
         )

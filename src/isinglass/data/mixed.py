@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from isinglass.data.columns import Cells
+from isinglass.data.columns import Cells, is_unknown
 from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 
 __all__ = ["MixedTable", "read_mixed"]
 
+#: From a cell as Python writes it to one as the column does.
+Spelling: TypeAlias = Callable[[str], str]
+
 #: What stands for an unknown cell, beside nothing at all.
-UNKNOWN = {"", "NA", "N/A", "NaN", "nan", "null", "?"}
+UNKNOWN = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "?"})
+#: What does where all other cells are numbers or truths; elsewhere it may be a name.
+PERHAPS = frozenset({"-", "--", ".", "none", "None", "NONE", "unknown", "missing"})
+TRUTHS = {"true": True, "false": False}
 DELIMITERS = ",;\t"
+#: In fewer rows all names may differ by chance.
+FEWEST_NAMES = 10
+
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+LEADING_ZERO = re.compile(r"[+-]?0\d")
+#: 1,234 and 10% and $5: numbers to people only.
+DRESSED = re.compile(r"[+-]?[$€£]?\d+([,.]\d+)*\s?[%$€£]?")
+DATE = re.compile(r"(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](\d{4}|\d\d))([ T].*)?")
+
+
+class Line(NamedTuple):
+    """Cells, and the number of the line of the file in which they begin."""
+
+    number: int
+    cells: list[str]
 
 
 @dataclass(frozen=True)
@@ -24,32 +47,45 @@ class MixedTable:
     """The columns of a .csv.
 
     Attributes:
-        columns: Cells by name: numbers with NaN, or strings with None, where unknown.
-        texts: The cells as they were written, one list a row.
-        header: Whether the names stood in the first line.
+        columns: Cells by name: numbers with NaN, or truths or strings with None, where unknown;
+            only of columns to learn from.
+        names: All columns, in the order in which they are written.
+        texts: Their cells as they were written, one list a row.
+        header: The first line as it was written; None if it held no names.
         delimiter: What stands between cells.
+        spellings: How a cell is written, for columns that do not write it as Python does.
+        notes: What the user should know of how the file was read.
     """
 
     columns: dict[str, Cells]
+    names: list[str]
     texts: list[list[str]] = field(repr=False)
-    header: bool = True
+    header: list[str] | None = None
     delimiter: str = ","
+    spellings: dict[str, Spelling] = field(default_factory=dict[str, Spelling])
+    notes: list[str] = field(default_factory=list[str])
 
     @property
     def unknown(self) -> int:
         """How many cells are unknown."""
-        return sum(text.strip() in UNKNOWN for row in self.texts for text in row)
+        return sum(int(is_unknown(cells).sum()) for cells in self.columns.values())
 
     def filled(self, columns: dict[str, list[str]]) -> list[list[str]]:
         """The rows as they were written, unknown cells taken from these columns."""
-        new = list(columns.values())
-        return [
-            [
-                new[place][number] if text.strip() in UNKNOWN else text
-                for place, text in enumerate(row)
-            ]
-            for number, row in enumerate(self.texts)
-        ]
+        rows = [list(row) for row in self.texts]
+        for name, texts in columns.items():
+            place = self.names.index(name)
+            for number in np.flatnonzero(is_unknown(self.columns[name])):
+                rows[number][place] = self._spelled(name, texts[number])
+        return rows
+
+    def fresh(self, columns: dict[str, list[str]]) -> list[list[str]]:
+        """Rows of these columns, empty in those that were not learned from."""
+        blank = [""] * max(map(len, columns.values()))
+        spelled = (
+            [self._spelled(name, text) for text in columns.get(name, blank)] for name in self.names
+        )
+        return list(map(list, zip(*spelled, strict=True)))
 
     def write(self, path: Path, rows: list[list[str]]) -> None:
         """Write rows under this table's names, with its delimiter.
@@ -60,30 +96,44 @@ class MixedTable:
         """
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self.delimiter, lineterminator="\n")
-            if self.header:
-                writer.writerow(self.columns)
+            if self.header is not None:
+                writer.writerow(self.header)
             writer.writerows(rows)
+
+    def _spelled(self, name: str, text: str) -> str:
+        return self.spellings.get(name, str)(text)
 
 
 def read_mixed(
-    path: Path, *, texts: Collection[str] = (), drop: Collection[str] = ()
+    path: Path,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    drop: Collection[str] = (),
+    unknown: Collection[str] = (),
+    fitted: Collection[str] | None = None,
 ) -> MixedTable:
-    r"""Read a .csv whose columns may be numbers or names.
+    r"""Read a .csv whose columns may be numbers, truths or names.
 
     The first line holds names unless a cell of it is a number; then columns are called 1, 2, 3 and
-    so on. A column is numbers if all its known cells are. Cells stand apart by commas, semicolons
-    or tabs, whichever the first line has most of.
+    so on. A column is numbers if all its known cells are, in a table of semicolons also with
+    decimal commas; true and false, however written, are truths; digits after a leading zero are
+    names. Cells stand apart by commas, semicolons or tabs, whichever the first line has most of.
+
+    Names that are all different, dates, and a nameless column that counts the rows say nothing
+    about other columns: they are written but not learned from, unless ``kinds`` has them.
 
     Args:
         path: The file.
-        texts: Names of columns to keep as text even where they are numbers.
+        kinds: "numeric" or "categorical" for columns that are not as they look.
         drop: Names of columns to leave out.
+        unknown: What stands for an unknown cell beside what usually does.
+        fitted: The columns to learn from; None is all that say something.
 
     Raises:
-        FileError: If the file is missing or is no text.
+        FileError: If the file is missing, is no text, or a quote in it is never closed.
         ShapeError: If it has no rows, rows differ in length, or two columns have one name.
-        ParameterError: If ``texts`` or ``drop`` names a column that is not there.
-        DomainError: If a number is infinite.
+        ParameterError: If ``kinds`` or ``drop`` names a column that is not there.
+        DomainError: If a number is infinite, or no column is left to learn from.
 
     Examples:
         >>> import tempfile
@@ -92,73 +142,207 @@ def read_mixed(
         >>> table = read_mixed(path)
         >>> table.columns["height"], table.columns["eyes"]
         (array([1.8, nan]), array(['blue', 'green'], dtype=object))
-        >>> table.filled({"height": ["1.8", "1.6"], "eyes": ["", ""]})
+        >>> table.filled({"height": ["1.8", "1.6"]})
         [['1.8', 'blue'], ['1.6', 'green']]
     """
-    operation = f"reading {path}"
+    operation, kinds = f"reading {path}", kinds or {}
     lines, delimiter = _lines(operation, path)
-    first = lines[0] if lines else []
-    header = bool(first) and not any(_number(cell) is not None for cell in first)
-    body = lines[1:] if header else lines
+    lines, notes = _whole(lines)
+    first = lines[0].cells if lines else []
+    comma = delimiter == ";"
+    named = any(map(str.strip, first)) and all(_number(cell, comma) is None for cell in first)
+    body = lines[1:] if named else lines
     if not body:
         raise ShapeError(operation, "no rows", "Give a line of names and at least one of cells")
-    for number, line in enumerate(body, 1):
-        if len(line) != len(first):
-            raise ShapeError(
-                operation,
-                f"row {number} has {len(line)} cells, the first line has {len(first)}",
-                "Give every row the same number, empty where unknown",
-            )
+    _check_lengths(operation, body, len(first))
     names = [
-        cell.strip() if header and cell.strip() else str(place)
+        cell.strip() if named and cell.strip() else str(place)
         for place, cell in enumerate(first, 1)
     ]
+    _check_names(operation, names, [*kinds, *drop])
+    kept = [place for place, name in enumerate(names) if name not in drop]
+    last = len(first) - 1
+    if last in kept and last > 0 and not any(line.cells[last].strip() for line in lines):
+        kept.remove(last)
+        notes.append("the last column is empty in every line, left out")
+    columns: dict[str, Cells] = {}
+    spellings: dict[str, Spelling] = {}
+    for place in kept:
+        name = names[place]
+        cells = [Line(line.number, [line.cells[place].strip()]) for line in body]
+        column = _Reader(name, cells, kinds.get(name), UNKNOWN | set(unknown), comma)
+        found, spelling = column.read()
+        notes += column.notes
+        if fitted is not None and name not in fitted:
+            notes.append(f"{name}: not in the machine, left out")
+            continue
+        why = column.says_nothing(found, nameless=named and not first[place].strip())
+        if fitted is None and name not in kinds and why is not None:
+            notes.append(f"{name}: {why}, left out; --categorical {name} keeps it")
+            continue
+        if found.dtype.kind == "f" and np.isinf(found).any():
+            raise DomainError(
+                operation, f"an infinite number in column {name!r}", "Leave unknown cells empty"
+            )
+        columns[name], spellings[name] = found, spelling
+    if not columns:
+        raise DomainError(
+            operation, f"no column is left to learn from ({'; '.join(notes)})",
+            "Give one that says something of others",
+        )  # fmt: skip
+    return MixedTable(
+        columns, [names[place] for place in kept],
+        [[line.cells[place] for place in kept] for line in body],
+        [first[place] for place in kept] if named else None, delimiter, spellings, notes,
+    )  # fmt: skip
+
+
+class _Reader:
+    """Reads one column, and notes what is odd about it."""
+
+    def __init__(
+        self, name: str, lines: list[Line], kind: str | None, unknown: Collection[str], comma: bool
+    ) -> None:
+        self.name, self.lines, self.kind, self.comma = name, lines, kind, comma
+        self.cells = [line.cells[0] for line in lines]
+        self.unknown, self.notes = unknown, list[str]()
+
+    def read(self) -> tuple[Cells, Spelling]:
+        """The cells, and how they are written."""
+        known = {cell for cell in self.cells if cell not in self.unknown}
+        if self.kind != "categorical":
+            plain = known - PERHAPS
+            numbers = all(_number(cell, self.comma) is not None for cell in plain)
+            truths = all(cell.lower() in TRUTHS for cell in plain)
+            if known and plain and (numbers or truths):
+                if known != plain:
+                    shown = ", ".join(map(repr, sorted(known & PERHAPS)))
+                    self.notes.append(f"{self.name}: {shown} taken as unknown")
+                    self.unknown, known = {*self.unknown, *PERHAPS}, plain
+                if truths:
+                    return self._truths()
+                if self.kind == "numeric" or not any(map(LEADING_ZERO.match, known)):
+                    return self._numbers()
+            elif not known:
+                return self._numbers()
+            else:
+                self._hint(known)
+        found = [None if cell in self.unknown else cell for cell in self.cells]
+        return np.array(found, object), str
+
+    def says_nothing(self, found: Cells, nameless: bool) -> str | None:
+        """Why nothing is to be learned from these cells; None if something is."""
+        known = found[~is_unknown(found)].tolist()
+        if nameless and len(known) > 1 and found.dtype.kind == "f":
+            counts = np.arange(len(found))
+            if np.array_equal(found, counts) or np.array_equal(found, counts + 1):
+                return "nameless, counts the rows"
+        if not known or not isinstance(known[0], str):
+            return None
+        if all(map(DATE.fullmatch, known)):
+            return "dates"
+        return "all different" if FEWEST_NAMES <= len(known) == len(set(known)) else None
+
+    def _numbers(self) -> tuple[Cells, Spelling]:
+        values = [
+            np.nan if cell in self.unknown else _number(cell, self.comma) for cell in self.cells
+        ]
+        commas = self.comma and any("," in cell for cell in self.cells)
+        spelling = (lambda text: text.replace(".", ",")) if commas else str
+        return np.array(values, np.float64), spelling
+
+    def _truths(self) -> tuple[Cells, Spelling]:
+        found = [None if cell in self.unknown else TRUTHS[cell.lower()] for cell in self.cells]
+        word = next(cell for cell in self.cells if cell not in self.unknown)
+        style = str.upper if word.isupper() else str.lower if word.islower() else str.title
+        return np.array(found, object), style
+
+    def _hint(self, known: set[str]) -> None:
+        """Say what keeps a column from being numbers, where that may be an oversight."""
+        odd = [line for line in self.lines if line.cells[0] in known and
+               _number(line.cells[0], self.comma) is None]  # fmt: skip
+        total = sum(cell in known for cell in self.cells)
+        number, (cell,) = odd[0]
+        if all(map(DRESSED.fullmatch, known)):
+            bare = re.sub(r"[,$€£%\s]", "", cell)
+            self.notes.append(
+                f"{self.name}: {cell!r} in line {number} is taken for a name; as a number it would "
+                f"be {bare}"
+            )
+        elif len({line.cells[0] for line in odd}) <= 3 and 2 * len(odd) < total:
+            self.notes.append(
+                f"{self.name} is numbers but for {cell!r} in line {number}, so all are taken for "
+                f"names; if that is an unknown cell, say --na {cell}"
+            )
+
+
+def _lines(operation: str, path: Path) -> tuple[list[Line], str]:
+    """All lines of the file, also empty ones, and what stands between cells."""
+    lines: list[Line] = []
+    begin = 1
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = next((line for line in file if line.strip()), "")
+            delimiter = max(DELIMITERS, key=first.count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            for cells in reader:
+                lines.append(Line(begin, cells))
+                begin = reader.line_num + 1
+    except FileNotFoundError as error:
+        raise FileError(operation, "there is no such file", "Check the path") from error
+    except csv.Error as error:
+        raise FileError(
+            operation, f"a quote in line {begin} is not closed as it should be ({error})",
+            'Close it; a quote within quotes is written twice, ""',
+        ) from error  # fmt: skip
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(
+            operation, f"no table of text ({error})", "Save it as .csv in UTF-8"
+        ) from error
+    for line in lines:
+        if any("\0" in cell for cell in line.cells):
+            raise FileError(
+                operation, f"a NUL byte in line {line.number}", "Save it again as text, in UTF-8"
+            )
+    return lines, delimiter
+
+
+def _whole(lines: list[Line]) -> tuple[list[Line], list[str]]:
+    """Lines with cells, and a note on the others; in one column an empty line is an empty cell."""
+    if all(len(line.cells) < 2 for line in lines) and any(line.cells for line in lines):
+        return [Line(line.number, line.cells or [""]) for line in lines], []
+    found = [line for line in lines if line.cells]
+    blank = len(lines) - len(found)
+    lines_are = "1 blank line is" if blank == 1 else f"{blank} blank lines are"
+    return found, [f"{lines_are} left out"] if blank and found else []
+
+
+def _check_lengths(operation: str, body: list[Line], width: int) -> None:
+    for line in body:
+        if len(line.cells) != width:
+            cells = "1 cell" if len(line.cells) == 1 else f"{len(line.cells)} cells"
+            raise ShapeError(
+                operation, f"line {line.number} has {cells}, the first line has {width}",
+                "Give every line the same number, empty where unknown",
+            )  # fmt: skip
+
+
+def _check_names(operation: str, names: list[str], wanted: list[str]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ShapeError(operation, f"two columns named {twice!r}", "Give each a name of its own")
-    for name in [*texts, *drop]:
+    for name in wanted:
         if name not in names:
             raise ParameterError(
                 operation, f"no column {name!r}", f"Name one of {', '.join(names)}"
             )
-    kept = [place for place, name in enumerate(names) if name not in drop]
-    rows = [[line[place] for place in kept] for line in body]
-    columns = {
-        names[place]: _column(operation, names[place], [line[place] for line in body], texts)
-        for place in kept
-    }
-    return MixedTable(columns, rows, header, delimiter)
 
 
-def _lines(operation: str, path: Path) -> tuple[list[list[str]], str]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            delimiter = max(DELIMITERS, key=first.count)
-            file.seek(0)
-            return [line for line in csv.reader(file, delimiter=delimiter) if line], delimiter
-    except FileNotFoundError as error:
-        raise FileError(operation, "there is no such file", "Check the path") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(
-            operation, f"no table of text ({error})", "Save it as .csv in UTF-8"
-        ) from error
-
-
-def _column(operation: str, name: str, cells: list[str], texts: Collection[str]) -> Cells:
-    known = [cell.strip() for cell in cells if cell.strip() not in UNKNOWN]
-    if name in texts or any(_number(cell) is None for cell in known):
-        found = [None if cell.strip() in UNKNOWN else cell.strip() for cell in cells]
-        return np.array(found, object)
-    values = np.array([np.nan if c.strip() in UNKNOWN else float(c) for c in cells])
-    if np.isinf(values).any():
-        raise DomainError(
-            operation, f"an infinite number in column {name!r}", "Leave unknown cells empty"
-        )
-    return values
-
-
-def _number(cell: str) -> float | None:
+def _number(cell: str, comma: bool) -> float | None:
+    """The number that a cell says; with decimal commas too, if told."""
+    if comma and DECIMAL_COMMA.fullmatch(cell.strip()):
+        cell = cell.replace(",", ".")
     try:
         return None if cell.strip() in UNKNOWN else float(cell)
     except ValueError:

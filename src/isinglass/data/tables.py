@@ -109,7 +109,10 @@ def _from_numpy(path: Path) -> np.ndarray:
 
 def _from_csv(path: Path) -> np.ndarray:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = [line for line in csv.reader(file) if line]
+        lines = list(csv.reader(file))
+    if all(len(line) < 2 for line in lines) and any(lines):
+        lines = [line or [""] for line in lines]  # of one column an empty line is an empty cell
+    lines = [line for line in lines if line]
     first = lines[0] if lines else []
     if any(map(str.strip, first)) and not any(map(_is_number, first)):
         lines = lines[1:]  # names

@@ -37,7 +37,8 @@ class Diagnosis:
         draws: What was diagnosed, ``(draws, chains, quantities)``.
         mean: Mean over all draws.
         standard_error: Of the mean, with the draws' correlation (MCSE).
-        r_hat: Rank-normalised split R-hat: 1 where chains agree; NaN where nothing moved.
+        r_hat: Rank-normalised split R-hat: 1 where chains agree; NaN where nothing moved
+            or there is one chain only.
         bulk_size: Effective sample size of the bulk.
         tail_size: Effective sample size of the 5 % and 95 % quantiles, the smaller.
         autocorrelation: By lag, averaged over chains, ``(lags, quantities)``.
@@ -62,10 +63,17 @@ class Diagnosis:
     def complaints(self) -> list[str]:
         """What is wrong, in words; empty if the chains have mixed."""
         found = []
+        if self.draws.shape[1] == 1:
+            found.append("R-hat needs two chains or more: one cannot tell whether it has mixed")
+        apart = self.draws.amax((0, 1)) > self.draws.amin((0, 1))
+        still = {name for name, moved in zip(self.names, apart.tolist(), strict=True) if not moved}
         for name, r_hat, bulk, tail in zip(
             self.names, self.r_hat, self.bulk_size, self.tail_size, strict=True
         ):
-            if not r_hat <= LARGEST_R_HAT:
+            if name in still:
+                found.append(f"{name}: the draws do not vary, so nothing is known of mixing")
+                continue
+            if r_hat > LARGEST_R_HAT:
                 found.append(f"{name}: chains disagree, R-hat {r_hat:.3f} > {LARGEST_R_HAT}")
             if not min(bulk, tail) >= SMALLEST_SIZE:
                 found.append(
@@ -80,7 +88,10 @@ class Diagnosis:
 
     def __str__(self) -> str:
         steps, chains = self.draws.shape[:2]
-        lines = [f"{chains} chains of {steps} draws: " + ("mixed" if self.mixed else "not mixed")]
+        lines = [
+            f"{chains} chain{'s' * (chains > 1)} of {steps} draws: "
+            + ("mixed" if self.mixed else "not mixed")
+        ]
         for number, name in enumerate(self.names):
             lines.append(
                 f"{name}: mean {self.mean[number]:.4g} ± {self.standard_error[number]:.2g}, R-hat "

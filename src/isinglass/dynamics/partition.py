@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,23 +11,37 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Float
-from isinglass.checks import check_count, check_finite, check_positive
+from isinglass.checks import (
+    check_count,
+    check_finite,
+    check_like,
+    check_positive,
+    check_rows,
+)
 from isinglass.dynamics.annealing import PILOT_LEVELS, Annealed, anneal, even_schedule
 from isinglass.dynamics.exchange import ReplicaExchange
+from isinglass.dynamics.progress import Progress, bar
 from isinglass.energy import Energy
-from isinglass.errors import IntractableError, NoOverlapError, ParameterError
+from isinglass.errors import IntractableError, NoOverlapError, ParameterError, ShapeError
 from isinglass.path import Path
 
 __all__ = ["LogPartition", "PartitionStatus", "log_partition"]
 
-#: Share of the chains below which an effective sample size says nothing any more.
-COLLAPSE = 0.03
+#: Shares of the chains: below the first an effective sample size says nothing any more, below
+#: the second not enough.
+COLLAPSE, FEW = 0.03, 0.1
+#: Of a pilot, below which its easy end is given up for another.
+HOPELESS = 0.05
+#: Share of the pilot's states that the other may leave out.
+UNREACHED = 0.02
 #: Standard errors by which a bracket is wider than the two estimates that it is between.
 MARGIN = 3.0
+#: Standard errors by which the two ways may differ.
+APART = 4.0
+ROUNDING = 1e-3  # nats
+FEWEST_SAMPLES = 5
 EXCHANGES = 100  # for the states that the way down starts from
 MIXED = 0.1  # acceptance of the worst pair, below which those states are not trusted
-
-Progress = Callable[[float, str], None]
 
 
 class PartitionStatus(Enum):
@@ -35,7 +49,7 @@ class PartitionStatus(Enum):
 
     EXACT = "exact"  #: A closed form, or a sum over all states.
     BRACKETED = "bracketed"  #: Between annealing up and annealing down.
-    ESTIMATED = "estimated"  #: Annealed up only: there were no states to anneal down from.
+    ESTIMATED = "estimated"  #: Annealed up only, or both ways with doubts, which are named.
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,8 @@ class LogPartition:
 
     Attributes:
         value: log Z, in nats.
-        standard_error: Of ``value``, by theory; 0 where exact.
+        standard_error: Of ``value``, by theory, but no less than half of what lies between the two
+            ways where there are doubts; 0 where exact.
         effective_sample_size: (Σw)²/Σw² of the weights, the smaller of the two ways where there are
             two; infinite where exact.
         bracket: Annealing up less three of its standard errors, and annealing down with three of
@@ -54,6 +69,7 @@ class LogPartition:
         levels: At how many λ they stopped.
         up: log Z by annealing up, which errs low: its expectation is below log Z.
         down: log Z by annealing down, which errs high; infinite where there is no way down.
+        doubts: Why it is an estimate only, in words.
 
     Examples:
         >>> print(LogPartition.exact(4.0))
@@ -69,6 +85,7 @@ class LogPartition:
     levels: int = 0
     up: float = math.nan
     down: float = math.nan
+    doubts: tuple[str, ...] = ()
 
     @classmethod
     def exact(cls, value: float) -> LogPartition:
@@ -80,11 +97,12 @@ class LogPartition:
         if self.status is PartitionStatus.EXACT:
             return f"log Z = {self.value:.10g} (exact)"
         low, high = self.bracket
-        return (
+        text = (
             f"log Z = {self.value:.3f} ± {self.standard_error:.3f} ({self.status.value}: "
             f"{low:.3f} to {high:.3f}), effective sample size "
             f"{self.effective_sample_size:.1f} of {self.chains}, {self.levels} levels"
         )
+        return "\n".join([text, *(f"! {doubt}" for doubt in self.doubts)])
 
 
 @torch.no_grad()
@@ -108,6 +126,11 @@ def log_partition(
     lies log Z. Both together give the value, by Bennett's acceptance ratio where the path's moves
     are reversible, else by their average. Levels are spaced by a pilot.
 
+    The easy end leans to no mode of the model, so that walks reach them all. Only where a pilot
+    from there is hopeless is it given the means of data, and only if walks from those means reach
+    the pilot's states. Where the two ways contradict each other, or few walks count, the result is
+    an estimate with ``doubts``, and its standard error is as large as they are.
+
     Reference: Neal 2001, doi:10.1023/A:1008923215028; Burda, Grosse & Salakhutdinov 2015,
     arXiv:1412.8566 (the way down); Bennett 1976, doi:10.1016/0021-9991(76)90078-4.
 
@@ -115,13 +138,14 @@ def log_partition(
         model: An energy with ``exact_log_partition`` or ``path``.
         method: ``"exact"``, ``"ais"``, or ``"auto"``, the first where it can be had.
         temperature: T > 0; None is the model's own.
-        data: Visible states, ``(n, d)``, whose means the easy end is given; None takes those of a
-            pilot.
+        data: Visible states, ``(n, d)``, whose means the easy end may be given; None takes those
+            of a pilot.
         chains: How many walk each way.
         levels: At how many λ they stop; None lets the pilot choose, 100 to 20,000.
-        samples: States of the model for the way down, ``(m, size)``, as its kernels move them;
-            None draws ``chains`` of them by replica exchange.
-        progress: Called with the share done and what is being done.
+        samples: States of the model for the way down, ``(m, size)``, five or more, as its kernels
+            move them; None draws ``chains`` of them by replica exchange.
+        progress: Called with the share done and what is being done; None shows a bar on terminals
+            if rich is installed.
         generator: Source of randomness; None is torch's global one.
 
     Raises:
@@ -129,8 +153,9 @@ def log_partition(
         IntractableError: If the method cannot be had, or Z is infinite.
         DomainError: If a parameter or a weight is NaN or infinite, or data or samples are no states
             of the model.
-        ParameterError: If the method is unknown, the temperature not above zero, or a count too
-            small.
+        ShapeError: If data or samples have the wrong number of rows or columns.
+        ParameterError: If the method is unknown, the temperature not above zero, a count too
+            small, or ``generator`` none.
 
     Examples:
         >>> import isinglass as ig
@@ -151,25 +176,45 @@ def log_partition(
     temperature = model.temperature if temperature is None else temperature
     temperature = check_positive(operation, "temperature", temperature)
     check_count(operation, "chains", chains, least=2)
+    if levels is not None:
+        check_count(operation, "levels", levels, least=2)
+    if not isinstance(generator, Generator | None):
+        raise ParameterError(
+            operation, f"generator = {generator!r}", "Give torch.Generator().manual_seed(…)"
+        )
     for name, parameter in model.named_parameters():
         check_finite(operation, f"the parameter {name}", parameter)
+    _check_states(operation, model, data, samples)
     if method != "ais":
         try:
             return LogPartition.exact(float(model.exact_log_partition(temperature)))
         except IntractableError:
             if method == "exact":
                 raise
-    tick = progress if progress is not None else _quiet
-    path = _path(model, temperature, data, chains, generator)
+    with bar() if progress is None else nullcontext(progress) as tick:
+        path = _path(model, temperature, data, chains, generator)
+        return _annealed(model, temperature, path, chains, levels, samples, generator, tick)
+
+
+def _annealed(
+    model: Energy,
+    temperature: float,
+    path: Path,
+    chains: int,
+    levels: int | None,
+    samples: Tensor | None,
+    generator: Generator | None,
+    tick: Progress,
+) -> LogPartition:
+    """Up, and down if there are states to start from."""
     tick(0.03, "spacing the levels")
     schedule = even_schedule(path, levels, chains=chains, generator=generator)
     start = path.draw_base(chains, generator)
     up = _walk(path, start, schedule.levels, generator, tick, (0.1, "annealing up"))
     _refuse_collapse(_Mean.of(up.log_weights), chains)
     if samples is None:
-        samples = _exchanged(model, temperature, path, up.state, generator, tick)
+        samples = _exchanged(model, temperature, path, up, generator, tick)
     else:
-        model.check_state(operation, samples)
         samples = path.enter(samples, generator)
     down = None
     if samples is not None:
@@ -179,8 +224,25 @@ def log_partition(
     return _found(path, up.log_weights, down, len(schedule.levels))
 
 
-def _quiet(share: float, what: str) -> None:
-    """Show nothing."""
+def _check_states(
+    operation: str, model: Energy, data: Tensor | None, samples: Tensor | None
+) -> None:
+    """Refuse data and samples that are no states of the model, or too few."""
+    like = next(model.parameters(), None)
+    for name, states, least in (("data", data, 1), ("samples", samples, FEWEST_SAMPLES)):
+        if states is None:
+            continue
+        check_rows(operation, states)
+        if len(states) < least:
+            raise ShapeError(
+                operation, f"{name} of shape {tuple(states.shape)}", f"Give {least} rows or more"
+            )
+        if like is not None:
+            check_like(operation, states, like)
+    if data is not None:
+        model.check_visible(operation, data)
+    if samples is not None:
+        model.check_state(operation, samples)
 
 
 @dataclass(frozen=True)
@@ -206,13 +268,24 @@ def _path(
     chains: int,
     generator: Generator | None,
 ) -> Path:
-    """A path whose easy end has the means of the data, or of chains walked up without any."""
-    if data is None:
-        path = model.path(temperature)
-        start = path.draw_base(chains, generator)
-        pilot = anneal(path, start, path.levels(PILOT_LEVELS), generator)
-        data = model.visible_part(pilot.state)
-    return model.path(temperature, data)
+    """The path that leans to no mode, unless walks from the means of data do clearly better.
+
+    Means of data are an easy end of little use where they lean to one mode of several: its walks
+    agree with each other, and miss the rest.
+    """
+    path = model.path(temperature)
+    levels = path.levels(PILOT_LEVELS)
+    pilot = anneal(path, path.draw_base(chains, generator), levels, generator)
+    if _Mean.of(pilot.log_weights).size >= HOPELESS * chains:
+        return path
+    near = model.path(temperature, model.visible_part(pilot.state) if data is None else data)
+    up = anneal(near, near.draw_base(chains, generator), levels, generator).log_weights
+    down = anneal(near, near.enter(pilot.state, generator), levels.flip(0), generator).log_weights
+    # Of normal works the mean of −down is that of up plus their variance; from a mode that walks
+    # up hardly reach, it is higher by −log P(reached).
+    highest = up.mean() + up.var() + APART * up.std() + 1
+    missed = float((-down > highest).double().mean())
+    return near if missed < UNREACHED else path
 
 
 def _walk(
@@ -234,14 +307,20 @@ def _exchanged(
     model: Energy,
     temperature: float,
     path: Path,
-    state: Tensor,
+    walked: Annealed,
     generator: Generator | None,
     tick: Progress,
 ) -> Tensor | None:
-    """States of the model by replica exchange, from those given; None if its ladder has a gap."""
+    """States of the model by replica exchange, from walks in proportion to their weights.
+
+    None if the ladder of swaps has a gap.
+    """
     tick(0.5, "exchanging replicas")
     kernel = ReplicaExchange.tuned(model, temperature=temperature, path=path, generator=generator)
-    position, rates = kernel.init(model, state), []
+    chosen = torch.softmax(walked.log_weights, 0).multinomial(
+        len(walked.state), replacement=True, generator=generator
+    )
+    position, rates = kernel.init(model, walked.state[chosen]), []
     for _ in range(max(EXCHANGES, 5 * len(kernel.levels))):
         position, info = kernel.step(model, position, temperature, generator)
         rates.append(info["acceptance"].mean(0))
@@ -265,22 +344,41 @@ def _found(path: Path, up: Tensor, down: Tensor | None, levels: int) -> LogParti
     low = base + rising.value
     bottom = low - MARGIN * rising.error
     if down is None:
+        doubts = ("there are no states to anneal down from: exchange has a gap",)
         return LogPartition(
             low, rising.error, rising.size, (bottom, math.inf), PartitionStatus.ESTIMATED,
-            len(up), levels, low, math.inf,
+            len(up), levels, low, math.inf, doubts,
         )  # fmt: skip
     falling = _Mean.of(down)
     high = base - falling.value
+    top = high + MARGIN * falling.error
     if path.reversible:
         value, error = _acceptance_ratio(up, down)
     else:
         value = (rising.value - falling.value) / 2
         error = math.hypot(rising.error, falling.error) / 2
     size = min(rising.size, falling.size * len(up) / len(down))
+    doubts = _doubts(len(up), size, high - low, math.hypot(rising.error, falling.error))
+    if doubts:
+        error = max(error, abs(high - low) / 2, rising.error, falling.error)
     return LogPartition(
-        base + value, error, size, (bottom, high + MARGIN * falling.error),
-        PartitionStatus.BRACKETED, len(up), levels, low, high,
+        base + value, error, size, (min(bottom, top), max(bottom, top)),
+        PartitionStatus.ESTIMATED if doubts else PartitionStatus.BRACKETED,
+        len(up), levels, low, high, doubts,
     )  # fmt: skip
+
+
+def _doubts(chains: int, size: float, gap: float, error: float) -> tuple[str, ...]:
+    """Why both ways together are no bracket, in words."""
+    found = []
+    if size < FEW * chains:
+        found.append(f"only {size:.1f} of {chains} walks count: give more levels")
+    if abs(gap) > APART * error + ROUNDING:
+        found.append(
+            f"annealing down is {gap:+.3f} nats from annealing up, {abs(gap) / error:.1f} standard "
+            "errors: they start from different modes, or the samples are not the model's"
+        )
+    return tuple(found)
 
 
 def _acceptance_ratio(up: Tensor, down: Tensor) -> tuple[float, float]:

@@ -401,6 +401,8 @@ class BoltzmannMachine(Energy):
     def exact_log_partition(self, temperature: float | None = None) -> Float[Tensor, ""]:
         """log Z in float64: Kaufman's formula, transfer matrices of other grids, or enumeration.
 
+        Differentiable in couplings and bias.
+
         Raises:
             IntractableError: If there are more than 2^24 states, or a layer across the grid has
                 more than 2^12 (torus) or 2^20 (open).
@@ -408,7 +410,7 @@ class BoltzmannMachine(Energy):
 
         Examples:
             >>> ising = BoltzmannMachine.ising(4, 8)
-            >>> round(float(ising.exact_log_partition(2.27)), 2)
+            >>> round(ising.exact_log_partition(2.27).item(), 2)
             30.47
         """
         temperature = self.temperature if temperature is None else temperature
@@ -420,20 +422,19 @@ class BoltzmannMachine(Energy):
     def path(
         self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
     ) -> BoltzmannPath:
-        """From units without couplings, at the means of ``data`` or in their fields b, to p.
+        """From units without couplings to p, at the means of ``data`` or leaning to no mode.
 
-        Without fields all states of a spin (or of a Potts unit) are alike, and the easy end leans
-        to none, whatever the data: if it did, walks would find the states of one side only.
+        Without data a unit is given the field that it feels where all units feel none.
 
         Raises:
             ParameterError: If the temperature is not above zero.
         """
         temperature = self.temperature if temperature is None else temperature
         temperature = check_positive("BoltzmannMachine.path", "temperature", temperature)
-        base = self.biases.detach()
+        with torch.no_grad():
+            base = self.local_field(self.unit.mean(0 * self.biases, temperature))
         if data is not None:
-            self.visible.check("BoltzmannMachine.path", data)
-        if data is not None and not self._unbiased:
+            self.check_visible("BoltzmannMachine.path", data)
             many = len(data)
             mean = (many * data.mean(0) + self.visible.mean(0 * data[0])) / (many + 1)  # off edges
             field = self.visible.natural_field(mean, temperature)
@@ -441,14 +442,6 @@ class BoltzmannMachine(Energy):
         return BoltzmannPath(
             self.unit, self.couplings, self.biases.detach(), base, temperature, self.visible.size
         )
-
-    @property
-    def _unbiased(self) -> bool:
-        """Whether turning all units from one state to another leaves E as it is."""
-        turns = isinstance(self.unit, Spin) or (
-            isinstance(self.unit, OneHot) and self.couplings.like_to_like
-        )
-        return turns and not bool(self.bias.any())
 
     def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse what is not a state of the units; hidden ones may start at zero.
@@ -465,6 +458,18 @@ class BoltzmannMachine(Energy):
         filled = (hidden != 0).any(-1)
         if self.hidden and bool(filled.any()):
             self.areas[1].check(operation, hidden[filled])
+
+    def check_visible(self, operation: str, visible: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is not a state of the visible units.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite or not a state of the units, or the dtype or
+                device is not the machine's.
+        """
+        check_features(operation, visible, self.visible.size)
+        check_like(operation, visible, self.bias)
+        self.visible.check(operation, visible)
 
     def extra_repr(self) -> str:
         """Units, and how many of them are hidden."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -58,9 +58,6 @@ class Couplings(nn.Module, Described, ABC):
         >>> [places.tolist() for places in Ring(6).colours()]
         [[0, 2, 4], [1, 3, 5]]
     """
-
-    #: Whether components of one unit are joined to the same ones of another alone, as Potts's.
-    like_to_like: ClassVar[bool] = False
 
     def __init__(self, units: int, components: int = 1) -> None:
         super().__init__()
@@ -167,7 +164,7 @@ class Couplings(nn.Module, Described, ABC):
     def log_partition(
         self, unit: Unit, bias: Float[Tensor, " size"], temperature: float
     ) -> Float[Tensor, ""]:
-        """log Σ_s exp((½ sᵀWs + bias·s)/T) in float64, by enumeration.
+        """log Σ_s exp((½ sᵀWs + bias·s)/T) in float64, by enumeration; differentiable.
 
         The units are cut in two: each half is enumerated, and what they do to each other is one
         product of matrices.
@@ -182,9 +179,9 @@ class Couplings(nn.Module, Described, ABC):
                 f"{len(kinds)}^{self.units} states",
                 "Estimate it: log_partition(energy, method='ais')",
             )
-        weight = self.matrix().detach().double().cpu() / temperature
+        weight = self.matrix().double().cpu() / temperature
         cut = self.components * (self.units // 2)
-        bias = bias.detach().double().cpu() / temperature
+        bias = bias.double().cpu() / temperature
         states, alone = [], []
         for part in (slice(0, cut), slice(cut, self.size)):
             count = (part.stop - part.start) // self.components

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,6 @@ class EdgeCouplings(Couplings):
 
     table: Tensor
     which: Tensor
-    like_to_like: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from isinglass._shapes import Bool, Float, Int
 from isinglass.checks import check_count, check_finite
@@ -52,8 +53,6 @@ class GridCouplings(Couplings):
         >>> ring(torch.tensor([1.0, 1.0, 1.0, -1.0])).detach()
         tensor([0., 2., 0., 2.])
     """
-
-    like_to_like: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -179,11 +178,12 @@ class GridCouplings(Couplings):
     def log_partition(
         self, unit: Unit, bias: Float[Tensor, " size"], temperature: float
     ) -> Float[Tensor, ""]:
-        """log Z in float64: Kaufman's formula, or transfer matrices along the longest side.
+        """log Z in float64: Kaufman's formula, or transfer matrices; differentiable.
 
         The formula is for a torus of spins without field. Else layers across the longest side are
         summed out one after another; what a layer does to the next is a product over its units,
-        so that it is never a matrix.
+        so that it is never a matrix. For gradients layers are computed
+        again, so that no product is kept.
 
         Reference: Kaufman 1949, doi:10.1103/PhysRev.76.1232; Kramers & Wannier 1941,
         doi:10.1103/PhysRev.60.252.
@@ -204,11 +204,9 @@ class GridCouplings(Couplings):
                 f"layers of {len(kinds)}^{width} states across the longest side",
                 "Estimate it: log_partition(energy, method='ais')",
             )
-        bonds = self.bonds().detach().double().cpu().movedim(axis + 1, 1) / temperature
+        bonds = self.bonds().double().cpu().movedim(axis + 1, 1) / temperature
         bonds = bonds.reshape(*bonds.shape[:2], -1)
-        fields = (
-            bias.detach().double().cpu().reshape(*self.shape, -1).movedim(axis, 0) / temperature
-        )
+        fields = bias.double().cpu().reshape(*self.shape, -1).movedim(axis, 0) / temperature
         fields = fields.reshape(len(fields), -1, self.components) @ kinds.mT
         across = self.shape[:axis] + self.shape[axis + 1 :]
         inside = torch.cat([bonds[:axis], bonds[axis + 1 :]]).movedim(1, 0)
@@ -226,14 +224,14 @@ class GridCouplings(Couplings):
         """log Z of a torus of spins without field; turning every other line is turning J."""
         if len(self.shape) != 2 or not self.periodic or self.coupling.ndim > 1:
             return None
-        strengths = [coupling / temperature for coupling in self.coupling.tolist()]
+        strengths = (self.coupling.double().cpu() / temperature).unbind()
         fits = [
-            k > 0 or (k < 0 and side % 2 == 0)
+            bool(k > 0) or (bool(k < 0) and side % 2 == 0)
             for k, side in zip(strengths, self.shape, strict=True)
         ]
         if min(self.shape) == 1 or not all(fits) or not isinstance(unit, Spin) or bool(bias.any()):
             return None
-        return ising_log_partition(*self.shape, *map(abs, strengths))
+        return ising_log_partition(*self.shape, *(k.abs() for k in strengths))
 
     def config(self) -> dict[str, Any]:
         """The sides, the edges, and whether each bond has a strength of its own."""
@@ -259,7 +257,7 @@ def _layer(
         if across[axis] == 1:
             continue
         ahead = numbers.roll(-1, axis).flatten().tolist()
-        for one, (other, strength) in enumerate(zip(ahead, strengths.tolist(), strict=True)):
+        for one, (other, strength) in enumerate(zip(ahead, strengths.unbind(), strict=True)):
             first, second = sorted((one, other))
             shape = (states**first, states, states ** (second - first - 1), states, -1)
             total.view(shape).add_(strength * agreement[:, None, :, None])
@@ -269,14 +267,18 @@ def _layer(
 def _around(layers: Sequence[Tensor], steps: Tensor) -> Float[Tensor, ""]:
     """log Σ over rings of layers: from each state of the first around to itself."""
     states = len(layers[0])
-    sums = []
-    for numbers in torch.arange(states).split(max(1, AT_ONCE // states)):
+
+    def sums(numbers: Tensor) -> Tensor:
         rows = torch.arange(len(numbers))
         start = layers[0].new_full((len(numbers), states), -torch.inf)
         start[rows, numbers] = layers[0][numbers]
         ends = _through(start, layers[1:], steps[:-1])
-        sums.append(_stepped(ends, steps[-1])[rows, numbers])
-    return torch.logsumexp(torch.cat(sums), 0)
+        return _stepped(ends, steps[-1])[rows, numbers]
+
+    parts = torch.arange(states).split(max(1, AT_ONCE // states))
+    return torch.logsumexp(
+        torch.cat([checkpoint(sums, part, use_reentrant=False) for part in parts]), 0
+    )
 
 
 def _through(
@@ -284,7 +286,7 @@ def _through(
 ) -> Float[Tensor, "rows states"]:
     """The log weights of the last layer's states, the others summed out, for each row's start."""
     for layer, step in zip(layers, steps, strict=True):
-        start = _stepped(start, step) + layer
+        start = checkpoint(_stepped, start, step, use_reentrant=False) + layer
     return start
 
 
@@ -292,10 +294,12 @@ def _stepped(
     log_weight: Float[Tensor, "rows states"], step: Float[Tensor, "width kinds kinds"]
 ) -> Float[Tensor, "rows states"]:
     """From a layer to the next: each unit in turn becomes the one ahead of it."""
-    top = log_weight.amax(-1, keepdim=True)
-    most = step.amax((-2, -1), keepdim=True)
+    top = log_weight.detach().amax(-1, keepdim=True)
+    most = step.detach().amax((-2, -1), keepdim=True)
     kinds, weight = step.shape[-1], torch.exp(log_weight - top)
     for place, bond in enumerate(torch.exp(step - most)):
         shape = (len(weight) * kinds**place, kinds, -1)
         weight = (bond @ weight.reshape(shape)).reshape(log_weight.shape)
-    return weight.log() + top + most.sum()
+    none = weight == 0  # of which the logarithm has no slope
+    log_weight = weight.masked_fill(none, 1.0).log().masked_fill(none, -torch.inf)
+    return log_weight + top + most.sum()

@@ -13,6 +13,7 @@ from isinglass._shapes import Bool, Float
 from isinglass.checks import check_features, check_finite, check_like, check_temperature
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.graph import colours
+from isinglass.energies.harmonium_contrast import StarContrast
 from isinglass.energies.harmonium_path import HarmoniumPath
 from isinglass.energies.harmonium_sum import check_normalisable, sum_states
 from isinglass.energy import Energy
@@ -307,18 +308,32 @@ class Harmonium(Energy):
         """(⟨data energy⟩ − ⟨fantasy energy⟩)/T; its gradient is that of −log p(data), in nats.
 
         Where hidden areas touch only the visible one, data and fantasies share one product, and
-        ∂F(v) = ∂E(v, ⟨h⟩_v) spares the way back through A_T: the value is the gap of E there.
+        ∂F(v) = ∂E(v, ⟨h⟩_v) spares the way back: the value is that of −b·v − Σ_h I·⟨h⟩_v + U(v).
         """
-        if any(0 not in pair for pair in self.couplings):
+        if not self._is_star:
             return super().contrast(visible, state)
-        rows = torch.cat([visible, self.visible_part(state.detach())])
-        parts = [rows, *(rows.new_zeros(1).expand(len(rows), a.size) for a in self.areas[1:])]
-        energy = self.visible.base_energy(rows, self.temperature) - rows @ self.biases[0]
-        for index, area in enumerate(self.areas[1:], 1):
-            field = self._field(parts, index)
-            energy = energy - (field * area.mean(field.detach(), self.temperature)).sum(-1)
-        data, fantasies = energy.split([len(visible), len(state)])
-        return (data.mean() - fantasies.mean()) / self.temperature
+        return StarContrast(self).between(visible, self.visible_part(state))
+
+    def persistent_contrast(
+        self,
+        visible: Float[Tensor, "batch d"],
+        state: Float[Tensor, "chains size"],
+        steps: int = 1,
+        generator: Generator | None = None,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "chains size"]]:
+        """The contrast with chains moved on by block Gibbs, and where they are now.
+
+        Where hidden areas touch only the visible one, a step draws that first, so that the hidden
+        fields at its end serve the gradient too.
+        """
+        if not self._is_star:
+            return super().persistent_contrast(visible, state, steps, generator)
+        return StarContrast(self).moved(visible, state, steps, generator)
+
+    @property
+    def _is_star(self) -> bool:
+        """Whether hidden areas touch only the visible one."""
+        return len(self.areas) > 1 and all(0 in pair for pair in self.couplings)
 
     def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse joint states of the wrong size or outside their units' states.

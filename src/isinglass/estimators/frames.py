@@ -29,6 +29,7 @@ class TableMixin:
         if _is_columns(rows):
             table = self._mapping(rows, reset)
         elif _is_frame(rows):
+            _check_names(type(self).__name__, list(rows.columns))
             validate_data(self, rows, skip_check_array=True, reset=reset)
             check_array(np.zeros(rows.shape), estimator=self)  # it has rows and columns
             table = _split_frame(rows)
@@ -73,6 +74,12 @@ def _is_frame(rows: Any) -> bool:
     return hasattr(rows, "iloc") and hasattr(rows, "dtypes")
 
 
+def _check_names(operation: str, names: list[Any]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ShapeError(operation, f"two columns named {twice!r}", "Give each a name of its own")
+
+
 def _split_frame(frame: Any) -> list[Cells]:
     """The columns of a data frame, as numbers or as objects."""
     return [_cells(frame.iloc[:, number]) for number in range(frame.shape[1])]
@@ -91,7 +98,7 @@ def rows_like(example: Any, table: list[Cells]) -> Any:
         return dict(zip(example, table, strict=True))
     if _is_frame(example):
         index = example.index if len(example) == len(table[0]) else None
-        return _frame(table, example.columns, [str(dtype) for dtype in example.dtypes], index)
+        return _frame(table, example.columns, list(example.dtypes), index)
     if all(cells.dtype.kind in "biuf" for cells in table):
         return np.column_stack(table).astype(np.float64)
     return np.column_stack([cells.astype(object) for cells in table])
@@ -115,7 +122,7 @@ def form_of(example: Any) -> dict[str, Any]:
         return {"form": "columns", "names": list(example)}
     if _is_frame(example):
         names = list(map(str, example.columns))
-        return {"form": "frame", "names": names, "dtypes": [str(d) for d in example.dtypes]}
+        return {"form": "frame", "names": names, "dtypes": [_described(d) for d in example.dtypes]}
     return {"form": "array"}
 
 
@@ -124,15 +131,36 @@ def of_form(form: Mapping[str, Any]) -> Any:
     if form["form"] == "columns":
         return dict.fromkeys(form["names"])
     if form["form"] == "frame":
-        return _frame([np.empty(0, object) for _ in form["names"]], form["names"], form["dtypes"])
+        dtypes = [_dtype(dtype) for dtype in form["dtypes"]]
+        return _frame([np.empty(0, object) for _ in form["names"]], form["names"], dtypes)
     return None
 
 
-def _frame(table: list[Cells], names: Any, dtypes: list[str], index: Any = None) -> Any:
+def categories_of(example: Any) -> list[str]:
+    """The columns that a data frame calls categorical."""
+    if not _is_frame(example):
+        return []
+    return [str(name) for name, dtype in example.dtypes.items() if hasattr(dtype, "categories")]
+
+
+def _described(dtype: Any) -> Any:
+    """A type of a data frame's column as JSON values."""
+    if hasattr(dtype, "categories") and dtype.categories is not None:
+        return {"categories": dtype.categories.tolist(), "ordered": dtype.ordered}
+    return str(dtype)
+
+
+def _dtype(described: Any) -> Any:
+    import pandas as pd
+
+    return pd.CategoricalDtype(**described) if isinstance(described, dict) else described
+
+
+def _frame(table: list[Cells], names: Any, dtypes: list[Any], index: Any = None) -> Any:
     """A data frame of these types, as far as its cells allow."""
     import pandas as pd
 
-    frame = pd.DataFrame(dict(enumerate(table)), index=index)  # names may repeat, numbers do not
+    frame = pd.DataFrame(dict(enumerate(table)), index=index)
     for number, dtype in enumerate(dtypes):
         for wanted in (dtype, "float64"):  # the mean of whole numbers may be none
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from isinglass.checks import check_at_least_zero, check_count, check_positive
 from isinglass.data.columns import Cells, Columns, is_unknown
 from isinglass.energies import HopfieldBoltzmann, PatternMixture
 from isinglass.errors import FileError, ParameterError
-from isinglass.estimators.frames import TableMixin, form_of, of_form, rows_like
+from isinglass.estimators.frames import TableMixin, categories_of, form_of, of_form, rows_like
 from isinglass.estimators.shared import generator_of, learning_bar
 from isinglass.extras import needs
 from isinglass.learning.missing import (
@@ -34,6 +35,7 @@ with needs("sklearn"):
         DensityMixin,
         TransformerMixin,
     )
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["HopfieldBoltzmannMachine"]
@@ -48,6 +50,8 @@ HELD_OUT = 0.2
 FORGETTING = 0.6
 #: Under which name files keep what the columns are.
 NOTE = "table"
+#: Parameters that files keep too.
+KEPT = ("max_iter", "tol", "pseudo_count", "least_spread", "n_init")
 #: Most numbers of rows × memories × components filled in at once.
 BLOCK = 1 << 22
 
@@ -95,6 +99,7 @@ class HopfieldBoltzmannMachine(
         n_iter_: Steps of EM.
         converged_: Whether the likelihood came to rest.
         validation_scores_: Mean log p(x) held out, by number of memories; None unless "auto".
+            Categories that only rows held out have count as unknown.
         n_samples_seen_: Rows seen by ``fit`` and ``partial_fit``.
         n_features_in_: Number of columns.
         feature_names_in_: Their names, if X had names.
@@ -150,6 +155,9 @@ class HopfieldBoltzmannMachine(
             DomainError: If nothing is known of a column, or a cell is not of its column's kind.
             ParameterError: If a parameter is out of range.
             ValueError: If X is not a matrix, or has no row.
+
+        Warns:
+            ConvergenceWarning: If ``max_iter`` ran out before the likelihood came to rest.
         """
         self._check_parameters()
         again = self.warm_start and hasattr(self, "machine_")
@@ -172,6 +180,9 @@ class HopfieldBoltzmannMachine(
         self.log_likelihood_curve_ = [value - volume for value in report.log_likelihood]
         self.n_iter_ = len(report.log_likelihood) - 1
         self.converged_ = report.converged
+        if not self.converged_:
+            said = f"EM was not at rest after max_iter = {self.max_iter} steps: allow more"
+            warnings.warn(said, ConvergenceWarning, stacklevel=2)
         self.n_samples_seen_, self._batches = len(data), 0
         self._reading: Reading | None = self._read(data, observed)
         return self
@@ -233,7 +244,8 @@ class HopfieldBoltzmannMachine(
 
         Args:
             n_samples: How many.
-            random_state: Seed; None is the estimator's own.
+            random_state: Seed; None is the estimator's own, so that an estimator with a seed draws
+                the same rows at every call.
 
         Raises:
             ParameterError: If ``n_samples`` is not a whole number of at least one.
@@ -250,10 +262,11 @@ class HopfieldBoltzmannMachine(
             X: An array or data frame, ``(n, columns)``; known cells stay as they are.
             how: "mean", the expected number and the likeliest category of each cell by itself;
                 "mode", a likeliest row as a whole; "draw", one draw of the row.
-            random_state: Seed for "draw"; None is the estimator's own.
+            random_state: Seed for "draw"; None is the estimator's own, the same at every call.
 
         Returns:
-            The table in the form of X.
+            The table in the form of X; a column of whole numbers (pandas' Int64) becomes float64 if
+            what it is filled with is not whole, as means are.
 
         Raises:
             ParameterError: If ``how`` is none of these.
@@ -314,6 +327,7 @@ class HopfieldBoltzmannMachine(
             "converged": self.converged_,
             "validation": self.validation_scores_ and list(self.validation_scores_.items()),
             "rows": self.n_samples_seen_,
+            "parameters": {name: getattr(self, name) for name in KEPT},
         }
         save(self.machine_, path, overwrite=overwrite, note={NOTE: note})
 
@@ -333,7 +347,7 @@ class HopfieldBoltzmannMachine(
                 f"loading {path}", "it describes no columns of a table",
                 "Give a file written by HopfieldBoltzmannMachine.save or isinglass imagine --model",
             )  # fmt: skip
-        model = cls(n_memories=machine.memories)
+        model = cls(n_memories=machine.memories, **note.get("parameters", {}))
         model.machine_, model.n_memories_ = machine, machine.memories
         model.columns_ = Columns.from_config(note["columns"])
         model.scale_ = torch.tensor(note["scale"], dtype=torch.float64)
@@ -381,7 +395,9 @@ class HopfieldBoltzmannMachine(
         return [str(name) for name in names]
 
     def _kinds(self) -> dict[str, str]:
-        return {str(name): kind for name, kind in (self.columns or {}).items()}
+        """What the data frame calls categories, then what the user does."""
+        told = {str(name): kind for name, kind in (self.columns or {}).items()}
+        return dict.fromkeys(categories_of(self._example), "categorical") | told
 
     def _encode(self, operation: str, table: list[Cells]) -> tuple[Tensor, Tensor]:
         return self.columns_.encode(operation, table, self.handle_unknown)
@@ -419,14 +435,15 @@ class HopfieldBoltzmannMachine(
         held = int(HELD_OUT * len(data))
         order = torch.randperm(len(data), generator=generator)
         test, train = order[:held], order[held:]
+        seen = observed[test] & ~self.columns_.new(data[test], data[train])
         found: dict[int, Tensor] = {}
         best = 1
         for count in CANDIDATES:
             if held == 0 or count > len(train) or _stale(list(found), best):
                 break
             machine, report = self._best(count, data[train], observed[train], generator)
-            _, log_prob = read_observed(machine, data[test], observed[test], report.scale)
-            found[count] = log_prob - self._volume(observed[test])
+            _, log_prob = read_observed(machine, data[test], seen, report.scale)
+            found[count] = log_prob - self._volume(seen)
             show(f"{count} memories, {float(found[count].mean()):.4g} nats a row held out")
             best = max(found, key=lambda count: float(found[count].mean()))
         self.validation_scores_ = {count: float(scores.mean()) for count, scores in found.items()}

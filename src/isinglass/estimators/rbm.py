@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from isinglass.learning.training import Training
 from isinglass.units import Bit
 
 with needs("sklearn"):
+    from scipy.sparse import issparse
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -35,12 +37,15 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         transform: P(h_j = 1 | v) = σ(w_j·v + c_j)
 
-    Takes the place of :class:`sklearn.neural_network.BernoulliRBM`: same parameters, attributes
-    and methods. It learns by persistent contrastive divergence too, but with centred gradients,
-    which do not care whether an image or its negative is shown, and with momentum.
+    Takes the place of :class:`sklearn.neural_network.BernoulliRBM`: its parameters, methods and
+    fitted weights. It learns by persistent contrastive divergence too, but with centred gradients,
+    which do not care whether an image or its negative is shown, and with momentum. It differs
+    in that numbers between 0 and 1 are drawn as bits whenever they are learned from; in the
+    scores, see :meth:`score_samples`; in that there is no ``h_samples_``; and in speed: it is
+    several times slower, most with small batches.
 
-    Numbers between 0 and 1 are probabilities of ones, drawn afresh whenever they are learned
-    from. Features that leave [0, 1] are brought into it by their range in the first data.
+    Features that leave [0, 1] are brought into it by their range in the first data; rows that
+    leave that range later are cut off there, with a warning. Sparse X is made dense.
 
     Reference: Smolensky 1986; Tieleman 2008, doi:10.1145/1390156.1390290; Melchior, Fischer &
     Wiskott 2016, jmlr.org/papers/v17/14-237.html (centring).
@@ -196,8 +201,9 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return self._parameter(self.machine_.biases[0])
 
     def __sklearn_tags__(self) -> Any:
-        """The dtype of the data is kept."""
+        """The dtype of the data is kept; sparse data are made dense."""
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -221,7 +227,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
         if not 0 <= self.momentum < 1:
             raise ParameterError(name, f"momentum = {self.momentum!r}", "Give one below 1")
-        checked = cast("np.ndarray", validate_data(self, rows, dtype=[np.float64, np.float32]))
+        checked = self._checked(rows, reset=True)
         self.data_min_ = checked.min(0).clip(max=0)
         self.data_max_ = checked.max(0).clip(min=1)
         self.track_, self._training = None, None
@@ -231,10 +237,20 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return self._scaled(checked)
 
     def _inputs(self, rows: Any) -> Tensor:
+        checked = self._checked(rows, reset=False)
+        slack = 1e-6 * (self.data_max_ - self.data_min_)
+        outside = (checked < self.data_min_ - slack) | (checked > self.data_max_ + slack)
+        if outside.any():
+            warnings.warn(
+                f"{outside.any(-1).sum()} of {len(checked)} rows leave the range of the fit "
+                "and are cut off there: scale the data first", UserWarning, stacklevel=3,
+            )  # fmt: skip
+        return self._scaled(checked)
+
+    def _checked(self, rows: Any, reset: bool) -> np.ndarray:
         dtypes = [np.float64, np.float32]
-        return self._scaled(
-            cast("np.ndarray", validate_data(self, rows, dtype=dtypes, reset=False))
-        )
+        checked = validate_data(self, rows, accept_sparse="csr", dtype=dtypes, reset=reset)
+        return cast("Any", checked).toarray() if issparse(checked) else cast("np.ndarray", checked)
 
     def _scaled(self, rows: np.ndarray) -> Tensor:
         scaled = (rows - self.data_min_) / (self.data_max_ - self.data_min_)

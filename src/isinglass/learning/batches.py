@@ -39,7 +39,8 @@ class Batches:
     The order of an epoch follows from a seed and its number, as with
     :class:`torch.utils.data.DistributedSampler`, which shares the examples out among the
     processes of a group. A loader keeps its own order: give it a generator, which is seeded anew
-    in every epoch, so that the order can be taken up again.
+    in every epoch, so that the order can be taken up again; its batches are moved to the energy's
+    device.
 
     Args:
         operation: Who asks, for errors.
@@ -67,6 +68,7 @@ class Batches:
         energy: Energy,
     ) -> None:
         self.loader = data if isinstance(data, DataLoader) else None
+        self.device = next((p.device for p in energy.parameters()), torch.device("cpu"))
         if isinstance(data, DataLoader):
             rows = torch.cat(list(islice(self._loaded(), 1 + FIRST // (data.batch_size or FIRST))))
         else:
@@ -96,7 +98,7 @@ class Batches:
         sampler.set_epoch(number)
         order = torch.tensor(list(sampler), device=self.rows.device)
         for chosen in order.split(self.size)[skip:]:
-            yield self.rows[chosen]
+            yield self.rows.index_select(0, chosen)
 
     def count(self) -> int:
         """How many batches an epoch has."""
@@ -115,4 +117,5 @@ class Batches:
 
     def _loaded(self) -> Iterator[Tensor]:
         for batch in self.loader or ():
-            yield batch if isinstance(batch, Tensor) else batch[0]
+            rows = batch if isinstance(batch, Tensor) else batch[0]
+            yield rows.to(self.device, non_blocking=True)

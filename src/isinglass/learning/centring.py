@@ -14,6 +14,8 @@ from isinglass.energies import Harmonium
 
 __all__ = ["area_means", "centred_step", "seed_biases"]
 
+FEW = 200  # rows, whose hidden means are offsets good enough to start from
+
 
 @contextmanager
 def centred_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
@@ -35,7 +37,8 @@ def centred_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
     Cho, Raiko & Ilin 2013, doi:10.1162/NECO_a_00397.
 
     Args:
-        machine: Whose weights' ``grad`` are changed in place; those without one are left out.
+        machine: Whose weights' ``grad`` are changed in place. A weight is left out if it, or the
+            bias of an area that it joins, has none: what is frozen stays.
         offsets: μ, one tensor an area.
 
     Examples:
@@ -48,19 +51,19 @@ def centred_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
         >>> rbm.weight.detach()  # the data are where they are expected: half of plain 0.5 … −0.5
         tensor([[-0.5000, -0.5000]])
     """
+    slopes = [bias.grad for bias in machine.biases]
+    moved: list[tuple[int, int, Tensor, Tensor]] = []
     with torch.no_grad():
-        before = [weight.clone() for weight in machine.weights]
-        slopes = [bias.grad for bias in machine.biases]
         for (first, second), weight in zip(machine.couplings, machine.weights, strict=True):
             below, above = slopes[first], slopes[second]
             if weight.grad is not None and below is not None and above is not None:
-                weight.grad.addr_(above, offsets[first], alpha=-1)
-                weight.grad.addr_(offsets[second], below, alpha=-1)
+                left = torch.stack([above, offsets[second]], 1)
+                weight.grad.addmm_(left, torch.stack([offsets[first], below]), alpha=-1)
+                moved.append((first, second, weight, weight.clone()))
     yield
     with torch.no_grad():
-        for pair, weight, old in zip(machine.couplings, machine.weights, before, strict=True):
-            first, second = pair
-            change = old.sub_(weight)
+        for first, second, weight, before in moved:
+            change = before.sub_(weight)
             machine.biases[first].addmv_(change.mT, offsets[second])
             machine.biases[second].addmv_(change, offsets[first])
 
@@ -73,15 +76,19 @@ def area_means(
 
     The gradient of a bias is T⁻¹ times how much larger its mean is in the model than on data,
     so one of the two means gives the other: that of the chains, if there are any, else that of
-    the data, hidden areas at their means given the visible one.
+    the data, hidden areas at their means given the visible one (for large batches given an even
+    choice of rows: any offsets are right).
     """
     data = chains is None
-    states = machine.mean_sweep(machine.extend(batch), machine.temperature) if data else chains
     half = machine.temperature / (2 if data else -2)
-    means = [part.mean(0) for part in machine.split(states)]
-    means[0] = batch.mean(0) if data else means[0]
+    if data:
+        few = batch[:: -(-len(batch) // FEW)]
+        state = machine.mean_sweep(machine.extend(few), machine.temperature)
+        means = [batch.mean(0), *(part.mean(0) for part in machine.split(state)[1:])]
+    else:
+        means = list(machine.split(chains.mean(0)))
     return [
-        mean if bias.grad is None else mean + half * bias.grad
+        mean if bias.grad is None else mean.add_(bias.grad, alpha=half)
         for mean, bias in zip(means, machine.biases, strict=True)
     ]
 

@@ -41,7 +41,7 @@ def write_checkpoint(path: str | Path, identity: dict[str, str], state: dict[str
         >>> read_checkpoint(path, {"energy": "yours"})
         Traceback (most recent call last):
             ...
-        isinglass.errors.FileError: ... the energy it belongs to is mine, this one is yours. ...
+        isinglass.errors.FileError: ... written with energy = mine, this run has energy = yours. ...
     """
     tensors: dict[str, Tensor] = {}
     packed = _packed(state, "state", tensors)
@@ -64,8 +64,8 @@ def read_checkpoint(path: str | Path, identity: dict[str, str]) -> dict[str, Any
         if theirs != ours:
             raise FileError(
                 operation,
-                f"the {name} it belongs to is {theirs}, this one is {ours}",
-                "Give the checkpoint of this run, or another path to begin anew",
+                f"it was written with {name} = {theirs}, this run has {name} = {ours}",
+                "Give what it was written with, or another path to begin anew",
             )
     return _unpacked(header["state"], tensors)
 
@@ -109,22 +109,43 @@ class Keeper:
         path: The file.
         every: After how many epochs it is written.
         run: What is kept; where the file is there and ``resume`` is true, it goes on from it.
+        settings: What else must be the same then, so that the track is of one thing.
         resume: Whether it may.
 
     Raises:
-        FileError: If the file is there but ``resume`` is false, or it does not belong to the run.
+        FileError: If the file is there but ``resume`` is false, is a folder, or was written with
+            something else.
     """
 
-    def __init__(self, path: str | Path, every: int, run: Training, *, resume: bool) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        every: int,
+        run: Training,
+        settings: dict[str, object],
+        *,
+        resume: bool,
+    ) -> None:
         self.path, self.every, self.run = Path(path), every, run
-        optimizer = type(run.optimizer)
+        groups = [group | {"params": len(group["params"])} for group in run.optimizer.param_groups]
+        scheduler = run.scheduler
+        schedule = "None" if scheduler is None else (
+            f"{name_of(type(scheduler))} {scheduler.state_dict()}"
+        )  # fmt: skip
         self.identity = {
             "energy": _described(run.energy),
             "objective": _described(run.loss.objective),
             "data": run.batches.fingerprint(),
-            "way of learning": f"batches of {run.batches.size}, {name_of(optimizer)}, "
-            f"{'centred' if run.offsets else 'not centred'}",
-        }
+            "batch_size": str(run.batches.size),
+            "centred": str(bool(run.offsets)),
+            "scheduler": schedule,  # before the optimiser, whose rates it sets
+            "optimizer": f"{name_of(type(run.optimizer))} {groups}",
+        } | {name: _described(value) for name, value in settings.items()}
+        if self.path.is_dir():
+            raise FileError(
+                f"writing {self.path}", "it is a folder",
+                f"Give a file in it, such as {self.path / 'run.safetensors'}",
+            )  # fmt: skip
         if not self.path.exists():
             return
         if not resume:

@@ -144,8 +144,11 @@ class PersistentCD(Objective):
     def init(
         self, energy: Energy, data: Float[Tensor, "n d"], generator: Generator | None = None
     ) -> dict[str, Tensor]:
-        """Chains that start at examples."""
-        return {"chains": start_chains(energy, data, self.chains, generator)}
+        """Chains that start at examples; hidden units are drawn by a first step."""
+        chains = start_chains(energy, data, self.chains, generator)
+        if energy.visible_part(chains).shape != chains.shape:
+            chains = _moved(self, energy, chains, generator)
+        return {"chains": chains}
 
     def loss(
         self,
@@ -155,6 +158,11 @@ class PersistentCD(Objective):
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The contrast of the batch and the chains, moved on."""
+        if self.kernel is None:
+            loss, chains = energy.persistent_contrast(
+                batch, memory["chains"], self.steps, generator
+            )
+            return loss, memory | {"chains": chains}
         chains = _moved(self, energy, memory["chains"], generator)
         return energy.contrast(batch, chains), memory | {"chains": chains}
 

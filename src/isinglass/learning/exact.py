@@ -8,9 +8,12 @@ from torch import Generator, Tensor
 
 from isinglass._shapes import Float
 from isinglass.energy import Energy
+from isinglass.errors import IntractableError
 from isinglass.learning.objective import Objective
 
 __all__ = ["ExactGradient"]
+
+REMEDY = "Learn by PersistentCD() or, of real units, DenoisingScoreMatching(sigma)"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,14 @@ class ExactGradient(Objective):
         """The mean negative log-likelihood.
 
         Raises:
-            IntractableError: If the energy's partition function cannot be had exactly.
+            IntractableError: If the energy's partition function cannot be had exactly, or
+                carries no gradient.
         """
         lowered = energy.data_energy(batch).mean() / energy.temperature
-        return lowered + energy.exact_log_partition().to(lowered), memory
+        try:
+            log_z = energy.exact_log_partition()
+        except IntractableError as error:
+            raise IntractableError(error.operation, error.found, REMEDY) from error
+        if lowered.requires_grad and not log_z.requires_grad:
+            raise IntractableError("ExactGradient", "a log Z that carries no gradient", REMEDY)
+        return lowered + log_z.to(lowered), memory

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch.optim import LBFGS, Optimizer, SparseAdam
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
 from isinglass._shapes import Float
-from isinglass.checks import check_count, check_fraction, check_rows
+from isinglass.checks import check_count, check_fraction
 from isinglass.energy import Energy
 from isinglass.errors import ParameterError
 from isinglass.learning.batches import Batches
@@ -25,6 +27,16 @@ from isinglass.learning.track import Fit
 from isinglass.learning.training import MakeOptimizer, MakeScheduler, Training
 
 __all__ = ["fit"]
+
+KINDS: dict[str, tuple[Any, str]] = {
+    "energy": (Energy, "an energy"),
+    "objective": (Objective | None, "an objective, such as PersistentCD()"),
+    "autocast": (torch.dtype | None, "a dtype, such as torch.bfloat16"),
+    "score": (Likelihood | None, "a Likelihood, such as Likelihood('exact')"),
+    "checkpoint": (str | Path | None, "the path of a file"),
+    "on_epoch": ((Callable, type(None)), "a function of the track of an epoch"),
+    "generator": (Generator | None, "a torch.Generator"),
+}  # of the arguments, and what to give
 
 
 def fit(
@@ -63,12 +75,14 @@ def fit(
         epochs: How often all data are seen, counted from the beginning, also of a resumed run.
         batch_size: Examples in a step, over all processes; None is the objective's own number.
         optimizer: Makes the optimiser of the parameters, such as
-            ``functools.partial(torch.optim.SGD, lr=0.05)``; None is the objective's own.
-        scheduler: Makes a scheduler of the optimiser, stepped after every epoch.
+            ``functools.partial(torch.optim.SGD, lr=0.05)``; None is the objective's own. LBFGS
+            and SparseAdam are refused: a step is of one batch, and its gradient dense.
+        scheduler: Makes a scheduler of the optimiser, stepped after every epoch;
+            ``ReduceLROnPlateau`` after every score, of validation rows if there are any.
         centred: Whether gradients of areas joined by weights are centred; see
             :func:`~isinglass.learning.centred_step`.
-        average: Decay a step of a running average of the parameters, such as 0.999, which is
-            scored, and left in the energy at the end; None is the last step's own parameters.
+        average: Decay a step, below 1, of a running average of the parameters, such as 0.999, which
+            is scored, and left in the energy at the end; None is the last step's own parameters.
         autocast: A lower precision for the products, such as ``torch.bfloat16``: fields of chains
             and data are then rounded to about three digits, parameters and updates are not.
         validation: Rows that are scored, never learned from.
@@ -78,7 +92,8 @@ def fit(
         checkpoint: A file for the whole state of learning. Written aside and renamed.
         every: After how many epochs it is written; also at the end and on Ctrl-C.
         resume: Whether to go on from the checkpoint, if it is there already: the result is, bit
-            for bit, as if nothing had happened.
+            for bit, as if nothing had happened. ``epochs``, ``patience``, ``autocast`` and
+            ``every`` may be others from there on; all else must be what it was written with.
         on_epoch: Called with the track of each epoch.
         progress: Whether to show a bar on a terminal (extra ``cli``).
         generator: Source of all that is random; None is torch's global one, for a seed.
@@ -95,7 +110,7 @@ def fit(
         DivergenceError: If a loss or parameter is not finite. The energy is then as it was after
             the last good epoch, and the checkpoint is not touched.
         FileError: If the checkpoint cannot be written (the one before is then whole), is there
-            but ``resume`` is false, or belongs to another energy, objective or data.
+            but ``resume`` is false, is a folder, or was written with other settings.
         KeyboardInterrupt: On Ctrl-C, after the step at hand and the checkpoint.
 
     Examples:
@@ -108,24 +123,30 @@ def fit(
         >>> [row["epoch"] for row in report.track]
         [1, 2, 3, 4, 5]
     """
-    _check(energy, objective, epochs, every, average)
+    _check(
+        energy=energy, objective=objective, autocast=autocast, score=score, checkpoint=checkpoint,
+        on_epoch=on_epoch, generator=generator,
+    )  # fmt: skip
+    _check_numbers(epochs, every, average, autocast)
     objective = objective or default_objective(energy)
     size = objective.batch_size if batch_size is None else batch_size
     batches = Batches("fit", data, size, energy)
-    if validation is not None:
-        check_rows("fit", validation)
-        energy.check_visible("fit", validation)
+    held = None if validation is None else Batches("fit", validation, None, energy)
     run = Training(
-        energy, batches, objective, optimizer=optimizer, scheduler=scheduler, centred=centred,
-        average=average, autocast=autocast, generator=generator,
+        energy, batches, objective, optimizer=_optimizing(optimizer),
+        scheduler=_scheduling(scheduler), centred=centred, average=average, autocast=autocast,
+        generator=generator,
     )  # fmt: skip
-    keeper = None if checkpoint is None else Keeper(checkpoint, every, run, resume=resume)
-    judge = Judge(run, validation, score or Likelihood(), patience, must=score is not None)
+    must = score is not None or isinstance(run.scheduler, ReduceLROnPlateau)
+    judge = Judge(run, validation, score or Likelihood(), patience, must=must)
+    settings = {"average": average, "score": judge.score, "validation": held and held.fingerprint()}
+    keeper = None if checkpoint is None else Keeper(checkpoint, every, run, settings, resume=resume)
     with bar(epochs * batches.count(), progress) as show, interrupts() as stop:
         show(run)
         while run.epoch < epochs and not judge.is_over():
             _epoch(run, keeper, stop, show)
             run.track.append(judge(run.end_epoch()))
+            _schedule(run.scheduler, run.track[-1])
             if keeper is not None:
                 keeper.after_epoch(last=run.epoch == epochs or judge.is_over())
             if on_epoch is not None:
@@ -146,16 +167,73 @@ def _epoch(
         show(run)
 
 
-def _check(
-    energy: Energy, objective: Objective | None, epochs: int, every: int, average: float | None
+def _schedule(scheduler: LRScheduler | None, row: dict[str, float]) -> None:
+    """A step of the scheduler; one that waits for a plateau hears the score of the epoch."""
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scores = [value for name, value in row.items() if "likelihood" in name]
+        if scores:  # that of the validation rows is the last
+            scheduler.step(scores[-1] if scheduler.mode == "max" else -scores[-1])
+    elif scheduler is not None:
+        scheduler.step()
+
+
+def _check(**given: object) -> None:
+    for name, value in given.items():
+        kind, what = KINDS[name]
+        if not isinstance(value, kind):
+            raise ParameterError("fit", f"{name} = {value!r}", f"Give {what}")
+
+
+def _check_numbers(
+    epochs: int, every: int, average: float | None, autocast: torch.dtype | None
 ) -> None:
-    if not isinstance(energy, Energy):
-        raise ParameterError("fit", f"a {type(energy).__name__}", "Give an energy")
-    if objective is not None and not isinstance(objective, Objective):
-        raise ParameterError(
-            "fit", f"objective = {objective!r}", "Give an objective, such as PersistentCD()"
-        )
     check_count("fit", "epochs", epochs)
     check_count("fit", "every", every)
-    if average is not None:
-        check_fraction("fit", "average", average)
+    if average is not None and check_fraction("fit", "average", average) == 1:
+        raise ParameterError(
+            "fit", "average = 1, which would never move", "Give a decay below 1, such as 0.999"
+        )
+    if autocast not in (None, torch.bfloat16, torch.float16):
+        raise ParameterError("fit", f"autocast = {autocast}", "Give torch.bfloat16 or none")
+
+
+def _optimizing(make: MakeOptimizer | None) -> MakeOptimizer | None:
+    """An optimiser is made, or why not is named."""
+    remedy = "Give what makes a torch.optim optimiser, such as partial(torch.optim.SGD, lr=0.05)"
+
+    def made(parameters: Any) -> Optimizer:
+        optimizer = _made("optimizer", make, parameters, Optimizer, remedy)
+        if isinstance(optimizer, LBFGS | SparseAdam):
+            raise ParameterError(
+                "fit", f"optimizer = {type(optimizer).__name__}, for which the gradient of one "
+                "batch is not enough or not sparse", "Take another, such as torch.optim.Adam",
+            )  # fmt: skip
+        return optimizer
+
+    return None if make is None else made
+
+
+def _scheduling(make: MakeScheduler | None) -> MakeScheduler | None:
+    """A scheduler is made, or why not is named."""
+    remedy = (
+        "Give what makes a scheduler of an optimiser, such as "
+        "partial(torch.optim.lr_scheduler.StepLR, step_size=10)"
+    )
+    if make is None:
+        return None
+    return lambda optimizer: _made("scheduler", make, optimizer, LRScheduler, remedy)
+
+
+def _made(name: str, make: Any, given: Any, kind: type[Any], remedy: str) -> Any:
+    """What ``make`` makes.
+
+    Raises:
+        ParameterError: If it makes nothing of the kind, or cannot be called.
+    """
+    try:
+        thing = make(given)
+    except (TypeError, ValueError) as error:
+        raise ParameterError("fit", f"{name}: {error}", remedy) from error
+    if not isinstance(thing, kind):
+        raise ParameterError("fit", f"{name} makes a {type(thing).__name__}", remedy)
+    return thing

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from isinglass.errors import MissingExtraError
 from isinglass.extras import needs
 from isinglass.learning.batches import rank
+from isinglass.learning.track import in_words
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -33,7 +34,7 @@ def bar(steps: int, wanted: bool) -> Iterator[Callable[[Training], None]]:
 
         def show(run: Training) -> None:
             done = run.epoch * run.batches.count() + run.batch
-            progress.update(task, completed=done, description=_latest(run.track))
+            progress.update(task, completed=done, description=in_words(run.track[-1:]))
 
         yield show
 
@@ -47,14 +48,6 @@ def _progress() -> Progress | None:
         return None
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=not console.is_terminal)
-
-
-def _latest(track: list[dict[str, float]]) -> str:
-    """The last epoch in a few words."""
-    row = track[-1] if track else {"epoch": 0}
-    seen = [f"epoch {row['epoch']:g}"]
-    seen += [f"{name} {value:.4g}" for name, value in row.items() if "likelihood" in name]
-    return ", ".join(seen)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from isinglass._shapes import Float
 from isinglass.checks import check_count
 from isinglass.energies import Harmonium
 from isinglass.energy import Energy
-from isinglass.errors import IntractableError
+from isinglass.errors import IntractableError, ParameterError
 from isinglass.learning.objective import Objective
 from isinglass.units import Unit
 
@@ -68,7 +68,14 @@ class PseudoLikelihood(Objective):
         Raises:
             IntractableError: If a visible unit has infinitely many states, or the energy is not
                 one of units.
+            ParameterError: If there are fewer units than ``sites``.
         """
+        units = _unit_count(energy, batch.shape[-1])
+        if self.sites is not None and self.sites > units:
+            raise ParameterError(
+                "PseudoLikelihood", f"sites = {self.sites} of {units} units",
+                f"Give at most {units}, or None for all",
+            )  # fmt: skip
         found = pseudo_log_likelihood(energy, batch, sites=self.sites, generator=generator)
         return -found.mean(), memory
 
@@ -87,7 +94,7 @@ def pseudo_log_likelihood(
     Args:
         energy: An energy of discrete visible units, whose free energy is known.
         visible: ``(batch, d)``.
-        sites: How many units of each row are looked at, and stand for all; None is all.
+        sites: How many units of each row are looked at, at most, and stand for all; None is all.
         generator: Chooses them; None is torch's global one.
 
     Raises:
@@ -136,6 +143,13 @@ def _alternatives(
     at_site = torch.nn.functional.one_hot(chosen, count).bool()[:, :, None, :, None]
     units = state.unflatten(-1, (count, -1))[:, None, None]
     return torch.where(at_site, one[:, None, :], units).flatten(-2), count / sites
+
+
+def _unit_count(energy: Energy, columns: int) -> int:
+    """How many visible units there are."""
+    kinds = _visible(energy).parts
+    sizes = [kind.size for kind in kinds] if len(kinds) > 1 else [columns]
+    return sum(size // kind.single().size for kind, size in zip(kinds, sizes, strict=True))
 
 
 def _visible(energy: Energy) -> Unit:

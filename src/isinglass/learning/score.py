@@ -185,7 +185,7 @@ class Judge:
 
     def report(self) -> Fit:
         """How it went; the energy now has the best weights, or the averaged ones."""
-        best, energy = self.run.best, self.run.energy
+        best, energy = self.run.best if self.patience is not None else {}, self.run.energy
         if best:
             energy.load_state_dict(best["weights"])
         elif self.run.average is not None:

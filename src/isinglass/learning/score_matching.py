@@ -11,6 +11,7 @@ from isinglass._shapes import Float
 from isinglass.checks import check_count, check_positive, check_rows
 from isinglass.dynamics.gradient import check_real, normal_like
 from isinglass.energy import Energy
+from isinglass.errors import IntractableError
 from isinglass.learning.objective import Objective
 
 __all__ = ["DenoisingScoreMatching", "SlicedScoreMatching"]
@@ -125,7 +126,11 @@ class SlicedScoreMatching(Objective):
 
 
 def _check(operation: str, energy: Energy, batch: Tensor) -> None:
-    check_real(operation, energy.areas[:1], whole_line=True)
+    try:
+        check_real(operation, energy.areas[:1], whole_line=True)
+    except IntractableError as error:
+        remedy = "Learn by PersistentCD() or, of discrete units, PseudoLikelihood()"
+        raise IntractableError(operation, error.found, remedy) from error
     check_rows(operation, batch)
 
 

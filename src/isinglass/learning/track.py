@@ -18,7 +18,9 @@ from isinglass.files import writing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Fit", "chain_health"]
+__all__ = ["Fit", "chain_health", "in_words"]
+
+MIXED = 1.1  # R-hat above which chains are not one: Gelman & Rubin 1992
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class Fit:
         >>> report = Fit([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5}], "all epochs", 2)
         >>> report["loss"]
         [2.0, 1.5]
+        >>> track = [{"epoch": 1, "log-likelihood": -41.0}, {"epoch": 2, "log-likelihood": -75.0}]
+        >>> print(Fit([*track, {"epoch": 3, "R-hat": 1.4}], "all epochs", 3))
+        all epochs: epoch 3, log-likelihood -75 (best -41), R-hat 1.4: the chains do not mix
     """
 
     track: list[dict[str, float]]
@@ -47,6 +52,9 @@ class Fit:
     def __getitem__(self, name: str) -> list[float]:
         """One quantity over the epochs in which it was measured."""
         return [row[name] for row in self.track if name in row]
+
+    def __str__(self) -> str:
+        return f"{self.stopped}: {in_words(self.track)}"
 
     def save_track(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the track as JSON.
@@ -89,6 +97,22 @@ class Fit:
             if len(group) > 1:
                 axes.legend(frameon=False, fontsize=7)
         return figure
+
+
+def in_words(track: list[dict[str, float]]) -> str:
+    """Where a run is: its scores, the best of each if they were better, chains that do not mix."""
+    values: dict[str, list[float]] = {}
+    for row in track:
+        for name, value in row.items():
+            values.setdefault(name, []).append(value)
+    found = [f"epoch {values['epoch'][-1] if track else 0:g}"]
+    for name, those in values.items():
+        if "likelihood" in name:
+            worse = f" (best {max(those):.4g})" if max(those) > those[-1] else ""
+            found.append(f"{name} {those[-1]:.4g}{worse}")
+    if "R-hat" in values and values["R-hat"][-1] > MIXED:
+        found.append(f"R-hat {values['R-hat'][-1]:.3g}: the chains do not mix")
+    return ", ".join(found)
 
 
 def chain_health(energies: Float[Tensor, "draws chains"]) -> dict[str, float]:

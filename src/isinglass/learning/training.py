@@ -121,7 +121,8 @@ class Training:
             self.average.update_parameters(self.energy)
         self.total += value
         self.batch += 1
-        if self.chains is not None and self.batch % max(10, self.batches.count() // LOOKS) == 0:
+        steps = self.epoch * self.batches.count() + self.batch
+        if self.chains is not None and steps % max(10, self.batches.count() // LOOKS) == 0:
             with torch.no_grad():
                 self.looks.append(self.energy.fantasy_energy(self.chains))
 
@@ -129,10 +130,10 @@ class Training:
         """Go on to the next epoch; what is known of this one.
 
         Raises:
-            DivergenceError: If a parameter is not finite.
+            DivergenceError: If a parameter is not finite, or so large that its square is not.
         """
-        if not all(bool(p.isfinite().all()) for p in self.energy.parameters()):
-            self._diverged("parameters that are not finite")
+        if not all(bool(p.square().isfinite().all()) for p in self.energy.parameters()):
+            self._diverged("parameters whose squares are not finite")
         self.good = _copied(self.energy)
         grads = [p.grad for p in self.energy.parameters() if p.grad is not None]
         norm = torch.stack([grad.square().sum() for grad in grads]).sum().sqrt()
@@ -144,8 +145,6 @@ class Training:
         if len(self.looks) >= LOOKS:
             found |= chain_health(torch.stack(self.looks))
             self.looks = []
-        if self.scheduler is not None:
-            self.scheduler.step()
         self.epoch, self.batch, self.total = self.epoch + 1, 0, 0.0
         return found
 
@@ -207,7 +206,8 @@ class Training:
         self.offsets = [offset.to(device) for offset in state["offsets"]]
         self.seed, self.epoch, self.batch, self.total = state["position"]
         self.good = _copied(self.energy)
-        self.track, self.looks, self.best = state["track"], state["looks"], state["best"]
+        self.looks = [look.to(device) for look in state["looks"]]
+        self.track, self.best = state["track"], state["best"]
 
     def _diverged(self, found: str) -> NoReturn:
         """Go back to the last good weights, and say so."""

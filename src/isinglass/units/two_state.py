@@ -34,7 +34,8 @@ class _TwoState(Unit):
 
     def mean(self, field: States, temperature: float = 1.0) -> States:
         """Low + (high − low) σ((high − low) I/T); the middle at I = 0."""
-        return self.low + (self.high - self.low) * self._probability(field, temperature)
+        chance, span = self._probability(field, temperature), self.high - self.low
+        return chance if (self.low, span) == (0.0, 1.0) else self.low + span * chance
 
     def sample(
         self,
@@ -43,8 +44,10 @@ class _TwoState(Unit):
         generator: Generator | None = None,
     ) -> States:
         """High with probability σ((high − low) I/T), the Boltzmann rule; else low."""
-        is_high = uniform_like(field, generator) < self._probability(field, temperature)
-        return self.low + (self.high - self.low) * is_high.to(field.dtype)
+        drawn = uniform_like(field, generator)
+        drawn.lt_(self._probability(field, temperature))  # one where high, in place
+        span = self.high - self.low
+        return drawn if (self.low, span) == (0.0, 1.0) else drawn.mul_(span).add_(self.low)
 
     def settle(self, field: States, current: States) -> States:
         """High where the field is above zero, low where below; at zero a legal state stays."""
@@ -81,7 +84,8 @@ class _TwoState(Unit):
     def _probability(self, field: Tensor, temperature: float) -> Tensor:
         if temperature == 0:
             return torch.heaviside(field, field.new_tensor(0.5))
-        return torch.sigmoid((self.high - self.low) * field / temperature)
+        span = self.high - self.low
+        return torch.sigmoid(field if span == temperature else span * field / temperature)
 
     def _remedy(self) -> str:
         middle = (self.low + self.high) / 2
