@@ -67,7 +67,7 @@ def measure(given: argparse.Namespace, temperature: float, seed: int) -> Result:
     )  # fmt: skip
     return {
         "temperature": temperature,
-        "exact": float(machine.exact_log_partition(temperature)) / spins,
+        "exact": machine.exact_log_partition(temperature).item() / spins,
         "value": found.value / spins,
         "standard error": found.standard_error / spins,
         "low": found.bracket[0] / spins,
@@ -109,7 +109,7 @@ def picture(found: dict[str, Result], side: int) -> Figure:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     machine = ig.BoltzmannMachine.ising(side, side)
     line = torch.linspace(min(TEMPERATURES) - 0.1, max(TEMPERATURES) + 0.1, 200).tolist()
-    exact = [float(machine.exact_log_partition(t)) / side**2 for t in line]
+    exact = [machine.exact_log_partition(t).item() / side**2 for t in line]
     above.plot(line, exact, color="0.5", label="Kaufman's formula")
     runs = list(found.values())
     at = [run["temperature"] for run in runs]

@@ -55,7 +55,7 @@ def _energy() -> Figure:
     left, right = figure.subplots(1, 2)
     line = torch.linspace(1.4, 3.6, 221, dtype=torch.float64)
     for side in (4, 16, 64):
-        machine = BoltzmannMachine.ising(side, side)
+        machine = BoltzmannMachine.ising(side, side).requires_grad_(False)
         log_z = torch.stack([machine.exact_log_partition(float(t)) for t in line]) / side**2
         (energy,) = torch.gradient(log_z, spacing=(line,), edge_order=2)
         energy = line.square() * energy

@@ -25,7 +25,7 @@ def _bracket() -> Figure:
     """log Z by annealing up and down, less the exact value, for several numbers of levels."""
     generator = Generator().manual_seed(0)
     machine = ig.RBM(ig.Bit(60), ig.Bit(14), scale=1.5, generator=generator)
-    exact = float(machine.exact_log_partition())
+    exact = machine.exact_log_partition().item()
     hidden = ig.Bit(14).enumerate_states().to(machine.biases[0])
     path = machine.path()
     full = torch.cat([torch.zeros(len(hidden), 60), hidden], -1)

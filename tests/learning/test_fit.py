@@ -264,7 +264,6 @@ def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path):
         ({"optimizer": torch.optim.Adam}, "optimizer = "),
         ({"resume": False}, "there already"),
     ],
-    ids=str,
 )
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, change, what):
     settings = {
@@ -365,7 +364,6 @@ def test_wrong_data_are_refused_before_anything_moves(data, error, unannotated):
         {"objective": PersistentCD}, {"energy": torch.nn.Linear(6, 1)},
         {"energy": rbm().requires_grad_(False)},
     ],
-    ids=str,
 )  # fmt: skip
 def test_wrong_settings_are_refused(settings, unannotated):
     with pytest.raises(ParameterError):

@@ -126,7 +126,6 @@ def test_a_plateau_needs_a_score():
         ({"score": "exact"}, r"score = 'exact'.*Likelihood\('exact'\)"),
         ({"average": 1.0}, "average = 1.*below 1"),
     ],
-    ids=str,
 )
 def test_wrong_settings_are_named_with_a_remedy(settings, what, unannotated):
     learner = rbm()

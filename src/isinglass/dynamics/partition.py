@@ -33,7 +33,7 @@ COLLAPSE, FEW = 0.03, 0.1
 #: Of a pilot, below which its easy end is given up for another.
 HOPELESS = 0.05
 #: Share of the pilot's states that the other may leave out.
-UNREACHED = 0.02
+UNREACHED = 0.1
 #: Standard errors by which a bracket is wider than the two estimates that it is between.
 MARGIN = 3.0
 #: Standard errors by which the two ways may differ.
@@ -285,7 +285,8 @@ def _path(
     # up hardly reach, it is higher by −log P(reached).
     highest = up.mean() + up.var() + APART * up.std() + 1
     missed = float((-down > highest).double().mean())
-    return near if missed < UNREACHED else path
+    overlaps = _Mean.of(up).size >= COLLAPSE * chains
+    return near if overlaps and missed < UNREACHED else path
 
 
 def _walk(
