@@ -84,6 +84,8 @@ def main() -> None:
     large.add_argument("--bfloat16", action="store_true", help="products in bfloat16")
     large.add_argument("--seed", type=int, default=0)
     large.add_argument("--levels", type=int, default=10_000, help="of annealing")
+    large.add_argument("--all", action="store_true", help="learn from validation images too, "
+                       "once the settings are chosen")  # fmt: skip
     large.add_argument("--test", action="store_true", help="score the test images too")
     given = parser.parse_args()
     names = given.names or ["bars", "digits", "mnist"]
@@ -192,9 +194,11 @@ def large(given: argparse.Namespace, keep: Callable[..., Any], progress: Progres
     settings = {
         name: getattr(given, name)
         for name in ("epochs", "rate", "constant", "steps", "chains", "batch", "average",
-                     "bfloat16", "seed")
+                     "bfloat16", "seed", "all")
     }  # fmt: skip
     key = " ".join(f"{name}={value}" for name, value in settings.items())
+    if given.all:
+        train = torch.cat([train, valid])
     task = progress.add_task(f"large: {key}", total=given.epochs)
     generator = torch.Generator().manual_seed(given.seed)
     rbm = ig.RBM(ig.Bit(784), ig.Bit(500), generator=generator)
@@ -221,7 +225,8 @@ def large(given: argparse.Namespace, keep: Callable[..., Any], progress: Progres
         return {"value": mean - found.value, "bracket": [mean - end for end in found.bracket],
                 "effective sample size": found.effective_sample_size}  # fmt: skip
 
-    keep("large on validation", key, lambda: score(valid))
+    if not given.all:
+        keep("large on validation", key, lambda: score(valid))
     if given.test:
         keep("large", key, lambda: score(test))
 
