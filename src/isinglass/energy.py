@@ -178,6 +178,10 @@ class Energy(nn.Module, ABC):
             "Estimate it: log_partition(energy, method='ais')",
         )
 
+    def log_states_summed(self) -> float:
+        """Log of how many states :meth:`exact_log_partition` sums over; 0 if it does not say."""
+        return 0.0
+
     def path(
         self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
     ) -> Path:

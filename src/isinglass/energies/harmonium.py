@@ -15,7 +15,7 @@ from isinglass.dynamics import BlockGibbs
 from isinglass.energies.graph import colours
 from isinglass.energies.harmonium_contrast import StarContrast
 from isinglass.energies.harmonium_path import HarmoniumPath
-from isinglass.energies.harmonium_sum import check_normalisable, sum_states
+from isinglass.energies.harmonium_sum import check_normalisable, fewest_states, sum_states
 from isinglass.energy import Energy
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.path import Path
@@ -289,6 +289,10 @@ class Harmonium(Energy):
             ParameterError: If the temperature is not above zero.
         """
         return sum_states(self, temperature)
+
+    def log_states_summed(self) -> float:
+        """Log of how many states are left to enumerate for log Z."""
+        return fewest_states(self, self.temperature)[1]
 
     def path(
         self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None

@@ -17,10 +17,11 @@ from isinglass.units import Gaussian, Unit
 if TYPE_CHECKING:
     from isinglass.energies.harmonium import Harmonium
 
-__all__ = ["check_normalisable", "sum_states"]
+__all__ = ["check_normalisable", "fewest_states", "sum_states"]
 
 MOST_STATES = 2**22
 ROWS = 2**14  # summed together
+ENDLESS = 1e9  # log of a number of states that stands for infinity, and can be added up
 
 
 def sum_states(harmonium: Harmonium, temperature: float | None = None) -> Tensor:
@@ -38,9 +39,8 @@ def sum_states(harmonium: Harmonium, temperature: float | None = None) -> Tensor
     check_normalisable(operation, harmonium)
     if all(type(part) is Gaussian for area in harmonium.areas for part in area.parts):
         return _gaussian_integral(harmonium, temperature)
-    summed = areas_to_sum_out(harmonium, lambda area: _log_count(area, temperature))
+    summed, log_count = fewest_states(harmonium, temperature)
     path, areas = HarmoniumPath(harmonium, temperature, summed=summed), harmonium.areas
-    log_count = sum(_log_count(areas[index], temperature) for index in path.kept)
     if log_count > math.log(MOST_STATES) + 1e-9:
         states = "infinitely many" if log_count >= ENDLESS else f"e^{log_count:.0f}"
         raise IntractableError(
@@ -83,11 +83,14 @@ def _chunks(areas: Sequence[Unit], temperature: float, like: Tensor) -> Iterator
         yield found
 
 
-ENDLESS = 1e9  # log of a number of states that stands for infinity, and can be added up
-
-
-def _log_count(area: Unit, temperature: float) -> float:
-    return min(math.log(area.state_count(temperature)), ENDLESS)
+def fewest_states(harmonium: Harmonium, temperature: float) -> tuple[list[int], float]:
+    """The areas to sum out, and the log of how many states the others then have."""
+    counts = {
+        area: min(math.log(area.state_count(temperature)), ENDLESS) for area in harmonium.areas
+    }
+    summed = areas_to_sum_out(harmonium, counts.__getitem__)
+    kept = (area for index, area in enumerate(harmonium.areas) if index not in summed)
+    return summed, sum(counts[area] for area in kept)
 
 
 def _gaussian_integral(harmonium: Harmonium, temperature: float) -> Tensor:

@@ -12,8 +12,6 @@ from torch import Generator, Tensor
 from isinglass._shapes import Float
 from isinglass.checks import check_count, check_rows
 from isinglass.dynamics import log_partition
-from isinglass.energies import Harmonium
-from isinglass.energies.harmonium_path import areas_to_sum_out
 from isinglass.energy import Energy
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.learning.pseudo_likelihood import pseudo_log_likelihood
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Judge", "Likelihood"]
 
 BLOCK = 10_000  # rows whose energies are computed together
-ENDLESS = 1e9  # log of a number of states that stands for infinity, and can be added up
 PSEUDO_ROWS, SITES = 500, 16  # of which each row's are drawn
 
 
@@ -86,7 +83,7 @@ class Likelihood:
         if self.method != "auto":
             return self.names[self.method], self._by(self.method, energy, looked_at)
         reasons = []
-        few = _log_states(energy) <= math.log(self.states) + 1e-9
+        few = energy.log_states_summed() <= math.log(self.states) + 1e-9
         for method in ("exact", "pseudo") if few else ("pseudo",):
             try:
                 return self.names[method], self._by(method, energy, looked_at)
@@ -116,16 +113,6 @@ def mean_energy(energy: Energy, data: Float[Tensor, "n d"]) -> float:
     """The mean of what learning lowers on data, block by block, in float64."""
     blocks = [energy.data_energy(rows).double() for rows in data.split(BLOCK)]
     return float(torch.cat(blocks).mean())
-
-
-def _log_states(energy: Energy) -> float:
-    """Log of how many states are summed over for log Z; 0 where that is not known."""
-    if not isinstance(energy, Harmonium):
-        return 0.0
-    counts = [math.log(area.state_count(energy.temperature)) for area in energy.areas]
-    worth = dict(zip(energy.areas, counts, strict=True))
-    summed = areas_to_sum_out(energy, lambda area: min(worth[area], ENDLESS))
-    return sum(count for index, count in enumerate(counts) if index not in summed)
 
 
 class Judge:
