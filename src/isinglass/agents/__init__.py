@@ -8,16 +8,34 @@ with needs("rl"):
     import gymnasium  # noqa: F401
     import stable_baselines3  # noqa: F401
 
+from isinglass.agents.backups import Backup, DoubleBackup, SoftBackup
 from isinglass.agents.free_energy_q import FreeEnergyQ
+from isinglass.agents.heads import ActionEnergy, Deep, Groups, Mixture, Restricted
+from isinglass.agents.masks import MaskLayout
+from isinglass.agents.oracle import Enumerated
 from isinglass.agents.policies import (
     FreeEnergyCnnPolicy,
     FreeEnergyMultiInputPolicy,
     FreeEnergyPolicy,
 )
+from isinglass.agents.sarsa import FreeEnergySarsa
+from isinglass.energies.driven import Annealing
 
 __all__ = [
+    "ActionEnergy",
+    "Annealing",
+    "Backup",
+    "Deep",
+    "DoubleBackup",
+    "Enumerated",
     "FreeEnergyCnnPolicy",
     "FreeEnergyMultiInputPolicy",
     "FreeEnergyPolicy",
     "FreeEnergyQ",
+    "FreeEnergySarsa",
+    "Groups",
+    "MaskLayout",
+    "Mixture",
+    "Restricted",
+    "SoftBackup",
 ]

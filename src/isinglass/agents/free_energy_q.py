@@ -1,37 +1,36 @@
-"""FreeEnergyQ: soft Q-learning over binary actions too many to enumerate."""
+"""FreeEnergyQ: soft Q-learning over actions too many to enumerate."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from gymnasium import Env, spaces
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import (
-    DictReplayBufferSamples,
-    GymEnv,
-    MaybeCallback,
-    ReplayBufferSamples,
-    Schedule,
-)
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from torch import Tensor
 from torch.nn import functional as F
 
+from isinglass.agents.arguments import check_device, environment, finite_loss, without
+from isinglass.agents.backups import Backup, SoftBackup
+from isinglass.agents.heads import ActionEnergy, Mixture
+from isinglass.agents.masks import MaskLayout, acting_infos
+from isinglass.agents.network import check_real
 from isinglass.agents.policies import (
+    Constraint,
     FreeEnergyCnnPolicy,
     FreeEnergyMultiInputPolicy,
     FreeEnergyPolicy,
-    check_real,
 )
+from isinglass.agents.replay import MaskedDictReplayBuffer, MaskedReplayBuffer
 from isinglass.checks import check_count, check_fraction, check_positive
-from isinglass.envs import make_env
-from isinglass.errors import DomainError, ParameterError
+from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
 
@@ -41,20 +40,26 @@ SelfFreeEnergyQ = TypeVar("SelfFreeEnergyQ", bound="FreeEnergyQ")
 
 
 class FreeEnergyQ(OffPolicyAlgorithm):
-    r"""Soft Q-learning where Q = −F, the negative free energy of a mixture of action patterns.
+    r"""Soft Q-learning where Q = −F, the negative free energy of actions under an energy.
 
-    Actions are d bits, seen as spins a = ±1. Each of N memories has a key k_μ(s), from a network,
-    and an action field θ_μ(s), stored and with ``state_fields`` bent by the network. From there on
-    everything is exact, at a cost of O(N·d) for 2^d actions:
+    An action is a state of units: d bits are spins a = ±1, choices are one-hot, real actions
+    Gaussian. With the default energy, :class:`Mixture`, each of N memories has a key k_μ(s), from
+    a network, and an action field θ_μ(s). From there on everything is exact, at a cost of O(N·d)
+    for 2^d actions:
 
         Q(s,a) = T log Σ_μ exp((k_μ(s) + Σ_i θ_μi(s) a_i)/T) − T log N
         V(s)   = T log Σ_a exp(Q(s,a)/T)
         π(a|s) = exp((Q(s,a) − V(s))/T)                     sampled exactly: μ first, then all bits
         loss   = (Q(s,a) − r − γ (1 − done) V_target(s'))²  soft Bellman backup
 
+    :class:`Groups`, :class:`Restricted` and :class:`Deep` are products of experts; their actions
+    are drawn by block Gibbs, annealed inside each action, and V is estimated by the way. Where
+    there are few actions these are enumerated.
+
     One temperature T serves Q, V, π and the target. It falls from its initial to its final value
-    by a constant factor a step. Acting samples π; ``predict(deterministic=True)`` is greedy:
-    the best action of the best memory, climbed from. A time limit does not count as ``done``.
+    by a constant factor a step. Acting samples π; ``predict(deterministic=True)`` is greedy.
+    A time limit does not count as ``done``. What ``info["action_mask"]`` forbids is neither taken
+    nor backed up.
 
     All else, ``learn``, ``predict``, ``save``, ``load``, callbacks, loggers, vector environments,
     is Stable-Baselines3's. The random stream of the actions belongs to the policy and is saved
@@ -65,15 +70,19 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a policy class.
-        env: Environment with ``MultiBinary(d)`` actions, a vector of them, or a name that
+        env: Environment with ``MultiBinary``, ``MultiDiscrete``, ``Discrete`` or bounded ``Box``
+            actions; a vector of them, of SB3 or of Gymnasium; or a name that
             :func:`isinglass.envs.make_env` knows. Bits observed are seen as spins where the
             observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
+        energy: The energy of the actions; None is :class:`Mixture`.
+        backup: The value of the next state; None is :class:`SoftBackup`.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0).
         buffer_size: Transitions kept for replay.
         learning_starts: Environment steps with uniformly random actions before learning.
         batch_size: Transitions a gradient step.
         tau: Fraction of the way the target network moves at each gradient step, 0 to 1.
         gamma: Discount factor γ, 0 to 1.
+        n_steps: Steps whose rewards are summed before the value of the next state is taken.
         train_freq: Environment steps between updates, or ``(n, "step" | "episode")``.
         gradient_steps: Gradient steps an update; −1 for as many as environment steps.
         initial_temperature: T at the start, in units of the reward.
@@ -81,26 +90,27 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         annealing_fraction: Fraction of the training over which T falls; above 1, T never gets
             to its final value.
         max_grad_norm: Largest norm of the gradient; above it the gradient is scaled down.
-        replay_buffer_class: Replay buffer, SB3's by default; n-step buffers are honoured.
+        replay_buffer_class: Replay buffer; by default one of n steps that keeps masks.
         replay_buffer_kwargs: Its arguments.
         optimize_memory_usage: Store each observation once (see SB3's ``ReplayBuffer``).
         stats_window_size: Episodes that the logged means are taken over.
         tensorboard_log: Folder of the TensorBoard log, or None.
-        policy_kwargs: Arguments of :class:`FreeEnergyPolicy`: ``memories`` (N), ``net_arch``,
-            ``state_fields``, ...; not the temperature, which is set above.
+        policy_kwargs: Arguments of :class:`FreeEnergyPolicy`: ``net_arch``, ...; not energy and
+            temperature, which are set above.
         verbose: 0 silent, 1 information, 2 debugging.
         seed: Seed of all random streams: the same seed gives the same run on one machine.
         device: Where the network lives; ``"auto"`` is a GPU if there is one.
 
     Raises:
-        ParameterError: If ``env`` is no environment or its action space is not a one-dimensional
-            ``MultiBinary``; a temperature, ``annealing_fraction`` or ``max_grad_norm`` is not a
-            finite number above zero; T would rise; ``tau`` or ``gamma`` is not from 0 to 1;
-            ``batch_size`` is below one; ``policy_kwargs`` has a temperature; or there is no such
-            device.
+        ParameterError: If ``env`` is no environment or its action space is not supported; the
+            energy has no law for it; a temperature, ``annealing_fraction`` or ``max_grad_norm`` is
+            not a finite number above zero; T would rise; ``tau`` or ``gamma`` is not from 0 to 1;
+            ``batch_size`` or ``n_steps`` is below one; ``policy_kwargs`` has what is set above; or
+            there is no such device.
         UnknownEnvironmentError: If ``env`` is a name that is not known.
         DomainError: From ``learn`` and ``predict``, if an observation, a reward or the loss is
-            NaN or infinite.
+            NaN or infinite, or a mask forbids every action.
+        ShapeError: From ``learn`` and ``predict``, if a mask does not fit the actions.
 
     Examples:
         >>> from isinglass.envs import LargeAction
@@ -122,13 +132,16 @@ class FreeEnergyQ(OffPolicyAlgorithm):
     def __init__(
         self,
         policy: str | type[FreeEnergyPolicy],
-        env: GymEnv | str | None,
+        env: GymEnv | VectorEnv | str | None,
+        energy: ActionEnergy | None = None,
+        backup: Backup | None = None,
         learning_rate: float | Schedule = 5e-3,
         buffer_size: int = 100_000,
         learning_starts: int = 100,
         batch_size: int = 256,
         tau: float = 0.005,
         gamma: float = 0.99,
+        n_steps: int = 1,
         train_freq: int | tuple[int, str] = 4,
         gradient_steps: int = 1,
         initial_temperature: float = 2.0,
@@ -146,10 +159,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        _check_device(device)
+        check_device(device)
         super().__init__(
             policy,
-            _environment(env, required=_init_setup_model),
+            environment(env, required=_init_setup_model),
             learning_rate,
             buffer_size,
             learning_starts,
@@ -163,18 +176,21 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             optimize_memory_usage=optimize_memory_usage,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
-            policy_kwargs=_without_temperature(policy_kwargs),
+            policy_kwargs=without(policy_kwargs, "temperature", "energy"),
             verbose=verbose,
             device=device,
             support_multi_env=True,
             seed=seed,
             sde_support=False,
-            supported_action_spaces=(spaces.MultiBinary,),
         )
+        self.energy = Mixture() if energy is None else energy
+        self.backup = SoftBackup() if backup is None else backup
+        self.n_steps = n_steps
         self.initial_temperature = initial_temperature
         self.final_temperature = final_temperature
         self.annealing_fraction = annealing_fraction
         self.max_grad_norm = max_grad_norm
+        self._allowed: np.ndarray | None = None
         if _init_setup_model:
             self._setup_model()
 
@@ -188,6 +204,29 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         super().set_random_seed(seed)
         if seed is not None and hasattr(self, "policy"):
             self.policy.seed(seed)
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+        fixed: np.ndarray | None = None,
+        constraint: Constraint | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Actions, with parts fixed, forbidden or constrained: :meth:`FreeEnergyPolicy.predict`.
+
+        Examples:
+            >>> agent = FreeEnergyQ("MlpPolicy", "isinglass/LargeAction-v0", device="cpu")
+            >>> half = np.where(np.arange(40) < 20, 1.0, np.nan)
+            >>> action, _ = agent.predict(np.zeros(12), fixed=half)
+            >>> int(action[:20].sum())
+            20
+        """
+        return self.policy.predict(
+            observation, state, episode_start, deterministic, action_masks, fixed, constraint
+        )
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """Take steps of the optimizer on replayed transitions, each followed by the target's."""
@@ -204,7 +243,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             losses.append(loss.detach())
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/loss", _finite_loss(float(torch.stack(losses).mean())))
+        self.logger.record("train/loss", finite_loss(float(torch.stack(losses).mean())))
 
     def learn(
         self: SelfFreeEnergyQ,
@@ -223,9 +262,18 @@ class FreeEnergyQ(OffPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._check_numbers()  # here, so that what ``load`` is given is checked as well
         given = self.policy_kwargs
-        self.policy_kwargs = given | {"temperature": self.initial_temperature}
+        buffer, settings = self.replay_buffer_class, self.replay_buffer_kwargs
+        self.policy_kwargs = given | {
+            "temperature": self.initial_temperature,
+            "energy": self.energy,
+        }
+        if buffer is None:
+            kept = isinstance(self.observation_space, spaces.Dict)
+            self.replay_buffer_class = MaskedDictReplayBuffer if kept else MaskedReplayBuffer
+            self.replay_buffer_kwargs = {"n_steps": self.n_steps, "gamma": self.gamma} | settings
         super()._setup_model()
         self.policy_kwargs = given
+        self.replay_buffer_kwargs = settings
 
     def _check_numbers(self) -> None:
         operation = "FreeEnergyQ"
@@ -233,7 +281,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             setattr(self, name, check_positive(operation, name, getattr(self, name)))
         for name in ("tau", "gamma"):
             setattr(self, name, check_fraction(operation, name, getattr(self, name)))
-        self.batch_size = check_count(operation, "batch_size", self.batch_size)
+        for name in ("batch_size", "n_steps"):
+            setattr(self, name, check_count(operation, name, getattr(self, name)))
         if self.final_temperature > self.initial_temperature:
             raise ParameterError(
                 operation,
@@ -243,9 +292,30 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             )
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        fresh = self._last_obs is None or kwargs.get("reset_num_timesteps", True)
         ready = super()._setup_learn(*args, **kwargs)
         check_real("FreeEnergyQ.learn", "the first observation", self._last_obs)
+        if fresh and self.env is not None:
+            self._allowed = self._layout.read(acting_infos(self.env))
+            if isinstance(self.replay_buffer, MaskedReplayBuffer):
+                self.replay_buffer.cut()  # the episode that was under way is given up
         return ready
+
+    @property
+    def _layout(self) -> MaskLayout:
+        return MaskLayout.of(self.action_space)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Uniform among the allowed actions before learning starts, then drawn from the policy."""
+        if self._allowed is None:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        if self.num_timesteps < learning_starts:
+            actions = self._layout.draw_allowed(self._allowed, self.action_space.np_random)
+        else:
+            actions, _ = self.predict(self._last_obs, action_masks=self._allowed)
+        return actions, actions
 
     def _store_transition(
         self,
@@ -264,6 +334,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
                 check_real(
                     "FreeEnergyQ.learn", "the last observation", info["terminal_observation"]
                 )
+        if self.env is not None:
+            self._allowed = self._layout.read(acting_infos(self.env, infos, dones))
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
     def _on_step(self) -> None:
@@ -272,17 +344,17 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.policy.temperature = self.initial_temperature * ratio**annealed
         self.logger.record("rollout/temperature", self.policy.temperature)
 
-    def _replayed(self, batch_size: int) -> ReplayBufferSamples | DictReplayBufferSamples:
+    def _replayed(self, batch_size: int) -> Any:
         if self.replay_buffer is None:
             raise ParameterError("FreeEnergyQ.train", "no replay buffer", "Call learn() first")
         return self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
 
-    def _loss(self, batch: ReplayBufferSamples | DictReplayBufferSamples) -> Tensor:
-        values = self.policy.action_values(batch.observations, batch.actions.float())
+    def _loss(self, batch: Any) -> Tensor:
+        values = self.policy.action_values(batch.observations, batch.actions)
         return F.mse_loss(values, self._targets(batch))
 
     @torch.no_grad()
-    def _targets(self, batch: ReplayBufferSamples | DictReplayBufferSamples) -> Tensor:
+    def _targets(self, batch: Any) -> Tensor:
         """R + γ(1 − done)·V_target(s'); done is 0 where an episode was only cut short."""
         rewards, dones = batch.rewards.flatten(), batch.dones.flatten()
         if bool(dones.all()):  # nothing follows: spare the target network
@@ -290,70 +362,9 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         # n-step buffers say by how much each return is discounted
         discounts = getattr(batch, "discounts", None)
         gamma = self.gamma if discounts is None else discounts.flatten()
-        return rewards + gamma * (1 - dones) * self.policy.target_values(batch.next_observations)
+        masks = getattr(batch, "next_masks", None)
+        values = self.backup(self.policy, batch.next_observations, masks)
+        return rewards + gamma * (1 - dones) * values
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
-
-
-def _environment(env: object, required: bool) -> Any:
-    """The environment; None only where ``load`` builds an agent without one."""
-    if isinstance(env, str):
-        env = make_env(env)
-    if env is None and not required:
-        return None
-    if not isinstance(env, Env | VecEnv):
-        raise ParameterError(
-            "FreeEnergyQ",
-            f"env = {env!r}, which is no environment",
-            "Give a gymnasium.Env, a VecEnv of Stable-Baselines3, or the name of an environment",
-        )
-    _check_action_space(getattr(env, "action_space", None))
-    return env
-
-
-def _check_device(device: torch.device | str) -> None:
-    """Refuse a device that is not there, where SB3 would take another without a word."""
-    if device == "auto":
-        return
-    try:
-        torch.empty(0, device=torch.device(device))
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
-        raise ParameterError(
-            "FreeEnergyQ",
-            f"device = {str(device)!r}, which this machine or this torch does not have",
-            "Give device='cpu', or 'auto' for a GPU if there is one",
-        ) from error
-
-
-def _without_temperature(policy_kwargs: dict[str, Any] | None) -> dict[str, Any]:
-    given = dict(policy_kwargs or {})
-    if "temperature" in given:
-        raise ParameterError(
-            "FreeEnergyQ",
-            f"policy_kwargs with temperature = {given['temperature']!r}",
-            "Give initial_temperature and final_temperature to the agent instead",
-        )
-    return given
-
-
-def _finite_loss(loss: float) -> float:
-    if not math.isfinite(loss):
-        raise DomainError(
-            "FreeEnergyQ.train",
-            f"a loss of {loss}",
-            "Lower the learning rate or max_grad_norm, and see that a loaded replay buffer holds "
-            "no NaN; then start from an earlier agent",
-        )
-    return loss
-
-
-def _check_action_space(space: object) -> None:
-    if not isinstance(space, spaces.MultiBinary) or len(space.shape) != 1:
-        raise ParameterError(
-            "FreeEnergyQ",
-            f"the action space {space}",
-            "Supported is MultiBinary(d) of one dimension: wrap the environment in "
-            "gymnasium.wrappers.TransformAction to encode its actions as bits, or use "
-            "stable_baselines3.PPO",
-        )

@@ -3,153 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import BaseModel, BasePolicy
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
     FlattenExtractor,
     NatureCNN,
-    create_mlp,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.utils import polyak_update
 from torch import Generator, Tensor, nn
 
 from isinglass._shapes import Float
-from isinglass.checks import check_count, check_positive
+from isinglass.agents.actions import ActionCode
+from isinglass.agents.heads import ActionEnergy, Mixture
+from isinglass.agents.masks import MaskLayout
+from isinglass.agents.network import FreeEnergyNetwork, check_real
+from isinglass.agents.oracle import ActionDistribution, Enumerated
+from isinglass.checks import check_positive
 from isinglass.energies import PatternMixture
-from isinglass.errors import DomainError
-from isinglass.units import Spin
+from isinglass.energies.stretched import Stretched
+from isinglass.errors import DomainError, ShapeError
+
+#: From actions to which of them may be taken.
+Constraint: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+MOST_DRAWS = 1_000
+FEW_ACTIONS = 256
 
 __all__ = [
     "FreeEnergyCnnPolicy",
     "FreeEnergyMultiInputPolicy",
-    "FreeEnergyNetwork",
     "FreeEnergyPolicy",
-    "check_real",
 ]
 
 
-def check_real(operation: str, name: str, values: object) -> None:
-    """Refuse NaN and infinity in an array or in a dictionary of arrays.
-
-    Arrays of whole numbers are not looked at: they cannot hold either.
-
-    Raises:
-        DomainError: If a value is NaN or infinite.
-
-    Examples:
-        >>> check_real("predict", "the observation", [0.0, math.nan])
-        Traceback (most recent call last):
-            ...
-        isinglass.errors.DomainError: predict: 1 of 2 values of the observation are NaN or ...
-    """
-    if isinstance(values, Mapping):
-        for key, part in values.items():
-            check_real(operation, f"{name}[{key!r}]", part)
-        return
-    array = np.asarray(values)
-    if array.dtype.kind != "f" or np.isfinite(array).all():
-        return
-    bad = ~np.isfinite(array)
-    raise DomainError(
-        operation,
-        f"{bad.sum()} of {bad.size} values of {name} are NaN or infinite",
-        "Mend the environment that gave them, or fill them (numpy.nan_to_num) before the agent "
-        "sees them",
-    )
-
-
-class FreeEnergyNetwork(BaseModel):
-    """From an observation to the mixture over actions: keys k_μ(s) and action fields θ_μ(s).
-
-        φ(s)   = MLP(features(s))
-        k_μ(s) = w_μ·φ(s) + b_μ − T log N          so that zero weights mean Q = 0
-        θ_μ(s) = θ_μ                               a stored action pattern, or with
-        θ_μ(s) = θ_μ + W_μ φ(s)                    ``state_fields``, one that the state bends
-
-    Features x of a ``MultiBinary`` observation space become 2x − 1, so that bits are seen as
-    spins, ±1. Inside a ``Dict`` space bits stay as they are, 0 and 1.
-
-    Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
-    JMLR 5:1063-1088 (Q = −F).
-
-    Args:
-        observation_space: Observation space.
-        action_space: ``MultiBinary(d)``.
-        features_extractor: Turns observations into features.
-        features_dim: Number of features.
-        memories: N, the number of action patterns in the mixture.
-        state_fields: Whether the action fields depend on the state too.
-        initial_scale: Standard deviation of θ_μi at the start, in units of the reward.
-        net_arch: Widths of the hidden layers between the features and the head.
-        activation_fn: Non-linearity between the layers.
-        normalize_images: Whether to divide images by 255.
-
-    Examples:
-        >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
-        >>> extractor = FlattenExtractor(observations)
-        >>> network = FreeEnergyNetwork(
-        ...     observations, actions, extractor, features_dim=3, memories=4, state_fields=False,
-        ...     initial_scale=0.5, net_arch=[16],
-        ... )
-        >>> mixture = network(torch.zeros(2, 3), temperature=1.0)
-        >>> mixture.value().shape, mixture.sample().shape
-        (torch.Size([2]), torch.Size([2, 5]))
-    """
-
-    def __init__(
-        self,
-        observation_space: spaces.Space,
-        action_space: spaces.MultiBinary,
-        features_extractor: BaseFeaturesExtractor,
-        features_dim: int,
-        memories: int,
-        state_fields: bool,
-        initial_scale: float,
-        net_arch: list[int],
-        activation_fn: type[nn.Module] = nn.ReLU,
-        normalize_images: bool = True,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,
-            normalize_images=normalize_images,
-        )
-        self.extractor = features_extractor
-        self.unit = Spin(action_space.shape[0])
-        self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
-        width = net_arch[-1] if net_arch else features_dim
-        self.keys = nn.Linear(width, memories)
-        self.fields = nn.Parameter(initial_scale * torch.randn(memories, self.unit.size))
-        self.bend = None
-        if state_fields:
-            self.bend = nn.Linear(width, self.fields.numel(), bias=False)
-            nn.init.zeros_(self.bend.weight)  # start from the stored patterns
-
-    def forward(self, obs: PyTorchObs, temperature: float) -> PatternMixture:
-        """The mixture over actions as spins, one distribution an observation."""
-        features = self.extract_features(obs, self.extractor)
-        if isinstance(self.observation_space, spaces.MultiBinary):
-            features = 2 * features - 1
-        features = self.trunk(features)
-        # T log Σ_μ 1 is taken off, so that Q does not depend on the number of idle memories.
-        keys = self.keys(features) - temperature * math.log(self.keys.out_features)
-        fields = self.fields
-        if self.bend is not None:
-            fields = fields + self.bend(features).unflatten(-1, fields.shape)
-        return PatternMixture(self.unit, keys, fields, temperature)
-
-
 class FreeEnergyPolicy(BasePolicy):
-    """Boltzmann policy π(a|s) = exp((Q(s,a) − V(s))/T) over binary actions, sampled exactly.
+    """Boltzmann policy π(a|s) = exp((Q(s,a) − V(s))/T) over actions too many to enumerate.
 
     Holds the network, its target copy, the temperature and the random stream that actions are
     drawn from. The stream is seeded, like the weights, from torch's global one; its state and
@@ -160,13 +56,11 @@ class FreeEnergyPolicy(BasePolicy):
 
     Args:
         observation_space: Observation space.
-        action_space: ``MultiBinary(d)``.
+        action_space: Action space: ``MultiBinary``, ``MultiDiscrete``, ``Discrete`` or ``Box``.
         lr_schedule: Learning rate as a function of the remaining progress, 1 to 0.
-        memories: N, the number of action patterns in the mixture.
-        state_fields: Whether the action fields depend on the state too: needed where the good
-            actions are many more than the memories; costs N·d more outputs.
-        temperature: T > 0, in units of the reward. The action fields start as N(0, T²/d), so
-            that the values of random actions differ by about T.
+        energy: The energy of the actions, :class:`Mixture` by default.
+        temperature: T > 0, in units of the reward. The values of random actions differ by about
+            as much at the start.
         net_arch: Widths of the hidden layers, ``[128, 128]`` by default, none after a CNN.
         activation_fn: Non-linearity between the layers.
         features_extractor_class: Features extractor.
@@ -176,12 +70,12 @@ class FreeEnergyPolicy(BasePolicy):
         optimizer_kwargs: Its arguments but for the learning rate.
 
     Raises:
-        ParameterError: If ``memories`` is not a whole number of at least one, or ``temperature``
-            not above zero.
+        ParameterError: If ``temperature`` is not above zero, the action space is not supported,
+            or the energy has no law for it.
 
     Examples:
         >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
-        >>> policy = FreeEnergyPolicy(observations, actions, lambda _: 1e-3, memories=4)
+        >>> policy = FreeEnergyPolicy(observations, actions, lambda _: 1e-3, energy=Mixture(4))
         >>> state = torch.zeros(1, 3)
         >>> from isinglass import Bit
         >>> every_action = Bit(5).enumerate_states().float()
@@ -193,10 +87,9 @@ class FreeEnergyPolicy(BasePolicy):
     def __init__(
         self,
         observation_space: spaces.Space,
-        action_space: spaces.MultiBinary,
+        action_space: spaces.Space,
         lr_schedule: Schedule,
-        memories: int = 32,
-        state_fields: bool = False,
+        energy: ActionEnergy | None = None,
         temperature: float = 1.0,
         net_arch: list[int] | None = None,
         activation_fn: type[nn.Module] = nn.ReLU,
@@ -206,7 +99,6 @@ class FreeEnergyPolicy(BasePolicy):
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        check_count("FreeEnergyPolicy", "memories", memories)
         if optimizer_kwargs is None and issubclass(optimizer_class, torch.optim.Adam):
             optimizer_kwargs = {"fused": True}  # one kernel for all weights
         super().__init__(
@@ -217,14 +109,14 @@ class FreeEnergyPolicy(BasePolicy):
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
             normalize_images=normalize_images,
+            squash_output=True,  # boxes are seen from −1 to 1, and predict scales them back
         )
         if net_arch is None:
             net_arch = [] if features_extractor_class == NatureCNN else [128, 128]
-        self.action_space: spaces.MultiBinary = action_space
+        self.code = ActionCode.of(action_space)
+        self.energy = Mixture() if energy is None else energy
         self.net_arch = net_arch
         self.activation_fn = activation_fn
-        self.memories = memories
-        self.state_fields = state_fields
         self.temperature = check_positive("FreeEnergyPolicy", "temperature", temperature)
         self.q_net = self._make_network()
         self.q_net_target = self._make_network()
@@ -258,19 +150,38 @@ class FreeEnergyPolicy(BasePolicy):
         self._seed = seed
         self._generator = None
 
-    def distribution(self, obs: PyTorchObs) -> PatternMixture:
-        """The mixture over actions as spins a = 2x − 1, at the current temperature."""
-        return self.q_net(obs, self.temperature)
+    def distribution(
+        self, obs: PyTorchObs, masks: Tensor | None = None, *, target: bool = False
+    ) -> ActionDistribution:
+        """The law of actions as states of units, at the current temperature.
 
-    def action_values(
-        self, obs: PyTorchObs, actions: Float[Tensor, "batch d"]
-    ) -> Float[Tensor, "batch"]:
-        """Q(s, a) of actions in {0, 1}."""
-        return self.distribution(obs).score(2 * actions - 1)
+        Args:
+            obs: Observations.
+            masks: Which actions are allowed, bools: flat or joint as :class:`MaskLayout` has it.
+            target: Whether the target network says.
+        """
+        law = (self.q_net_target if target else self.q_net)(obs, self.temperature)
+        if masks is not None and masks.shape[-1] == MaskLayout.of(self.action_space).joint_size:
+            return Enumerated.of(law, masks)
+        if not isinstance(law, PatternMixture | Stretched) and few_actions(law):
+            law = Enumerated.of(law)
+        return law if masks is None else self.code.forbid(law, masks)
 
-    def target_values(self, obs: PyTorchObs) -> Float[Tensor, "batch"]:
-        """V(s) = T log Σ_a exp(Q(s,a)/T) of the target network, summed over all 2^d actions."""
-        return self.q_net_target(obs, self.temperature).value()
+    def log_action_count(self, masks: Tensor | None = None) -> Tensor | float:
+        """Log of how many actions are allowed; of the volume 2^d for a box of −1 to 1."""
+        unit = self.code.unit
+        if self.code.continuous:
+            return unit.size * math.log(2)
+        layout = MaskLayout.of(self.action_space)
+        if masks is None:
+            return sum(math.log(n) for n in layout.parts)
+        if masks.shape[-1] == layout.joint_size:
+            return masks.sum(-1).log()
+        return sum(part.sum(-1).log() for part in masks.split(list(layout.parts), -1))
+
+    def action_values(self, obs: PyTorchObs, actions: Tensor) -> Float[Tensor, "batch"]:
+        """Q(s, a) of actions as a replay buffer holds them."""
+        return self.q_net(obs, self.temperature).score(self.code.encode(actions))
 
     def update_target(self, tau: float) -> None:
         """Move the target network the fraction ``tau`` of the way; copy running statistics."""
@@ -292,24 +203,126 @@ class FreeEnergyPolicy(BasePolicy):
         check_real("FreeEnergyPolicy.predict", "the observation", observation)
         return super().obs_to_tensor(observation)
 
-    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> Tensor:
-        """Actions in {0, 1}, one an observation."""
-        return self._predict(obs, deterministic)
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+        fixed: np.ndarray | None = None,
+        constraint: Constraint | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Actions under restrictions that need no learning; else as in Stable-Baselines3.
 
-    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        mixture = self.distribution(observation)
+        With :class:`Mixture` a draw is an exact one from π given the restrictions.
+
+        Args:
+            observation: One observation, or a batch.
+            state: Not used, given back.
+            episode_start: Not used.
+            deterministic: The greedy action instead of a draw.
+            action_masks: What is allowed, for one observation or each: flat or joint bools, see
+                :class:`~isinglass.agents.MaskLayout`.
+            fixed: Values of some parts of the action, NaN where free, shaped like an action, for
+                one observation or each.
+            constraint: From actions ``(n, *shape)`` to n bools: which may be taken. Draws are
+                repeated until all are; a greedy action is the best of the draws that may.
+
+        Raises:
+            DomainError: If an observation is not finite, a fixed value is not in the action space,
+                a mask forbids every value of a part, or no draw meets the constraint.
+            ShapeError: If a mask or ``fixed`` does not fit the action space.
+        """
+        self.set_training_mode(False)
+        obs, batched = self.obs_to_tensor(observation)
+        with torch.no_grad():
+            law = self.distribution(obs, self._masks(action_masks, obs))
+            if fixed is not None:
+                law = self.code.fix(law, self._fixed(fixed, law.blank()))
+            actions = self._drawn(law, deterministic, constraint)
+        return (actions if batched else actions[0]), state
+
+    def _masks(self, masks: np.ndarray | None, obs: PyTorchObs) -> Tensor | None:
+        if masks is None:
+            return None
+        rows = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+        found = MaskLayout.of(self.action_space).rows(masks, rows)
+        return torch.as_tensor(found, device=self.device)
+
+    def _fixed(self, fixed: np.ndarray, blank: Tensor) -> Tensor:
+        values = np.asarray(fixed, dtype=np.float64)
+        if isinstance(self.action_space, spaces.Box):
+            values = self.scale_action(values)
+        parts = max(1, int(np.prod(self.action_space.shape or ())))
         try:
-            spins = mixture.mode() if deterministic else mixture.sample(self.generator)
+            values = torch.as_tensor(values, device=self.device).reshape(-1, parts)
+            return values.expand(len(blank), parts)
         except RuntimeError as error:
-            if bool(mixture.log_weights().isfinite().all()):
+            raise ShapeError(
+                "FreeEnergyQ.predict",
+                f"fixed of shape {np.shape(fixed)} for {len(blank)} actions of {parts} parts",
+                "Give values shaped like an action, NaN where free, for one action or each",
+            ) from error
+
+    def _drawn(
+        self, law: ActionDistribution, deterministic: bool, constraint: Constraint | None
+    ) -> np.ndarray:
+        """Actions as the environment takes them."""
+        states = self._states(law, deterministic)
+        if constraint is None:
+            return self._taken(states)
+        best, met = states, self._meets(states, constraint)
+        scores = law.score(states).masked_fill(~met, -torch.inf)
+        for _ in range(MOST_DRAWS):
+            if bool(met.all()) and not deterministic:
+                break
+            states = law.sample(self.generator)
+            meets = self._meets(states, constraint)
+            score = law.score(states).masked_fill(~meets, -torch.inf)
+            better = meets & (score > scores) if deterministic else meets & ~met
+            best = torch.where(better.unsqueeze(-1), states, best)
+            scores, met = torch.where(better, score, scores), met | meets
+        if not bool(met.all()):
+            raise DomainError(
+                "FreeEnergyQ.predict",
+                f"no one of {MOST_DRAWS} draws meets the constraint for {int((~met).sum())} of "
+                f"{len(met)} observations",
+                "Fix or forbid parts of the action (fixed=, action_masks=), or raise the "
+                "temperature of the policy",
+            )
+        return self._taken(best)
+
+    def _states(self, law: ActionDistribution, deterministic: bool) -> Tensor:
+        try:
+            return law.mode() if deterministic else law.sample(self.generator)
+        except RuntimeError as error:
+            if all(bool(weight.isfinite().all()) for weight in self.q_net.parameters()):
                 raise
             raise DomainError(
                 "FreeEnergyPolicy.predict",
-                "memories of NaN or infinite weight",
-                "The observation or the weights of the network are not finite: lower the "
-                "learning rate, or load an earlier agent",
+                "weights that are NaN or infinite",
+                "Lower the learning rate, or load an earlier agent",
             ) from error
-        return (spins > 0).to(torch.int8)
+
+    def _meets(self, states: Tensor, constraint: Constraint) -> Tensor:
+        return torch.as_tensor(
+            np.asarray(constraint(self._taken(states)), dtype=bool), device=states.device
+        )
+
+    def _taken(self, states: Tensor) -> np.ndarray:
+        actions = self.code.decode(states).cpu().numpy()
+        actions = actions.reshape(-1, *(self.action_space.shape or ()))
+        if isinstance(self.action_space, spaces.Box):
+            return self.unscale_action(actions)
+        return actions
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> Tensor:
+        """Actions, one an observation."""
+        return self._predict(obs, deterministic)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        return self.code.decode(self._states(self.distribution(observation), deterministic))
 
     def set_training_mode(self, mode: bool) -> None:
         """Put the network in training or evaluation mode; the target stays in evaluation mode."""
@@ -334,9 +347,8 @@ class FreeEnergyPolicy(BasePolicy):
             {
                 "observation_space": self.observation_space,
                 "action_space": self.action_space,
-                "memories": self.memories,
-                "state_fields": self.state_fields,
-                "initial_scale": self.temperature / math.sqrt(self.action_space.shape[0]),
+                "energy": self.energy,
+                "spread": self.temperature,
                 "net_arch": self.net_arch,
                 "activation_fn": self.activation_fn,
                 "normalize_images": self.normalize_images,
@@ -347,8 +359,7 @@ class FreeEnergyPolicy(BasePolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | {
             "lr_schedule": self._dummy_schedule,  # not needed to load a policy alone
-            "memories": self.memories,
-            "state_fields": self.state_fields,
+            "energy": self.energy,
             "temperature": self.temperature,
             "net_arch": self.net_arch,
             "activation_fn": self.activation_fn,
@@ -359,6 +370,11 @@ class FreeEnergyPolicy(BasePolicy):
         }
 
 
+def few_actions(law: ActionDistribution) -> bool:
+    """Whether looking at every action costs less than a chain."""
+    return law.unit.state_count(law.temperature) <= FEW_ACTIONS
+
+
 class FreeEnergyCnnPolicy(FreeEnergyPolicy):
     """:class:`FreeEnergyPolicy` for images: the features are those of SB3's ``NatureCNN``.
 
@@ -367,7 +383,7 @@ class FreeEnergyCnnPolicy(FreeEnergyPolicy):
 
     Examples:
         >>> pictures, actions = spaces.Box(0, 255, (1, 36, 36), np.uint8), spaces.MultiBinary(5)
-        >>> policy = FreeEnergyCnnPolicy(pictures, actions, lambda _: 1e-3, memories=4)
+        >>> policy = FreeEnergyCnnPolicy(pictures, actions, lambda _: 1e-3, energy=Mixture(4))
         >>> action, _ = policy.predict(np.zeros((1, 36, 36), np.uint8))
         >>> actions.contains(action)
         True
@@ -389,7 +405,7 @@ class FreeEnergyMultiInputPolicy(FreeEnergyPolicy):
     Examples:
         >>> parts = {"bits": spaces.MultiBinary(3), "speed": spaces.Box(-1, 1, (2,))}
         >>> seen, actions = spaces.Dict(parts), spaces.MultiBinary(5)
-        >>> policy = FreeEnergyMultiInputPolicy(seen, actions, lambda _: 1e-3, memories=4)
+        >>> policy = FreeEnergyMultiInputPolicy(seen, actions, lambda _: 1e-3, energy=Mixture(4))
         >>> action, _ = policy.predict({"bits": np.ones(3), "speed": np.zeros(2)})
         >>> actions.contains(action)
         True

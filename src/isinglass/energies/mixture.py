@@ -66,8 +66,8 @@ class PatternMixture:
         """log p(μ), normalised."""
         return torch.log_softmax(self._reach() / self.temperature, -1)
 
-    def value(self) -> Float[Tensor, "*batch"]:
-        """V = T log Z over the units that are not clamped."""
+    def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
+        """V = T log Z over the units that are not clamped: exact, whatever the generator."""
         return self._choice().log_partition(self._reach(), self.temperature)
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
@@ -186,6 +186,15 @@ class PatternMixture:
             observed=observed,
             clamped=torch.where(new, state, clamped),
         )
+
+    def blank(self) -> Float[Tensor, "*batch d"]:
+        """Zeros shaped like one state a row."""
+        batch = torch.broadcast_shapes(self.keys.shape[:-1], self.fields.shape[:-2])
+        return self.keys.new_zeros(*batch, self.unit.size)
+
+    def lowered(self, penalty: Float[Tensor, "*batch d"]) -> PatternMixture:
+        """The same with a penalty taken off the field of every unit, in all patterns."""
+        return replace(self, fields=self.fields - penalty.unsqueeze(-2))
 
     def _choice(self) -> OneHot:
         return OneHot(self.keys.shape[-1])

@@ -1,0 +1,318 @@
+"""Energies of an agent: what turns the features of a state into a law of actions."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from isinglass._shapes import Float
+from isinglass.agents.oracle import ActionDistribution
+from isinglass.checks import check_count
+from isinglass.energies import PatternMixture
+from isinglass.energies.driven import Annealing, DrivenHarmonium, ExpectedHarmonium
+from isinglass.energies.driven_deep import DrivenDeep
+from isinglass.energies.stretched import Stretched
+from isinglass.errors import ParameterError
+from isinglass.units import Bit, Gaussian, Mixed, OneHot, Unit
+
+__all__ = ["ActionEnergy", "Deep", "Groups", "Head", "Mixture", "Restricted"]
+
+
+class Head(nn.Module, ABC):
+    """From features of a state to a law of actions, with a learned scale and offset of values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    @property
+    def scale(self) -> Tensor:
+        """Units of reward an energy unit."""
+        return self.log_scale.exp()
+
+    @abstractmethod
+    def forward(self, features: Tensor, temperature: float) -> ActionDistribution:
+        """The law of actions as states of the unit, one a row."""
+
+
+class ActionEnergy(ABC):
+    """An energy of actions, before the sizes of state and action are known."""
+
+    @abstractmethod
+    def head(self, width: int, unit: Unit, spread: float) -> Head:
+        """The module for so many features and this unit.
+
+        Args:
+            width: Number of features of a state.
+            unit: The units that an action is made of.
+            spread: By how much the values of random actions differ at the start.
+
+        Raises:
+            ParameterError: If the energy has no law for this unit.
+        """
+
+
+@dataclass(frozen=True)
+class Mixture(ActionEnergy):
+    r"""One group of N memories: value, draw, entropy and conditioning are exact.
+
+        Q(s,a) = T log Σ_μ exp((k_μ(s) + Σ_i θ_μi(s) a_i)/T) − T log N + offset
+
+    For ``Box`` actions memory μ is a hill of height k_μ(s) and centre c_μ(s) in the box, and γ(s)
+    are how steep hills are along each axis:
+
+        Q(s,a) = T log Σ_μ exp((k_μ(s) − ½ Σ_i γ_i(s)² (a_i − c_μi(s))²)/T) − T log N + offset
+
+    Reference: Sallans & Hinton 2004, JMLR 5:1063-1088 (Q = −F); Gu et al. 2016,
+    arXiv:1603.00748 (one hill: normalised advantages).
+
+    Args:
+        memories: N.
+        state_fields: Whether the state bends the action fields, θ_μ(s) = θ_μ + W_μ φ(s): needed
+            where the good actions are many more than the memories. Hills always move.
+
+    Raises:
+        ParameterError: If ``memories`` is not a whole number of at least one.
+
+    Examples:
+        >>> Mixture(memories=64)
+        Mixture(memories=64, state_fields=False)
+    """
+
+    memories: int = 32
+    state_fields: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("Mixture", "memories", self.memories)
+
+    def head(self, width: int, unit: Unit, spread: float) -> Head:
+        """Keys and fields, or hills."""
+        if isinstance(unit, Gaussian):
+            return HillsHead(width, unit, self.memories)
+        return MixtureHead(width, unit, spread, self.memories, self.state_fields)
+
+
+@dataclass(frozen=True)
+class Groups(ActionEnergy):
+    r"""Several groups of memories, a product of mixtures: G·N memories stand for N^G patterns.
+
+        Q(s,a) = b(s)·a + Σ_g T log Σ_μ exp((c_gμ(s) + w_gμ·a)/T) − G T log N + o(s)
+
+    What is good in one part of the action and what is good in another add up. Actions are drawn
+    by block Gibbs, annealed inside each action.
+
+    Reference: Sallans & Hinton 2004, JMLR 5:1063-1088; Hinton 2002,
+    doi:10.1162/089976602760128018 (products of experts).
+
+    Args:
+        groups: G.
+        memories: N, of each group.
+        annealing: How actions are sampled.
+
+    Raises:
+        ParameterError: If a number is not whole and at least one.
+
+    Examples:
+        >>> Groups(groups=5, memories=8).annealing.chains
+        8
+    """
+
+    groups: int = 8
+    memories: int = 8
+    annealing: Annealing = field(default_factory=Annealing)
+
+    def __post_init__(self) -> None:
+        check_count("Groups", "groups", self.groups)
+        check_count("Groups", "memories", self.memories)
+
+    def head(self, width: int, unit: Unit, spread: float) -> Head:
+        """A driven machine with groups for hidden units."""
+        _check_discrete(self, unit)
+        hidden = OneHot(self.groups * self.memories, groups=self.groups)
+        return DrivenHead(width, unit, hidden, spread, self.annealing)
+
+
+@dataclass(frozen=True)
+class Restricted(ActionEnergy):
+    r"""A restricted Boltzmann machine, driven by the state.
+
+        Q(s,a) = b(s)·a + Σ_j T log(1 + exp((c_j(s) + w_j·a)/T)) − K T log 2 + o(s)
+
+    or, with ``expected``, minus its expected energy: b(s)·a + Σ_j ⟨h_j⟩ (c_j(s) + w_j·a) + o(s).
+
+    Reference: Sallans & Hinton 2004, JMLR 5:1063-1088; Elfwing, Uchibe & Doya 2016,
+    doi:10.1016/j.neunet.2016.07.013 (expected energy).
+
+    Args:
+        hidden: K, bits.
+        expected: Whether Q is the expected energy.
+        annealing: How actions are sampled.
+
+    Raises:
+        ParameterError: If ``hidden`` is not a whole number of at least one.
+
+    Examples:
+        >>> Restricted(hidden=64, expected=True).hidden
+        64
+    """
+
+    hidden: int = 128
+    expected: bool = False
+    annealing: Annealing = field(default_factory=Annealing)
+
+    def __post_init__(self) -> None:
+        check_count("Restricted", "hidden", self.hidden)
+
+    def head(self, width: int, unit: Unit, spread: float) -> Head:
+        """A driven machine with bits for hidden units."""
+        _check_discrete(self, unit)
+        kind = ExpectedHarmonium if self.expected else DrivenHarmonium
+        return DrivenHead(width, unit, Bit(self.hidden), spread, self.annealing, kind)
+
+
+@dataclass(frozen=True)
+class Deep(ActionEnergy):
+    r"""A deep Boltzmann machine of two hidden areas, driven by the state at the first.
+
+    Q(s,a) is the mean-field bound on −F; actions are drawn from −F itself.
+
+    Reference: Crawford, Levit, Ghadermarzy, Oberoi & Ronagh 2018, arXiv:1612.05695.
+
+    Args:
+        hidden: Bits of the area that touches the action.
+        top: Bits of the area above it.
+        annealing: How actions are sampled.
+
+    Raises:
+        ParameterError: If a number is not whole and at least one.
+
+    Examples:
+        >>> Deep(hidden=32, top=16).top
+        16
+    """
+
+    hidden: int = 64
+    top: int = 32
+    annealing: Annealing = field(default_factory=Annealing)
+
+    def __post_init__(self) -> None:
+        check_count("Deep", "hidden", self.hidden)
+        check_count("Deep", "top", self.top)
+
+    def head(self, width: int, unit: Unit, spread: float) -> Head:
+        """A driven machine over action and top area together."""
+        _check_discrete(self, unit)
+        return DeepHead(width, unit, self, spread)
+
+
+class MixtureHead(Head):
+    """Keys k_μ(s) = w_μ·φ(s) + b_μ and action fields θ_μ, stored, bent by the state if wished."""
+
+    def __init__(
+        self, width: int, unit: Unit, spread: float, memories: int, state_fields: bool
+    ) -> None:
+        super().__init__()
+        self.unit = unit
+        self.keys = nn.Linear(width, memories)
+        self.fields = nn.Parameter(_scattered(memories, unit, spread))
+        self.bend = None
+        if state_fields:
+            self.bend = nn.Linear(width, self.fields.numel(), bias=False)
+            nn.init.zeros_(self.bend.weight)  # start from the stored patterns
+
+    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> PatternMixture:
+        """T log Σ_μ 1 is taken off, so that Q does not depend on the number of idle memories."""
+        idle = temperature * math.log(self.keys.out_features)
+        fields = self.fields
+        if self.bend is not None:
+            fields = fields + self.bend(features).unflatten(-1, fields.shape)
+        keys = self.scale * self.keys(features) + self.offset - idle
+        return PatternMixture(self.unit, keys, self.scale * fields, temperature)
+
+
+class HillsHead(Head):
+    """Heights, centres within the box and steepnesses, all from the state."""
+
+    def __init__(self, width: int, unit: Unit, memories: int) -> None:
+        super().__init__()
+        self.unit = unit
+        self.heights = nn.Linear(width, memories)
+        self.centres = nn.Linear(width, memories * unit.size)
+        self.steepness = nn.Linear(width, unit.size)
+
+    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> Stretched:
+        """With x = γa: θ_μ = γc_μ and k_μ less ½|γc_μ|², so that k_μ is the height of the hill."""
+        idle = temperature * math.log(self.heights.out_features)
+        heights = self.scale * self.heights(features) + self.offset - idle
+        slopes = nn.functional.softplus(self.steepness(features)) * self.scale.sqrt() + 1e-3
+        centres = torch.tanh(self.centres(features)).unflatten(-1, (-1, self.unit.size))
+        fields = slopes.unsqueeze(-2) * centres
+        keys = heights - fields.square().sum(-1) / 2
+        return Stretched(PatternMixture(self.unit, keys, fields, temperature), slopes)
+
+
+class DrivenHead(Head):
+    """Fields b(s), c(s) and an offset o(s) from the state; weights W between action and h."""
+
+    def __init__(
+        self,
+        width: int,
+        unit: Unit,
+        hidden: Unit,
+        spread: float,
+        annealing: Annealing,
+        kind: type[DrivenHarmonium] = DrivenHarmonium,
+    ) -> None:
+        super().__init__()
+        self.unit, self.hidden, self.annealing, self.kind = unit, hidden, annealing, kind
+        self.hidden_bias = nn.Linear(width, hidden.size)
+        self.bias = nn.Linear(width, unit.size + 1)
+        nn.init.zeros_(self.bias.weight)
+        nn.init.zeros_(self.bias.bias)
+        self.weight = nn.Parameter(_scattered(hidden.size, unit, spread))
+
+    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> DrivenHarmonium:
+        """The machine that the state drives."""
+        driven = self.scale * self.bias(features)
+        return self.kind(
+            self.unit,
+            self.hidden,
+            driven[..., 1:],
+            self.scale * self.hidden_bias(features),
+            self.scale * self.weight,
+            temperature,
+            driven[..., 0] + self.offset,
+            self.annealing,
+        )
+
+
+class DeepHead(DrivenHead):
+    """:class:`DrivenHead` over action and top area side by side."""
+
+    def __init__(self, width: int, unit: Unit, shape: Deep, spread: float) -> None:
+        joint = Mixed([unit, Bit(shape.top)])
+        super().__init__(width, joint, Bit(shape.hidden), spread, shape.annealing)
+        self.actions = unit
+
+    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> DrivenDeep:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The machine that the state drives."""
+        return DrivenDeep(self.actions, super().forward(features, temperature))
+
+
+def _scattered(rows: int, unit: Unit, spread: float) -> Tensor:
+    """Fields of N(0, spread²/d), so that the values of random actions differ by about spread."""
+    return spread / math.sqrt(unit.size) * torch.randn(rows, unit.size)
+
+
+def _check_discrete(energy: ActionEnergy, unit: Unit) -> None:
+    if unit.support is not None:
+        raise ParameterError(
+            type(energy).__name__,
+            f"actions of {unit}",
+            "Real actions have Mixture(), whose soft value is exact",
+        )

@@ -1,0 +1,271 @@
+"""Replay that knows masks, resets and returns of n steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
+from stable_baselines3.common.type_aliases import TensorDict
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor
+
+from isinglass.agents.masks import MaskLayout
+from isinglass.checks import check_count, check_fraction
+from isinglass.errors import ParameterError, ShapeError
+
+__all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions"]
+
+
+class Transitions(NamedTuple):
+    """Replayed transitions: Stable-Baselines3's samples, and what is allowed afterwards.
+
+    Args:
+        observations: s, ``(batch, ...)``, or a dictionary of such.
+        actions: a, ``(batch, action_dim)``.
+        next_observations: s', after n steps or as many as there are.
+        dones: 1 where the episode terminated, ``(batch, 1)``; 0 where it was only cut short.
+        rewards: Σ_k γ^k r_k of those steps, ``(batch, 1)``.
+        discounts: γ to the number of those steps, ``(batch, 1)``; None for single steps.
+        next_masks: What is allowed in s', ``(batch, width)`` bools as of
+            :class:`~isinglass.agents.masks.MaskLayout`; None if there never was a mask.
+        valid: Which rows are transitions at all, ``(batch,)``; None if every one is.
+    """
+
+    observations: Tensor | TensorDict
+    actions: Tensor
+    next_observations: Tensor | TensorDict
+    dones: Tensor
+    rewards: Tensor
+    discounts: Tensor | None = None
+    next_masks: Tensor | None = None
+    valid: Tensor | None = None
+
+
+class MaskedReplayBuffer(ReplayBuffer):
+    r"""SB3's replay buffer with the action masks of next states, and returns of n steps.
+
+        R = Σ_{k<m} γ^k r_{t+k},   bootstrapped from s_{t+m} with γ^m
+
+    m = ``n_steps``, or fewer: a return stops where its episode ends, is cut short or is not known
+    further. ``info["action_mask"]`` of a step is the mask of the state it leads to; nothing is
+    stored before the first one comes, and then a bit a value. A step whose info says
+    ``"reset_transition"``, as in the NEXT_STEP mode of Gymnasium's vector environments, leads from
+    one episode to the next: it is stored but never sampled, and no return goes over it.
+
+    Transitions are drawn uniformly, with replacement. The stream of the draws belongs to the
+    buffer: seeded from torch's global one, restarted by :meth:`seed`, saved with the rest.
+
+    Reference: Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., §7.1 (n-step returns).
+
+    Args:
+        *args: As of SB3's ``ReplayBuffer``: ``buffer_size``, ``observation_space``,
+            ``action_space``, ``device``, ``n_envs``, ``optimize_memory_usage``,
+            ``handle_timeout_termination``.
+        n_steps: n, at least 1.
+        gamma: γ from 0 to 1, used if n is above 1: give the agent's.
+        **kwargs: As ``*args``.
+
+    Raises:
+        ParameterError: If ``n_steps`` or ``gamma`` is out of range, or the actions are in no
+            space that :class:`~isinglass.agents.masks.MaskLayout` knows.
+
+    Examples:
+        >>> from gymnasium import spaces
+        >>> sight, choice = spaces.Box(0, 9, (1,)), spaces.Discrete(3)
+        >>> buffer = MaskedReplayBuffer(100, sight, choice, device="cpu", n_steps=2, gamma=0.5)
+        >>> for t in range(3):
+        ...     seen, done = np.array([[t]]), np.array([t == 2])
+        ...     info = {"action_mask": np.array([True, t < 1, True])}
+        ...     buffer.add(seen, seen + 1, np.array([t]), np.array([1.0]), done, [info])
+        >>> batch = buffer.sample(64)
+        >>> [batch.rewards[batch.observations == t].unique().item() for t in (0, 1, 2)]
+        [1.5, 1.5, 1.0]
+        >>> batch.next_masks[batch.observations.flatten() == 0][0]
+        tensor([ True, False,  True])
+    """
+
+    def __init__(self, *args: Any, n_steps: int = 1, gamma: float = 0.99, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.n_steps = check_count("MaskedReplayBuffer", "n_steps", n_steps)
+        self.gamma = check_fraction("MaskedReplayBuffer", "gamma", gamma)
+        self.layout = MaskLayout.of(self.action_space)
+        self.valid = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
+        self._masks: np.ndarray | None = None  # eight values a byte
+        self._width = 0
+        self.seed(int(torch.randint(2**63 - 1, ())))
+
+    def seed(self, seed: int) -> None:
+        """Restart the stream that transitions are drawn from."""
+        self._rng = np.random.default_rng(seed)
+
+    def add(
+        self,
+        obs: np.ndarray | dict[str, np.ndarray],
+        next_obs: np.ndarray | dict[str, np.ndarray],
+        action: np.ndarray,
+        reward: np.ndarray,
+        done: np.ndarray,
+        infos: Sequence[dict[str, Any]],
+    ) -> None:
+        """Store one step of every environment.
+
+        Raises:
+            ShapeError, DomainError, ParameterError: As
+                :meth:`~isinglass.agents.masks.MaskLayout.read`; and if masks become joint that
+                were flat, or the other way round. Nothing is stored then.
+        """
+        cut_short = [info.get("TimeLimit.truncated", False) for info in infos]
+        ended = np.asarray(done, dtype=bool) & ~np.asarray(cut_short, dtype=bool)
+        masks = self.layout.read(infos, ended)
+        self._make_room(masks)
+        at = self.pos
+        super().add(obs, next_obs, action, reward, done, infos)  # pyright: ignore[reportArgumentType]
+        self.valid[at] = [not info.get("reset_transition", False) for info in infos]
+        if self.optimize_memory_usage:  # the observation there is the newest one's next
+            self.valid[self.pos] = False
+        if self._masks is not None:
+            self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)
+
+    def cut(self) -> None:
+        """Let no return go on from what is stored: the environment was reset by hand."""
+        if self.size() and not self.optimize_memory_usage:
+            newest = self.pos - 1
+            self.timeouts[newest] = np.maximum(self.timeouts[newest], 1 - self.dones[newest])
+
+    def reset(self) -> None:
+        """Forget every transition."""
+        super().reset()
+        self.valid[:] = False
+
+    def sample(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, batch_size: int, env: VecNormalize | None = None
+    ) -> Transitions:
+        """Draw transitions, normalized by ``env`` if there is one.
+
+        Raises:
+            ParameterError: If there is none.
+        """
+        valid = self.valid[: self.size()].reshape(-1)
+        if not valid.any():
+            raise ParameterError(
+                "MaskedReplayBuffer.sample", "no transition stored", "Step the environment first"
+            )
+        drawn = self._rng.integers(valid.size, size=batch_size)
+        while (wrong := np.flatnonzero(~valid[drawn])).size:
+            drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
+        return self._gather(*np.divmod(drawn, self.n_envs), self.n_steps, env)
+
+    def last(self, back: int = 0, env: VecNormalize | None = None) -> Transitions:
+        """The newest step of every environment, one row each, or the one ``back`` steps earlier.
+
+        Raises:
+            ParameterError: If so many steps are not stored.
+        """
+        if back >= self.size():
+            raise ParameterError(
+                "MaskedReplayBuffer.last",
+                f"{self.size()} steps stored, asked for the one {back} before the newest",
+                "Step the environment first",
+            )
+        at = np.full(self.n_envs, (self.pos - 1 - back) % self.buffer_size)
+        newest = self._gather(at, np.arange(self.n_envs), 1, env)
+        return newest._replace(valid=self._tensor(self.valid[at[0]]))
+
+    def last_pair(self, env: VecNormalize | None = None) -> tuple[Transitions, Tensor]:
+        """The newest transitions (s, a, r, s') whose next action a' is known, and a': for SARSA.
+
+        Called after every step, it gives each transition once. Rows whose episode was cut short
+        are not valid, since nothing was done in s'; where an episode terminated, a' is of the next
+        one and of no use.
+
+        Raises:
+            ParameterError: If there are fewer than two steps.
+        """
+        at, before = (self.pos - 2) % self.buffer_size, self.last(1, env)
+        valid = self._tensor(self.valid[at] & (self.timeouts[at] == 0))
+        return before._replace(valid=valid), self._tensor(self.actions[self.pos - 1])
+
+    def _make_room(self, masks: np.ndarray | None) -> None:
+        if masks is None:
+            return
+        width = masks.shape[-1]
+        if self._masks is None:  # everything was allowed so far
+            shape = (self.buffer_size, self.n_envs, -(-width // 8))
+            self._masks, self._width = np.full(shape, 0xFF, dtype=np.uint8), width
+        elif width != self._width:
+            raise ShapeError(
+                "MaskedReplayBuffer.add",
+                f"masks of {width} values after masks of {self._width}",
+                "Let the environment give flat masks always, or joint ones always",
+            )
+
+    def _gather(
+        self, at: np.ndarray, envs: np.ndarray, n_steps: int, env: VecNormalize | None
+    ) -> Transitions:
+        """Transitions that begin at step ``at`` of environments ``envs`` and take up to n steps."""
+        if n_steps > 1:
+            end, rewards, discounts = self._returns(at, envs, n_steps, env)
+        else:
+            end, discounts = at, None
+            rewards = self._normalize_reward(self.rewards[at, envs], env)
+        dones = self.dones[end, envs] * (1 - self.timeouts[end, envs])
+        masks = None
+        if self._masks is not None:
+            masks = np.unpackbits(self._masks[end, envs], axis=-1, count=self._width).view(bool)
+        return Transitions(
+            observations=self._seen(self.observations, at, envs, env),
+            actions=self._tensor(self.actions[at, envs]),
+            next_observations=self._seen_next(end, envs, env),
+            dones=self._tensor(dones[:, None]),
+            rewards=self._tensor(rewards[:, None]),
+            discounts=None if discounts is None else self._tensor(discounts[:, None]),
+            next_masks=None if masks is None else self._tensor(masks),
+        )
+
+    def _returns(
+        self, at: np.ndarray, envs: np.ndarray, n_steps: int, env: VecNormalize | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Last step, Σ_k γ^k r_k and γ^m of the m ≤ n steps from ``at`` on."""
+        steps = (at[:, None] + np.arange(n_steps)) % self.buffer_size, envs[:, None]
+        newest = (self.pos - 1) % self.buffer_size
+        over = (self.dones[steps] > 0) | (self.timeouts[steps] > 0) | (steps[0] == newest)
+        taken = np.ones_like(over)
+        goes_on = ~over[:, :-1] & self.valid[steps][:, 1:]
+        np.logical_and.accumulate(goes_on, axis=1, out=taken[:, 1:])
+        weights = self.gamma ** np.arange(n_steps, dtype=np.float32) * taken
+        rewards = self._normalize_reward(self.rewards[steps], env)
+        count = taken.sum(1)
+        end = (at + count - 1) % self.buffer_size
+        return end, (rewards * weights).sum(1), np.float32(self.gamma) ** count.astype(np.float32)
+
+    def _seen_next(
+        self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None
+    ) -> Tensor | TensorDict:
+        if self.optimize_memory_usage:
+            return self._seen(self.observations, (at + 1) % self.buffer_size, envs, env)
+        return self._seen(self.next_observations, at, envs, env)
+
+    def _seen(
+        self,
+        stored: np.ndarray | dict[str, np.ndarray],
+        at: np.ndarray,
+        envs: np.ndarray,
+        env: VecNormalize | None,
+    ) -> Tensor | TensorDict:
+        if not isinstance(stored, dict):
+            return self._tensor(self._normalize_obs(stored[at, envs], env))
+        picked = {key: part[at, envs] for key, part in stored.items()}
+        seen: Any = self._normalize_obs(picked, env)
+        return {key: self._tensor(part) for key, part in seen.items()}
+
+    def _tensor(self, array: Any) -> Tensor:
+        return self.to_torch(array, copy=False)  # what was picked out is a copy already
+
+
+class MaskedDictReplayBuffer(  # pyright: ignore[reportIncompatibleMethodOverride]
+    MaskedReplayBuffer, DictReplayBuffer
+):
+    """:class:`MaskedReplayBuffer` for dictionaries of observations."""

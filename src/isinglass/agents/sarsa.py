@@ -1,0 +1,106 @@
+"""SARSA on free energies, as Sallans & Hinton learned: the historical baseline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isinglass.agents.free_energy_q import FreeEnergyQ
+from isinglass.agents.heads import ActionEnergy, Restricted
+from isinglass.agents.replay import MaskedReplayBuffer
+from isinglass.errors import ParameterError
+
+__all__ = ["FreeEnergySarsa"]
+
+
+class FreeEnergySarsa(FreeEnergyQ):
+    r"""The agent of Sallans & Hinton (2004): SARSA with Q = −F of a restricted Boltzmann machine.
+
+        Δθ = ε (r + γ Q(s', a') − Q(s, a)) ∂Q(s,a)/∂θ,   Q = −F,   a, a' ~ exp(Q/T)
+
+    State and action are visible units under one hidden area, one plain gradient step is taken for
+    every step of the environment, on that step alone: no replay, no target network, no momentum.
+    a' is the action that is taken next; where an episode terminates, Q(s', a') is zero.
+
+    Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
+    JMLR 5:1063-1088; Rummery & Niranjan 1994, "On-line Q-learning using connectionist systems".
+
+    Args:
+        policy: As of :class:`FreeEnergyQ`.
+        env: As of :class:`FreeEnergyQ`.
+        energy: :class:`Restricted` by default; its hidden units see the state directly.
+        learning_rate: ε.
+        initial_temperature: T at the start, in units of the reward.
+        final_temperature: T after annealing, in units of the reward.
+        policy_kwargs: As of :class:`FreeEnergyQ`; ``net_arch`` is empty by default.
+        **kwargs: The other arguments of :class:`FreeEnergyQ`.
+
+    Raises:
+        ParameterError: As :class:`FreeEnergyQ`; or for an argument of replay or of the target
+            network, which there are not.
+
+    Examples:
+        >>> from isinglass.envs import LargeAction
+        >>> env = LargeAction(state_bits=3, action_bits=6, keys=2)
+        >>> agent = FreeEnergySarsa("MlpPolicy", env, seed=0, device="cpu").learn(200)
+        >>> agent.predict(env.reset(seed=0)[0])[0].shape
+        (6,)
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        energy: ActionEnergy | None = None,
+        learning_rate: Any = 0.01,
+        initial_temperature: float = 1.0,
+        final_temperature: float = 0.1,
+        policy_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for name in ("backup", "batch_size", "gradient_steps", "n_steps", "tau", "train_freq"):
+            if name in kwargs:
+                raise ParameterError(
+                    "FreeEnergySarsa",
+                    f"{name} = {kwargs[name]!r}, where nothing is replayed",
+                    "Leave it out, or use FreeEnergyQ",
+                )
+        plain = {"net_arch": [], "optimizer_class": torch.optim.SGD}
+        super().__init__(
+            policy,
+            env,
+            Restricted() if energy is None else energy,
+            learning_rate=learning_rate,
+            initial_temperature=initial_temperature,
+            final_temperature=final_temperature,
+            policy_kwargs=plain | (policy_kwargs or {}),
+            train_freq=1,
+            **{"learning_starts": 0, "buffer_size": 1_000} | kwargs,
+        )
+
+    def _replayed(self, batch_size: int) -> Any:
+        """The newest step whose next action is known, of every environment."""
+        buffer = self.replay_buffer
+        if not isinstance(buffer, MaskedReplayBuffer):
+            raise ParameterError(
+                "FreeEnergySarsa.train", f"a buffer {buffer!r}", "Leave the default"
+            )
+        return buffer.last_pair(self._vec_normalize_env)
+
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """One step of the optimizer, once there are two steps of the environment."""
+        if self.replay_buffer is not None and self.replay_buffer.size() > 1:
+            super().train(1, batch_size)
+
+    def _loss(self, batch: Any) -> Tensor:
+        """½ (r + γ Q(s', a') − Q(s, a))², whose gradient is the rule, with Q(s', a') held fixed."""
+        now, following = batch
+        values = self.policy.action_values(now.observations, now.actions)
+        with torch.no_grad():
+            after = self.policy.action_values(now.next_observations, following)
+            gamma = self.gamma * (1 - now.dones.flatten())
+            targets = now.rewards.flatten() + gamma * after
+        losses = nn.functional.mse_loss(values, targets, reduction="none") / 2
+        return losses[now.valid].sum() / max(1, int(now.valid.sum()))
