@@ -16,7 +16,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from isinglass.agents import FreeEnergyQ
+from isinglass.agents import FreeEnergyQ, Mixture, SoftBackup
 from isinglass.envs import LargeAction
 
 
@@ -25,6 +25,8 @@ def free_energy_q(seed: int) -> FreeEnergyQ:
     return FreeEnergyQ(
         "MlpPolicy",
         LargeAction(),  # 12 state bits, 40 action bits, 13 key pairs, key_seed 0
+        energy=Mixture(memories=32, state_fields=False),
+        backup=SoftBackup(),
         learning_rate=5e-3,
         buffer_size=100_000,
         learning_starts=100,
@@ -36,7 +38,7 @@ def free_energy_q(seed: int) -> FreeEnergyQ:
         initial_temperature=2.0,
         final_temperature=0.1,
         annealing_fraction=0.8,
-        policy_kwargs={"memories": 32, "net_arch": [128, 128]},
+        policy_kwargs={"net_arch": [128, 128]},
         seed=seed,
         device="cpu",
     )
@@ -74,7 +76,7 @@ def main() -> None:
         for seed in arguments.seeds:
             agent = build(seed)
             start = time.perf_counter()
-            agent.learn(arguments.steps)
+            agent.learn(arguments.steps, progress_bar=True)
             seconds = time.perf_counter() - start
             rewards.append(greedy_reward(agent, states))
             print(f"{build.__name__:<14}{seed:>5}{rewards[-1]:>15.2f}{seconds:>9.1f}", flush=True)

@@ -1,16 +1,106 @@
-"""A small agent and a small environment for the tests."""
+"""Small agents, policies and environments for the tests."""
 
+import itertools
 import math
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 
-from isinglass.agents import FreeEnergyQ
+from isinglass import Annealing
+from isinglass.agents import (
+    Deep,
+    FreeEnergyPolicy,
+    FreeEnergyQ,
+    Groups,
+    MaskLayout,
+    Mixture,
+    Restricted,
+)
 from isinglass.envs import LargeAction
 
 SMALL = {"state_bits": 4, "action_bits": 8, "keys": 3}
 QUICK = {"device": "cpu", "learning_starts": 20, "batch_size": 32}
+SPACES = {
+    "bits": spaces.MultiBinary(4),
+    "parts": spaces.MultiDiscrete([2, 3, 2]),
+    "alike": spaces.MultiDiscrete([3, 3]),
+    "one": spaces.Discrete(5),
+    "from -1": spaces.Discrete(4, start=-1),
+    "from 1 and -2": spaces.MultiDiscrete([2, 3], start=[1, -2]),
+}
+CHAINS = Annealing(chains=8, levels=10)
+ENERGIES = {
+    "mixture": Mixture(5),
+    "bent mixture": Mixture(5, state_fields=True),
+    "groups": Groups(2, 3, CHAINS),
+    "restricted": Restricted(6, annealing=CHAINS),
+    "expected": Restricted(6, expected=True, annealing=CHAINS),
+    "deep": Deep(5, 3, CHAINS),
+}
+SEEN = spaces.Box(-1, 1, (2,), np.float32)
+
+
+def every_action(space):
+    """All actions, the last part changing fastest, as arrays that the space contains."""
+    parts = itertools.product(*map(range, MaskLayout.of(space).parts))
+    start = getattr(space, "start", 0)
+    return (np.array(list(parts)).reshape(-1, *(space.shape or ())) + start).astype(space.dtype)
+
+
+def shaped_policy(space, energy, temperature=1.0, seed=5):
+    """A policy with random weights, those of the target network too."""
+    policy = FreeEnergyPolicy(
+        SEEN, space, lambda _: 1e-3, energy, temperature=temperature, net_arch=[8]
+    )
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in policy.parameters():
+            weight.normal_(0, 0.5, generator=draw)
+    return policy
+
+
+class Guarded(gym.Env):
+    """A new random mask at every step, and an error where it is not obeyed.
+
+    Observed is the time within the episode; even ones terminate, odd ones are cut short.
+    """
+
+    observation_space = spaces.Box(0, 9, (1,), np.float32)
+
+    def __init__(self, space, joint=False, length=4):
+        self.action_space, self.layout = space, MaskLayout.of(space)
+        self.joint, self.length, self.episode, self.time = joint, length, 0, 0
+
+    def seen(self):
+        rng, layout = self.np_random, self.layout
+        shape = layout.parts if self.joint else (layout.flat_size,)
+        self.mask = rng.random(shape) < 0.4
+        allowed = self.action_space.sample() - getattr(self.action_space, "start", 0)
+        self.mask[self.flags(allowed)] = True
+        return np.array([self.time], np.float32), {"action_mask": self.mask}
+
+    def flags(self, values):
+        values = np.atleast_1d(values)
+        if self.joint:
+            return tuple(values)
+        return np.cumsum((0, *self.layout.parts[:-1])) + values
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.episode = 0, self.episode + 1
+        return self.seen()
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        values = action - getattr(self.action_space, "start", 0)
+        if not np.all(self.mask[self.flags(values)]):
+            raise RuntimeError("a forbidden action")
+        self.time += 1
+        over, even = self.time == self.length, self.episode % 2 == 0
+        seen, info = self.seen()
+        return seen, float(np.sum(values)), over and even, over and not even, info
 
 
 def small_agent(seed=0, **kwargs):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from isinglass.agents import FreeEnergyQ
+from isinglass.agents import FreeEnergyQ, Mixture
 from isinglass.envs import LargeAction
 from isinglass.errors import DomainError, ParameterError
 from tests.agents.small import QUICK, SMALL, Shown, Speeds, small_agent
@@ -40,16 +40,18 @@ def test_a_rising_temperature():
 def test_a_temperature_among_the_arguments_of_the_policy():
     with pytest.raises(ParameterError, match=r"temperature = 7.*initial_temperature"):
         small_agent(policy_kwargs={"temperature": 7})
-    agent = small_agent(policy_kwargs={"memories": 3}, initial_temperature=4.0)
+    with pytest.raises(ParameterError, match=r"energy = Mixture.*or energy, to the agent"):
+        small_agent(policy_kwargs={"energy": Mixture(3)})
+    agent = small_agent(policy_kwargs={"net_arch": [3]}, initial_temperature=4.0)
     assert agent.temperature == 4.0
     small_agent(policy_kwargs=agent.policy_kwargs)  # what one agent was given, another may be
 
 
 def test_what_load_is_given_is_checked(tmp_path):
-    small_agent(policy_kwargs={"memories": 3}).save(tmp_path / "agent")
+    small_agent(policy_kwargs={"net_arch": [3]}).save(tmp_path / "agent")
     with pytest.raises(ParameterError, match="gamma = 7"):
         FreeEnergyQ.load(tmp_path / "agent", device="cpu", gamma=7)
-    FreeEnergyQ.load(tmp_path / "agent", device="cpu", policy_kwargs={"memories": 3})
+    FreeEnergyQ.load(tmp_path / "agent", device="cpu", policy_kwargs={"net_arch": [3]})
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_learning_from_what_is_not_finite(where, value):
 def test_weights_that_are_not_finite():
     agent = small_agent().learn(40)
     with torch.no_grad():
-        agent.policy.q_net.keys.bias.fill_(math.nan)
+        agent.policy.q_net.head.keys.bias.fill_(math.nan)
     with pytest.raises(DomainError, match="weights"):
         agent.predict(np.zeros(4, np.int8))
     with pytest.raises(DomainError, match="a loss of nan"):

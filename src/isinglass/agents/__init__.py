@@ -10,8 +10,9 @@ with needs("rl"):
 
 from isinglass.agents.backups import Backup, DoubleBackup, SoftBackup
 from isinglass.agents.free_energy_q import FreeEnergyQ
-from isinglass.agents.heads import ActionEnergy, Deep, Groups, Mixture, Restricted
+from isinglass.agents.heads import ActionEnergy, Deep, Groups, Mixture, Pairs, Restricted
 from isinglass.agents.masks import MaskLayout
+from isinglass.agents.network import CentredExtractor
 from isinglass.agents.oracle import Enumerated
 from isinglass.agents.policies import (
     FreeEnergyCnnPolicy,
@@ -19,12 +20,13 @@ from isinglass.agents.policies import (
     FreeEnergyPolicy,
 )
 from isinglass.agents.sarsa import FreeEnergySarsa
-from isinglass.energies.driven import Annealing
+from isinglass.energies.driven_law import Annealing
 
 __all__ = [
     "ActionEnergy",
     "Annealing",
     "Backup",
+    "CentredExtractor",
     "Deep",
     "DoubleBackup",
     "Enumerated",
@@ -36,6 +38,7 @@ __all__ = [
     "Groups",
     "MaskLayout",
     "Mixture",
+    "Pairs",
     "Restricted",
     "SoftBackup",
 ]

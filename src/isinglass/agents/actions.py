@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isinglass._shapes import Bool, Float
 from isinglass.agents.oracle import ActionDistribution
-from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError
 from isinglass.units import Gaussian, Mixed, OneHot, Spin, Unit
 
 __all__ = ["ActionCode", "BinaryCode", "BoxCode", "CategoricalCode"]
@@ -45,18 +45,19 @@ class ActionCode(ABC):
         match space:
             case spaces.MultiBinary(shape=(size,)):
                 return BinaryCode(Spin(size))
-            case spaces.Discrete(start=0):
-                return CategoricalCode(OneHot(int(space.n)), (int(space.n),), whole=True)
-            case spaces.MultiDiscrete(shape=(_,)) if not np.any(space.start):
+            case spaces.Discrete():
+                unit = OneHot(int(space.n))
+                return CategoricalCode(unit, (int(space.n),), (int(space.start),), whole=True)
+            case spaces.MultiDiscrete(shape=(_,)):
                 choices = tuple(int(n) for n in space.nvec)
-                return CategoricalCode(_one_hots(choices), choices)
-            case spaces.Box(shape=(_,)) if space.is_bounded("both"):
+                return CategoricalCode(_one_hots(choices), choices, tuple(map(int, space.start)))
+            case spaces.Box(shape=(_,)) if space.dtype.kind == "f" and space.is_bounded("both"):
                 return BoxCode(Gaussian(space.shape[0]))
         raise ParameterError(
             "FreeEnergyQ",
             f"the action space {space}",
             "Supported are MultiBinary(d), Discrete(n), MultiDiscrete and Box of one dimension, "
-            "values counted from 0 and boxes bounded: wrap the environment in "
+            "boxes of bounded real numbers: wrap the environment in "
             "gymnasium.wrappers.TransformAction",
         )
 
@@ -122,7 +123,7 @@ class BinaryCode(ActionCode):
     def fixed_units(self, values: Float[Tensor, "batch parts"]) -> tuple[Tensor, Tensor]:
         """Bits as spins."""
         free = values.isnan()
-        _check_whole(values, torch.full((self.unit.size,), 2.0))
+        _check_whole(values, values.new_full((self.unit.size,), 2))
         return torch.where(free, 0.0, 2 * values - 1).float(), ~free
 
     def forbid(
@@ -132,7 +133,7 @@ class BinaryCode(ActionCode):
         zero, one = allowed.unflatten(-1, (-1, 2)).unbind(-1)
         if bool((zero & one).all()):
             return law
-        return law.condition(one.float() * 2 - 1, zero != one)
+        return law.condition(one.to(law.blank()) * 2 - 1, zero != one)
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ class CategoricalCode(ActionCode):
 
     Attributes:
         choices: How many values each part has.
+        least: The least value of each part.
         whole: Whether an action is one number and not an array of them.
 
     Examples:
@@ -150,27 +152,30 @@ class CategoricalCode(ActionCode):
     """
 
     choices: tuple[int, ...] = ()
+    least: tuple[int, ...] = ()
     whole: bool = False
 
     def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
         """One-hot, part by part."""
         actions = actions.reshape(-1, len(self.choices)).long()
-        starts = torch.tensor((0, *self.choices[:-1]), device=actions.device).cumsum(0)
+        starts = np.cumsum((0, *self.choices[:-1])) - self.least
         hot = torch.zeros(len(actions), self.unit.size, device=actions.device)
-        return hot.scatter_(-1, actions + starts, 1.0)
+        return hot.scatter_(-1, actions + torch.as_tensor(starts, device=actions.device), 1.0)
 
     def decode(self, states: Float[Tensor, "batch d"]) -> Tensor:
         """The value of every part."""
-        parts = [part.argmax(-1) for part in states.split(list(self.choices), -1)]
+        pieces = states.split(list(self.choices), -1)
+        parts = [piece.argmax(-1) + v for piece, v in zip(pieces, self.least, strict=True)]
         return parts[0] if self.whole else torch.stack(parts, -1)
 
     def fixed_units(self, values: Float[Tensor, "batch parts"]) -> tuple[Tensor, Tensor]:
         """One-hot parts."""
         free = values.isnan()
         choices = torch.tensor(self.choices, device=values.device)
-        _check_whole(values, choices)
+        least = torch.tensor(self.least, device=values.device)
+        _check_whole(values, choices, least)
         fixed = (~free).repeat_interleave(choices, dim=-1)
-        return self.encode(torch.where(free, 0.0, values)), fixed
+        return self.encode(torch.where(free, least, values)), fixed
 
     def forbid(
         self, law: ActionDistribution, allowed: Bool[Tensor, "batch flags"]
@@ -178,7 +183,7 @@ class CategoricalCode(ActionCode):
         """Takes so much off the field of a forbidden value that it is never drawn."""
         if bool(allowed.all()):
             return law
-        return law.lowered((~allowed).float() * PENALTY)
+        return law.lowered((~allowed).to(law.blank()) * PENALTY)
 
 
 @dataclass(frozen=True)
@@ -224,18 +229,13 @@ def _one_hots(choices: tuple[int, ...]) -> Unit:
     return Mixed([OneHot(n) for n in choices])
 
 
-def _check_whole(values: Tensor, choices: Tensor) -> None:
-    if values.shape[-1] != len(choices):
-        raise ShapeError(
-            "FreeEnergyQ.predict",
-            f"fixed of shape {tuple(values.shape)} for {len(choices)} parts of an action",
-            "Give one number a part, NaN where it is free",
-        )
-    legal = values.isnan() | ((values >= 0) & (values < choices) & (values == values.floor()))
+def _check_whole(values: Tensor, choices: Tensor, least: Tensor | int = 0) -> None:
+    within = (values >= least) & (values < least + choices) & (values == values.floor())
+    legal = values.isnan() | within
     if not bool(legal.all()):
         raise DomainError(
             "FreeEnergyQ.predict",
             f"{int((~legal).sum())} fixed values outside the action space, such as "
             f"{float(values[~legal][0]):g}",
-            "Give whole numbers from 0 to below the number of choices, NaN where free",
+            "Give whole numbers that the space has, NaN where free",
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from isinglass.agents.vector import GymnasiumVecEnv
 from isinglass.envs import make_env
 from isinglass.errors import DomainError, ParameterError
 
-__all__ = ["check_device", "environment", "finite_loss", "without"]
+__all__ = ["check_device", "environment", "finite_loss", "same_spaces", "without"]
 
 
 def environment(env: object, required: bool) -> Any:
@@ -47,6 +49,23 @@ def check_device(device: torch.device | str) -> None:
             "FreeEnergyQ",
             f"device = {str(device)!r}, which this machine or this torch does not have",
             "Give device='cpu', or 'auto' for a GPU if there is one",
+        ) from error
+
+
+@contextmanager
+def same_spaces(operation: str) -> Iterator[None]:
+    """Say by name that an agent and an environment have different spaces.
+
+    Raises:
+        ParameterError: Where SB3 finds that out.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "spaces do not match" not in str(error):
+            raise
+        raise ParameterError(
+            operation, str(error), "Give an environment like the one that the agent learned in"
         ) from error
 
 

@@ -17,7 +17,13 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from torch import Tensor
 from torch.nn import functional as F
 
-from isinglass.agents.arguments import check_device, environment, finite_loss, without
+from isinglass.agents.arguments import (
+    check_device,
+    environment,
+    finite_loss,
+    same_spaces,
+    without,
+)
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.heads import ActionEnergy, Mixture
 from isinglass.agents.masks import MaskLayout, acting_infos
@@ -228,6 +234,31 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             observation, state, episode_start, deterministic, action_masks, fixed, constraint
         )
 
+    def set_env(self, env: GymEnv | VectorEnv | str, force_reset: bool = True) -> None:
+        """Go on in another environment of the same spaces.
+
+        Raises:
+            ParameterError: If it has other spaces, or is no environment.
+        """
+        with same_spaces("FreeEnergyQ.set_env"):
+            super().set_env(environment(env, required=True), force_reset)
+
+    @classmethod
+    def load(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls: type[SelfFreeEnergyQ],
+        path: Any,
+        env: GymEnv | VectorEnv | str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> SelfFreeEnergyQ:
+        """An agent from a file; all arguments are Stable-Baselines3's.
+
+        Raises:
+            ParameterError: If the agent has learned in other spaces than those of ``env``.
+        """
+        with same_spaces("FreeEnergyQ.load"):
+            return super().load(path, environment(env, required=False), *args, **kwargs)
+
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """Take steps of the optimizer on replayed transitions, each followed by the target's."""
         self.policy.set_training_mode(True)
@@ -272,8 +303,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             self.replay_buffer_class = MaskedDictReplayBuffer if kept else MaskedReplayBuffer
             self.replay_buffer_kwargs = {"n_steps": self.n_steps, "gamma": self.gamma} | settings
         super()._setup_model()
-        self.policy_kwargs = given
-        self.replay_buffer_kwargs = settings
+        self.policy_kwargs = given  # as they were, so that a saved agent is set up the same way
+        self.replay_buffer_class, self.replay_buffer_kwargs = buffer, settings
 
     def _check_numbers(self) -> None:
         operation = "FreeEnergyQ"
@@ -291,9 +322,18 @@ class FreeEnergyQ(OffPolicyAlgorithm):
                 "Give a final_temperature no higher than initial_temperature: T falls",
             )
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        fresh = self._last_obs is None or kwargs.get("reset_num_timesteps", True)
-        ready = super()._setup_learn(*args, **kwargs)
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[int, BaseCallback]:
+        fresh = self._last_obs is None or reset_num_timesteps
+        ready = super()._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, *args, **kwargs
+        )
         check_real("FreeEnergyQ.learn", "the first observation", self._last_obs)
         if fresh and self.env is not None:
             self._allowed = self._layout.read(acting_infos(self.env))

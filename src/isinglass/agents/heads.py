@@ -13,13 +13,15 @@ from isinglass._shapes import Float
 from isinglass.agents.oracle import ActionDistribution
 from isinglass.checks import check_count
 from isinglass.energies import PatternMixture
-from isinglass.energies.driven import Annealing, DrivenHarmonium, ExpectedHarmonium
+from isinglass.energies.driven import DrivenHarmonium, ExpectedHarmonium
 from isinglass.energies.driven_deep import DrivenDeep
+from isinglass.energies.driven_law import Annealing
+from isinglass.energies.driven_pairs import DrivenPairs
 from isinglass.energies.stretched import Stretched
 from isinglass.errors import ParameterError
 from isinglass.units import Bit, Gaussian, Mixed, OneHot, Unit
 
-__all__ = ["ActionEnergy", "Deep", "Groups", "Head", "Mixture", "Restricted"]
+__all__ = ["ActionEnergy", "Deep", "Groups", "Head", "Mixture", "Pairs", "Restricted"]
 
 
 class Head(nn.Module, ABC):
@@ -176,6 +178,32 @@ class Restricted(ActionEnergy):
 
 
 @dataclass(frozen=True)
+class Pairs(ActionEnergy):
+    r"""A Boltzmann machine of the action units alone, coupled pair by pair, driven by the state.
+
+        Q(s,a) = b(s)·a + ½ aᵀJa + o(s)
+
+    For costs and constraints that are sums over pairs, such as "at most one of these".
+
+    Reference: Ackley, Hinton & Sejnowski 1985, doi:10.1207/s15516709cog0901_7.
+
+    Args:
+        annealing: How actions are sampled.
+
+    Examples:
+        >>> Pairs().annealing.levels
+        24
+    """
+
+    annealing: Annealing = field(default_factory=Annealing)
+
+    def head(self, width: int, unit: Unit, spread: float) -> Head:
+        """A driven machine of pairs; couplings start at zero."""
+        _check_discrete(self, unit)
+        return PairsHead(width, unit, self.annealing)
+
+
+@dataclass(frozen=True)
 class Deep(ActionEnergy):
     r"""A deep Boltzmann machine of two hidden areas, driven by the state at the first.
 
@@ -271,9 +299,7 @@ class DrivenHead(Head):
         super().__init__()
         self.unit, self.hidden, self.annealing, self.kind = unit, hidden, annealing, kind
         self.hidden_bias = nn.Linear(width, hidden.size)
-        self.bias = nn.Linear(width, unit.size + 1)
-        nn.init.zeros_(self.bias.weight)
-        nn.init.zeros_(self.bias.bias)
+        self.bias = _zero_linear(width, unit.size + 1)
         self.weight = nn.Parameter(_scattered(hidden.size, unit, spread))
 
     def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> DrivenHarmonium:
@@ -291,6 +317,31 @@ class DrivenHead(Head):
         )
 
 
+class PairsHead(Head):
+    """Fields b(s) and an offset o(s) from the state; couplings J of different units."""
+
+    def __init__(self, width: int, unit: Unit, annealing: Annealing) -> None:
+        super().__init__()
+        self.unit, self.annealing = unit, annealing
+        self.bias = _zero_linear(width, unit.size + 1)
+        self.weight = nn.Parameter(torch.zeros(unit.size, unit.size))
+        owners = unit.owners()
+        self.register_buffer("apart", owners[:, None] != owners, persistent=False)
+
+    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> DrivenPairs:
+        """The machine that the state drives."""
+        driven = self.scale * self.bias(features)
+        coupling = self.scale * (self.weight + self.weight.mT) * self.apart
+        return DrivenPairs(
+            self.unit,
+            driven[..., 1:],
+            coupling,
+            temperature,
+            driven[..., 0] + self.offset,
+            self.annealing,
+        )
+
+
 class DeepHead(DrivenHead):
     """:class:`DrivenHead` over action and top area side by side."""
 
@@ -302,6 +353,13 @@ class DeepHead(DrivenHead):
     def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> DrivenDeep:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The machine that the state drives."""
         return DrivenDeep(self.actions, super().forward(features, temperature))
+
+
+def _zero_linear(width: int, outputs: int) -> nn.Linear:
+    linear = nn.Linear(width, outputs)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
 
 
 def _scattered(rows: int, unit: Unit, spread: float) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from isinglass._shapes import Bool
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["MASK_KEY", "MaskLayout", "acting_infos"]
@@ -86,13 +87,15 @@ class MaskLayout:
         """Width of a flattened joint mask, Π_i n_i: the number of actions."""
         return math.prod(self.parts)
 
-    def is_joint(self, masks: np.ndarray) -> bool:
+    def is_joint(self, masks: Bool[np.ndarray, "*rows width"]) -> bool:
         """Whether masks, ``(rows, width)``, are joint; those of a single part are both."""
         return masks.shape[-1] == self.joint_size
 
     def read(
-        self, infos: Sequence[Mapping[str, Any]], ended: np.ndarray | None = None
-    ) -> np.ndarray | None:
+        self,
+        infos: Sequence[Mapping[str, Any]],
+        ended: Bool[np.ndarray, "rows"] | None = None,
+    ) -> Bool[np.ndarray, "rows width"] | None:
         """The masks that infos hold under ``"action_mask"``, as bools of ``(rows, width)``.
 
         An info without one allows everything; None if there is none at all.
@@ -125,23 +128,27 @@ class MaskLayout:
             masks[ended] = True
         return self._checked(masks)
 
-    def rows(self, masks: object, count: int) -> np.ndarray:
+    def rows(self, masks: object, count: int) -> Bool[np.ndarray, "count width"]:
         """Masks given by a user, one for all rows or one for each, as ``(count, width)`` bools.
 
         Raises:
-            ShapeError, DomainError, ParameterError: As :meth:`read`.
+            ShapeError: As :meth:`read`.
+            DomainError: As :meth:`read`.
+            ParameterError: As :meth:`read`.
         """
         given = _truths(masks)
         one = given.shape in (self.parts, (self.flat_size,))
         flat = self._flatten(given, () if one else (count,))
-        return self._checked(np.broadcast_to(flat, (count, flat.shape[-1])))
+        return self._checked(np.tile(flat, (count, 1)) if one else flat)
 
-    def joint(self, masks: np.ndarray) -> np.ndarray:
+    def joint(self, masks: Bool[np.ndarray, "*rows flat"]) -> Bool[np.ndarray, "*rows joint"]:
         """Flat masks as joint ones, ``(..., joint_size)``: an action is as allowed as its parts."""
         pieces = np.split(masks, np.cumsum(self.parts)[:-1], axis=-1)
         return reduce(_every_pair, pieces)
 
-    def draw_allowed(self, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def draw_allowed(
+        self, masks: Bool[np.ndarray, "rows width"], rng: np.random.Generator
+    ) -> np.ndarray:
         """One action a row, uniform among the allowed, in the form that the space samples.
 
         Args:
@@ -217,6 +224,13 @@ def acting_infos(
         env: Environment that was reset or stepped, wrapped or not.
         infos: What the step gave; None after a reset.
         dones: What the step gave.
+
+    Examples:
+        >>> from stable_baselines3.common.env_util import make_vec_env
+        >>> env = make_vec_env("Taxi-v4", 2, seed=0)
+        >>> state = env.reset()
+        >>> MaskLayout.of(env.action_space).read(acting_infos(env)).shape
+        (2, 6)
     """
     resets = env.unwrapped.reset_infos  # a wrapper has a list of its own, which nobody fills
     if infos is None or dones is None:

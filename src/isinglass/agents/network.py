@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
+    FlattenExtractor,
     create_mlp,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs
-from torch import nn
+from torch import Tensor, nn
 
 from isinglass.agents.actions import ActionCode
 from isinglass.agents.heads import ActionEnergy
 from isinglass.agents.oracle import ActionDistribution
-from isinglass.errors import DomainError
+from isinglass.errors import DomainError, ParameterError
 
-__all__ = ["FreeEnergyNetwork", "check_real"]
+__all__ = ["CentredExtractor", "FreeEnergyNetwork", "check_real"]
 
 
 def check_real(operation: str, name: str, values: object) -> None:
@@ -50,6 +52,38 @@ def check_real(operation: str, name: str, values: object) -> None:
         "Mend the environment that gave them, or fill them (numpy.nan_to_num) before the agent "
         "sees them",
     )
+
+
+class CentredExtractor(FlattenExtractor):
+    """A bounded ``Box`` seen from −1 at its lower bounds to 1 at its upper ones, flat.
+
+    Centred features learn faster where the network has no hidden layers. Not with
+    ``VecNormalize``, which centres by itself.
+
+    Raises:
+        ParameterError: If the space is no bounded ``Box``.
+
+    Examples:
+        >>> CentredExtractor(spaces.Box(0, 1, (2,)))(torch.tensor([[0.0, 0.75]]))
+        tensor([[-1.0000,  0.5000]])
+    """
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        if not isinstance(observation_space, spaces.Box) or not observation_space.is_bounded():
+            raise ParameterError(
+                "CentredExtractor", f"observations of {observation_space}", "Use FlattenExtractor"
+            )
+        super().__init__(observation_space)
+        low, high = (
+            torch.as_tensor(b.reshape(-1), dtype=torch.float32)
+            for b in (observation_space.low, observation_space.high)
+        )
+        self.register_buffer("middle", (low + high) / 2, persistent=False)
+        self.register_buffer("reach", (high - low) / 2, persistent=False)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """(x − middle) / half the range."""
+        return (super().forward(observations) - self.middle) / self.reach
 
 
 class FreeEnergyNetwork(BaseModel):

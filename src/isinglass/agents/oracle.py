@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.errors import IntractableError
+from isinglass.errors import DomainError, IntractableError
 from isinglass.units import Unit
 
 __all__ = ["ActionDistribution", "Enumerated"]
@@ -154,9 +154,20 @@ class Enumerated:
     def condition(
         self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
     ) -> Enumerated:
-        """Only actions that agree with the observed units."""
+        """Only actions that agree with the observed units.
+
+        Raises:
+            DomainError: If there is none.
+        """
         agrees = (state.unsqueeze(-2) == self.states) | ~observed.unsqueeze(-2)
-        return replace(self, scores=self.scores.masked_fill(~agrees.all(-1), -torch.inf))
+        scores = self.scores.masked_fill(~agrees.all(-1), -torch.inf)
+        if bool(scores.isneginf().all(-1).any()):
+            raise DomainError(
+                "Enumerated.condition",
+                "no allowed action that agrees with what is observed",
+                "Observe or fix less, or allow more",
+            )
+        return replace(self, scores=scores)
 
     def lowered(self, penalty: Float[Tensor, "*batch d"]) -> Enumerated:
         """The same with a penalty taken off the field of every unit."""

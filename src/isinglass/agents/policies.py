@@ -230,18 +230,22 @@ class FreeEnergyPolicy(BasePolicy):
                 repeated until all are; a greedy action is the best of the draws that may.
 
         Raises:
-            DomainError: If an observation is not finite, a fixed value is not in the action space,
-                a mask forbids every value of a part, or no draw meets the constraint.
-            ShapeError: If a mask or ``fixed`` does not fit the action space.
+            DomainError: If an observation is not finite, a fixed value is not in the action space
+                or forbidden, a mask forbids every value of a part, or no draw meets the constraint.
+            ShapeError: If a mask or ``fixed`` does not fit the action space, or the constraint
+                does not give one bool an action.
         """
         self.set_training_mode(False)
         obs, batched = self.obs_to_tensor(observation)
         with torch.no_grad():
-            law = self.distribution(obs, self._masks(action_masks, obs))
+            masks = self._masks(action_masks, obs)
+            law = self.distribution(obs, masks)
             if fixed is not None:
-                law = self.code.fix(law, self._fixed(fixed, law.blank()))
+                values = self._fixed(fixed, law.blank())
+                law = self.code.fix(law, values)
+                self._check_allowed(values, masks)
             actions = self._drawn(law, deterministic, constraint)
-        return (actions if batched else actions[0]), state
+        return (actions if batched else actions.squeeze(0)), state
 
     def _masks(self, masks: np.ndarray | None, obs: PyTorchObs) -> Tensor | None:
         if masks is None:
@@ -251,19 +255,32 @@ class FreeEnergyPolicy(BasePolicy):
         return torch.as_tensor(found, device=self.device)
 
     def _fixed(self, fixed: np.ndarray, blank: Tensor) -> Tensor:
-        values = np.asarray(fixed, dtype=np.float64)
-        if isinstance(self.action_space, spaces.Box):
-            values = self.scale_action(values)
-        parts = max(1, int(np.prod(self.action_space.shape or ())))
-        try:
-            values = torch.as_tensor(values, device=self.device).reshape(-1, parts)
-            return values.expand(len(blank), parts)
-        except RuntimeError as error:
+        values, shape = np.asarray(fixed, dtype=np.float64), self.action_space.shape or ()
+        if values.shape not in (shape, (len(blank), *shape)):
             raise ShapeError(
                 "FreeEnergyQ.predict",
-                f"fixed of shape {np.shape(fixed)} for {len(blank)} actions of {parts} parts",
+                f"fixed of shape {values.shape} for {len(blank)} actions of shape {shape}",
                 "Give values shaped like an action, NaN where free, for one action or each",
-            ) from error
+            )
+        if isinstance(self.action_space, spaces.Box):
+            values = self.scale_action(values)
+        rows = np.broadcast_to(values, (len(blank), *shape)).reshape(len(blank), -1)
+        return torch.tensor(rows, device=self.device)
+
+    def _check_allowed(self, values: Tensor, masks: Tensor | None) -> None:
+        """Refuse what is fixed and forbidden; with a joint mask the law itself has seen to it."""
+        layout = MaskLayout.of(self.action_space)
+        if masks is None or masks.shape[-1] == layout.joint_size:
+            return
+        starts = np.cumsum((0, *layout.parts[:-1])) - getattr(self.action_space, "start", 0)
+        flags = values.nan_to_num() + torch.as_tensor(starts, device=values.device)
+        allowed = masks.gather(-1, flags.long().clamp_min(0)) | values.isnan()
+        if not bool(allowed.all()):
+            raise DomainError(
+                "FreeEnergyQ.predict",
+                f"{int((~allowed).sum())} values that are fixed and that the mask forbids",
+                "Leave them free (NaN), or allow them",
+            )
 
     def _drawn(
         self, law: ActionDistribution, deterministic: bool, constraint: Constraint | None
@@ -306,9 +323,14 @@ class FreeEnergyPolicy(BasePolicy):
             ) from error
 
     def _meets(self, states: Tensor, constraint: Constraint) -> Tensor:
-        return torch.as_tensor(
-            np.asarray(constraint(self._taken(states)), dtype=bool), device=states.device
-        )
+        meets = np.asarray(constraint(self._taken(states)), dtype=bool)
+        if meets.shape != states.shape[:1]:
+            raise ShapeError(
+                "FreeEnergyQ.predict",
+                f"a constraint that gives {meets.shape} for {len(states)} actions",
+                "Let it give one bool an action",
+            )
+        return torch.as_tensor(meets, device=states.device)
 
     def _taken(self, states: Tensor) -> np.ndarray:
         actions = self.code.decode(states).cpu().numpy()

@@ -113,9 +113,10 @@ class MaskedReplayBuffer(ReplayBuffer):
         """Store one step of every environment.
 
         Raises:
-            ShapeError, DomainError, ParameterError: As
-                :meth:`~isinglass.agents.masks.MaskLayout.read`; and if masks become joint that
-                were flat, or the other way round. Nothing is stored then.
+            ShapeError: If a mask does not fit the actions, or masks become joint that were flat,
+                or the other way round. Nothing is stored then, nor below.
+            DomainError: If a mask is not made of truth values, or forbids every action.
+            ParameterError: If the actions are a ``Box``, which takes no masks.
         """
         cut_short = [info.get("TimeLimit.truncated", False) for info in infos]
         ended = np.asarray(done, dtype=bool) & ~np.asarray(cut_short, dtype=bool)
@@ -268,4 +269,16 @@ class MaskedReplayBuffer(ReplayBuffer):
 class MaskedDictReplayBuffer(  # pyright: ignore[reportIncompatibleMethodOverride]
     MaskedReplayBuffer, DictReplayBuffer
 ):
-    """:class:`MaskedReplayBuffer` for dictionaries of observations."""
+    """:class:`MaskedReplayBuffer` for dictionaries of observations; n steps included.
+
+    Reference: Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., §7.1 (n-step returns).
+
+    Examples:
+        >>> from gymnasium import spaces
+        >>> sights = spaces.Dict({"speed": spaces.Box(-1, 1, (2,))})
+        >>> buffer = MaskedDictReplayBuffer(9, sights, spaces.MultiBinary(3), device="cpu")
+        >>> seen = {"speed": np.zeros((1, 2))}
+        >>> buffer.add(seen, seen, np.ones((1, 3)), np.ones(1), np.array([False]), [{}])
+        >>> buffer.sample(5).observations["speed"].shape
+        torch.Size([5, 2])
+    """

@@ -15,14 +15,20 @@ from isinglass.errors import ParameterError
 __all__ = ["FreeEnergySarsa"]
 
 
+#: What the heads of FreeEnergyQ have beyond a machine over state and action: values on a learned
+#: scale, and fields of the action that the state bends without hidden units.
+ADDED = ("log_scale", "offset", "bias.weight")
+
+
 class FreeEnergySarsa(FreeEnergyQ):
     r"""The agent of Sallans & Hinton (2004): SARSA with Q = −F of a restricted Boltzmann machine.
 
         Δθ = ε (r + γ Q(s', a') − Q(s, a)) ∂Q(s,a)/∂θ,   Q = −F,   a, a' ~ exp(Q/T)
 
     State and action are visible units under one hidden area, one plain gradient step is taken for
-    every step of the environment, on that step alone: no replay, no target network, no momentum.
-    a' is the action that is taken next; where an episode terminates, Q(s', a') is zero.
+    every step of the environment, on that step alone: no replay, no target network, no momentum,
+    and values on no learned scale. a' is the action that is taken next; where an episode
+    terminates, Q(s', a') is zero.
 
     Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
     JMLR 5:1063-1088; Rummery & Niranjan 1994, "On-line Q-learning using connectionist systems".
@@ -77,8 +83,13 @@ class FreeEnergySarsa(FreeEnergyQ):
             final_temperature=final_temperature,
             policy_kwargs=plain | (policy_kwargs or {}),
             train_freq=1,
-            **{"learning_starts": 0, "buffer_size": 1_000} | kwargs,
+            **{"learning_starts": 0, "buffer_size": 1_000, "max_grad_norm": 1e9} | kwargs,
         )
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        for name, weight in self.policy.q_net.head.named_parameters():
+            weight.requires_grad_(name not in ADDED)
 
     def _replayed(self, batch_size: int) -> Any:
         """The newest step whose next action is known, of every environment."""

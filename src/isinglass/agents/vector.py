@@ -197,6 +197,12 @@ class GymnasiumVecEnv(VecEnv):
     def _last_info(self, i: int, seen: VecEnvObs, info: dict[str, Any]) -> dict[str, Any]:
         """The info of an episode's last step; what the reset said is put aside."""
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            if "final_obs" not in info:
+                raise ParameterError(
+                    "GymnasiumVecEnv.step",
+                    f"no final_obs in the infos of {self.env.unwrapped}, where an episode is over",
+                    "Mend them, or make the vector environment with another autoreset_mode",
+                )
             last, state = dict(info.pop("final_info", {})), info.pop("final_obs")
             self.reset_infos[i] = info
         else:

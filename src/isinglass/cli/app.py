@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import isinglass
+from isinglass.cli.act import act
 from isinglass.cli.imagine import imagine
 from isinglass.cli.memory import recall, remember
 from isinglass.cli.tour import tour
@@ -46,7 +47,7 @@ def _common(
     """Options that stand before or after any command; ``run`` has read --debug already."""
 
 
-for command in (tour, remember, recall, imagine):
+for command in (tour, remember, recall, imagine, act):
     app.command()(command)
 
 

@@ -18,6 +18,10 @@ from isinglass.energies.deep_energy import DeepEnergy
 from isinglass.energies.dense import DenseMemory
 from isinglass.energies.dense_classifier import DenseClassifier, FeedForwardTwin
 from isinglass.energies.draws_path import DrawsPath
+from isinglass.energies.driven import DrivenHarmonium, ExpectedHarmonium
+from isinglass.energies.driven_deep import DrivenDeep
+from isinglass.energies.driven_law import Annealing, DrivenLaw
+from isinglass.energies.driven_pairs import DrivenPairs
 from isinglass.energies.grids import GridCouplings
 from isinglass.energies.harmonium import Harmonium, Marginal
 from isinglass.energies.harmonium_path import HarmoniumPath
@@ -37,9 +41,11 @@ from isinglass.energies.rules import (
     Storkey,
 )
 from isinglass.energies.sparse import SparseHopfield, SubsetHopfield
+from isinglass.energies.stretched import Stretched
 
 __all__ = [
     "RBM",
+    "Annealing",
     "Attend",
     "BoltzmannMachine",
     "ClassicalHopfield",
@@ -52,7 +58,12 @@ __all__ = [
     "DenseCouplings",
     "DenseMemory",
     "DrawsPath",
+    "DrivenDeep",
+    "DrivenHarmonium",
+    "DrivenLaw",
+    "DrivenPairs",
     "EdgeCouplings",
+    "ExpectedHarmonium",
     "Exponential",
     "FeedForwardTwin",
     "GridCouplings",
@@ -74,6 +85,7 @@ __all__ = [
     "Rule",
     "SparseHopfield",
     "Storkey",
+    "Stretched",
     "SubsetHopfield",
     "to_classical",
     "to_gaussian_rbm",

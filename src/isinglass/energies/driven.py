@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_features, check_positive
-from isinglass.errors import ShapeError
+from isinglass.checks import check_positive
+from isinglass.energies.driven_law import Annealing, DrivenLaw
+from isinglass.errors import ParameterError, ShapeError
 from isinglass.units import Unit
 
-__all__ = ["Annealing", "DrivenHarmonium", "ExpectedHarmonium"]
+__all__ = ["DrivenHarmonium", "ExpectedHarmonium"]
 
 
 @dataclass(frozen=True)
-class Annealing:
-    """How a :class:`DrivenHarmonium` is sampled: chains, levels, and steps of the last climb.
-
-    Args:
-        chains: Chains run side by side for every row.
-        levels: Couplings λ > 0 that each chain passes, one sweep of block Gibbs at each.
-        refinements: Concave–convex steps that climb from the end of a chain to a greedy state.
-
-    Raises:
-        ParameterError: If a number is not whole and at least one.
-    """
-
-    chains: int = 8
-    levels: int = 24
-    refinements: int = 5
-
-    def __post_init__(self) -> None:
-        for name in ("chains", "levels", "refinements"):
-            check_count("Annealing", name, getattr(self, name))
-
-    def couplings(self) -> Iterator[tuple[float, float]]:
-        """Pairs of neighbouring λ from 0 to 1, closer together near 0, where order sets in."""
-        for level in range(self.levels):
-            yield (level / self.levels) ** 2, ((level + 1) / self.levels) ** 2
-
-
-@dataclass(frozen=True)
-class DrivenHarmonium:
+class DrivenHarmonium(DrivenLaw):
     r"""The distribution of units v joined to hidden units h, whose fields come from elsewhere.
 
         S(v)  = b·v − U(v) + A_T(c + Wv) − A_T(0) + o      score, −F(v), Q(s, a)
@@ -111,124 +83,41 @@ class DrivenHarmonium:
         field = self.hidden_bias + state @ self.weight.mT
         return self._own(state) + self._above_rest(field)
 
-    def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
-        """V of the units that are not clamped: log mean exp of the weights of the chains."""
-        _, weights = self._annealed(generator)
-        return self.temperature * (torch.logsumexp(weights, 0) - math.log(len(weights)))
+    def _gained(self, states: Tensor, before: float, after: float) -> Tensor:
+        overlap = states @ self.weight.mT
+        return self.hidden.log_partition(
+            self.hidden_bias + after * overlap, self.temperature
+        ) - self.hidden.log_partition(self.hidden_bias + before * overlap, self.temperature)
 
-    def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
-        """One draw a row: the end of a chain, chosen by weight."""
-        states, weights = self._annealed(generator)
-        shares = torch.softmax(weights, 0).movedim(0, -1)
-        chosen = torch.multinomial(shares.reshape(-1, len(weights)), 1, generator=generator)
-        return _taken(states, chosen.reshape(shares.shape[:-1]))
+    def _swept(self, states: Tensor, coupling: float, generator: Generator | None) -> Tensor:
+        """Block Gibbs: h given v, then v given h, exact at every T."""
+        field = self.hidden_bias + coupling * (states @ self.weight.mT)
+        hidden = self.hidden.sample(field, self.temperature, generator)
+        field = self.bias + coupling * (hidden @ self.weight)
+        return self.unit.sample(field, self.temperature, generator)
 
-    def mode(self) -> Float[Tensor, "*batch d"]:
-        """The best state that the chains end in, each climbed from: the same at every call.
-
-        A step settles v in the field b + Wᵀ⟨h⟩_v, which never lowers S(v).
-        """
-        states, _ = self._annealed(torch.Generator(self.bias.device).manual_seed(0))
-        for _ in range(self.annealing.refinements):
-            states = self._climbed(states)
-        return _taken(states, self.score(states).argmax(0))
-
-    @torch.no_grad()
     def _climbed(self, states: Tensor) -> Tensor:
+        """Settles v in the field b + Wᵀ⟨h⟩_v: a concave–convex step."""
         means = self.hidden.mean(self.hidden_bias + states @ self.weight.mT, self.temperature)
         return self._restore(self.unit.settle(self.bias + means @ self.weight, states))
 
-    def condition(
-        self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
-    ) -> DrivenHarmonium:
-        """The distribution of the other units given the observed ones.
-
-        Args:
-            state: Values of all units; those not observed are ignored (and may be NaN).
-            observed: True where a unit is observed.
-
-        Raises:
-            ShapeError: If state or mask has the wrong number of features, or the mask cuts
-                through a one-hot unit.
-            DomainError: If an observed value is not a state of the unit.
-        """
-        operation = "DrivenHarmonium.condition"
-        check_features(operation, state, self.unit.size)
-        self.unit.check_mask(operation, observed)
-        observed = observed.expand(self.bias.shape)
-        state = state.expand(self.bias.shape)
-        self.unit.check(operation, state, observed)
-        clamped = torch.where(observed, state, 0.0)
-        if self.observed is not None and self.clamped is not None:  # what was stays as it was
-            clamped = torch.where(self.observed, self.clamped, clamped)
-            observed = observed | self.observed
-        return replace(self, observed=observed, clamped=clamped)
-
-    def blank(self) -> Float[Tensor, "*batch d"]:
-        """Zeros shaped like one state a row."""
-        return torch.zeros_like(self.bias)
-
-    def lowered(self, penalty: Float[Tensor, "*batch d"]) -> DrivenHarmonium:
-        """The same with a penalty taken off the field of every unit."""
-        return replace(self, bias=self.bias - penalty)
-
-    @torch.no_grad()
-    def _annealed(self, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        """States ``(chains, *batch, d)`` at λ = 1, and log weights that average to exp(V/T)."""
-        temperature, rows = self.temperature, self.bias.shape[:-1]
-        bias = self.bias.expand(self.annealing.chains, *self.bias.shape)
-        states = self._restore(self.unit.sample(bias, temperature, generator))
-        weights = self._at_rest() / temperature
-        weights = weights.expand(self.annealing.chains, *rows)
-        for before, after in self.annealing.couplings():
-            overlap = states @ self.weight.mT
-            field = self.hidden_bias + after * overlap
-            gained = self.hidden.log_partition(field, temperature) - self.hidden.log_partition(
-                self.hidden_bias + before * overlap, temperature
-            )
-            weights = weights + gained / temperature
-            hidden = self.hidden.sample(field, temperature, generator)
-            field = bias + after * (hidden @ self.weight)
-            states = self._restore(self.unit.sample(field, temperature, generator))
-        return states, weights + self._corrected(states)
-
-    def _corrected(self, states: Tensor) -> Tensor | float:
-        """What the log weights lack where the score is not that of the sweeps."""
-        return 0.0
-
     def _at_rest(self) -> Tensor:
-        """T log of the sum over states at λ = 0, where the areas are by themselves."""
-        if self.observed is None or self.clamped is None:
-            own = self.unit.log_partition(self.bias, self.temperature) + self.offset
-        else:
-            shares = self.unit.partition_shares(self.bias, self.temperature)
-            free = torch.where(self.observed, 0.0, shares).sum(-1)
-            own = self._own(self.clamped) + free
-        return own + self._above_rest(self.hidden_bias)
-
-    def _own(self, state: Tensor) -> Tensor:
-        """o + b·v − U(v)."""
-        own = (state * self.bias).sum(-1) - self.unit.base_energy(state, self.temperature)
-        return own + self.offset
+        return super()._at_rest() + self._above_rest(self.hidden_bias)
 
     def _above_rest(self, field: Tensor) -> Tensor:
         """A_T(I) − A_T(0) of the hidden units."""
         rest = self.hidden.log_partition(torch.zeros_like(field), self.temperature)
         return self.hidden.log_partition(field, self.temperature) - rest
 
-    def _restore(self, state: Tensor) -> Tensor:
-        if self.observed is None or self.clamped is None:
-            return state
-        return torch.where(self.observed, self.clamped, state)
-
 
 class ExpectedHarmonium(DrivenHarmonium):
     r"""The same with the expected energy for a score: the entropy of h is left out.
 
-        S(v) = b·v − U(v) + Σ_j ⟨h_j⟩ I_j + o,   I = c + Wv,   ⟨h⟩ = ∂A_T(I)
+        S(v) = b·v − U(v) + ⟨h⟩·I + o,   I = c + Wv,   ⟨h⟩ = ∂A_T(I)
 
-    S is minus ⟨E(v, h)⟩ over p(h|v), without a log that grows with every idle unit. The chains
-    still follow −F, and their weights are corrected by exp((S + F)/T) at the end.
+    S is minus ⟨E(v, h)⟩ over p(h|v), for hidden units without an energy of their own, and has no
+    log that grows with every idle unit. The chains still follow −F, as do greedy states when they
+    are climbed to; weights are corrected by exp((S + F)/T) at the end.
 
     Reference: Elfwing, Uchibe & Doya 2016, "From free energy to expected energy: Improving
     energy-based value function approximation in reinforcement learning",
@@ -242,18 +131,18 @@ class ExpectedHarmonium(DrivenHarmonium):
         tensor(0.)
     """
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden.support is not None or self.hidden.has_multiplicity:
+            raise ParameterError(
+                "ExpectedHarmonium", f"hidden units {self.hidden}", "Use Bit, Spin or OneHot units"
+            )
+
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
         """S(v), differentiable."""
         field = self.hidden_bias + state @ self.weight.mT
         mean = self.hidden.mean(field, self.temperature)
-        energy = self.hidden.base_energy(mean, self.temperature)
-        return self._own(state) + (mean * field).sum(-1) - energy
+        return self._own(state) + (mean * field).sum(-1)
 
     def _corrected(self, states: Tensor) -> Tensor | float:
         return (self.score(states) - super().score(states)) / self.temperature
-
-
-def _taken(states: Tensor, index: Tensor) -> Tensor:
-    """One chain a row."""
-    index = index[None, ..., None].expand(1, *states.shape[1:])
-    return states.gather(0, index).squeeze(0)

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
 from isinglass.energies.driven import DrivenHarmonium
+from isinglass.energies.driven_law import taken
 from isinglass.units import Mixed, Unit
 
 __all__ = ["DrivenDeep"]
@@ -87,8 +88,9 @@ class DrivenDeep:
         return self.joint.sample(generator)[..., : self.unit.size]
 
     def mode(self) -> Float[Tensor, "*batch d"]:
-        """The best state that the chains end in, each climbed from."""
-        return self.joint.mode()[..., : self.unit.size]
+        """The best state that the chains end in, each climbed from: the same at every call."""
+        states = self.joint.peaks()[..., : self.unit.size]
+        return taken(states, self.score(states).argmax(0))
 
     def condition(
         self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]

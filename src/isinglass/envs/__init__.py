@@ -1,6 +1,6 @@
 """Gymnasium environments, and the one door by which a name becomes an environment.
 
-``import isinglass.envs`` registers ``isinglass/LargeAction-v0``.
+``import isinglass.envs`` registers each, :class:`LargeAction` as ``isinglass/LargeAction-v0``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,32 @@ from isinglass.extras import needs
 with needs("rl"):
     import gymnasium as gym
 
+from isinglass.envs.assignment import Assignment
+from isinglass.envs.blockers import Blockers
 from isinglass.envs.large_action import LargeAction
+from isinglass.envs.parity import Parity
+from isinglass.envs.tictactoe import TicTacToe
+from isinglass.envs.trap import Trap
 
-__all__ = ["LargeAction", "make_env"]
+__all__ = ["Assignment", "Blockers", "LargeAction", "Parity", "TicTacToe", "Trap", "make_env"]
 
-LARGE_ACTION_ID = "isinglass/LargeAction-v0"
+ENTRY_POINTS = {
+    "isinglass/Assignment-v0": "isinglass.envs.assignment:Assignment",
+    "isinglass/Blockers-v0": "isinglass.envs.blockers:Blockers",
+    "isinglass/Blockers4x7-v0": "isinglass.envs.blockers:Blockers",
+    "isinglass/LargeAction-v0": "isinglass.envs.large_action:LargeAction",
+    "isinglass/Parity-v0": "isinglass.envs.parity:Parity",
+    "isinglass/TicTacToe-v0": "isinglass.envs.tictactoe:TicTacToe",
+    "isinglass/Trap-v0": "isinglass.envs.trap:Trap",
+}
 
-if LARGE_ACTION_ID not in gym.registry:  # a reload must not warn that the id is taken
-    gym.register(LARGE_ACTION_ID, entry_point="isinglass.envs.large_action:LargeAction")
+ARGUMENTS = {
+    "isinglass/Blockers4x7-v0": {"rows": 4, "columns": 7, "agents": 3, "blockers": 2, "cap": 40},
+}
+
+for env_id, entry_point in ENTRY_POINTS.items():
+    if env_id not in gym.registry:  # a reload must not warn that the id is taken
+        gym.register(env_id, entry_point=entry_point, kwargs=ARGUMENTS.get(env_id, {}))
 
 
 def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from isinglass.tour.chapter import Chapter
+from isinglass.tour.chapter import Chapter, Drawing
 
-__all__ = ["build_page"]
+__all__ = ["build_page", "figure_of", "self_contained"]
 
 MOTTO = (
     "One energy: descend it to remember, differentiate it to attend, sample it to imagine, "
@@ -25,30 +25,52 @@ def build_page(chapters: Sequence[Chapter], seed: int, machine: str) -> str:
         seed: The seed it was done with.
         machine: The machine and versions it was done on.
     """
-    style = files("isinglass.tour").joinpath("style.css").read_text()
     links = "".join(f'<a href="#{c.verb}">{c.verb}</a>' for c in chapters)
     total = sum(chapter.seconds for chapter in chapters)
+    return self_contained(
+        "A tour of isinglass",
+        f"""<h1>isinglass</h1>
+<p class="motto">{escape(MOTTO)}</p>
+<nav>{links}</nav>
+{_summary(chapters)}
+{"".join(_section(chapter) for chapter in chapters)}
+<footer><p>Computed in {total:.0f} s with seed {seed} on {escape(machine)}.</p></footer>""",
+    )
+
+
+def self_contained(title: str, body: str) -> str:
+    """A page that needs no other file.
+
+    Args:
+        title: As text.
+        body: As HTML.
+    """
+    style = files("isinglass.tour").joinpath("style.css").read_text()
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>A tour of isinglass</title>
+<title>{escape(title)}</title>
 <style>
 {style}</style>
 </head>
 <body>
 <main>
-<h1>isinglass</h1>
-<p class="motto">{escape(MOTTO)}</p>
-<nav>{links}</nav>
-{_summary(chapters)}
-{"".join(_section(chapter) for chapter in chapters)}
-<footer><p>Computed in {total:.0f} s with seed {seed} on {escape(machine)}.</p></footer>
+{body}
 </main>
 </body>
 </html>
 """
+
+
+def figure_of(drawing: Drawing) -> str:
+    """A drawing with its caption, as HTML."""
+    return (
+        f'<figure><img src="{drawing.data_uri()}" width="{drawing.width}" '
+        f'alt="{escape(drawing.caption)}">'
+        f"<figcaption>{_prose(drawing.caption)}</figcaption></figure>"
+    )
 
 
 def _summary(chapters: Sequence[Chapter]) -> str:
@@ -65,11 +87,7 @@ def _summary(chapters: Sequence[Chapter]) -> str:
 
 
 def _section(chapter: Chapter) -> str:
-    pictures = "".join(
-        f'<figure><img src="{p.data_uri()}" width="{p.width}" alt="{escape(p.caption)}">'
-        f"<figcaption>{_prose(p.caption)}</figcaption></figure>"
-        for p in chapter.pictures
-    )
+    pictures = "".join(figure_of(picture) for picture in chapter.pictures)
     notes = "".join(f'<p class="note">{_prose(note)}</p>' for note in chapter.notes)
     return (
         f'<section id="{chapter.verb}"><h2>{escape(chapter.title)}</h2>'

@@ -1,0 +1,1 @@
+"""The figures of the agents: FreeEnergyQ and its peers, at equal steps and equal wall-clock."""

@@ -1,0 +1,65 @@
+"""Gradient steps a second, of FreeEnergyQ and of SB3's DQN with the same network."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from rich.table import Table
+from stable_baselines3 import DQN
+
+from benchmarks.evidence.act.report import mean_and_error
+from isinglass.agents import FreeEnergyQ
+from isinglass.files import writing
+
+__all__ = ["speed_table"]
+
+BATCHES = (32, 64, 256)
+STEPS, ROUNDS = 50, 20
+NETWORK = [64, 64]
+
+
+def speed_table(folder: Path, seeds: Sequence[int]) -> Table:
+    """One line a batch size; each seed is measured once and kept."""
+    path = folder / "learning-speed.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    for seed in track([seed for seed in seeds if str(seed) not in found], "learning speed"):
+        found[str(seed)] = measure(seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path, overwrite=True) as aside:
+            aside.write_text(json.dumps(found))
+    table = Table(title="learning-speed: gradient steps a second, CartPole-v1, 64 × 64, one thread")
+    for column in ("batch", "seeds", "FreeEnergyQ", "DQN", "ratio"):
+        table.add_column(column, justify="right")
+    for batch in BATCHES:
+        pairs = [found[str(seed)][str(batch)] for seed in seeds]
+        ratios = [ours / theirs for ours, theirs in pairs]
+        ours, theirs = (mean_and_error(list(rates)) for rates in zip(*pairs, strict=True))
+        table.add_row(str(batch), str(len(pairs)), ours, theirs, mean_and_error(ratios))
+    return table
+
+
+def measure(seed: int) -> dict[str, list[float]]:
+    """For each batch size the two rates, medians of rounds taken in turn."""
+    torch.set_num_threads(1)
+    agents = [
+        kind("MlpPolicy", "CartPole-v1", seed=seed, device="cpu", learning_starts=100,
+             train_freq=50, policy_kwargs={"net_arch": NETWORK}).learn(1_000)
+        for kind in (FreeEnergyQ, DQN)
+    ]  # fmt: skip
+    found = {}
+    for batch in BATCHES:
+        rounds = [[_rate(agent, batch) for agent in agents] for _ in range(ROUNDS)]
+        found[str(batch)] = [statistics.median(rates) for rates in zip(*rounds, strict=True)]
+    return found
+
+
+def _rate(agent: FreeEnergyQ | DQN, batch: int) -> float:
+    begin = time.perf_counter()
+    agent.train(STEPS, batch)
+    return STEPS / (time.perf_counter() - begin)

@@ -1,0 +1,24 @@
+"""Picture of the guide to ``isinglass act``: the learning curves that its report draws."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from isinglass.cli import run
+from isinglass.cli.act_learner import random_return, read_result
+from isinglass.cli.act_report import curves
+from isinglass.cli.act_run import read_request
+
+
+def draw() -> dict[str, Figure]:
+    """All figures, by file name."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "run"
+        run(["act", "isinglass/LargeAction-v0", "--steps", "12000", "--out", str(folder)])
+        request = read_request(folder)
+        found = (read_result(folder / agent) for agent in ("FreeEnergyQ", *request.peers))
+        results = [result for result in found if result is not None]
+        return {"act-report": curves(request, results, random_return(request)[0])}

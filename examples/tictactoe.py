@@ -1,0 +1,66 @@
+"""Noughts and crosses: the state is a set of propositions, an action one more; illegal ones masked.
+
+    python examples/tictactoe.py --steps 80000
+
+Learns against random and perfect opponents, from both seats; plays 10,000 games against each.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture
+from isinglass.envs.tictactoe import Masked, TicTacToe, play
+
+
+def build(seed: int) -> FreeEnergyQ:
+    """The agent, every hyper-parameter written out."""
+    return FreeEnergyQ(
+        "MultiInputPolicy",
+        TicTacToe(opponent=("random", "minimax"), seat="random", shuffle=False),
+        energy=Mixture(memories=32, state_fields=True),
+        backup=DoubleBackup(),
+        learning_rate=1e-3,
+        buffer_size=100_000,
+        learning_starts=100,
+        batch_size=256,
+        tau=0.01,
+        gamma=1.0,
+        train_freq=2,
+        gradient_steps=1,
+        initial_temperature=5.0,
+        final_temperature=0.5,
+        annealing_fraction=0.7,
+        policy_kwargs={"net_arch": [256, 256]},
+        seed=seed,
+        device="cpu",
+    )
+
+
+def main() -> None:
+    """Learn, play, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=80_000, help="moves of learning")
+    parser.add_argument("--games", type=int, default=10_000, help="games that are counted")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    agent = build(arguments.seed).learn(arguments.steps, progress_bar=True)
+    print(
+        f"{'opponent':<10}{'seat':<8}{'wins':>7}{'draws':>7}{'losses':>7}{'illegal':>8}{'mean':>8}"
+    )
+    for opponent in ("random", "minimax"):
+        for seat in ("first", "second"):
+            score = play(
+                Masked(agent), arguments.games, opponent, seat, arguments.seed, shuffle=False
+            )
+            counts = f"{score.wins:>7}{score.draws:>7}{score.losses:>7}{score.illegal:>8}"
+            print(f"{opponent:<10}{seat:<8}{counts}{score.mean_reward:>8.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Pictures of boards: square tiles, and what stands on them."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+__all__ = ["BAR", "CROSS", "DISC", "RING", "Colour", "picture", "tile"]
+
+SIDE = 48  # pixels of a tile
+Colour: TypeAlias = tuple[int, int, int]
+
+_Y, _X = np.mgrid[:SIDE, :SIDE] * 2.0 / (SIDE - 1) - 1  # from -1 to 1
+_SOFT = SIDE / 4  # an edge is half a pixel wide on either side
+
+
+def _inside(distance: np.ndarray) -> np.ndarray:
+    """Coverage, 0 to 1, of what lies at a negative distance from an edge."""
+    return np.clip(0.5 - distance * _SOFT, 0, 1)
+
+
+DISC = _inside(np.hypot(_X, _Y) - 0.6)
+RING = _inside(np.abs(np.hypot(_X, _Y) - 0.55) - 0.12)
+_NARROW = np.minimum(np.abs(_X - _Y), np.abs(_X + _Y)) / 2**0.5 - 0.12
+CROSS = _inside(np.maximum(_NARROW, (np.abs(_X) + np.abs(_Y)) / 2**0.5 - 0.75))
+BAR = _inside(np.abs(_Y) - 0.55)
+
+
+def tile(ground: Colour, ink: Colour | None = None, shape: np.ndarray = DISC) -> np.ndarray:
+    """A tile of one colour, with a shape in another on it, ``(SIDE, SIDE, 3)``."""
+    over = ground if ink is None else ink
+    return ground + shape[..., None] * np.subtract(over, ground)
+
+
+def picture(tiles: list[list[np.ndarray]], lines: Colour = (255, 255, 255)) -> np.ndarray:
+    """The tiles side by side, ``(rows * SIDE, columns * SIDE, 3)``, uint8, lines between them."""
+    image = np.concatenate([np.concatenate(row, axis=1) for row in tiles]).round().astype(np.uint8)
+    for edge in range(SIDE, max(image.shape), SIDE):
+        image[edge - 1 : edge + 1] = lines
+        image[:, edge - 1 : edge + 1] = lines
+    return image

@@ -1,0 +1,147 @@
+"""Backups and targets against enumeration: masks, entropies, n steps, ends and resets."""
+
+import math
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from isinglass.agents import DoubleBackup, Enumerated, FreeEnergyQ, MaskLayout, Mixture, SoftBackup
+from tests.agents.small import ENERGIES, QUICK, SPACES, Guarded, every_action, shaped_policy
+
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+SEEN = torch.linspace(-1, 1, 8).reshape(4, 2)
+
+
+def scores_of(policy, seen, target):
+    with torch.no_grad():
+        law = (policy.q_net_target if target else policy.q_net)(seen, policy.temperature)
+        return Enumerated.of(law).scores
+
+
+def some_masks(space, joint):
+    """Masks, and which of all actions each allows."""
+    layout, rng = MaskLayout.of(space), np.random.default_rng(3)
+    if joint:
+        masks = rng.random((4, layout.joint_size)) < 0.5
+        masks[:, 1] = True
+        return masks, masks
+    masks = rng.random((4, layout.flat_size)) < 0.5
+    masks[:, np.cumsum((0, *layout.parts[:-1]))] = True
+    return masks, layout.joint(masks)
+
+
+@every_space
+@pytest.mark.parametrize("name", ["mixture", "groups"])
+@pytest.mark.parametrize("masked", ["free", "flat", "joint"])
+@pytest.mark.parametrize("mellow", [False, True])
+def test_soft_values(space, name, masked, mellow):
+    policy = shaped_policy(space, ENERGIES[name], 0.6)
+    q, masks = scores_of(policy, SEEN, target=True), None
+    keep = np.ones(q.shape, bool)
+    if masked != "free":
+        masks, keep = some_masks(space, masked == "joint")
+        masks = torch.tensor(masks)
+    with torch.no_grad():
+        found = SoftBackup(mellow)(policy, SEEN, masks)
+    q = q.double().masked_fill(~torch.tensor(keep), -torch.inf)
+    exact = 0.6 * torch.logsumexp(q / 0.6, -1)
+    if mellow:
+        exact = exact - 0.6 * torch.tensor(keep.sum(-1)).log()
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-5)
+
+
+@every_space
+@pytest.mark.parametrize("masked", ["free", "flat", "joint"])
+def test_double_values(space, masked):
+    """The best action of the one network, valued by the other."""
+    policy = shaped_policy(space, ENERGIES["groups"], 0.6)
+    ours, theirs = (scores_of(policy, SEEN, target) for target in (False, True))
+    masks, keep = None, np.ones(ours.shape, bool)
+    if masked != "free":
+        masks, keep = some_masks(space, masked == "joint")
+        masks = torch.tensor(masks)
+    best = ours.masked_fill(~torch.tensor(keep), -torch.inf).argmax(-1, keepdim=True)
+    with torch.no_grad():
+        found = DoubleBackup()(policy, SEEN, masks)
+    torch.testing.assert_close(found, theirs.gather(-1, best)[:, 0])
+    if masked == "free" and len(ours[0]) > 9:
+        assert (found < theirs.amax(-1) - 1e-3).any()  # or one network would do
+
+
+def test_values_of_boxes():
+    """Hills are summed over all real actions; mellow takes off the log of the box's size, 2^d."""
+    policy = shaped_policy(spaces.Box(-1, 1, (2,)), Mixture(3), 0.4)
+    with torch.no_grad():
+        law = policy.q_net_target(SEEN, 0.4)
+        soft, mellow = (SoftBackup(flag)(policy, SEEN, None) for flag in (False, True))
+        greedy = DoubleBackup()(policy, SEEN, None)
+        best = law.score(policy.q_net(SEEN, 0.4).mode())
+    assert torch.equal(soft, law.value())
+    torch.testing.assert_close(mellow, soft - 0.4 * 2 * math.log(2))
+    assert torch.equal(greedy, best)
+
+
+def learned(space, **kwargs):
+    env = Guarded(space, kwargs.pop("joint", False))
+    return FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK | kwargs).learn(60)
+
+
+@pytest.mark.parametrize("name", ["parts", "bits", "one", "from 1 and -2"])
+@pytest.mark.parametrize("joint", [False, True], ids=["flat", "joint"])
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_targets_are_bellman_s_by_enumeration(name, joint, n_steps):
+    """Episodes that terminate and such as are cut short; what is forbidden has no value."""
+    space = SPACES[name]
+    agent = learned(space, joint=joint, n_steps=n_steps, gamma=0.9)
+    layout, batch = MaskLayout.of(space), agent._replayed(64)
+    q = scores_of(agent.policy, batch.next_observations, target=True).double()
+    masks = batch.next_masks.numpy()
+    keep = masks if layout.is_joint(masks) else layout.joint(masks)
+    assert not keep.all()
+    q = q.masked_fill(~torch.tensor(keep), -torch.inf)
+    values = agent.temperature * torch.logsumexp(q / agent.temperature, -1)
+    dones = batch.dones.flatten()
+    assert set(dones.tolist()) == {0.0, 1.0}
+    discounts = 0.9 if n_steps == 1 else batch.discounts.flatten()
+    assert n_steps == 1 or len(discounts.unique()) == 3
+    exact = batch.rewards.flatten() + discounts * torch.where(dones == 1, 0.0, values)
+    torch.testing.assert_close(agent._targets(batch).double(), exact.double(), atol=1e-4, rtol=0)
+    over = batch.observations.flatten() == 3  # every other of the last steps was cut short
+    assert set(dones[over].tolist()) == {0.0, 1.0}
+
+
+class Clock(gym.Env):
+    """Observed is the time; each step is worth 1."""
+
+    observation_space = spaces.Box(0, 9, (1,), np.float32)
+    action_space = spaces.MultiBinary(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        return np.full(1, self.time, np.float32), 1.0, self.time == 3, False, {}
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_no_transition_leads_from_one_episode_to_the_next(mode):
+    env = SyncVectorEnv([Clock, Clock], autoreset_mode=mode)
+    agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK).learn(80)
+    batch = agent._replayed(200)
+    before, after = batch.observations.flatten(), batch.next_observations.flatten()
+    assert set(before.tolist()) == {0.0, 1.0, 2.0}
+    assert torch.equal(after, before + 1)
+    assert (batch.rewards == 1).all()
+    assert torch.equal(batch.dones.flatten(), (after == 3).float())
+
+
+def test_every_action_of_the_tests_is_in_its_space():
+    for space in SPACES.values():
+        assert all(space.contains(action) for action in every_action(space))

@@ -1,0 +1,342 @@
+"""``isinglass act``: runs that end, stop, are killed and go on, and nothing lost."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+
+from isinglass.agents import FreeEnergyQ
+from isinglass.cli import act_agents, run
+from isinglass.cli.act_agents import Masked, environments
+from isinglass.cli.act_learner import Stop, play
+from isinglass.cli.act_run import Request
+
+WALKS = '''
+import os, signal, time
+import gymnasium as gym, numpy as np
+from gymnasium import spaces
+
+class Walk(gym.Env):
+    """Ten cells; bits push to the right; drawn pushes, so that every random stream counts."""
+
+    observation_space = spaces.Box(0, 10, (1,), np.float32)
+    action_space = spaces.MultiBinary(3)
+
+    def __init__(self, pause=0.0, interrupt=0, spoil=0):
+        self.pause, self.interrupt, self.spoil, self.time = pause, interrupt, spoil, 0
+
+    def seen(self):
+        return np.array([self.cell], np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cell, self.age = 0, 0
+        return self.seen(), {}
+
+    def push(self, action):
+        return int(action.sum()) - self.np_random.integers(2)
+
+    def step(self, action):
+        self.time += 1
+        self.age += 1
+        time.sleep(self.pause)
+        if self.time == self.interrupt and not os.path.exists("interrupted"):
+            open("interrupted", "w").close()
+            os.kill(os.getpid(), signal.SIGINT)
+        self.cell = int(np.clip(self.cell + self.push(action), 0, 10))
+        reward = float("nan") if self.time == self.spoil else self.cell / 10
+        return self.seen(), reward, self.cell == 10, self.age == 20, {}
+
+class Pick(Walk):
+    """One of three pushes."""
+
+    action_space = spaces.Discrete(3)
+
+class Guarded(Walk):
+    """The action to take next is written on the mask; any other is an error."""
+
+    action_space = spaces.Discrete(3)
+
+    def info(self):
+        mask = np.zeros(3, bool)
+        mask[int(self.cell) % 3] = True
+        return {"action_mask": mask}
+
+    def reset(self, **kwargs):
+        return super().reset(**kwargs)[0], self.info()
+
+    def push(self, action):
+        assert action == self.cell % 3
+        return 1
+
+    def step(self, action):
+        return *super().step(action)[:4], self.info()
+'''
+QUICK = ["--set", "learning_starts=20", "--set", "batch_size=16", "--device", "cpu"]
+SHORT = [*QUICK, "--set", "policy_kwargs={'net_arch': [16]}", "--evaluate", "4", "--peers", "none"]
+WALK = ["act", "walks:Walk", *SHORT, "--steps", "120", "--every", "40"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _plain_annotations():
+    """As a user has them: without the check of every annotation."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a module of environments."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "walks.py").write_text(WALKS)
+    yield tmp_path
+    sys.modules.pop("walks", None)
+
+
+def newest(folder):
+    return max((folder / "FreeEnergyQ").glob("checkpoint-*.zip"))
+
+
+def weights(path):
+    agent = FreeEnergyQ.load(path, device="cpu")
+    return torch.cat([p.flatten() for p in agent.policy.parameters()]), agent.num_timesteps
+
+
+def replayed(path):
+    """The checkpoint's own members, byte by byte; of the track what does not tell the time."""
+    with zipfile.ZipFile(path) as archive:
+        track = json.loads(archive.read("track.json"))
+        assert track.pop("seconds") > 0
+        track["evaluations"] = [row[:1] + row[2:] for row in track["evaluations"]]
+        names = [name for name in archive.namelist() if name.startswith("replay/")]
+        return track, {name: archive.read(name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """One run from beginning to end."""
+    folder = tmp_path_factory.mktemp("act")
+    (folder / "walks.py").write_text(WALKS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", sys.path.copy())
+        assert run([*WALK, "--out", "whole"]) == 0
+    sys.modules.pop("walks", None)
+    return folder / "whole"
+
+
+@pytest.fixture
+def whole(once, folder):
+    """A copy of it."""
+    return Path(shutil.copytree(once, folder / "whole"))
+
+
+class ShortPPO(PPO):
+    """Rollouts of few steps, to be quick."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs | {"n_steps": 32, "batch_size": 32, "n_epochs": 1})
+
+
+def test_a_run_beside_its_peers(folder, monkeypatch, capsys):
+    monkeypatch.setattr(act_agents, "PPO", ShortPPO)
+    arguments = ["act", "walks:Pick", *SHORT, "--steps", "60", "--every", "30"]
+    assert run([*arguments, "--peers", "ppo,dqn"]) == 0
+    printed = capsys.readouterr().out
+    (out,) = (folder / "runs").iterdir()
+    assert re.fullmatch(r"Pick-\d{4}-\d\d-\d\d-1", out.name)
+    for name in ("FreeEnergyQ", "PPO", "DQN"):
+        assert re.search(rf"│ {name}\s+│", printed)
+        assert (out / name / "best.zip").exists()
+        assert list((out / name).glob("events.out.tfevents.*"))
+    page = (out / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(sources) == 1
+    assert sources[0].startswith("data:image/png;base64,")
+    assert "learning_starts</th><td>20" in page
+    result = json.loads((out / "FreeEnergyQ" / "result.json").read_text())
+    mean, error = result["last"]
+    assert f"{mean:,.2f} ± {error:.2f}" in page
+    assert f"{mean:,.2f} ± {error:.2f}" in printed
+    told = printed[printed.index("from isinglass.agents") : printed.index("Open ")]
+    exec(told, {})  # noqa: S102
+    assert run(["act", "--resume", str(out)]) == 0  # nothing left but to write the report again
+
+
+def test_what_is_measured_is_the_return_of_the_agent(whole):
+    """Greedy returns of the environment's own loop, from the seeds of the report's episodes."""
+    result = json.loads((whole / "FreeEnergyQ" / "result.json").read_text())
+    track = result["track"]
+    assert [row[0] for row in track["evaluations"]] == [40, 80, 120]
+    assert track["best"] == max(row[2] for row in track["evaluations"])
+    assert sum(track["counts"]) >= 120 // 20 - 3
+    request = Request(**json.loads((whole / "run.json").read_text()))
+    seed = int(np.random.SeedSequence((0, 0, 3)).generate_state(1)[0])
+    agent = FreeEnergyQ.load(newest(whole), device="cpu")
+    returns = []
+    for place in range(4):
+        env, total, over = environments(request, 1).envs[0], 0.0, False
+        seen, _ = env.reset(seed=seed + place)
+        while not over:
+            action, _ = agent.predict(seen, deterministic=True)
+            seen, reward, terminated, truncated, _ = env.step(action)
+            total, over = total + float(reward), terminated or truncated
+        returns.append(total)
+    error = np.std(returns, ddof=1) / 2
+    assert result["last"] == pytest.approx([np.mean(returns), error], abs=1e-5)
+
+
+def test_schedules_run_over_the_whole_and_not_over_a_piece(whole):
+    path = whole / "FreeEnergyQ" / "checkpoint-000000000080.zip"
+    agent = FreeEnergyQ.load(path, device="cpu")
+    annealed = 80 / 120 / agent.annealing_fraction
+    expected = agent.initial_temperature ** (1 - annealed) * agent.final_temperature**annealed
+    assert agent.temperature == pytest.approx(expected)
+
+
+def test_a_killed_run_goes_on_and_becomes_the_run_that_was_not_killed(folder, whole):
+    out = folder / "killed"
+    command = [sys.executable, "-m", "isinglass", *WALK, "--env-set", "pause=0.01"]
+    with subprocess.Popen([*command, "--out", out], stdout=subprocess.DEVNULL) as process:
+        limit = time.monotonic() + 60
+        while not list(out.glob("FreeEnergyQ/checkpoint-*40.zip")) and time.monotonic() < limit:
+            time.sleep(0.02)
+        time.sleep(0.15)  # some way into the next piece
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert newest(out).name < newest(whole).name
+    assert not (out / "report.html").exists()
+    assert run(["act", "--resume", str(out)]) == 0
+    ours, theirs = weights(newest(out)), weights(newest(whole))
+    assert ours[1] == theirs[1] == 120
+    assert torch.equal(ours[0], theirs[0])
+    assert replayed(newest(out)) == replayed(newest(whole))
+    assert sorted(p.name for p in (out / "FreeEnergyQ").glob("*.zip")) == [
+        "best.zip", "checkpoint-000000000080.zip", "checkpoint-000000000120.zip",
+    ]  # fmt: skip
+
+
+def test_ctrl_c_keeps_what_is_learnt_and_says_how_to_go_on(folder, capsys):
+    assert run([*WALK, "--env-set", "interrupt=72", "--out", "stopped"]) == 130
+    assert "Stopped. Go on with: isinglass act --resume stopped" in capsys.readouterr().out
+    assert newest(folder / "stopped").name == "checkpoint-000000000072.zip"
+    assert run(["act", "--resume", "stopped"]) == 0
+    track, _ = replayed(newest(folder / "stopped"))
+    assert [row[0] for row in track["evaluations"]] == [40, 72, 80, 120]
+
+
+def test_a_damaged_checkpoint_is_passed_over(folder, whole, capsys):
+    path = newest(whole)
+    content = path.read_bytes()
+    (whole / "FreeEnergyQ" / "result.json").unlink()
+    before = weights(path)[0]
+    path.write_bytes(content[: len(content) // 2])
+    assert run(["act", "--resume", "whole"]) == 0
+    assert "is damaged or no checkpoint" in capsys.readouterr().out
+    assert torch.equal(weights(path)[0], before)
+    for path in (whole / "FreeEnergyQ").glob("checkpoint-*.zip"):
+        path.write_bytes(b"torn")
+    (whole / "FreeEnergyQ" / "result.json").unlink()
+    assert run(["act", "--resume", "whole"]) == 1
+    assert "is damaged or no checkpoint" in capsys.readouterr().err
+
+
+def test_weights_of_another_run(folder, whole, capsys):
+    assert run([*WALK, "--from", "whole", "--out", "next"]) == 0
+    first = [*WALK[:-3], "1", "--every", "1", "--set", "learning_starts=9", "--out", "one"]
+    assert run([*first, "--from", str(newest(whole))]) == 0
+    assert torch.equal(weights(newest(folder / "one"))[0], weights(newest(whole))[0])
+    capsys.readouterr()
+    torn = folder / "torn.zip"
+    torn.write_bytes(b"torn")
+    for wrong, said in (
+        (["act", "CartPole-v1", "--from", "whole"], "Give a run of an environment with the same"),
+        ([*WALK, "--from", "whole", "--set", "memories=3"], "Give the same --energy and --set"),
+        ([*WALK, "--from", str(torn)], "no agent that can be read"),
+        ([*WALK, "--from", "nowhere"], "no agent that can be read"),
+    ):
+        assert run([*wrong, "--out", "never"]) == 1
+        assert said in capsys.readouterr().err
+        assert not (folder / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["act"], "Name one, such as CartPole-v1"),
+        (["act", "NoSuch-v0"], "no environment 'NoSuch-v0'"),
+        (["act", "walks:Walk", "--env-set", "size=3"], "unexpected keyword argument 'size'"),
+        (["act", "walks:Walk", "--set", "gamma"], "Write it NAME=VALUE"),
+        (
+            ["act", "walks:Walk", "--set", "gama=1"],
+            "There are memories, state_fields, backup, learning_rate",
+        ),
+        (["act", "walks:Walk", "--set", "gamma=2"], "Give a finite gamma from 0 to 1"),
+        (["act", "walks:Walk", "--set", "train_freq=(1, 'day')"], "the agent refuses a value"),
+        (["act", "walks:Walk", "--set", "backup=none"], "Choose among soft, mellow, double"),
+        (["act", "walks:Walk", "--set", "memories=0"], "Give memories as a whole number"),
+        (["act", "walks:Walk", "--set", "groups=2"], "no hyper-parameter 'groups'"),
+        (["act", "walks:Walk", "--peers", "dqn"], "Give none, auto or some of ppo"),
+        (["act", "walks:Walk", "--device", "tpu9"], "Give device='cpu'"),
+        (["act", "walks:Walk", "--out", "."], "something is there already"),
+        (["act", "Pendulum-v1", "--energy", "rbm"], "Real actions have Mixture()"),
+        (["act", "--resume", "nowhere"], "no run there that can be read"),
+        (["act", "--resume", ".", "--steps", "9"], "steps given too"),
+    ],
+)
+def test_bad_input_is_refused_before_there_is_a_folder(folder, capsys, wrong, said):
+    assert run(wrong) == 1
+    assert said in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["walks.py"]
+
+
+def test_a_reward_that_is_no_number_loses_nothing(folder, capsys):
+    assert run([*WALK, "--env-set", "spoil=60", "--out", "spoilt"]) == 1
+    printed = capsys.readouterr()
+    assert "values of the reward are NaN or infinite" in printed.err
+    assert "Go on with: isinglass act --resume spoilt" in printed.out
+    assert newest(folder / "spoilt").name == "checkpoint-000000000040.zip"
+
+
+def test_masks_are_obeyed_when_evaluated_and_by_maskable_ppo(folder, capsys):
+    pytest.importorskip("sb3_contrib")
+    arguments = [*SHORT, "--steps", "60", "--every", "30", "--envs", "2"]
+    assert run(["act", "walks:Guarded", *arguments, "--out", "guarded"]) == 0
+    request = Request(**json.loads((folder / "guarded" / "run.json").read_text()))
+    env = environments(request, 3, "MaskablePPO")
+    assert isinstance(env.envs[0].env, Masked)
+    agent = FreeEnergyQ.load(newest(folder / "guarded"), device="cpu")
+    assert play(agent, env, 5, False, Stop()).shape == (5,)
+    env.reset()
+    np.testing.assert_array_equal(env.env_method("action_masks"), [[True, False, False]] * 3)
+    assert run(["act", "walks:Guarded", "--peers", "none,ppo", "--out", "no"]) == 1
+    assert "Give none, auto or some of ppo,dqn,maskableppo" in capsys.readouterr().err
+
+
+def test_each_copy_plays_its_share(folder):
+    class Chance:
+        def predict(self, seen, deterministic):
+            return np.zeros((len(seen), 3), np.int8), None
+
+    request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
+    env = environments(request, 3, capped=True)
+    env.seed(0)
+    returns = play(Chance(), env, 7, True, Stop())
+    assert returns.tolist() == [0.0] * 7
+    stop = Stop()
+    stop.asked = True
+    assert len(play(Chance(), env, 7, True, stop)) == 0

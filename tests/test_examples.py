@@ -1,0 +1,55 @@
+"""Every script in examples/ runs, with few steps, and prints its result."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import jaxtyping
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SHORT = {
+    "assignment_groups": (["--steps", "108", "--n", "3"], r"valid: +[\d.]+%"),
+    "blockers_mixture": (["--steps", "108", "--episodes", "2"], r"reward a step: -[\d.]+"),
+    "cartpole": (["--steps", "108", "--episodes", "2"], r"DQN +return +[\d.]+"),
+    "large_action": (["--steps", "108"], r"free_energy_q +mean +[\d.]+"),
+    "parity_groups": (["--steps", "108"], r"10 of 20 bits given: +[\d.]+%"),
+    "pendulum": (["--steps", "108", "--episodes", "2"], r"SAC +return +-[\d.]+"),
+    "sallans_hinton_sarsa": (["--steps", "108"], r"greedy reward: +[\d.]+"),
+    "tictactoe": (["--steps", "108", "--games", "20"], r"minimax +second( +[\d.-]+){5}"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _plain_annotations():
+    """As a user has them: without the check of every annotation."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_every_script_is_here():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == SHORT.keys()
+
+
+@pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")  # of SB3's progress bar
+@pytest.mark.parametrize("name", SHORT)
+def test_the_script_runs_and_is_short(name, monkeypatch, capsys):
+    path = EXAMPLES / f"{name}.py"
+    assert len(path.read_text().splitlines()) < 100
+    spec = importlib.util.spec_from_file_location(name, path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    arguments, result = SHORT[name]
+    monkeypatch.setattr(sys, "argv", [path.name, *arguments])
+    script.main()
+    assert re.search(result, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_every_hyper_parameter_is_told_as_an_argument(name):
+    """What is written out is what there is, so that nothing is chosen in silence."""
+    source = (EXAMPLES / f"{name}.py").read_text()
+    for setting in ("learning_rate", "initial_temperature", "final_temperature", "seed"):
+        assert f"{setting}=" in source
