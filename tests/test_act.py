@@ -17,7 +17,7 @@ import torch
 from stable_baselines3 import PPO
 
 from isinglass.agents import FreeEnergyQ
-from isinglass.cli import act_agents, run
+from isinglass.cli import act_agents, act_learner, run
 from isinglass.cli.act_agents import Masked, environments
 from isinglass.cli.act_learner import Stop, play
 from isinglass.cli.act_run import Request
@@ -198,6 +198,13 @@ def test_what_is_measured_is_the_return_of_the_agent(whole):
         returns.append(total)
     error = np.std(returns, ddof=1) / 2
     assert result["last"] == pytest.approx([np.mean(returns), error], abs=1e-5)
+
+
+def test_the_best_agent_is_kept(folder, monkeypatch):
+    means = iter([1.0, 3.0, 2.0, 0.0, 0.0, 0.0])
+    monkeypatch.setattr(act_learner.Learner, "_measured", lambda *_, **__: (next(means), 0.1))
+    assert run([*WALK, "--out", "best"]) == 0
+    assert weights(folder / "best" / "FreeEnergyQ" / "best.zip")[1] == 80
 
 
 def test_schedules_run_over_the_whole_and_not_over_a_piece(whole):

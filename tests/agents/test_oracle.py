@@ -109,7 +109,9 @@ def test_actions_of_every_energy_follow_the_exact_policy(name, temperature, monk
     seen = np.array([0.5, -0.8], np.float32)
     exact = shares_of(policy, seen, energy)
     actions, _ = policy.predict(np.tile(seen, (draws, 1)))
-    found, noise = distance(torch.tensor(actions), torch.tensor(every_action(space)), exact.double())
+    found, noise = distance(
+        torch.tensor(actions), torch.tensor(every_action(space)), exact.double()
+    )
     assert found < noise
     uniform = float((exact - 1 / len(exact)).abs().sum() / 2)
     assert uniform > 1.5 * noise or temperature == 3.0

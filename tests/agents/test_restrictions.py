@@ -44,13 +44,16 @@ def law_of(policy, rows, dtype):
     network, seen = policy.q_net, torch.tensor(SIGHT).expand(rows, -1)
     with torch.no_grad():
         features = network.trunk(seen).to(dtype)
-        law = deepcopy(network.head).to(dtype)(features, policy.temperature)
-    return law
+        return deepcopy(network.head).to(dtype)(features, policy.temperature)
 
 
 def exact_shares(policy, keep):
     """π of all actions given those that are kept, and V, in float64."""
-    scores = Enumerated.of(law_of(policy, 1, torch.float64)).scores[0].masked_fill(~torch.as_tensor(keep), -torch.inf)
+    scores = (
+        Enumerated.of(law_of(policy, 1, torch.float64))
+        .scores[0]
+        .masked_fill(~torch.as_tensor(keep), -torch.inf)
+    )
     value = policy.temperature * torch.logsumexp(scores / policy.temperature, 0)
     return (scores / policy.temperature).softmax(0), float(value)
 
@@ -106,7 +109,8 @@ def test_fixed_parts(space, policy_for):
     check_draws(policy_for(space), space, np.ones_like(keep), fixed=nothing)
 
 
-def test_everything_at_once(policy_for):
+def test_everything_at_once(policy_for, monkeypatch):
+    monkeypatch.setattr(policies, "GREEDY_DRAWS", 5)
     space = SPACES["from 1 and -2"]
     mask = np.array([True, True, True, False, True])
     actions = every_action(space)
@@ -119,9 +123,7 @@ def test_everything_at_once(policy_for):
     check_draws(policy_for(space), space, keep, action_masks=mask, constraint=positive)
     fixed = np.array([2.0, np.nan])
     keep &= actions[:, 0] == 2
-    check_draws(
-        policy_for(space), space, keep, action_masks=mask, constraint=positive, fixed=fixed
-    )
+    check_draws(policy_for(space), space, keep, action_masks=mask, constraint=positive, fixed=fixed)
 
 
 def test_one_restriction_for_each():
@@ -161,14 +163,18 @@ def test_values_of_what_is_allowed_are_exact(space, dtype, temperature):
 
 
 def test_greedy_under_a_constraint_is_the_best_that_may():
+    """The rarest of the best has a share of 0.11: 100 draws miss it once in 100,000 runs."""
     space = SPACES["bits"]
-    policy = shaped_policy(space, Mixture(5), 0.3)
-    keep = every_action(space).sum(-1) == 2
-    action, _ = policy.predict(
-        SIGHT, deterministic=True, constraint=lambda actions: actions.sum(-1) == 2
+    policy, actions = shaped_policy(space, Mixture(5), 0.6), every_action(space)
+    keep = actions.sum(-1) == 2
+    seen = torch.linspace(-1, 1, 60).reshape(30, 2)
+    greedy, _ = policy.predict(
+        seen.numpy(), deterministic=True, constraint=lambda given: given.sum(-1) == 2
     )
-    shares, _ = exact_shares(policy, keep)
-    assert (action == every_action(space)[int(shares.argmax())]).all()
+    with torch.no_grad():
+        scores = Enumerated.of(policy.q_net(seen, 0.6)).scores
+    best = scores.masked_fill(~torch.tensor(keep), -torch.inf).argmax(-1)
+    np.testing.assert_array_equal(greedy, actions[best])
 
 
 def test_boxes():
@@ -180,9 +186,7 @@ def test_boxes():
     assert np.abs(actions[:, 1] - 7.5).max() < 1e-5
     assert all(space.contains(action) for action in actions)
     assert len(np.unique(actions[:, 0])) > 10
-    greedy, _ = policy.predict(
-        SIGHT, deterministic=True, constraint=lambda given: given[:, 1] > 5
-    )
+    greedy, _ = policy.predict(SIGHT, deterministic=True, constraint=lambda given: given[:, 1] > 5)
     assert greedy[1] > 5
     with pytest.raises(DomainError, match="outside the box"):
         policy.predict(SIGHT, fixed=np.array([3.0, np.nan]))
@@ -190,7 +194,7 @@ def test_boxes():
         policy.predict(SIGHT, action_masks=np.ones(2, bool))
 
 
-def test_bad_restrictions():
+def test_bad_restrictions(monkeypatch):
     space = SPACES["parts"]
     policy, rows = shaped_policy(space, Mixture(5)), np.tile(SIGHT, (3, 1))
     free = np.full(3, np.nan)
@@ -206,7 +210,8 @@ def test_bad_restrictions():
         policy.predict(SIGHT, action_masks=np.ones(5, bool))
     with pytest.raises(DomainError, match="forbid every action"):
         policy.predict(SIGHT, action_masks=np.array([1, 1, 0, 0, 0, 1, 1], bool))
-    with pytest.raises(DomainError, match="no one of 1000 draws meets the constraint for 1 of 1"):
+    monkeypatch.setattr(policies, "MOST_DRAWS", 100)
+    with pytest.raises(DomainError, match="no one of 100 draws meets the constraint for 1 of 1"):
         policy.predict(SIGHT, constraint=lambda actions: actions.sum(-1) > 99)
     with pytest.raises(ShapeError, match=r"constraint that gives \(\) for 3 actions"):
         policy.predict(rows, constraint=lambda actions: True)
@@ -229,4 +234,7 @@ def test_what_is_fixed_and_forbidden():
     mask = np.array([True, True, False, True, True])
     with pytest.raises(DomainError, match="1 values that are fixed"):
         late.predict(SIGHT, action_masks=mask, fixed=np.array([1.0, -2.0]))
-    assert late.predict(SIGHT, action_masks=mask, fixed=np.array([1.0, -1.0]))[0].tolist() == [1, -1]
+    assert late.predict(SIGHT, action_masks=mask, fixed=np.array([1.0, -1.0]))[0].tolist() == [
+        1,
+        -1,
+    ]

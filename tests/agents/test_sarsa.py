@@ -83,7 +83,9 @@ def test_the_rule_is_that_of_sallans_and_hinton():
         np.testing.assert_allclose(getattr(found, name), getattr(machine, name), atol=2e-5)
     assert np.abs(found.state - start).max() > 0.05
     head = agent.policy.q_net.head
-    assert (float(head.log_scale), float(head.offset), float(head.bias.weight.abs().max())) == (0,) * 3
+    assert (float(head.log_scale), float(head.offset), float(head.bias.weight.abs().max())) == (
+        0,
+    ) * 3
 
 
 def test_one_step_of_the_optimizer_for_each_of_the_environment():

@@ -128,6 +128,10 @@ def test_greedy_states_are_the_best_by_score():
     law, states = machine(0.2), UNIT.enumerate_states()
     torch.testing.assert_close(law.score(law.mode()), scores_of(law, states).amax(-1))
     assert torch.equal(law.mode(), law.mode())
+    large = machine(0.2, unit=ig.Spin(40), chains=6, levels=1, refinements=1)
+    found = large.score(large.joint.peaks()[..., :40])
+    assert (found.amin(0) < found.amax(0) - 0.1).any()
+    torch.testing.assert_close(large.score(large.mode()), found.amax(0))
 
 
 def test_what_a_penalty_forbids_is_never_drawn():

@@ -69,7 +69,9 @@ def test_draws_have_the_mean_and_spread_of_the_law():
     scores = one.score(GRID[:, None, None].expand(-1, 2, 1))[:, 0]
     shares = (scores / 0.6).softmax(0)
     many = ig.Stretched(
-        ig.PatternMixture(ig.Gaussian(1), one.law.keys[0].expand(draws, -1), one.law.fields[0], 0.6),
+        ig.PatternMixture(
+            ig.Gaussian(1), one.law.keys[0].expand(draws, -1), one.law.fields[0], 0.6
+        ),
         one.slopes[0].expand(draws, -1),
     )
     drawn = many.sample(torch.Generator().manual_seed(0))[:, 0]

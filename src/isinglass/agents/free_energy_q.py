@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
@@ -292,7 +292,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_numbers()  # here, so that what ``load`` is given is checked as well
-        given = self.policy_kwargs
+        given, n_steps = self.policy_kwargs, self.n_steps
         buffer, settings = self.replay_buffer_class, self.replay_buffer_kwargs
         self.policy_kwargs = given | {
             "temperature": self.initial_temperature,
@@ -301,9 +301,11 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         if buffer is None:
             kept = isinstance(self.observation_space, spaces.Dict)
             self.replay_buffer_class = MaskedDictReplayBuffer if kept else MaskedReplayBuffer
-            self.replay_buffer_kwargs = {"n_steps": self.n_steps, "gamma": self.gamma} | settings
+            self.replay_buffer_kwargs = {"n_steps": n_steps, "gamma": self.gamma} | settings
+            self.n_steps = 1  # or SB3 would look for a buffer of its own
         super()._setup_model()
-        self.policy_kwargs = given  # as they were, so that a saved agent is set up the same way
+        # All as it was, so that a saved agent is set up the same way.
+        self.policy_kwargs, self.n_steps = given, n_steps
         self.replay_buffer_class, self.replay_buffer_kwargs = buffer, settings
 
     def _check_numbers(self) -> None:
@@ -354,7 +356,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         if self.num_timesteps < learning_starts:
             actions = self._layout.draw_allowed(self._allowed, self.action_space.np_random)
         else:
-            actions, _ = self.predict(self._last_obs, action_masks=self._allowed)
+            seen, masks = cast(Any, self._last_obs), self._allowed
+            if self._layout.is_joint(masks):
+                masks = masks.reshape(-1, *self._layout.parts)
+            actions, _ = self.predict(seen, action_masks=masks)
         return actions, actions
 
     def _store_transition(

@@ -320,6 +320,8 @@ class DrivenHead(Head):
 class PairsHead(Head):
     """Fields b(s) and an offset o(s) from the state; couplings J of different units."""
 
+    apart: Tensor
+
     def __init__(self, width: int, unit: Unit, annealing: Annealing) -> None:
         super().__init__()
         self.unit, self.annealing = unit, annealing

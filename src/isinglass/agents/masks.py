@@ -137,7 +137,7 @@ class MaskLayout:
             ParameterError: As :meth:`read`.
         """
         given = _truths(masks)
-        one = given.shape in (self.parts, (self.flat_size,))
+        one = given.shape in (self.parts, (self.flat_size,), (self.joint_size,))
         flat = self._flatten(given, () if one else (count,))
         return self._checked(np.tile(flat, (count, 1)) if one else flat)
 
@@ -186,13 +186,15 @@ class MaskLayout:
             )
         if mask.shape == (*lead, *self.parts):
             return mask.reshape(*lead, self.joint_size)
+        if mask.shape == (*lead, self.joint_size) and self.joint_size != self.flat_size:
+            return mask
         if mask.shape == (*lead, self.flat_size):
             return self.joint(mask) if self.flat_size == self.joint_size else mask
         raise ShapeError(
             "reading action masks",
             f"masks of shape {mask.shape} for actions in {self.space}",
             f"Give them as {(*lead, self.flat_size)}, value by value and part after part, or as "
-            f"{(*lead, *self.parts)}, action by action",
+            f"{(*lead, *self.parts)}, action by action, or that flat",
         )
 
     def _checked(self, masks: np.ndarray) -> np.ndarray:

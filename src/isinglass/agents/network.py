@@ -68,6 +68,9 @@ class CentredExtractor(FlattenExtractor):
         tensor([[-1.0000,  0.5000]])
     """
 
+    middle: Tensor
+    reach: Tensor
+
     def __init__(self, observation_space: spaces.Box) -> None:
         if not isinstance(observation_space, spaces.Box) or not observation_space.is_bounded():
             raise ParameterError(
@@ -108,6 +111,7 @@ class FreeEnergyNetwork(BaseModel):
 
     Examples:
         >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
+        >>> from isinglass.agents import Mixture
         >>> from stable_baselines3.common.torch_layers import FlattenExtractor
         >>> extractor = FlattenExtractor(observations)
         >>> network = FreeEnergyNetwork(

@@ -35,6 +35,7 @@ from isinglass.errors import DomainError, ShapeError
 Constraint: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 MOST_DRAWS = 1_000
+GREEDY_DRAWS = 100
 FEW_ACTIONS = 256
 
 __all__ = [
@@ -291,8 +292,8 @@ class FreeEnergyPolicy(BasePolicy):
             return self._taken(states)
         best, met = states, self._meets(states, constraint)
         scores = law.score(states).masked_fill(~met, -torch.inf)
-        for _ in range(MOST_DRAWS):
-            if bool(met.all()) and not deterministic:
+        for draw in range(MOST_DRAWS):
+            if bool(met.all()) and (draw >= GREEDY_DRAWS or not deterministic):
                 break
             states = law.sample(self.generator)
             meets = self._meets(states, constraint)

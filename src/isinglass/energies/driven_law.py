@@ -22,11 +22,15 @@ Law = TypeVar("Law", bound="DrivenLaw")
 
 @dataclass(frozen=True)
 class Annealing:
-    """How a :class:`DrivenLaw` is sampled: chains, levels, and steps of the last climb.
+    """How a :class:`DrivenLaw` is sampled and searched for its best state.
+
+    A rugged law, with deep valleys between its peaks, wants slower annealing: more levels.
 
     Args:
-        chains: Chains run side by side for every row.
+        chains: Chains run side by side for every draw.
         levels: Couplings λ > 0 that each chain passes, one sweep of Gibbs sampling at each.
+        greedy_chains: Chains that look for a greedy state.
+        greedy_levels: Couplings that each of these passes.
         refinements: Steps that climb from the end of a chain to a greedy state.
 
     Raises:
@@ -35,16 +39,19 @@ class Annealing:
 
     chains: int = 8
     levels: int = 24
+    greedy_chains: int = 32
+    greedy_levels: int = 48
     refinements: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("chains", "levels", "refinements"):
+        for name in ("chains", "levels", "greedy_chains", "greedy_levels", "refinements"):
             check_count("Annealing", name, getattr(self, name))
 
-    def couplings(self) -> Iterator[tuple[float, float]]:
-        """Pairs of neighbouring λ from 0 to 1, closer together near 0, where order sets in."""
-        for level in range(self.levels):
-            yield (level / self.levels) ** 2, ((level + 1) / self.levels) ** 2
+
+def couplings(levels: int) -> Iterator[tuple[float, float]]:
+    """Pairs of neighbouring λ from 0 to 1, closer together near 0, where order sets in."""
+    for level in range(levels):
+        yield (level / levels) ** 2, ((level + 1) / levels) ** 2
 
 
 class DrivenLaw(ABC):
@@ -96,12 +103,12 @@ class DrivenLaw(ABC):
 
     def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
         """V of the units that are not clamped: log mean exp of the weights of the chains."""
-        _, weights = self._annealed(generator)
+        _, weights = self._drawn(generator)
         return self.temperature * (torch.logsumexp(weights, 0) - math.log(len(weights)))
 
     def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
         """One draw a row: the end of a chain, chosen by weight."""
-        states, weights = self._annealed(generator)
+        states, weights = self._drawn(generator)
         shares = torch.softmax(weights, 0).movedim(0, -1)
         chosen = torch.multinomial(shares.reshape(-1, len(weights)), 1, generator=generator)
         return taken(states, chosen.reshape(shares.shape[:-1]))
@@ -117,12 +124,16 @@ class DrivenLaw(ABC):
     @torch.no_grad()
     def peaks(self) -> Float[Tensor, "chains *batch d"]:
         """Where the chains get to, each climbed from."""
-        states, _ = self._annealed(torch.Generator(self.bias.device).manual_seed(0))
+        generator = torch.Generator(self.bias.device).manual_seed(0)
+        how = self.annealing
+        states, _ = self._annealed(how.greedy_chains, how.greedy_levels, generator)
         for _ in range(self.annealing.refinements):
             states = self._climbed(states)
         return states
 
-    def condition(self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]) -> Self:
+    def condition(
+        self: Law, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
+    ) -> Law:
         """The distribution of the other units given the observed ones.
 
         Args:
@@ -154,15 +165,19 @@ class DrivenLaw(ABC):
         """The same with a penalty taken off the field of every unit."""
         return replace(cast(Any, self), bias=self.bias - penalty)
 
+    def _drawn(self, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        return self._annealed(self.annealing.chains, self.annealing.levels, generator)
+
     @torch.no_grad()
-    def _annealed(self, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    def _annealed(
+        self, chains: int, levels: int, generator: Generator | None
+    ) -> tuple[Tensor, Tensor]:
         """States ``(chains, *batch, d)`` at λ = 1, and log weights that average to exp(V/T)."""
         temperature, rows = self.temperature, self.bias.shape[:-1]
-        bias = self.bias.expand(self.annealing.chains, *self.bias.shape)
+        bias = self.bias.expand(chains, *self.bias.shape)
         states = self._restore(self.unit.sample(bias, temperature, generator))
-        weights = self._at_rest() / temperature
-        weights = weights.expand(self.annealing.chains, *rows)
-        for before, after in self.annealing.couplings():
+        weights = (self._at_rest() / temperature).expand(chains, *rows)
+        for before, after in couplings(levels):
             weights = weights + self._gained(states, before, after) / temperature
             states = self._restore(self._swept(states, after, generator))
         return states, weights + self._corrected(states)

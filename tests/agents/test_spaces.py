@@ -1,0 +1,169 @@
+"""Learning in every space: masks obeyed, boxes scaled, agents saved, environments exchanged."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture, SoftBackup
+from isinglass.envs import LargeAction
+from isinglass.errors import ParameterError
+from tests.agents.small import ENERGIES, QUICK, SMALL, SPACES, Guarded, small_agent
+
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+
+
+def guarded_agent(space, joint=False, **kwargs):
+    return FreeEnergyQ("MlpPolicy", Guarded(space, joint), seed=0, **QUICK | kwargs)
+
+
+@every_space
+@pytest.mark.parametrize("joint", [False, True], ids=["flat", "joint"])
+def test_no_forbidden_action_is_ever_taken(space, joint):
+    """In warm-up, while learning, after a pause within an episode, and anew: the env would tell."""
+    agent = guarded_agent(space, joint, train_freq=1, batch_size=8)
+    agent.learn(30)
+    assert 0 < agent._n_updates < 30
+    agent.learn(25, reset_num_timesteps=False).learn(10)
+    stored = agent.replay_buffer.actions[: agent.replay_buffer.pos, 0]
+    assert len(np.unique(stored, axis=0)) > 1
+
+
+@pytest.mark.parametrize("joint", [False, True], ids=["flat", "joint"])
+@pytest.mark.parametrize("vector", [DummyVecEnv, SyncVectorEnv])
+@pytest.mark.parametrize("name", ["parts", "bits", "from -1"])
+def test_masks_of_several_environments(joint, vector, name):
+    lengths = (3, 4, 5)
+    makers = [lambda n=n: Guarded(SPACES[name], joint, n) for n in lengths]
+    agent = FreeEnergyQ("MlpPolicy", vector(makers), seed=0, **QUICK | {"batch_size": 8})
+    agent.learn(60).learn(30, reset_num_timesteps=False)
+    assert agent._n_updates > 0
+
+
+def test_masks_of_normalised_environments():
+    env = VecNormalize(DummyVecEnv([lambda: Guarded(SPACES["parts"])] * 2))
+    agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK).learn(60)
+    assert agent._n_updates > 0
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+@pytest.mark.parametrize("backup", [SoftBackup(), SoftBackup(mellow=True), DoubleBackup()], ids=str)
+def test_every_energy_learns_by_every_backup(name, backup):
+    agent = small_agent(energy=ENERGIES[name], backup=backup, train_freq=8).learn(40)
+    assert agent._n_updates > 0
+    assert all(bool(w.isfinite().all()) for w in agent.policy.parameters())
+
+
+class Target(gym.Env):
+    """Reward is best at (1, 5) of a box from (−2, 0) to (2, 10); it keeps what it was given."""
+
+    observation_space = spaces.Box(0, 1, (1,), np.float32)
+    action_space = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
+
+    def __init__(self):
+        self.taken = []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.taken.append(action)
+        off = (action - [1, 5]) / [2, 5]
+        return np.zeros(1, np.float32), -float(off @ off), True, False, {}
+
+
+def test_boxes_are_stored_scaled_and_acted_in_unscaled():
+    env = Target()
+    agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK | {"learning_starts": 60}).learn(120)
+    stored, taken = agent.replay_buffer.actions[:120, 0], np.array(env.taken)
+    assert np.abs(stored).max() <= 1
+    np.testing.assert_allclose(taken, [-2, 0] + (stored + 1) / 2 * np.array([4, 10]), atol=1e-5)
+    assert (taken.std(0) > [0.4, 1]).all()
+    batch = agent._replayed(20)
+    with torch.no_grad():
+        values = agent.policy.action_values(batch.observations, batch.actions)
+        law = agent.policy.distribution(batch.observations)
+    torch.testing.assert_close(values, law.score(batch.actions))
+
+
+def test_boxes_are_learned_in():
+    """Rewards of random actions are −0.92 on average."""
+    agent = FreeEnergyQ(
+        "MlpPolicy", Target(), Mixture(4), seed=0, device="cpu", initial_temperature=0.3,
+        final_temperature=0.02, batch_size=64, train_freq=2,
+        policy_kwargs={"net_arch": [16]},
+    ).learn(500)  # fmt: skip
+    action, _ = agent.predict(np.zeros(1, np.float32), deterministic=True)
+    off = (action - [1, 5]) / [2, 5]
+    assert float(off @ off) < 0.05
+
+
+def test_pendulum_and_cart_pole():
+    for name in ("Pendulum-v1", "CartPole-v1"):
+        agent = FreeEnergyQ("MlpPolicy", gym.make(name), seed=0, **QUICK).learn(60)
+        mean, _ = evaluate_policy(agent, agent.get_env(), n_eval_episodes=1)
+        assert np.isfinite(mean)
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_save_then_load(name, tmp_path):
+    agent = guarded_agent(
+        SPACES["parts"], energy=ENERGIES[name], backup=DoubleBackup(), n_steps=3, gamma=0.5
+    ).learn(32)
+    agent.save(tmp_path / "agent")
+    loaded = FreeEnergyQ.load(tmp_path / "agent", Guarded(SPACES["parts"]), device="cpu")
+    assert (loaded.energy, loaded.backup) == (agent.energy, agent.backup)
+    assert (loaded.replay_buffer.n_steps, loaded.replay_buffer.gamma) == (3, 0.5)
+    seen = np.linspace(0, 9, 20, dtype=np.float32)[:, None]
+    for deterministic in (False, True):
+        ours, theirs = (a.predict(seen, deterministic=deterministic)[0] for a in (agent, loaded))
+        np.testing.assert_array_equal(ours, theirs)
+    loaded.learn(32, reset_num_timesteps=False)
+    assert loaded.num_timesteps == 64
+
+
+OTHERS = {
+    "actions": (lambda: Guarded(SPACES["bits"]), r"Action spaces do not match: MultiDis.*MultiBi"),
+    "observations": (lambda: LargeAction(**SMALL), r"Observation spaces do not match: Box.*Multi"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_an_agent_of_another_environment(other, tmp_path):
+    make, message = OTHERS[other]
+    agent = guarded_agent(SPACES["parts"])
+    agent.save(tmp_path / "agent")
+    with pytest.raises(ParameterError, match=rf"FreeEnergyQ\.load: {message}"):
+        FreeEnergyQ.load(tmp_path / "agent", make(), device="cpu")
+    with pytest.raises(ParameterError, match=rf"FreeEnergyQ\.set_env: {message}"):
+        agent.set_env(make())
+    agent.learn(30)  # nothing is lost
+
+
+def test_the_next_environment_may_be_all_that_the_first_may(tmp_path):
+    agent = FreeEnergyQ("MlpPolicy", "isinglass/LargeAction-v0", seed=0, **QUICK)
+    agent.save(tmp_path / "agent")
+    loaded = FreeEnergyQ.load(tmp_path / "agent", "isinglass/LargeAction-v0", device="cpu")
+    loaded.set_env("isinglass/LargeAction-v0")
+    assert loaded.learn(4).num_timesteps == 4
+    many = FreeEnergyQ.load(tmp_path / "agent", SyncVectorEnv([LargeAction] * 3), device="cpu")
+    assert many.learn(6).replay_buffer.n_envs == 3
+    with pytest.raises(ParameterError, match="no environment"):
+        loaded.set_env(3)
+    with pytest.raises(FileNotFoundError):
+        FreeEnergyQ.load(tmp_path / "none")
+
+
+@every_space
+def test_the_same_seed_is_the_same_run(space):
+    first, second = (guarded_agent(space, energy=ENERGIES["groups"]).learn(40) for _ in range(2))
+    for ours, theirs in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    actions = (agent.replay_buffer.actions[:40] for agent in (first, second))
+    np.testing.assert_array_equal(*actions)
