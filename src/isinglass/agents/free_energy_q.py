@@ -40,6 +40,7 @@ from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
 
+FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
 _ABOVE_ZERO = ("initial_temperature", "final_temperature", "annealing_fraction", "max_grad_norm")
 
 SelfFreeEnergyQ = TypeVar("SelfFreeEnergyQ", bound="FreeEnergyQ")
@@ -263,6 +264,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         """Take steps of the optimizer on replayed transitions, each followed by the target's."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
+        if self._n_updates == 0:
+            self._start_values()
         losses = []
         for _ in range(gradient_steps):
             loss = self._loss(self._replayed(batch_size))
@@ -275,6 +278,13 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", finite_loss(float(torch.stack(losses).mean())))
+
+    @torch.no_grad()
+    def _start_values(self) -> None:
+        """Let values start at the mean reward: reaching it step by step would take thousands."""
+        mean = self._replayed(FIRST_LOOK).rewards.mean()
+        for network in (self.policy.q_net, self.policy.q_net_target):
+            network.head.offset.fill_(mean)
 
     def learn(
         self: SelfFreeEnergyQ,

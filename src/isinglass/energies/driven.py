@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +13,7 @@ from isinglass.checks import check_positive
 from isinglass.energies.driven_law import Annealing, DrivenLaw
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.units import Unit
+from isinglass.units.unit import uniform_like
 
 __all__ = ["DrivenHarmonium", "ExpectedHarmonium"]
 
@@ -95,6 +97,26 @@ class DrivenHarmonium(DrivenLaw):
         hidden = self.hidden.sample(field, self.temperature, generator)
         field = self.bias + coupling * (hidden @ self.weight)
         return self.unit.sample(field, self.temperature, generator)
+
+    @torch.no_grad()
+    def _retried(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
+        states = states.clone()
+        field = self.hidden_bias + states @ self.weight.mT
+        for unit, place in self._single_units():
+            values = unit.enumerate_states(self.temperature).to(states)
+            old = states[..., place]
+            shifts = (values - old.unsqueeze(-2)) @ self.weight[:, place].mT
+            scores = self.hidden.log_partition(field.unsqueeze(-2) + shifts, self.temperature)
+            scores = scores + self.bias[..., place] @ values.mT
+            if math.isfinite(sharpness):
+                noise = uniform_like(scores, generator).clamp_min(1e-30).log().neg().log()
+                scores = sharpness * scores - noise  # the best of them is a draw (Gumbel)
+            new = values[scores.argmax(-1)]
+            if self.observed is not None:
+                new = torch.where(self.observed[..., place], old, new)
+            field = field + (new - old) @ self.weight[:, place].mT
+            states[..., place] = new
+        return states
 
     def _climbed(self, states: Tensor) -> Tensor:
         """Settles v in the field b + Wᵀ⟨h⟩_v: a concave–convex step."""

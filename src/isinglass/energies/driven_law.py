@@ -31,6 +31,9 @@ class Annealing:
         levels: Couplings λ > 0 that each chain passes, one sweep of Gibbs sampling at each.
         greedy_chains: Chains that look for a greedy state.
         greedy_levels: Couplings that each of these passes.
+        greedy_sweeps: Sweeps of a second search, 0 for none: simulated annealing of S itself, one
+            unit after the other. Slower, and better where all short ways up lead astray, as
+            weak couplings then do.
         refinements: Steps that climb from the end of a chain to a greedy state.
 
     Raises:
@@ -41,11 +44,13 @@ class Annealing:
     levels: int = 24
     greedy_chains: int = 32
     greedy_levels: int = 48
+    greedy_sweeps: int = 0
     refinements: int = 5
 
     def __post_init__(self) -> None:
         for name in ("chains", "levels", "greedy_chains", "greedy_levels", "refinements"):
             check_count("Annealing", name, getattr(self, name))
+        check_count("Annealing", "greedy_sweeps", self.greedy_sweeps, least=0)
 
 
 def couplings(levels: int) -> Iterator[tuple[float, float]]:
@@ -98,6 +103,10 @@ class DrivenLaw(ABC):
         """The states after one sweep that leaves exp(S_λ/T) unchanged; clamped units may move."""
 
     @abstractmethod
+    def _retried(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
+        """Every unit in turn drawn again from exp(sharpness·S) given the rest, or the best."""
+
+    @abstractmethod
     def _climbed(self, states: Tensor) -> Tensor:
         """States of no lower score, clamped units where they were."""
 
@@ -127,9 +136,19 @@ class DrivenLaw(ABC):
         generator = torch.Generator(self.bias.device).manual_seed(0)
         how = self.annealing
         states, _ = self._annealed(how.greedy_chains, how.greedy_levels, generator)
-        for _ in range(self.annealing.refinements):
+        for _ in range(how.refinements):
             states = self._climbed(states)
+        if how.greedy_sweeps:
+            found = self._searched(states.shape, how.greedy_sweeps, generator)
+            states = torch.cat([states, found])
         return states
+
+    def _searched(self, shape: torch.Size, sweeps: int, generator: Generator) -> Tensor:
+        """Ends of simulated annealing of exp(λS/T) from random states, λ from 0 to 1."""
+        states = self._restore(self.unit.sample(self.bias.new_zeros(shape), 1.0, generator))
+        for _, sharpness in couplings(sweeps):
+            states = self._retried(states, sharpness / self.temperature, generator)
+        return self._retried(states, math.inf, generator)
 
     def condition(
         self: Law, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
@@ -197,6 +216,16 @@ class DrivenLaw(ABC):
         """o + b·v − U(v)."""
         own = (state * self.bias).sum(-1) - self.unit.base_energy(state, self.temperature)
         return own + self.offset
+
+    def _single_units(self) -> list[tuple[Unit, slice]]:
+        """Every unit by itself, and where it lies."""
+        found, start = [], 0
+        for part in self.unit.parts:
+            one = part.single()
+            for _ in range(part.size // one.size):
+                found.append((one, slice(start, start + one.size)))
+                start += one.size
+        return found
 
     def _restore(self, state: Tensor) -> Tensor:
         if self.observed is None or self.clamped is None:

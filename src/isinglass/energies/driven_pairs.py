@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -74,36 +76,34 @@ class DrivenPairs(DrivenLaw):
         return (after - before) * ((states @ self.coupling) * states).sum(-1) / 2
 
     def _swept(self, states: Tensor, coupling: float, generator: Generator | None) -> Tensor:
-        return self._in_turn(states, coupling, generator)
+        def draw(unit: Unit, pull: Tensor, old: Tensor) -> Tensor:  # noqa: ARG001
+            return unit.sample(pull, self.temperature, generator)
+
+        return self._in_turn(states, coupling, draw)
+
+    def _retried(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
+        if math.isinf(sharpness):
+            return self._climbed(states)
+
+        def draw(unit: Unit, pull: Tensor, old: Tensor) -> Tensor:  # noqa: ARG001
+            return unit.sample(pull, 1 / sharpness, generator)
+
+        return self._in_turn(states, 1.0, draw)
 
     def _climbed(self, states: Tensor) -> Tensor:
         """Settles one unit after the other."""
-        return self._in_turn(states, 1.0, None, settle=True)
+        return self._in_turn(states, 1.0, lambda unit, pull, old: unit.settle(pull, old))
 
     def _in_turn(
-        self, states: Tensor, coupling: float, generator: Generator | None, settle: bool = False
+        self, states: Tensor, coupling: float, new_of: Callable[[Unit, Tensor, Tensor], Tensor]
     ) -> Tensor:
         states, scaled = states.clone(), coupling * self.coupling
         pull = self.bias + states @ scaled
         for unit, place in self._single_units():
-            old, given = states[..., place], pull[..., place]
-            new = (
-                unit.settle(given, old)
-                if settle
-                else unit.sample(given, self.temperature, generator)
-            )
+            old = states[..., place]
+            new = new_of(unit, pull[..., place], old)
             if self.observed is not None:
                 new = torch.where(self.observed[..., place], old, new)
             pull = pull + (new - old) @ scaled[place]
             states[..., place] = new
         return states
-
-    def _single_units(self) -> list[tuple[Unit, slice]]:
-        """Every unit by itself, and where it lies."""
-        found, start = [], 0
-        for part in self.unit.parts:
-            one = part.single()
-            for _ in range(part.size // one.size):
-                found.append((one, slice(start, start + one.size)))
-                start += one.size
-        return found
