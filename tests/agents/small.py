@@ -16,6 +16,7 @@ from isinglass.agents import (
     Groups,
     MaskLayout,
     Mixture,
+    Pairs,
     Restricted,
 )
 from isinglass.envs import LargeAction
@@ -38,6 +39,7 @@ ENERGIES = {
     "restricted": Restricted(6, annealing=CHAINS),
     "expected": Restricted(6, expected=True, annealing=CHAINS),
     "deep": Deep(5, 3, CHAINS),
+    "pairs": Pairs(CHAINS),
 }
 SEEN = spaces.Box(-1, 1, (2,), np.float32)
 

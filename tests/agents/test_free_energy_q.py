@@ -388,6 +388,7 @@ def test_a_step_is_the_gradient_clipped(norm, clipped):
         learning_rate=1.0, max_grad_norm=norm, learning_starts=1_000,
         policy_kwargs={"optimizer_class": torch.optim.SGD},
     ).learn(40)  # fmt: skip
+    agent.train(1, 32)  # the first step also sets the value that all values start at
     before = [w.detach().double() for w in agent.policy.q_net.parameters()]
     agent.replay_buffer.seed(0)
     loss = agent._loss(agent._replayed(32))

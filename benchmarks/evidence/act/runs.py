@@ -16,7 +16,7 @@ from isinglass.files import writing
 
 __all__ = ["POINTS", "Curve", "kept", "missing", "run"]
 
-POINTS = 20  # of a learning curve, up to the steps of the task
+POINTS = 10  # of a learning curve, up to the steps of the task
 
 Record = dict[str, Any]
 

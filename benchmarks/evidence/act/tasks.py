@@ -77,7 +77,7 @@ def _assignment(n: int, seconds: float, target: str) -> Task:
     make = bare("Assignment", n=n)
     return Task(
         f"assignment{n}", make, 12_000, seconds,
-        partial(exams.greedy_reward, make=make, states=1_000),
+        partial(exams.greedy_reward, make=make, states=200),
         partial(exams.assignment, make=make), ("ppo", "autoregressive"), target,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from isinglass.agents.policies import (
     FreeEnergyPolicy,
 )
 from isinglass.agents.sarsa import FreeEnergySarsa
+from isinglass.agents.sets import SetExtractor
 from isinglass.energies.driven_law import Annealing
 
 __all__ = [
@@ -40,5 +41,6 @@ __all__ = [
     "Mixture",
     "Pairs",
     "Restricted",
+    "SetExtractor",
     "SoftBackup",
 ]

@@ -271,7 +271,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             loss = self._loss(self._replayed(batch_size))
             self.policy.optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.policy.q_net.parameters(), self.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(self.policy.weights, self.max_grad_norm)
             self.policy.optimizer.step()
             self.policy.update_target(self.tau)
             losses.append(loss.detach())

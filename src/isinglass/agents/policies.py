@@ -17,7 +17,6 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
-from stable_baselines3.common.utils import polyak_update
 from torch import Generator, Tensor, nn
 
 from isinglass._shapes import Float
@@ -168,6 +167,11 @@ class FreeEnergyPolicy(BasePolicy):
             law = Enumerated.of(law)
         return law if masks is None else self.code.forbid(law, masks)
 
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """What the optimizer moves, listed once."""
+        return self._followed[0]
+
     def log_action_count(self, masks: Tensor | None = None) -> Tensor | float:
         """Log of how many actions are allowed; of the volume 2^d for a box of −1 to 1."""
         unit = self.code.unit
@@ -186,8 +190,9 @@ class FreeEnergyPolicy(BasePolicy):
 
     def update_target(self, tau: float) -> None:
         """Move the target network the fraction ``tau`` of the way; copy running statistics."""
-        polyak_update(*self._followed, tau)
+        ours, targets = self._followed
         with torch.no_grad():
+            torch._foreach_lerp_(targets, ours, tau)  # all weights in one call
             for ours, target in self._copied:
                 pairs = zip(ours.buffers(False), target.buffers(False), strict=True)
                 for value, copy in pairs:

@@ -192,6 +192,8 @@ class AveragedOneHot(Unit):
     def base_energy(self, state: States, temperature: float = 1.0) -> PerRow:
         """−T log(m!/Π n_μ!), the multiplicity of the counts; β⁻¹ Σ s log s as m → ∞."""
         draws = self.draws_at(temperature)
+        if draws == 1:
+            return state.new_zeros(state.shape[:-1])
         if math.isinf(draws):
             return torch.special.xlogy(state, state).sum(-1) / self.sharpness(temperature)
         # Draws are counted from the state itself, so that a group left at zero, as where it is
