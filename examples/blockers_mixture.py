@@ -13,7 +13,7 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from isinglass.agents import FreeEnergyQ, Mixture, SoftBackup
+from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture
 from isinglass.envs import Blockers, make_env
 
 
@@ -22,19 +22,19 @@ def build(seed: int) -> FreeEnergyQ:
     return FreeEnergyQ(
         "MlpPolicy",
         make_env("isinglass/Blockers-v0"),  # 5 × 4 cells, 2 agents, 1 blocker, 20 steps
-        energy=Mixture(memories=16, state_fields=True),
-        backup=SoftBackup(mellow=False),
+        energy=Mixture(memories=32),
+        backup=DoubleBackup(),
         learning_rate=1e-3,
         buffer_size=100_000,
-        learning_starts=100,
+        learning_starts=2_000,
         batch_size=256,
         tau=0.005,
         gamma=0.95,
         n_steps=1,
-        train_freq=4,
+        train_freq=2,
         gradient_steps=1,
         initial_temperature=1.0,
-        final_temperature=0.02,
+        final_temperature=0.05,
         annealing_fraction=0.8,
         policy_kwargs={"net_arch": [128, 128]},
         seed=seed,

@@ -16,7 +16,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from isinglass.agents import FreeEnergyQ, Mixture, SoftBackup
+from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture
 
 
 def build(seed: int) -> FreeEnergyQ:
@@ -24,17 +24,17 @@ def build(seed: int) -> FreeEnergyQ:
     return FreeEnergyQ(
         "MlpPolicy",
         gym.make("CartPole-v1"),
-        energy=Mixture(memories=8, state_fields=True),
-        backup=SoftBackup(),
-        learning_rate=1e-3,
+        energy=Mixture(memories=32),
+        backup=DoubleBackup(),
+        learning_rate=lambda remaining: 1e-3 * remaining,  # falls to zero
         buffer_size=100_000,
-        learning_starts=100,
-        batch_size=128,
+        learning_starts=1_000,
+        batch_size=64,
         tau=0.01,
         gamma=0.99,
         n_steps=1,
         train_freq=4,
-        gradient_steps=2,
+        gradient_steps=4,
         initial_temperature=1.0,
         final_temperature=0.05,
         annealing_fraction=0.5,

@@ -12,6 +12,7 @@ import argparse
 
 import numpy as np
 import torch
+from stable_baselines3.common.env_util import make_vec_env
 
 from isinglass.agents import Annealing, FreeEnergyQ, Groups, SoftBackup
 from isinglass.envs import Parity
@@ -23,25 +24,26 @@ def build(seed: int) -> FreeEnergyQ:
     """The agent, every hyper-parameter written out."""
     return FreeEnergyQ(
         "MlpPolicy",
-        Parity(),  # five blocks of 4 bits, the reward how many have an even number of ones
+        # Five blocks of 4 bits, the reward how many have an even number of ones.
+        make_vec_env(Parity, n_envs=16, seed=seed),
         energy=Groups(
-            groups=5,
-            memories=8,
-            annealing=Annealing(chains=8, levels=24, refinements=5),
+            groups=32,
+            memories=4,
+            annealing=Annealing(chains=8, levels=24),
         ),
         backup=SoftBackup(),
-        learning_rate=5e-3,
+        learning_rate=lambda remaining: 0.01 * remaining,  # falls to zero
         buffer_size=100_000,
-        learning_starts=100,
+        learning_starts=8_000,  # uniform actions: all optima are seen alike
         batch_size=256,
         tau=0.005,
         gamma=0.99,
-        train_freq=4,
-        gradient_steps=1,
-        initial_temperature=1.0,
-        final_temperature=0.05,
+        train_freq=1,
+        gradient_steps=8,
+        initial_temperature=0.14,  # e^(-1/T) of a wrong block is 0.0008
+        final_temperature=0.14,
         annealing_fraction=0.8,
-        policy_kwargs={"net_arch": [32]},
+        policy_kwargs={"net_arch": []},
         seed=seed,
         device="cpu",
     )
@@ -67,6 +69,8 @@ def main() -> None:
 
     draw = np.random.default_rng(arguments.seed)
     given = draw.integers(0, 2, (DRAWS, 20)).astype(float)
+    blocks = given.reshape(DRAWS, 5, 4)
+    blocks[..., 3] = blocks[..., :3].sum(-1) % 2  # an optimum, so that an answer there is
     hidden = draw.permuted(np.tile(np.arange(20) < 10, (DRAWS, 1)), axis=1)
     given[hidden] = np.nan
     completed, _ = agent.predict(observations, fixed=given)

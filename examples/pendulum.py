@@ -16,7 +16,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from isinglass.agents import FreeEnergyQ, Mixture, SoftBackup
+from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture
 
 
 def build(seed: int) -> FreeEnergyQ:
@@ -25,20 +25,20 @@ def build(seed: int) -> FreeEnergyQ:
         "MlpPolicy",
         gym.make("Pendulum-v1"),
         energy=Mixture(memories=8),
-        backup=SoftBackup(),
+        backup=DoubleBackup(),
         learning_rate=1e-3,
         buffer_size=100_000,
-        learning_starts=100,
+        learning_starts=500,
         batch_size=256,
         tau=0.005,
         gamma=0.98,
         n_steps=1,
         train_freq=1,
         gradient_steps=1,
-        initial_temperature=1.0,
-        final_temperature=0.1,
+        initial_temperature=5.0,
+        final_temperature=1.0,
         annealing_fraction=0.8,
-        policy_kwargs={"net_arch": [128, 128]},
+        policy_kwargs={"net_arch": [256, 256]},
         seed=seed,
         device="cpu",
     )

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 
 import torch
+from stable_baselines3.common.env_util import make_vec_env
 
-from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture
+from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture, SetExtractor
 from isinglass.envs.tictactoe import Masked, TicTacToe, play
 
 
@@ -19,21 +20,21 @@ def build(seed: int) -> FreeEnergyQ:
     """The agent, every hyper-parameter written out."""
     return FreeEnergyQ(
         "MultiInputPolicy",
-        TicTacToe(opponent=("random", "minimax"), seat="random", shuffle=False),
+        make_vec_env(lambda: TicTacToe(("random", "minimax"), "random"), n_envs=16, seed=seed),
         energy=Mixture(memories=32, state_fields=True),
         backup=DoubleBackup(),
-        learning_rate=1e-3,
+        learning_rate=lambda remaining: 1e-3 * remaining,  # falls to zero
         buffer_size=100_000,
-        learning_starts=100,
+        learning_starts=1_000,
         batch_size=256,
         tau=0.01,
         gamma=1.0,
-        train_freq=2,
-        gradient_steps=1,
+        train_freq=1,
+        gradient_steps=8,
         initial_temperature=5.0,
-        final_temperature=0.5,
-        annealing_fraction=0.7,
-        policy_kwargs={"net_arch": [256, 256]},
+        final_temperature=1.0,
+        annealing_fraction=0.8,
+        policy_kwargs={"net_arch": [256, 256], "features_extractor_class": SetExtractor},
         seed=seed,
         device="cpu",
     )
@@ -55,9 +56,7 @@ def main() -> None:
     )
     for opponent in ("random", "minimax"):
         for seat in ("first", "second"):
-            score = play(
-                Masked(agent), arguments.games, opponent, seat, arguments.seed, shuffle=False
-            )
+            score = play(Masked(agent), arguments.games, opponent, seat, arguments.seed)
             counts = f"{score.wins:>7}{score.draws:>7}{score.losses:>7}{score.illegal:>8}"
             print(f"{opponent:<10}{seat:<8}{counts}{score.mean_reward:>8.2f}")
 

@@ -10,13 +10,14 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHORT = {
-    "assignment_groups": (["--steps", "108", "--n", "3"], r"valid: +[\d.]+%"),
+    "assignment_pairs": (["--steps", "108", "--n", "3"], r"valid: +[\d.]+%"),
     "blockers_mixture": (["--steps", "108", "--episodes", "2"], r"reward a step: -[\d.]+"),
     "cartpole": (["--steps", "108", "--episodes", "2"], r"DQN +return +[\d.]+"),
     "large_action": (["--steps", "108"], r"free_energy_q +mean +[\d.]+"),
     "parity_groups": (["--steps", "108"], r"10 of 20 bits given: +[\d.]+%"),
     "pendulum": (["--steps", "108", "--episodes", "2"], r"SAC +return +-[\d.]+"),
     "sallans_hinton_sarsa": (["--steps", "108"], r"greedy reward: +[\d.]+"),
+    "trap_search": (["--steps", "108"], r"greedy reward: [\d.]+ of 40"),
     "tictactoe": (["--steps", "108", "--games", "20"], r"minimax +second( +[\d.-]+){5}"),
 }
 

@@ -42,7 +42,7 @@ class Falling:
 LINEAR = {"net_arch": []}
 
 ASSIGNMENT = {
-    "energy": Pairs(Annealing(chains=32, levels=48, greedy_chains=64, greedy_levels=96)),
+    "energy": Pairs(Annealing(chains=8, levels=24, greedy_chains=64, greedy_levels=64)),
     "learning_rate": Falling(0.1),
     "learning_starts": 1_000,
     "train_freq": 1,
@@ -67,7 +67,7 @@ BLOCKERS = {
 
 #: Chosen on other instances: LargeAction with key_seed 101 and 102, Trap with key_seed 101.
 OURS: dict[str, dict[str, Any]] = {
-    "large-action": {},
+    "large-action": {"initial_temperature": 1.0, "final_temperature": 0.05},
     "parity": {
         "energy": Groups(groups=32, memories=4),
         "learning_rate": Falling(0.01),

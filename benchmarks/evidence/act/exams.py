@@ -67,7 +67,7 @@ def clamped_parity(player: Player, make: Make, draws: int = 2_000) -> Result:
     return {"clamped optimal": float((best & kept.all(-1)).mean())}
 
 
-def assignment(player: Player, make: Make, states: int = 1_000) -> Result:
+def assignment(player: Player, make: Make, states: int = 500) -> Result:
     """Mean reward of greedy actions, the share that is an assignment, and the mean optimum."""
     bandit = _bandit(make)
     seen = _fresh(bandit, states)

@@ -54,7 +54,7 @@ def _bandit(
     """One step an episode, judged by the greedy action."""
     return Task(
         name, make, steps, seconds, partial(exams.greedy_reward, make=make, states=states),
-        lambda player: {"reward": exams.greedy_reward(player, make, 4_000)},
+        lambda player: {"reward": exams.greedy_reward(player, make, 4_000 if states > 1 else 1)},
         ("ppo", "autoregressive"), target,
     )  # fmt: skip
 
@@ -77,7 +77,7 @@ def _assignment(n: int, seconds: float, target: str) -> Task:
     make = bare("Assignment", n=n)
     return Task(
         f"assignment{n}", make, 12_000, seconds,
-        partial(exams.greedy_reward, make=make, states=200),
+        partial(exams.greedy_reward, make=make, states=50),
         partial(exams.assignment, make=make), ("ppo", "autoregressive"), target,
     )  # fmt: skip
 

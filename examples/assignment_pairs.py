@@ -1,6 +1,6 @@
 """Assignment: n workers, n tasks, 2^(n²) actions; one task each is what the reward must teach.
 
-    python examples/assignment_groups.py --steps 12000 --n 6
+    python examples/assignment_pairs.py --steps 12000 --n 6
 
 Prints reward and validity of greedy actions on 500 fresh problems, beside the optimum.
 """
@@ -11,8 +11,9 @@ import argparse
 
 import numpy as np
 import torch
+from stable_baselines3.common.env_util import make_vec_env
 
-from isinglass.agents import Annealing, FreeEnergyQ, Groups, SoftBackup
+from isinglass.agents import Annealing, CentredExtractor, FreeEnergyQ, Pairs, SoftBackup
 from isinglass.envs import Assignment
 
 
@@ -20,25 +21,21 @@ def build(n: int, seed: int) -> FreeEnergyQ:
     """The agent, every hyper-parameter written out."""
     return FreeEnergyQ(
         "MlpPolicy",
-        Assignment(n),
-        energy=Groups(
-            groups=2 * n,  # a group for every row and every column
-            memories=n + 1,
-            annealing=Annealing(chains=8, levels=24, refinements=5),
-        ),
+        make_vec_env(lambda: Assignment(n), n_envs=16, seed=seed),
+        energy=Pairs(Annealing(chains=8, levels=24, greedy_chains=64, greedy_levels=64)),
         backup=SoftBackup(),
-        learning_rate=5e-3,
+        learning_rate=lambda remaining: 0.1 * remaining,  # falls to zero
         buffer_size=100_000,
-        learning_starts=100,
+        learning_starts=1_000,
         batch_size=256,
         tau=0.005,
         gamma=0.99,
-        train_freq=4,
-        gradient_steps=1,
+        train_freq=1,
+        gradient_steps=4,
         initial_temperature=2.0,
-        final_temperature=0.1,
+        final_temperature=0.05,
         annealing_fraction=0.8,
-        policy_kwargs={"net_arch": [128, 128]},
+        policy_kwargs={"net_arch": [], "features_extractor_class": CentredExtractor},
         seed=seed,
         device="cpu",
     )
