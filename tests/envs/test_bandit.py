@@ -174,3 +174,18 @@ def test_a_reload_registers_nothing_twice():
     importlib.reload(isinglass.envs)  # a warning, which gymnasium gives, would be an error here
     assert gym.registry == before
     assert {f"isinglass/{kind.__name__}-v0" for kind in KINDS} <= set(before)
+
+
+@pytest.mark.parametrize("name", ["LargeAction", "Parity", "Assignment", "Trap"])
+def test_several_at_once_as_stable_baselines_makes_them(name):
+    """It asks for pictures, whether anybody looks at them or not."""
+    from stable_baselines3.common.env_util import make_vec_env
+
+    env = make_vec_env(f"isinglass/{name}-v0", n_envs=2, seed=0)
+    env.reset()
+    env.step([env.action_space.sample(), env.action_space.sample()])
+    bits = env.action_space.shape[0]
+    for picture in env.get_images():
+        assert picture.shape[1] == 16 * max(bits, env.observation_space.shape[0])
+        assert picture.shape[0] == 64
+        assert 150 < picture.max() <= 240

@@ -324,8 +324,16 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             setattr(self, name, check_positive(operation, name, getattr(self, name)))
         for name in ("tau", "gamma"):
             setattr(self, name, check_fraction(operation, name, getattr(self, name)))
-        for name in ("batch_size", "n_steps"):
+        for name in ("batch_size", "buffer_size", "n_steps"):
             setattr(self, name, check_count(operation, name, getattr(self, name)))
+        kinds = (("energy", ActionEnergy, "Mixture()"), ("backup", Backup, "SoftBackup()"))
+        for name, kind, example in kinds:
+            if not isinstance(getattr(self, name), kind):
+                raise ParameterError(
+                    operation,
+                    f"{name} = {getattr(self, name)!r}",
+                    f"Give an instance of a class of isinglass.agents, such as {example}",
+                )
         if self.final_temperature > self.initial_temperature:
             raise ParameterError(
                 operation,

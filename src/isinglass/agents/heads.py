@@ -70,6 +70,9 @@ class Mixture(ActionEnergy):
 
         Q(s,a) = T log Σ_μ exp((k_μ(s) − ½ Σ_i γ_i(s)² (a_i − c_μi(s))²)/T) − T log N + offset
 
+    V and draws are exact over all real actions; draws are clipped to the box afterwards, so that at
+    a high T many lie on its bounds.
+
     Reference: Sallans & Hinton 2004, JMLR 5:1063-1088 (Q = −F); Gu et al. 2016,
     arXiv:1603.00748 (one hill: normalised advantages).
 

@@ -1,4 +1,4 @@
-"""Policies whose action values are the negative free energy of a mixture of action patterns."""
+"""Policies whose action values are the negative free energy of actions under an energy."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class FreeEnergyPolicy(BasePolicy):
         """Move the target network the fraction ``tau`` of the way; copy running statistics."""
         ours, targets = self._followed
         with torch.no_grad():
-            torch._foreach_lerp_(targets, ours, tau)  # all weights in one call
+            torch._foreach_lerp_([*targets], [*ours], tau)  # all weights in one call  # pyright: ignore[reportPrivateImportUsage]
             for ours, target in self._copied:
                 pairs = zip(ours.buffers(False), target.buffers(False), strict=True)
                 for value, copy in pairs:
@@ -320,11 +320,11 @@ class FreeEnergyPolicy(BasePolicy):
         try:
             return law.mode() if deterministic else law.sample(self.generator)
         except RuntimeError as error:
-            if all(bool(weight.isfinite().all()) for weight in self.q_net.parameters()):
+            if "probability tensor" not in str(error):
                 raise
             raise DomainError(
                 "FreeEnergyPolicy.predict",
-                "weights that are NaN or infinite",
+                "weights or values that are NaN or infinite",
                 "Lower the learning rate, or load an earlier agent",
             ) from error
 

@@ -100,6 +100,9 @@ class FreeEnergySarsa(FreeEnergyQ):
             )
         return buffer.last_pair(self._vec_normalize_env)
 
+    def _start_values(self) -> None:
+        """Values start where the weights put them: the rule has nothing else."""
+
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """One step of the optimizer, once there are two steps of the environment."""
         if self.replay_buffer is not None and self.replay_buffer.size() > 1:

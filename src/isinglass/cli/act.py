@@ -38,6 +38,7 @@ class Energy(StrEnum):
     MIXTURE = "mixture"
     GROUPS = "groups"
     RBM = "rbm"
+    PAIRS = "pairs"
     DEEP = "deep"
     EXPECTED = "expected"
 

@@ -28,6 +28,7 @@ from isinglass.agents import (
     FreeEnergyQ,
     Groups,
     Mixture,
+    Pairs,
     Restricted,
     SoftBackup,
 )
@@ -49,6 +50,7 @@ ENERGIES: dict[str, Callable[..., ActionEnergy]] = {
     "mixture": Mixture,
     "groups": Groups,
     "rbm": Restricted,
+    "pairs": Pairs,
     "deep": Deep,
     "expected": partial(Restricted, expected=True),
 }

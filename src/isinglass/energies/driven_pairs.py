@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from isinglass._shapes import Bool, Float
 from isinglass.checks import check_positive
 from isinglass.energies.driven_law import Annealing, DrivenLaw
-from isinglass.errors import ShapeError
+from isinglass.errors import DomainError, ShapeError
 from isinglass.units import Unit
 
 __all__ = ["DrivenPairs"]
@@ -66,6 +66,12 @@ class DrivenPairs(DrivenLaw):
                 "DrivenPairs",
                 f"J {tuple(self.coupling.shape)}, b {tuple(self.bias.shape)} for {self.unit}",
                 "Give J of shape (d, d) and b with d columns",
+            )
+        if not torch.equal(self.coupling, self.coupling.mT) or bool(self.coupling.diag().any()):
+            raise DomainError(
+                "DrivenPairs",
+                "J that is not symmetric or has a diagonal",
+                "Give (J + Jᵀ)/2 with zeros where a unit would meet itself",
             )
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:

@@ -29,7 +29,8 @@ class Assignment(BinaryBandit):
     Args:
         n: Number of rows, and of columns. The observation is the values and the action the
             chosen cells, both of n² numbers, row by row.
-        render_mode: None or ``"ansi"``, the values as a square, the chosen cells in brackets.
+        render_mode: None, ``"rgb_array"``, rows of squares, or
+            ``"ansi"``, the values as a square, the chosen cells in brackets.
 
     Raises:
         ParameterError: If ``n`` is not a whole number of at least one.

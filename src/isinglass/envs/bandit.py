@@ -24,7 +24,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
     Args:
         observation_space: One-dimensional.
         action_bits: Number of bits of the action, in {0, 1}.
-        render_mode: None or ``"ansi"``.
+        render_mode: None, ``"ansi"`` or ``"rgb_array"``.
 
     Attributes:
         action_bits: Number of bits of the action.
@@ -34,7 +34,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # pyright: ignore[reportIncompatibleVariableOverride]
-        "render_modes": ["ansi"],
+        "render_modes": ["ansi", "rgb_array"],
         "render_fps": 4,
     }
 
@@ -44,9 +44,11 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         action_bits: int,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, "ansi"):
+        if render_mode not in (None, *self.metadata["render_modes"]):
             raise ParameterError(
-                type(self).__name__, f"render_mode = {render_mode!r}", "Give None or 'ansi'"
+                type(self).__name__,
+                f"render_mode = {render_mode!r}",
+                "Give None, 'ansi' or 'rgb_array'",
             )
         self.observation_space = observation_space
         self.action_bits = action_bits
@@ -140,11 +142,16 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         seen = self._seen("best_reward", observation)
         return self.reward_of(self._optimal(seen), seen)
 
-    def render(self) -> str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """What was observed and what was done about it, as text, in mode ``"ansi"``."""
-        if self.render_mode is None:
-            return None
-        return self._text(*(self._last or (self._observation, None)))
+    def render(self) -> str | np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What was observed and what was done about it: as text, or as a picture.
+
+        In the picture, ``(64, 16·bits, 3)`` uint8, the upper row is the observation and the lower
+        one the action, dark where a bit is 0 and light where it is 1.
+        """
+        seen, action = self._last or (self._observation, None)
+        if self.render_mode == "rgb_array":
+            return _pixels(seen, np.zeros(self.action_bits) if action is None else action)
+        return None if self.render_mode is None else self._text(seen, action)
 
     @abstractmethod
     def _draw(self) -> np.ndarray:
@@ -264,3 +271,13 @@ class BlockBandit(BinaryBandit):
 def as_text(bits: np.ndarray) -> str:
     """Bits without anything between them."""
     return "".join(str(int(bit)) for bit in bits)
+
+
+def _pixels(*rows: np.ndarray) -> np.ndarray:
+    """Rows of numbers from 0 to 1 as rows of grey squares with lines between them."""
+    image = np.zeros((32 * len(rows), 16 * max(map(len, rows)), 3), dtype=np.uint8)
+    for number, row in enumerate(rows):
+        for place, value in enumerate(row):
+            top, left = 32 * number, 16 * place
+            image[top + 1 : top + 31, left + 1 : left + 15] = int(60 + 180 * float(value))
+    return image

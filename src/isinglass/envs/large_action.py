@@ -32,7 +32,8 @@ class LargeAction(BinaryBandit):
         action_bits: Number of bits of the action, in {0, 1}.
         keys: Number of (key state, key action) pairs.
         key_seed: Seed of the key pairs.
-        render_mode: None or ``"ansi"``, the last state and the action taken in it as text.
+        render_mode: None, ``"rgb_array"``, rows of squares, or
+            ``"ansi"``, the last state and the action taken in it as text.
 
     Attributes:
         key_states: ``(keys, state_bits)``.

@@ -28,7 +28,8 @@ class Parity(BlockBandit):
         block_bits: Number of bits of a block.
         permute_seed: Seed by which bits are dealt to blocks; None leaves a block's bits side by
             side. Other seeds are other instances of the same difficulty, to choose settings on.
-        render_mode: None or ``"ansi"``, the last action block by block and what it earned.
+        render_mode: None, ``"rgb_array"``, rows of squares, or
+            ``"ansi"``, the last action block by block and what it earned.
 
     Attributes:
         members: ``(blocks, block_bits)``, which bits of the action each block has.

@@ -30,7 +30,8 @@ class Trap(BlockBandit):
         key_seed: Seed of the key.
         permute_seed: Seed by which bits are dealt to blocks; None leaves a block's bits side by
             side.
-        render_mode: None or ``"ansi"``, the last action block by block and what it earned.
+        render_mode: None, ``"rgb_array"``, rows of squares, or
+            ``"ansi"``, the last action block by block and what it earned.
 
     Attributes:
         key: ``(blocks * block_bits,)``, the one best action.

@@ -1,0 +1,143 @@
+"""Pairs of driven units against enumeration, and the search for the best state."""
+
+import math
+
+import pytest
+import torch
+
+import isinglass as ig
+from isinglass.energies import Annealing, DrivenHarmonium, DrivenPairs
+from isinglass.errors import DomainError, ShapeError
+
+UNITS = [ig.Spin(4), ig.OneHot(6, groups=2), ig.Mixed([ig.Spin(2), ig.OneHot(3)])]
+
+
+def pairs(unit, temperature=0.7, **annealing):
+    draw = torch.Generator().manual_seed(3)
+    owners = unit.owners()
+    coupling = torch.randn(unit.size, unit.size, generator=draw, dtype=torch.float64)
+    coupling = (coupling + coupling.mT) * (owners[:, None] != owners)
+    bias = torch.randn(unit.size, generator=draw, dtype=torch.float64)
+    return DrivenPairs(unit, bias, coupling, temperature, 0.3, Annealing(**annealing))
+
+
+def exact(law):
+    states = law.unit.enumerate_states()
+    return states, torch.softmax(law.score(states) / law.temperature, 0)
+
+
+def index_of(states, found):
+    return (found.unsqueeze(-2) == states).all(-1).int().argmax(-1)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
+def test_the_score_is_the_sum_over_pairs(unit):
+    law = pairs(unit)
+    for state in unit.enumerate_states():
+        total = 0.3 + float(law.bias @ state)
+        for i in range(unit.size):
+            for j in range(i):
+                total += float(law.coupling[i, j] * state[i] * state[j])
+        assert abs(float(law.score(state)) - total) < 1e-9
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
+def test_value_and_draws_are_those_of_the_enumerated_law(unit):
+    law = pairs(unit, chains=4_000)
+    states, shares = exact(law)
+    value = law.temperature * torch.logsumexp(law.score(states) / law.temperature, 0)
+    _, weights = law._annealed(4_000, 24, torch.Generator().manual_seed(0))
+    ratios = (weights - value / law.temperature).exp()
+    assert abs(float(ratios.mean()) - 1) < 4.5 * float(ratios.std()) / math.sqrt(4_000)
+    many = DrivenPairs(
+        unit, law.bias.expand(20_000, -1), law.coupling, law.temperature, 0.3, Annealing(8, 160)
+    )
+    counts = torch.bincount(
+        index_of(states, many.sample(torch.Generator().manual_seed(1))), minlength=len(states)
+    )
+    noise = float((shares * (1 - shares) / 20_000).sqrt().sum()) / 2
+    assert float((counts / 20_000 - shares).abs().sum()) / 2 < 2 * noise + 0.01
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
+@pytest.mark.parametrize("which", ["swept", "retried"])
+def test_sweeps_leave_their_law_unchanged(unit, which):
+    law, draw = pairs(unit), torch.Generator().manual_seed(2)
+    states, shares = exact(law)
+    start = states[torch.multinomial(shares, 40_000, replacement=True, generator=draw)]
+    moved = (
+        law._swept(start, 1.0, draw)
+        if which == "swept"
+        else law._retried(start, 1 / law.temperature, draw)
+    )
+    counts = torch.bincount(index_of(states, moved), minlength=len(states))
+    error = (counts / 40_000 - shares).abs()
+    assert bool((error < 5 * (shares * (1 - shares) / 40_000).sqrt() + 1e-9).all())
+
+
+def test_the_best_state_given_what_is_clamped():
+    law = pairs(ig.Spin(4))
+    states = ig.Spin(4).enumerate_states()
+    assert float(law.score(law.mode())) == pytest.approx(float(law.score(states).max()))
+    observed = torch.tensor([True, False, False, False])
+    given = law.condition(-law.mode(), observed)
+    agree = states[states[:, 0] == -law.mode()[0]]
+    assert torch.equal(given.mode(), agree[law.score(agree).argmax()])
+    assert float(given.mode()[0]) == -float(law.mode()[0])
+
+
+@pytest.mark.usefixtures("unannotated")
+def test_couplings_of_another_shape():
+    with pytest.raises(ShapeError, match="DrivenPairs"):
+        DrivenPairs(ig.Spin(3), torch.zeros(3), torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize("coupling", [[[0.0, 1], [0, 0]], [[1.0, 0], [0, 0]]])
+def test_couplings_that_are_not_between_pairs(coupling):
+    with pytest.raises(DomainError, match="not symmetric or has a diagonal"):
+        DrivenPairs(ig.Spin(2), torch.zeros(2), torch.tensor(coupling))
+
+
+def trap(**annealing):
+    """Three blocks of 4 spins: short ways lead down to −1 everywhere, the key is +1 everywhere."""
+    blocks = torch.eye(3, dtype=torch.float64).repeat_interleave(4, -1)
+    hidden = -6.0 * torch.ones(3, dtype=torch.float64)  # on where a whole block is +1
+    bias = -0.5 * torch.ones(12, dtype=torch.float64)
+    return DrivenHarmonium(
+        ig.Spin(12), ig.Bit(3), bias, hidden, 3 * blocks, 0.05, annealing=Annealing(**annealing)
+    )
+
+
+def test_the_second_search_leaves_a_trap_that_the_first_falls_into():
+    key = torch.ones(12, dtype=torch.float64)
+    assert float(trap().score(key)) > float(trap().score(-key))
+    assert torch.equal(trap().mode(), -key)
+    assert torch.equal(trap(greedy_sweeps=200).mode(), key)
+
+
+def test_the_second_search_keeps_what_is_clamped():
+    observed = torch.zeros(12, dtype=torch.bool)
+    observed[0] = True
+    law = trap(greedy_sweeps=50).condition(-torch.ones(12, dtype=torch.float64), observed)
+    assert float(law.mode()[0]) == -1
+
+
+@pytest.mark.parametrize("law", [trap(), pairs(ig.Spin(12))], ids=["harmonium", "pairs"])
+def test_retrying_at_infinite_sharpness_never_lowers_the_score(law):
+    draw = torch.Generator().manual_seed(4)
+    start = ig.Spin(12).sample(torch.zeros(100, 12, dtype=torch.float64), 1.0, draw)
+    ends = law._retried(start, math.inf, draw)
+    assert bool((law.score(ends) >= law.score(start) - 1e-9).all())
+
+
+def test_retried_units_of_a_harmonium_leave_their_law_unchanged():
+    draw = torch.Generator().manual_seed(5)
+    weight = torch.randn(3, 4, generator=draw, dtype=torch.float64)
+    zero = torch.zeros(4, dtype=torch.float64)
+    law = DrivenHarmonium(ig.Spin(4), ig.Bit(3), zero, zero[:3] + 0.2, weight, 0.5)
+    states = ig.Spin(4).enumerate_states()
+    shares = torch.softmax(3 * law.score(states), 0)  # another sharpness than 1/T
+    start = states[torch.multinomial(shares, 40_000, replacement=True, generator=draw)]
+    counts = torch.bincount(index_of(states, law._retried(start, 3.0, draw)), minlength=16)
+    error = (counts / 40_000 - shares).abs()
+    assert bool((error < 5 * (shares * (1 - shares) / 40_000).sqrt()).all())
