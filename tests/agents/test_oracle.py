@@ -1,6 +1,6 @@
 """The oracle against plain sums, and the draws of every energy against the oracle."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 import isinglass as ig
 from isinglass.agents import Deep, Enumerated, Mixture, policies
+from isinglass.energies import driven_law
 from isinglass.errors import DomainError, IntractableError
 from tests.agents.small import ENERGIES, SPACES, every_action, shaped_policy
 from tests.cases import double
@@ -117,17 +118,14 @@ def test_actions_of_every_energy_follow_the_exact_policy(name, temperature, monk
     assert uniform > 1.5 * noise or temperature == 3.0
 
 
-@dataclass(frozen=True)
-class Counted(ig.Annealing):
-    """Fails where chains are run."""
-
-    def couplings(self):
-        raise AssertionError("a chain")
+def no_chain(levels):
+    raise AssertionError("a chain")
 
 
-@pytest.mark.parametrize("name", ["groups", "restricted", "expected", "deep"])
+@pytest.mark.parametrize("name", ["groups", "restricted", "expected", "deep", "pairs"])
 def test_few_actions_are_enumerated(name, monkeypatch):
-    energy = replace(ENERGIES[name], annealing=Counted())
+    monkeypatch.setattr(driven_law, "couplings", no_chain)
+    energy = ENERGIES[name]
     policy = shaped_policy(spaces.MultiBinary(8), energy)
     policy.predict(np.zeros((5, 2), np.float32))
     monkeypatch.setattr(policies, "FEW_ACTIONS", 255)

@@ -119,7 +119,7 @@ def act(
     sys.path.insert(0, str(Path.cwd()))
     from isinglass.cli.act_run import Request, free_folder, read_request
 
-    console = Console()
+    console = Console(emoji=False)  # names such as my:Fire: are no pictures
     if resume is not None:
         _check_alone(context)
         _carry_out(console, resume, read_request(resume))
