@@ -104,7 +104,7 @@ def environments(request: Request, count: int, name: str = OURS, *, capped: bool
 def kind_of(name: str) -> type[BaseAlgorithm]:
     """The class of an agent."""
     if name == "MaskablePPO":
-        from sb3_contrib import MaskablePPO
+        from sb3_contrib import MaskablePPO  # pyright: ignore[reportMissingImports]
 
         return MaskablePPO
     return {OURS: FreeEnergyQ, "PPO": PPO, "DQN": DQN, "SAC": SAC}[name]
