@@ -432,3 +432,16 @@ def test_replayed_batches_are_normalised_like_what_is_observed():
         (batch.rewards, env.normalize_reward(raw.rewards.numpy())),
     ):
         assert np.allclose(got.numpy(), given, atol=1e-5)
+
+
+def test_values_start_at_the_mean_reward_unless_weights_were_put_in():
+    agent = small_agent(learning_starts=1_000).learn(40)  # stores, and does not learn yet
+    mean = float(agent.replay_buffer.rewards[:40].mean())
+    agent._start_values()
+    for network in (agent.policy.q_net, agent.policy.q_net_target):
+        assert float(network.head.offset.detach()) == pytest.approx(mean, abs=1.0)
+    given = small_agent(learning_starts=1_000).learn(40)
+    with torch.no_grad():
+        given.policy.q_net.head.offset.fill_(-7.0)
+    given._start_values()
+    assert float(given.policy.q_net.head.offset.detach()) == -7.0

@@ -282,6 +282,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
     @torch.no_grad()
     def _start_values(self) -> None:
         """Let values start at the mean reward: reaching it step by step would take thousands."""
+        if float(self.policy.q_net.head.offset) != 0:
+            return  # weights of an earlier agent were put in
         mean = self._replayed(FIRST_LOOK).rewards.mean()
         for network in (self.policy.q_net, self.policy.q_net_target):
             network.head.offset.fill_(mean)
@@ -374,10 +376,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         if self.num_timesteps < learning_starts:
             actions = self._layout.draw_allowed(self._allowed, self.action_space.np_random)
         else:
-            seen, masks = cast(Any, self._last_obs), self._allowed
-            if self._layout.is_joint(masks):
-                masks = masks.reshape(-1, *self._layout.parts)
-            actions, _ = self.predict(seen, action_masks=masks)
+            actions, _ = self.predict(cast(Any, self._last_obs), action_masks=self._allowed)
         return actions, actions
 
     def _store_transition(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -82,32 +80,32 @@ class DrivenPairs(DrivenLaw):
         return (after - before) * ((states @ self.coupling) * states).sum(-1) / 2
 
     def _swept(self, states: Tensor, coupling: float, generator: Generator | None) -> Tensor:
-        def draw(unit: Unit, pull: Tensor, old: Tensor) -> Tensor:  # noqa: ARG001
-            return unit.sample(pull, self.temperature, generator)
-
-        return self._in_turn(states, coupling, draw)
+        return self._in_turn(states, coupling, self.temperature, generator)
 
     def _retried(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
-        if math.isinf(sharpness):
-            return self._climbed(states)
-
-        def draw(unit: Unit, pull: Tensor, old: Tensor) -> Tensor:  # noqa: ARG001
-            return unit.sample(pull, 1 / sharpness, generator)
-
-        return self._in_turn(states, 1.0, draw)
+        return self._in_turn(states, 1.0, 1 / sharpness, generator)
 
     def _climbed(self, states: Tensor) -> Tensor:
         """Settles one unit after the other."""
-        return self._in_turn(states, 1.0, lambda unit, pull, old: unit.settle(pull, old))
+        return self._in_turn(states, 1.0, 0.0)
 
     def _in_turn(
-        self, states: Tensor, coupling: float, new_of: Callable[[Unit, Tensor, Tensor], Tensor]
+        self,
+        states: Tensor,
+        coupling: float,
+        temperature: float,
+        generator: Generator | None = None,
     ) -> Tensor:
+        """Every unit in turn drawn given the others; settled at T = 0."""
         states, scaled = states.clone(), coupling * self.coupling
         pull = self.bias + states @ scaled
         for unit, place in self._single_units():
-            old = states[..., place]
-            new = new_of(unit, pull[..., place], old)
+            old, given = states[..., place].clone(), pull[..., place]
+            new = (
+                unit.sample(given, temperature, generator)
+                if temperature > 0
+                else unit.settle(given, old)
+            )
             if self.observed is not None:
                 new = torch.where(self.observed[..., place], old, new)
             pull = pull + (new - old) @ scaled[place]
