@@ -14,6 +14,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture, SetExtractor
 from isinglass.envs.tictactoe import Masked, TicTacToe, play
+from isinglass.envs.tictactoe_symmetry import turned
 
 
 def build(seed: int) -> FreeEnergyQ:
@@ -25,15 +26,16 @@ def build(seed: int) -> FreeEnergyQ:
         backup=DoubleBackup(),
         learning_rate=lambda remaining: 1e-3 * remaining,  # falls to zero
         buffer_size=100_000,
-        learning_starts=1_000,
+        learning_starts=3_000,
         batch_size=256,
         tau=0.01,
         gamma=1.0,
         train_freq=1,
         gradient_steps=8,
         initial_temperature=5.0,
-        final_temperature=1.0,
-        annealing_fraction=0.8,
+        final_temperature=0.3,
+        annealing_fraction=0.7,
+        replay_buffer_kwargs={"symmetry": turned},  # one game teaches eight boards
         policy_kwargs={"net_arch": [256, 256], "features_extractor_class": SetExtractor},
         seed=seed,
         device="cpu",

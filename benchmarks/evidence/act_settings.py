@@ -19,6 +19,7 @@ from isinglass.agents import (
     Restricted,
     SetExtractor,
 )
+from isinglass.envs.tictactoe_symmetry import turned
 
 __all__ = ["OURS", "Falling"]
 
@@ -98,14 +99,16 @@ OURS: dict[str, dict[str, Any]] = {
         "energy": Mixture(memories=32, state_fields=True),
         "backup": DoubleBackup(),
         "learning_rate": Falling(1e-3),
-        "learning_starts": 1_000,
+        "learning_starts": 3_000,
         "train_freq": 1,
         "gradient_steps": 8,
         "tau": 0.01,
         "gamma": 1.0,
         "initial_temperature": 5.0,
-        "final_temperature": 1.0,
+        "final_temperature": 0.3,
+        "annealing_fraction": 0.7,
         "policy_kwargs": {"net_arch": [256, 256], "features_extractor_class": SetExtractor},
+        "replay_buffer_kwargs": {"symmetry": turned},
         "n_envs": 16,
         "environment": {"opponent": ("random", "minimax"), "seat": "random"},
     },

@@ -14,7 +14,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
-from benchmarks.evidence.act.board import BoardFeatures
+from benchmarks.evidence.act.board import BoardFeatures, TurnedReplay
 from benchmarks.evidence.act.tabular import TabularQ
 from benchmarks.evidence.act_settings import OURS, Falling
 from benchmarks.evidence.autoregressive import AutoregressivePolicy
@@ -135,8 +135,9 @@ def stable(
 
 def tabular(make: Make, seed: int, settings: Settings) -> Player:
     """A table of the values of all actions in all states met."""
-    environment = Listed(make())
-    learner = TabularQ(environment, known_by, seed, **settings)
+    rest = dict(settings)
+    environment = Listed(make(**rest.pop("environment", {})))
+    learner = TabularQ(environment, known_by, seed, **rest)
     return Player(learner, environment.sizes, masked=True)
 
 
@@ -149,6 +150,7 @@ def known_by(observation: Any) -> Hashable:
 
 
 BOARD = {"features_extractor_class": BoardFeatures}
+OPPONENTS: Settings = {"environment": OURS["tictactoe"]["environment"], "gamma": 1.0}
 #: PPO's, chosen among a few on other instances (key_seed 101) where a task has others.
 SHORT: Settings = {
     "n_envs": 16, "n_steps": 16, "batch_size": 64, "n_epochs": 10, "learning_rate": 3e-3,
@@ -165,7 +167,7 @@ PPO_SETTINGS: dict[str, Settings] = {
     },
     "parity": SHORT, "assignment6": SHORT, "assignment8": SHORT, "trap": SHORT,
     "blockers5x4": TEAM, "blockers4x7": TEAM,
-    "tictactoe": TEAM | {"policy_kwargs": BOARD},
+    "tictactoe": TEAM | OPPONENTS | {"policy_kwargs": BOARD},
     # The next two are RL Baselines3 Zoo's (hyperparams/ppo.yml).
     "cartpole": {
         "n_envs": 8, "n_steps": 32, "batch_size": 256, "n_epochs": 20, "gae_lambda": 0.8,
@@ -189,7 +191,9 @@ LISTED: Settings = {
 }  # fmt: skip
 DQN_SETTINGS: dict[str, Settings] = {
     "blockers5x4": LISTED | {"gamma": 0.95}, "blockers4x7": LISTED | {"gamma": 0.95},
-    "tictactoe": LISTED | {"policy_kwargs": BOARD | {"net_arch": [128, 128]}},
+    "tictactoe": LISTED | OPPONENTS | {
+        "policy_kwargs": BOARD | {"net_arch": [128, 128]}, "replay_buffer_class": TurnedReplay,
+    },
     "cartpole": {  # RL Baselines3 Zoo's (hyperparams/dqn.yml)
         "learning_rate": 2.3e-3, "batch_size": 64, "buffer_size": 100_000,
         "learning_starts": 1_000, "gamma": 0.99, "target_update_interval": 10, "train_freq": 256,
@@ -199,7 +203,7 @@ DQN_SETTINGS: dict[str, Settings] = {
 }  # fmt: skip
 SAC_SETTINGS: dict[str, Settings] = {"pendulum": {"learning_rate": 1e-3}}  # Zoo's (sac.yml)
 TABULAR: dict[str, Settings] = {
-    "blockers5x4": {"gamma": 0.95}, "tictactoe": {"gamma": 1.0},
+    "blockers5x4": {"gamma": 0.95}, "tictactoe": OPPONENTS,
 }  # fmt: skip
 
 AGENTS: dict[str, Agent] = {

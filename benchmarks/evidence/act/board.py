@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import torch
 from gymnasium import spaces
+from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-__all__ = ["BoardFeatures"]
+from isinglass.envs.tictactoe_symmetry import turned
+
+__all__ = ["BoardFeatures", "TurnedReplay"]
+
+SIZES = (3, 3, 2)  # of the parts of an action
+
+
+class TurnedReplay(DictReplayBuffer):
+    """Replay for listed actions, each transition on a board turned or mirrored at random.
+
+    Args:
+        *args: Of SB3's ``DictReplayBuffer``.
+        **kwargs: As ``*args``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.draw = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
+
+    def sample(self, *args: Any, **kwargs: Any) -> Any:
+        """Transitions as SB3's buffer draws them, turned."""
+        found = super().sample(*args, **kwargs)
+        parts = torch.stack(torch.unravel_index(found.actions[:, 0], SIZES), -1)
+        new = turned(found._replace(actions=parts), self.draw)
+        x, y, player = new.actions.unbind(-1)
+        listed = (SIZES[1] * x + y) * SIZES[2] + player
+        return new._replace(actions=listed.unsqueeze(-1))
 
 
 class BoardFeatures(BaseFeaturesExtractor):

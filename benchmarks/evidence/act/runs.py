@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,7 @@ def run(
     _learn(player, curve, steps, first=True)
     curve.end()
     record = {
-        "task": task.name, "agent": agent, "seed": seed, "settings": repr(settings),
+        "task": task.name, "agent": agent, "seed": seed, "settings": text_of(settings),
         "steps": curve.steps, "seconds": curve.seconds, "result": task.exam(player),
     }  # fmt: skip
     curve.games_left = None
@@ -118,7 +119,7 @@ def kept(task: Task, agent: str, seed: int, steps: int, folder: Path) -> Record 
         return None
     record = json.loads(path.read_text())
     settings = AGENTS[agent].settings.get(task.name, {})
-    return record if record["settings"] == repr(settings) else None
+    return record if record["settings"] == text_of(settings) else None
 
 
 def missing(task: Task, agent: str, seed: int, steps: int, folder: Path) -> bool:
@@ -131,6 +132,11 @@ def _overtime(task: Task, agent: str, seed: int, steps: int, folder: Path) -> fl
     """Seconds that a peer learns at least: those of ours from the same seed, up to a cap."""
     ours = None if agent == "ours" else kept(task, "ours", seed, steps, folder)
     return min(ours["seconds"], task.seconds) if ours else 0.0
+
+
+def text_of(settings: dict[str, Any]) -> str:
+    """Settings in words that are the same in every process: functions by name, not by address."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(settings))
 
 
 def place(task: Task, agent: str, seed: int, steps: int, folder: Path) -> Path:

@@ -90,7 +90,7 @@ def _blockers(name: str, make: Callable[..., gym.Env], peers: tuple[str, ...], t
         }
 
     return Task(
-        name, make, 300_000, 900.0, partial(exams.reward_per_step, make=make, steps=4_000), exam,
+        name, make, 300_000, 150.0, partial(exams.reward_per_step, make=make, steps=4_000), exam,
         peers, target,
     )  # fmt: skip
 
@@ -123,7 +123,7 @@ TASKS: dict[str, Task] = {
             ("ppo", "autoregressive", "dqn"), "≥ −0.856",
         ),
         Task(
-            "tictactoe", bare("TicTacToe"), 70_000, 600.0, exams.tictactoe_mean, exams.tictactoe,
+            "tictactoe", bare("TicTacToe"), 80_000, 150.0, exams.tictactoe_mean, exams.tictactoe,
             ("maskable", "tabular", "ppo", "dqn"),
             "mean ≥ 19.5, no loss, no illegal claim, all drawn with perfect play", games=20_000,
         ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ class Transitions(NamedTuple):
     valid: Tensor | None = None
 
 
+Symmetry: TypeAlias = Callable[[Transitions, np.random.Generator], Transitions]
+
+
 class MaskedReplayBuffer(ReplayBuffer):
     r"""SB3's replay buffer with the action masks of next states, and returns of n steps.
 
@@ -66,6 +69,9 @@ class MaskedReplayBuffer(ReplayBuffer):
             ``handle_timeout_termination``.
         n_steps: n, at least 1.
         gamma: γ from 0 to 1, used if n is above 1: give the agent's.
+        symmetry: Gives transitions as good as those it is given, such as mirror images, and draws
+            from the stream of the buffer; every batch goes through it. See
+            :func:`isinglass.envs.tictactoe_symmetry.turned`.
         **kwargs: As ``*args``.
 
     Raises:
@@ -87,10 +93,18 @@ class MaskedReplayBuffer(ReplayBuffer):
         tensor([ True, False,  True])
     """
 
-    def __init__(self, *args: Any, n_steps: int = 1, gamma: float = 0.99, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        n_steps: int = 1,
+        gamma: float = 0.99,
+        symmetry: Symmetry | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.n_steps = check_count("MaskedReplayBuffer", "n_steps", n_steps)
         self.gamma = check_fraction("MaskedReplayBuffer", "gamma", gamma)
+        self.symmetry = symmetry
         self.layout = MaskLayout.of(self.action_space)
         self.valid = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
         self._masks: np.ndarray | None = None  # eight values a byte
@@ -157,7 +171,8 @@ class MaskedReplayBuffer(ReplayBuffer):
         drawn = self._rng.integers(valid.size, size=batch_size)
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
-        return self._gather(*np.divmod(drawn, self.n_envs), self.n_steps, env)
+        found = self._gather(*np.divmod(drawn, self.n_envs), self.n_steps, env)
+        return found if self.symmetry is None else self.symmetry(found, self._rng)
 
     def last(self, back: int = 0, env: VecNormalize | None = None) -> Transitions:
         """The newest step of every environment, one row each, or the one ``back`` steps earlier.
