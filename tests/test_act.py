@@ -16,11 +16,12 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from isinglass.agents import FreeEnergyQ
+from isinglass.agents import FreeEnergyQ, FreeEnergySarsa
 from isinglass.cli import act_agents, act_learner, run
 from isinglass.cli.act_agents import Masked, environments
 from isinglass.cli.act_learner import Stop, play
-from isinglass.cli.act_run import Request
+from isinglass.cli.act_report import rows, table_of, under
+from isinglass.cli.act_run import Chance, Request, Result, Track, plus_minus
 
 WALKS = '''
 import os, signal, time
@@ -160,7 +161,7 @@ def test_a_run_beside_its_peers(folder, monkeypatch, capsys):
     (out,) = (folder / "runs").iterdir()
     assert re.fullmatch(r"Pick-\d{4}-\d\d-\d\d-1", out.name)
     for name in ("FreeEnergyQ", "PPO", "DQN"):
-        assert re.search(rf"│ {name}\s+│", printed)
+        assert re.search(rf"^{name} +\d", printed, re.MULTILINE)
         assert (out / name / "best.zip").exists()
         assert list((out / name).glob("events.out.tfevents.*"))
     page = (out / "report.html").read_text()
@@ -169,9 +170,9 @@ def test_a_run_beside_its_peers(folder, monkeypatch, capsys):
     assert sources[0].startswith("data:image/png;base64,")
     assert "learning_starts</th><td>20" in page
     result = json.loads((out / "FreeEnergyQ" / "result.json").read_text())
-    mean, error = result["last"]
-    assert f"{mean:,.2f} ± {error:.2f}" in page
-    assert f"{mean:,.2f} ± {error:.2f}" in printed
+    assert plus_minus(*result["last"]) in page
+    assert plus_minus(*result["last"]) in printed
+    assert f"step {result['track']['steps']:>9,}" in printed
     told = printed[printed.index("from isinglass.agents") : printed.index("Open ")]
     exec(told, {})  # noqa: S102
     assert run(["act", "--resume", str(out)]) == 0  # nothing left but to write the report again
@@ -253,13 +254,33 @@ def test_a_damaged_checkpoint_is_passed_over(folder, whole, capsys):
     before = weights(path)[0]
     path.write_bytes(content[: len(content) // 2])
     assert run(["act", "--resume", "whole"]) == 0
-    assert "is damaged or no checkpoint" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is damaged or no checkpoint" in said
+    assert "Going on from step 80." in said
     assert torch.equal(weights(path)[0], before)
     for path in (whole / "FreeEnergyQ").glob("checkpoint-*.zip"):
         path.write_bytes(b"torn")
     (whole / "FreeEnergyQ" / "result.json").unlink()
+    there = sorted((whole / "FreeEnergyQ").glob("*.zip"))
     assert run(["act", "--resume", "whole"]) == 1
-    assert "is damaged or no checkpoint" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "no checkpoint is whole: checkpoint-000000000120.zip, check" in printed.err
+    assert "Nothing was deleted. Move whole/FreeEnergyQ away and resume" in printed.err
+    assert "Go on with" not in printed.out
+    assert sorted((whole / "FreeEnergyQ").glob("*.zip")) == there
+    (whole / "FreeEnergyQ").rename("away")
+    assert run(["act", "--resume", "whole"]) == 0
+    assert torch.equal(weights(path)[0], before)
+
+
+def test_a_damaged_best_agent_is_named(whole, capsys):
+    (whole / "FreeEnergyQ" / "result.json").unlink()
+    best = whole / "FreeEnergyQ" / "best.zip"
+    best.write_bytes(b"torn")
+    assert run(["act", "--resume", "whole"]) == 1
+    assert "Copy the newest checkpoint to it" in capsys.readouterr().err
+    shutil.copy(newest(whole), best)
+    assert run(["act", "--resume", "whole"]) == 0
 
 
 def test_weights_of_another_run(folder, whole, capsys):
@@ -272,7 +293,10 @@ def test_weights_of_another_run(folder, whole, capsys):
     torn.write_bytes(b"torn")
     for wrong, said in (
         (["act", "CartPole-v1", "--from", "whole"], "Give a run of an environment with the same"),
-        ([*WALK, "--from", "whole", "--set", "memories=3"], "Give the same --energy and --set"),
+        (
+            [*WALK, "--from", "whole", "--set", "memories=3"],
+            "Give the same --rule, --energy and --set",
+        ),
         ([*WALK, "--from", str(torn)], "no agent that can be read"),
         ([*WALK, "--from", "nowhere"], "no agent that can be read"),
     ):
@@ -293,13 +317,20 @@ def test_weights_of_another_run(folder, whole, capsys):
             "There are memories, state_fields, backup, learning_rate",
         ),
         (["act", "walks:Walk", "--set", "gamma=2"], "Give a finite gamma from 0 to 1"),
-        (["act", "walks:Walk", "--set", "train_freq=(1, 'day')"], "the agent refuses a value"),
+        (["act", "walks:Walk", "--set", "replay_buffer_kwargs={'x': 1}"], "agent refuses a value"),
+        (["act", "walks:Walk", "--set", "train_freq=(1, 'day')"], "train_freq = (1, 'day')"),
+        (["act", "walks:Walk", "--set", "learning_starts=-1"], "learning_starts = -1"),
         (["act", "walks:Walk", "--set", "backup=none"], "Choose among soft, mellow, double"),
         (["act", "walks:Walk", "--set", "memories=0"], "Give memories as a whole number"),
         (["act", "walks:Walk", "--set", "groups=2"], "no hyper-parameter 'groups'"),
         (["act", "walks:Walk", "--peers", "dqn"], "Give none, auto or some of ppo"),
         (["act", "walks:Walk", "--device", "tpu9"], "Give device='cpu'"),
         (["act", "walks:Walk", "--out", "."], "something is there already"),
+        (["act", "walks:Walk", "--rule", "sarsa", "--set", "n_steps=3"], "n_steps, where nothing"),
+        (["act", "walks:Walk", "--rule", "sarsa", "--set", "tau=1"], "learn with --rule q"),
+        (["act", "walks:Walk", "--rule", "sarsa", "--set", "backup=soft"], "learn with --rule q"),
+        ([*WALK, "--env-set", "spoil=5", "--out", "a/b"], "values of the reward are NaN"),
+        ([*WALK, "--envs", "2", "--set", "train_freq=(1, 'episode')"], "leave --envs at 1"),
         (["act", "Pendulum-v1", "--energy", "rbm"], "Real actions have Mixture()"),
         (["act", "--resume", "nowhere"], "no run there that can be read"),
         (["act", "--resume", ".", "--steps", "9"], "steps given too"),
@@ -309,6 +340,69 @@ def test_bad_input_is_refused_before_there_is_a_folder(folder, capsys, wrong, sa
     assert run(wrong) == 1
     assert said in capsys.readouterr().err
     assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["walks.py"]
+
+
+SARSA = ["act", "walks:Walk", "--rule", "sarsa", "--peers", "none", "--device", "cpu"]
+SARSA += ["--evaluate", "2"]
+
+
+def test_sarsa_learns_stops_goes_on_and_begins_with_weights(folder, capsys):
+    assert run([*SARSA, "--steps", "40", "--every", "20", "--out", "whole"]) == 0
+    told = capsys.readouterr().out
+    exec(told[told.index("from isinglass.agents") : told.index("Open ")], {})  # noqa: S102
+    whole, page = folder / "whole", (folder / "whole" / "report.html").read_text()
+    assert "learning_starts</th><td>0<" in page
+    assert "n_steps" not in page
+    last = "FreeEnergySarsa/checkpoint-000000000040.zip"
+    agent = FreeEnergySarsa.load(whole / last, device="cpu")
+    assert agent.num_timesteps == agent._n_updates + 1 == 40
+
+    shutil.copytree(whole, folder / "cut")
+    (folder / "cut" / last).unlink()  # as if killed after step 20
+    (folder / "cut" / "FreeEnergySarsa" / "result.json").unlink()
+    assert run(["act", "--resume", "cut"]) == 0
+    again = FreeEnergySarsa.load(folder / "cut" / last, device="cpu")
+    for ours, theirs in zip(agent.policy.parameters(), again.policy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+    first = [*SARSA, "--steps", "1", "--from", str(whole / last), "--out", "next"]
+    assert run(first) == 0
+    begun = FreeEnergySarsa.load(folder / "next/FreeEnergySarsa/best.zip", device="cpu")
+    for ours, theirs in zip(agent.policy.parameters(), begun.policy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)  # a pair of steps is needed to learn
+    assert run([*WALK, "--from", "whole", "--energy", "rbm", "--out", "never"]) == 1
+    assert not (folder / "never").exists()
+
+
+def test_bold_is_the_best_of_a_column_within_its_standard_error():
+    results = [
+        Result("FreeEnergyQ", Track(), (3.0, 0.1), (1.0, 0.1), (4.5, 0.1)),
+        Result("PPO", Track(), (5.0, 0.1), (1.2, 0.3), (5.0, 1.0)),
+    ]
+    chance = Chance(0.5, 0.1, masked=True)
+    bold = [[best for _, best in line] for line in rows(results, chance)]
+    assert bold == [[False] * 3 + mine for mine in ([False, True, True], [True] * 3, [False] * 3)]
+    assert table_of(results, chance).rows[0].style == "cyan"
+    request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
+    assert "FreeEnergyQ and random take allowed actions only; PPO may take any." in under(
+        request, results, chance
+    )
+    assert "allowed" not in under(request, results, chance._replace(masked=False))
+
+
+def test_the_standard_error_decides_the_digits():
+    said = [
+        plus_minus(*pair) for pair in ((37.72, 0.826), (1263.3, 23.7), (-20.0, 0.0), (9.0, np.nan))
+    ]
+    assert said == ["37.72 ± 0.83", "1,263 ± 24", "-20.00 ± 0.00", "9.00"]
+
+
+def test_whole_rollouts_are_drawn_to_their_end():
+    track = Track()
+    for step in (1, 300, 512):
+        track.add(step, 1.0, 1)
+    assert len(track.counts) == len(track.totals) == 512
+    assert sum(track.counts) == track.counts[0] + track.counts[299] + track.counts[511] == 3
 
 
 def test_a_reward_that_is_no_number_loses_nothing(folder, capsys):

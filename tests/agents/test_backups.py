@@ -72,6 +72,21 @@ def test_double_values(space, masked):
         assert (found < theirs.amax(-1) - 1e-3).any()  # or one network would do
 
 
+@pytest.mark.parametrize("name", ["groups", "pairs", "deep"])
+def test_chains_draw_from_the_stream_of_the_policy(name):
+    """Nine bits are too many to enumerate: torch's own stream is left as it is."""
+    policy, values = shaped_policy(spaces.MultiBinary(9), ENERGIES[name], 0.6), []
+    for seed in (1, 1, 2):
+        policy.seed(seed)
+        values.append(SoftBackup()(policy, SEEN, None))
+        before = torch.get_rng_state()
+        SoftBackup()(policy, SEEN, None)
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.rand(3)
+    assert torch.equal(values[0], values[1])
+    assert not torch.equal(values[0], values[2])
+
+
 def test_values_of_boxes():
     """Hills are summed over all real actions; mellow takes off the log of the box's size, 2^d."""
     policy = shaped_policy(spaces.Box(-1, 1, (2,)), Mixture(3), 0.4)

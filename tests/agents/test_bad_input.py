@@ -1,16 +1,40 @@
 """What FreeEnergyQ refuses, by name: arguments, environments, devices, numbers that are none."""
 
+import io
 import math
+import zipfile
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
 
-from isinglass.agents import FreeEnergyQ, Mixture
+from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, FreeEnergySarsa, Mixture
 from isinglass.envs import LargeAction
-from isinglass.errors import DomainError, ParameterError
+from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError, ShapeError
 from tests.agents.small import QUICK, SMALL, Shown, Speeds, small_agent
+
+SIGHT = spaces.Box(-1, 1, (2,), np.float32)
+NAMED = spaces.Dict({"place": SIGHT, "bits": spaces.MultiBinary(2)})
+
+
+class Plain(gym.Env):
+    """Any spaces, and any reward."""
+
+    def __init__(self, seen=SIGHT, actions=None, reward=1.0):
+        self.observation_space, self.reward = seen, reward
+        self.action_space = actions or spaces.MultiBinary(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), self.reward, False, False, {}
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf, "0.5", None])
@@ -108,7 +132,210 @@ def test_weights_that_are_not_finite():
     agent = small_agent().learn(40)
     with torch.no_grad():
         agent.policy.q_net.head.keys.bias.fill_(math.nan)
-    with pytest.raises(DomainError, match="weights"):
+    with pytest.raises(DivergenceError, match="learning has diverged"):
         agent.predict(np.zeros(4, np.int8))
-    with pytest.raises(DomainError, match="a loss of nan"):
+    with pytest.raises(DivergenceError, match="a loss of nan"):
         agent.train(1, 32)
+
+
+@pytest.mark.parametrize("rate", [1e12, 1e38])
+def test_a_learning_rate_beyond_measure(rate):
+    with pytest.raises(DivergenceError, match="Lower the learning rate"):
+        small_agent(learning_rate=rate).learn(400)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("learning_starts", v) for v in (-1, 0.5)),
+        *(("gradient_steps", v) for v in (0, -2, 1.5)),
+        *(("stats_window_size", v) for v in (0, 2.5)),
+        *(("train_freq", v) for v in (0, 2.5, "4", [4, "step"], (1,), (1, "steps"), ("step", 1))),
+        *(("train_freq", v) for v in ((0, "episode"), (1.5, "step"), (1, "step", 2), None)),
+        *(("learning_rate", v) for v in (-1.0, math.nan, "fast")),
+    ],
+)
+@pytest.mark.usefixtures("plain_annotations")
+def test_counts_and_rates(name, value):
+    with pytest.raises(ParameterError, match=f"{name} = "):
+        small_agent(**{name: value})
+
+
+def test_train_freq_in_episodes():
+    small_agent(train_freq=(1, "episode"), gradient_steps=-1).learn(30)
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", "MultiInputPolicy"])
+@pytest.mark.parametrize(
+    "seen",
+    [
+        spaces.Tuple([spaces.Discrete(3), spaces.Discrete(2)]),
+        spaces.Text(3),
+        spaces.Dict({"inside": NAMED}),
+    ],
+    ids=["Tuple", "Text", "Dict of Dict"],
+)
+def test_observations_that_are_no_arrays(policy, seen):
+    with pytest.raises(ParameterError, match=r"the observation space .*FlattenObservation"):
+        FreeEnergyQ(policy, Plain(seen), **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("policy", "seen"),
+    [
+        ("MultiInputPolicy", SIGHT),
+        ("MlpPolicy", NAMED),
+        (FreeEnergyPolicy, NAMED),
+        ("CnnPolicy", SIGHT),
+        ("CnnPolicy", NAMED),
+    ],
+)
+def test_observations_for_another_policy(policy, seen):
+    with pytest.raises(ParameterError, match=r"Policy for observations in .*Give 'MultiInput"):
+        FreeEnergyQ(policy, Plain(seen), **QUICK)
+
+
+@pytest.mark.parametrize("policy", ["MlpLstmPolicy", PPO.policy_aliases["MlpPolicy"], 3])
+@pytest.mark.usefixtures("plain_annotations")
+def test_what_is_no_policy_of_ours(policy):
+    with pytest.raises(ParameterError, match=r"policy = .*'MlpPolicy', 'CnnPolicy'"):
+        FreeEnergyQ(policy, Plain(), **QUICK)
+
+
+@pytest.mark.parametrize(
+    "net_arch", [{"pi": [8]}, "64", 64, [-3], [0], ["a"], [2.5], [{"pi": [8]}], np.array([8, 8])]
+)
+@pytest.mark.usefixtures("plain_annotations")
+def test_hidden_layers(net_arch):
+    with pytest.raises(ParameterError, match="net_arch = "):
+        small_agent(policy_kwargs={"net_arch": net_arch})
+
+
+@pytest.mark.usefixtures("plain_annotations")
+def test_arguments_that_no_policy_takes():
+    with pytest.raises(ParameterError, match=r"memories = 3.*energy=Mixture\(memories=3\)"):
+        small_agent(policy_kwargs={"memories": 3})
+    with pytest.raises(ParameterError, match=r"foo = 3. They may have net_arch"):
+        small_agent(policy_kwargs={"foo": 3})
+    with pytest.raises(ParameterError, match=r"policy_kwargs = \[3\]"):
+        small_agent(policy_kwargs=[3])
+
+
+def test_a_policy_with_an_argument_of_its_own():
+    class Loud(FreeEnergyPolicy):
+        def __init__(self, *args, loud, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.loud = loud
+
+    assert FreeEnergyQ(Loud, Plain(), policy_kwargs={"loud": 3}, **QUICK).policy.loud == 3
+
+
+def test_files_that_hold_no_agent(tmp_path):
+    file = tmp_path / "agent.zip"
+    with pytest.raises(FileError, match=r"agent\.zip cannot be read .*No such file"):
+        FreeEnergyQ.load(file)
+    small_agent().save(file)
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    for spoilt in (b"", bytes(range(256)), whole[: len(whole) // 2], bytes(flipped)):
+        file.write_bytes(spoilt)
+        with pytest.raises(FileError, match=r"cannot be read|is damaged"):
+            FreeEnergyQ.load(file)
+    for content in ("", "{}"):
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("data", content)
+        with pytest.raises(FileError, match=r"cannot be read|another library"):
+            FreeEnergyQ.load(file)
+    with pytest.raises(FileError, match="cannot be read"):
+        FreeEnergyQ.load(3)
+    FreeEnergyQ.load(io.BytesIO(whole), device="cpu")  # an open file is read from where it stands
+
+
+def test_files_of_other_agents(tmp_path):
+    file = tmp_path / "agent.zip"
+    PPO("MlpPolicy", Plain(), device="cpu").save(file)
+    for kind in (FreeEnergyQ, FreeEnergySarsa):
+        with pytest.raises(FileError, match="another library"):
+            kind.load(file)
+    small_agent().save(file)
+    with pytest.raises(FileError, match=r"FreeEnergySarsa\.load: .* an agent of FreeEnergyQ"):
+        FreeEnergySarsa.load(file)
+    FreeEnergySarsa("MlpPolicy", Plain(), device="cpu").save(file)
+    with pytest.raises(FileError, match=r"FreeEnergyQ\.load: .* an agent of FreeEnergySarsa"):
+        FreeEnergyQ.load(file)
+
+    class Tuned(FreeEnergyQ):
+        pass
+
+    small_agent().save(file)
+    Tuned.load(file, device="cpu").save(file)
+    FreeEnergyQ.load(file, device="cpu")  # a subclass with the same rule is no other agent
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "where"), [([0, 0], [0, 1], 0), ([0, -3e38], [1, 3e38], 1)]
+)
+def test_boxes_without_a_width(low, high, where):
+    box = spaces.Box(np.array(low, np.float32), np.array(high, np.float32))
+    with pytest.raises(ParameterError, match=rf"no width or an infinite one at \[{where}\]"):
+        FreeEnergyQ("MlpPolicy", Plain(actions=box), **QUICK)
+    with pytest.raises(ParameterError, match="bounded real numbers"):
+        FreeEnergyQ("MlpPolicy", Plain(actions=spaces.Box(-np.inf, 1, (2,))), **QUICK)
+
+
+@pytest.mark.usefixtures("plain_annotations")
+def test_predicting_under_what_is_no_restriction():
+    agent, state = small_agent(), np.zeros(4)
+    for fixed in ("x", {}, [[1], [2, 3]], [1, 2]):
+        with pytest.raises(ShapeError, match="fixed"):
+            agent.predict(state, fixed=fixed)
+    with pytest.raises(ParameterError, match="constraint = 3"):
+        agent.predict(state, constraint=3)
+    with pytest.raises(DomainError, match="masks of <U1"):
+        agent.predict(state, action_masks="x")
+    with pytest.raises(ShapeError, match="a mask that is no array"):
+        agent.predict(state, action_masks=[[1], [1, 0]])
+
+
+@pytest.mark.usefixtures("plain_annotations")
+def test_predicting_from_observations_of_another_shape():
+    agent = small_agent()
+    for state in (np.zeros(3), np.zeros((2, 5)), "x", None, ["a"] * 4, [[0], [0, 1]], {"a": 1}):
+        with pytest.raises(ShapeError, match=r"does not fit .*Give one of MultiBinary\(4\)"):
+            agent.predict(state)
+    named = FreeEnergyQ("MultiInputPolicy", Plain(NAMED), **QUICK)
+    place, bits = np.zeros(2), np.zeros(2)
+    others = ({"place": place}, {"place": place, "bits": bits, "more": bits}, place)
+    for state in (*others, {"place": np.zeros(3), "bits": bits}):
+        with pytest.raises(ShapeError, match=r"does not fit .*Give one of Dict"):
+            named.predict(state)
+
+
+@pytest.mark.parametrize("reward", [None, np.ones(3), np.ones(1), "much", [1.0]])
+def test_rewards_that_are_no_number(reward):
+    def plain():
+        return Plain(reward=reward)
+
+    for env in (plain(), DummyVecEnv([plain]), SyncVectorEnv([plain])):
+        with pytest.raises(DomainError, match=r"FreeEnergyQ.learn: .*(the reward|reward one)"):
+            FreeEnergyQ("MlpPolicy", env, **QUICK).learn(20)
+
+
+def test_errors_of_an_environment_are_its_own():
+    class Broken(Plain):
+        def step(self, action):
+            raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="mine"):
+        FreeEnergyQ("MlpPolicy", Broken(), **QUICK).learn(20)
+
+
+def test_observations_stored_once():
+    given = {"optimize_memory_usage": True, "n_steps": 1}
+    with pytest.raises(ParameterError, match=r"optimize_memory_usage.*timeout_termination': False"):
+        small_agent(**given)
+    given["replay_buffer_kwargs"] = {"handle_timeout_termination": False}
+    small_agent(**given).learn(40)
+    with pytest.raises(ParameterError, match="optimize_memory_usage = True for a Dict"):
+        FreeEnergyQ("MultiInputPolicy", Plain(NAMED), **QUICK, **given)

@@ -445,3 +445,35 @@ def test_values_start_at_the_mean_reward_unless_weights_were_put_in():
         given.policy.q_net.head.offset.fill_(-7.0)
     given._start_values()
     assert float(given.policy.q_net.head.offset.detach()) == -7.0
+
+
+def offsets(agent):
+    networks = agent.policy.q_net, agent.policy.q_net_target
+    return [network.head.offset.detach().item() for network in networks]
+
+
+def put(agent, offset):
+    with torch.no_grad():
+        for network in (agent.policy.q_net, agent.policy.q_net_target):
+            network.head.offset.fill_(offset)
+
+
+def test_values_start_once_though_an_agent_is_saved_and_loaded(tmp_path):
+    agent = small_agent(learning_rate=0.0).learn(28)
+    start = offsets(agent)
+    assert 0 < start[0] == start[1] < 8
+    agent.learn(40, reset_num_timesteps=False)
+    assert offsets(agent) == start
+    put(agent, 0.0)  # where an agent that has not learned looks at its rewards
+    agent.save(tmp_path / "agent")
+    loaded = FreeEnergyQ.load(tmp_path / "agent", LargeAction(**SMALL)).learn(40)
+    assert offsets(loaded) == [0.0, 0.0]
+
+
+def test_weights_that_were_put_in_keep_their_offset():
+    other, agent = small_agent(), small_agent(learning_rate=0.0)
+    put(other, -7.0)
+    agent.set_parameters(other.get_parameters())
+    agent.learn(40)
+    assert agent._n_updates > 0
+    assert offsets(agent) == [-7.0, -7.0]

@@ -1,11 +1,13 @@
 """Heads: what energies make of features, against their definitions in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from isinglass.agents import Deep, Enumerated, Groups, Mixture, Restricted
+from isinglass.agents import Annealing, Deep, Enumerated, Groups, Mixture, Restricted
 from isinglass.agents.actions import ActionCode
 from isinglass.errors import ParameterError
 from isinglass.units import Bit, Gaussian, OneHot, Spin
@@ -142,6 +144,26 @@ def test_values_of_random_actions_start_as_wide_as_the_spread():
         fields = getattr(head, "fields", None)
         fields = (head.weight[:, :50] if fields is None else fields).detach()
         assert abs(float(fields.std()) * 50**0.5 / 3 - 1) < 4.5 / (2 * fields.numel()) ** 0.5 + 0.02
+
+
+@pytest.mark.parametrize("name", ["groups", "restricted", "expected", "deep", "pairs"])
+@pytest.mark.parametrize("clamped", [False, True])
+def test_a_second_search_never_ends_in_a_lower_value(name, clamped):
+    """From one chain of one level each, so that either search alone is often the worse one."""
+    unit, seen, scores = Spin(9), features(20), []
+    for sweeps in (0, 1, 8):
+        how = Annealing(greedy_chains=1, greedy_levels=1, greedy_sweeps=sweeps, refinements=1)
+        head = head_of(replace(ENERGIES[name], annealing=how), unit)
+        with torch.no_grad():
+            law = head(seen, 0.1)
+            if clamped:
+                law = law.condition(torch.ones(20, 9).double(), torch.arange(9) < 2)
+            best = law.mode()
+            scores.append(law.score(best))
+        assert not clamped or (best[:, :2] == 1).all()
+    for better in scores[1:]:
+        assert (better >= scores[0] - 1e-9).all()
+        assert (better > scores[0] + 1e-3).any()
 
 
 @pytest.mark.parametrize("energy", [Groups(), Restricted(), Deep()], ids=str)

@@ -20,6 +20,7 @@ SPACES = {
     "parts": spaces.MultiDiscrete([2, 3, 4], start=[0, 5, -1]),
     "square": spaces.MultiDiscrete([[2, 2], [1, 3]]),
     "twins": spaces.MultiDiscrete([2, 2]),
+    "one way": spaces.MultiDiscrete([1, 3]),  # a flat mask is the wider one
     "bits": spaces.MultiBinary(3),
     "picture": spaces.MultiBinary((2, 2)),
 }
@@ -104,8 +105,9 @@ def test_nothing_is_chosen_where_an_episode_is_over():
     assert masks.tolist() == [[True] * 4, [True, False, False, False]]
 
 
-def test_whole_numbers_are_taken_for_bools():
-    masks = MaskLayout.of(SPACES["discrete"]).read(infos_of([np.array([0, 1, 1, 0], np.int8)]))
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
+def test_whole_numbers_are_taken_for_bools(dtype):
+    masks = MaskLayout.of(SPACES["discrete"]).read(infos_of([np.array([0, 1, 1, 0], dtype)]))
     assert masks.dtype == bool
     assert masks.tolist() == [[False, True, True, False]]
 
@@ -120,6 +122,30 @@ def test_one_mask_for_all_or_one_for_each(joint):
 
 
 @every_space
+def test_joint_masks_may_come_flat(space):
+    layout = MaskLayout.of(space)
+    masks = random_masks(layout, 3, joint=True)
+    if layout.joint_size == layout.flat_size:  # what is as wide as a flat mask is one
+        return
+    for given in (masks, masks.reshape(3, *layout.parts)):
+        np.testing.assert_array_equal(layout.rows(given, 3), masks)
+        np.testing.assert_array_equal(layout.rows(given[1], 2), masks[[1, 1]])
+        np.testing.assert_array_equal(layout.read(infos_of(given)), masks)
+
+
+@pytest.mark.parametrize("parts", [(2, 2), (1, 2, 3), (4,)])
+def test_what_is_as_wide_as_a_flat_mask_is_one(parts):
+    layout = MaskLayout.of(spaces.MultiDiscrete(parts))
+    assert layout.flat_size == layout.joint_size
+    flat = random_masks(layout, 3, joint=False)
+    joint = layout.joint(flat)
+    for given in (flat, joint.reshape(3, *parts)):
+        np.testing.assert_array_equal(layout.rows(given, 3), joint)
+        np.testing.assert_array_equal(layout.rows(given[2], 1), joint[[2]])
+        np.testing.assert_array_equal(layout.read(infos_of(given)), joint)
+
+
+@every_space
 @pytest.mark.parametrize("joint", [False, True])
 def test_draws_are_uniform_among_the_allowed(space, joint):
     layout, draws = MaskLayout.of(space), 4_000
@@ -128,6 +154,7 @@ def test_draws_are_uniform_among_the_allowed(space, joint):
         infos_of(random_masks(layout, 3, joint).reshape(3, *(layout.parts if joint else (-1,))))
     ):
         actions = layout.draw_allowed(np.tile(mask, (draws, 1)), rng)
+        assert actions.dtype == space.dtype
         assert all(space.contains(action) for action in actions)
         values = (actions - getattr(space, "start", 0)).reshape(draws, -1)
         found, counts = np.unique(values, axis=0, return_counts=True)

@@ -308,19 +308,45 @@ def test_the_stream_is_seeded():
     assert not torch.equal(first.sample(20).observations, first.sample(20).observations)
 
 
-def test_normalized_observations_and_rewards():
-    env = VecNormalize(DummyVecEnv([Speeds]), gamma=GAMMA)
+class Named(Speeds):
+    """:class:`Speeds` in a dictionary."""
+
+    observation_space = spaces.Dict({"at": Speeds.observation_space})
+
+    def seen(self, where):
+        return {"at": super().seen(where)}
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["array", "dictionary"])
+@pytest.mark.parametrize("n_steps", [1, 2])
+def test_normalized_observations_and_rewards(named, n_steps):
+    env = VecNormalize(DummyVecEnv([Named if named else Speeds]), gamma=GAMMA)
     env.reset()
     for _ in range(20):
         env.step(np.zeros((1, 2), int))
-    buffer = MaskedReplayBuffer(9, env.observation_space, env.action_space, n_steps=2, gamma=GAMMA)
-    seen = np.array([[50.0, 61, 70]])
+    buffer = KINDS[named](9, env.observation_space, env.action_space, n_steps=n_steps, gamma=GAMMA)
+    seen, later = (np.array([[50.0, x, 70]]) for x in (61, 64))
+    given = [{"at": part} if named else part for part in (seen, later)]
     for _ in range(2):
-        buffer.add(seen, seen, np.zeros((1, 2)), np.array([100.0]), np.array([False]), [{}])
-    batch = buffer._gather(np.array([0]), np.array([0]), 2, env)
-    np.testing.assert_allclose(batch.observations, env.normalize_obs(seen), rtol=1e-5)
+        buffer.add(*given, np.zeros((1, 2)), np.array([100.0]), np.array([False]), [{}])
+    batch = buffer._gather(np.array([0]), np.array([0]), n_steps, env)
+    for found, part in zip((batch.observations, batch.next_observations), given, strict=True):
+        normalized = env.normalize_obs(part)
+        if named:
+            found, normalized = found["at"], normalized["at"]
+        np.testing.assert_allclose(found, normalized, rtol=1e-5)
     one = env.normalize_reward(np.array([100.0]))
-    np.testing.assert_allclose(batch.rewards[0], one + GAMMA * one, rtol=1e-5)
+    total = one + GAMMA * one if n_steps == 2 else one
+    np.testing.assert_allclose(batch.rewards[0], total, rtol=1e-5)
+
+
+def test_the_stream_is_seeded_from_torch_s():
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(fill(empty(), recorded(30)).sample(20).observations)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
 
 
 @pytest.mark.parametrize(("name", "value"), [("n_steps", 0), ("gamma", 1.5)])

@@ -1,6 +1,7 @@
 """Pairs of driven units against enumeration, and the search for the best state."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,10 @@ import torch
 import isinglass as ig
 from isinglass.energies import Annealing, DrivenHarmonium, DrivenPairs
 from isinglass.errors import DomainError, ShapeError
+from tests.energies.test_driven import distance
 
+NAN = math.nan
+ROWWISE = ("bias", "observed", "clamped")
 UNITS = [ig.Spin(4), ig.OneHot(6, groups=2), ig.Mixed([ig.Spin(2), ig.OneHot(3)])]
 
 
@@ -84,6 +88,86 @@ def test_the_best_state_given_what_is_clamped():
     agree = states[states[:, 0] == -law.mode()[0]]
     assert torch.equal(given.mode(), agree[law.score(agree).argmax()])
     assert float(given.mode()[0]) == -float(law.mode()[0])
+
+
+#: For each kind of units which are clamped, and rows of their values; elsewhere NaN.
+CLAMPS = [
+    ("spins", [[1.0, NAN, NAN, -1], [-1, NAN, NAN, -1]]),
+    ("one-hot", [[NAN, NAN, NAN, 0, 1, 0], [NAN, NAN, NAN, 1, 0, 0]]),
+    ("mixed", [[NAN, 1, 0, 0, 1], [NAN, -1, 0, 1, 0]]),
+]
+
+
+@pytest.fixture(params=CLAMPS, ids=[name for name, _ in CLAMPS])
+def clamped(request):
+    """Two rows given some units, all states, and their scores where a row still has them."""
+    name, rows = request.param
+    law = pairs(UNITS[["spins", "one-hot", "mixed"].index(name)])
+    values = torch.tensor(rows, dtype=torch.float64)
+    observed = ~values.isnan()
+    states = law.unit.enumerate_states()
+    left = ((states == values.unsqueeze(1)) | ~observed.unsqueeze(1)).all(-1)
+    scores = law.score(states).where(left, -torch.inf)
+    return replace(law, bias=law.bias.expand(2, -1)).condition(values, observed), states, scores
+
+
+def test_clamped_units_keep_their_values_and_the_rest_its_law(clamped):
+    law, states, scores = clamped
+    many = {name: getattr(law, name).repeat_interleave(2_000, 0) for name in ROWWISE}
+    many = replace(law, annealing=Annealing(8, 40), **many)
+    drawn = many.sample(torch.Generator().manual_seed(2)).reshape(2, 2_000, -1)
+    for row, found in zip(scores, drawn, strict=True):
+        possible = states[row.isfinite()]
+        assert all((possible == state).all(-1).any() for state in found.unique(dim=0))
+        apart, noise = distance(found, states, (row / law.temperature).softmax(-1))
+        assert apart < noise
+
+
+def test_values_given_clamps_average_to_sums_over_what_is_left(clamped):
+    law, states, scores = clamped
+    t = law.temperature
+    alone = (law.bias @ states.mT + law.offset).where(scores.isfinite(), -torch.inf)
+    torch.testing.assert_close(law._at_rest(), t * torch.logsumexp(alone / t, -1))
+    _, weights = law._annealed(1_000, 12, torch.Generator().manual_seed(0))
+    ratios = (weights - torch.logsumexp(scores / t, -1)).exp()
+    error = ratios.std(0) / math.sqrt(1_000)
+    assert bool(((ratios.mean(0) - 1).abs() < 4.5 * error).all())
+
+
+def test_the_best_states_given_clamps(clamped):
+    law, states, scores = clamped
+    best = states[scores.argmax(-1)]
+    assert torch.equal(law.mode(), best)
+    how = Annealing(greedy_chains=4, greedy_levels=1, greedy_sweeps=10)
+    assert torch.equal(replace(law, annealing=how).mode(), best)
+
+
+def test_scores_given_clamps_are_those_of_the_pairs(clamped):
+    law, states, scores = clamped
+    rows = states.unsqueeze(1).expand(-1, 2, -1)
+    kept = scores.isfinite()
+    torch.testing.assert_close(law.score(rows).mT[kept], scores[kept])
+    both = torch.einsum("...i,ij,...j->...", rows, law.coupling.triu(), rows)
+    torch.testing.assert_close(law._gained(rows, 0.25, 1.0), 0.75 * both)
+
+
+def test_all_clamped_leaves_one_state():
+    law = pairs(UNITS[2])
+    state = law.unit.enumerate_states()[3]
+    given = law.condition(state, torch.ones(5, dtype=torch.bool))
+    for found in (given.sample(), given.mode()):
+        assert torch.equal(found, state)
+    torch.testing.assert_close(given.value(), law.score(state))
+
+
+def test_clamps_that_are_no_states():
+    law = pairs(UNITS[1])
+    observed = torch.tensor([True, True, True, False, False, False])
+    for state in ([1.0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0], [0.5, 0.5, 0, 0, 0, 0]):
+        with pytest.raises(DomainError, match="condition"):
+            law.condition(torch.tensor(state, dtype=torch.float64), observed)
+    with pytest.raises(ShapeError, match="condition"):
+        law.condition(torch.zeros(6, dtype=torch.float64), torch.arange(6) == 1)
 
 
 @pytest.mark.usefixtures("unannotated")

@@ -80,7 +80,8 @@ def test_boards_actions_and_masks_turn_together():
         assert any(fits)
         seen[fits.index(True)] += 1
     assert (seen > 0).all()
-    assert new.rewards is batch.rewards and new.dones is batch.dones
+    assert new.rewards is batch.rewards
+    assert new.dones is batch.dones
 
 
 def test_what_was_legal_is_legal_on_the_other_board():

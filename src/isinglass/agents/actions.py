@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -52,6 +53,7 @@ class ActionCode(ABC):
                 choices = tuple(int(n) for n in space.nvec)
                 return CategoricalCode(_one_hots(choices), choices, tuple(map(int, space.start)))
             case spaces.Box(shape=(_,)) if space.dtype.kind == "f" and space.is_bounded("both"):
+                _check_wide(space)
                 return BoxCode(Gaussian(space.shape[0]))
         raise ParameterError(
             "FreeEnergyQ",
@@ -158,9 +160,13 @@ class CategoricalCode(ActionCode):
     def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
         """One-hot, part by part."""
         actions = actions.reshape(-1, len(self.choices)).long()
-        starts = np.cumsum((0, *self.choices[:-1])) - self.least
         hot = torch.zeros(len(actions), self.unit.size, device=actions.device)
-        return hot.scatter_(-1, actions + torch.as_tensor(starts, device=actions.device), 1.0)
+        return hot.scatter_(-1, actions + self._starts.to(actions.device), 1.0)
+
+    @cached_property
+    def _starts(self) -> Tensor:
+        """Where the units of each part begin, less its least value."""
+        return torch.as_tensor(np.cumsum((0, *self.choices[:-1])) - self.least)
 
     def decode(self, states: Float[Tensor, "batch d"]) -> Tensor:
         """The value of every part."""
@@ -227,6 +233,19 @@ def _one_hots(choices: tuple[int, ...]) -> Unit:
     if len(set(choices)) == 1:
         return OneHot(sum(choices), groups=len(choices))
     return Mixed([OneHot(n) for n in choices])
+
+
+def _check_wide(space: spaces.Box) -> None:
+    with np.errstate(over="ignore"):
+        width = space.high - space.low
+    bad = (width == 0) | ~np.isfinite(width)
+    if bad.any():
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"the action space {space}, with no width or an infinite one at {np.flatnonzero(bad)}",
+            "Leave out coordinates that cannot move, and bound the others: wrap the environment "
+            "in gymnasium.wrappers.TransformAction",
+        )
 
 
 def _check_whole(values: Tensor, choices: Tensor, least: Tensor | int = 0) -> None:

@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature, unwrap
+from traceback import walk_tb
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
-from gymnasium import Env
-from gymnasium.vector import VectorEnv
-from stable_baselines3.common.vec_env import VecEnv
+from gymnasium import Env, spaces
+from gymnasium.vector import SyncVectorEnv, VectorEnv
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.save_util import open_path
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from isinglass.agents.actions import ActionCode
+from isinglass.agents.heads import ActionEnergy
+from isinglass.agents.policies import (
+    FreeEnergyCnnPolicy,
+    FreeEnergyMultiInputPolicy,
+    FreeEnergyPolicy,
+)
 from isinglass.agents.vector import GymnasiumVecEnv
+from isinglass.checks import check_count
 from isinglass.envs import make_env
-from isinglass.errors import DomainError, ParameterError
+from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError
 
-__all__ = ["check_device", "environment", "finite_loss", "same_spaces", "without"]
+__all__ = [
+    "check_agent_file",
+    "check_device",
+    "check_policy",
+    "check_train_freq",
+    "environment",
+    "finite_loss",
+    "same_spaces",
+    "whole_steps",
+    "without",
+]
+
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+# Where an environment's step is unpacked and its reward becomes a number.
+UNPACKED = (Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVecEnv.step_wait)
 
 
 def environment(env: object, required: bool) -> Any:
@@ -49,6 +79,143 @@ def check_device(device: torch.device | str) -> None:
             "FreeEnergyQ",
             f"device = {str(device)!r}, which this machine or this torch does not have",
             "Give device='cpu', or 'auto' for a GPU if there is one",
+        ) from error
+
+
+def check_policy(
+    policy: object, kinds: Mapping[str, type[BasePolicy]], given: object, space: spaces.Space
+) -> None:
+    """Refuse what is no policy, arguments that it does not take, observations it cannot look at.
+
+    Args:
+        policy: A class, or the name of one.
+        kinds: The classes that have names.
+        given: Its arguments.
+        space: The observation space.
+
+    Raises:
+        ParameterError: If it is one of these.
+    """
+    kind = kinds.get(policy) if isinstance(policy, str) else policy
+    if not (isinstance(kind, type) and issubclass(kind, FreeEnergyPolicy)):
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"policy = {policy!r}",
+            f"Give one of {', '.join(map(repr, kinds))}, or a subclass of FreeEnergyPolicy",
+        )
+    if not isinstance(given, Mapping | None):
+        raise ParameterError(
+            "FreeEnergyQ", f"policy_kwargs = {given!r}", "Give a dictionary, or None"
+        )
+    known = [*signature(FreeEnergyPolicy).parameters][3:]  # after spaces and schedule
+    for name, value in (given or {}).items():
+        if name in known or kind not in kinds.values():
+            continue  # a policy of the user's own may take more
+        energies = (e for e in ActionEnergy.__subclasses__() if name in signature(e).parameters)
+        owner = next(energies, None)
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"policy_kwargs with {name} = {value!r}",
+            f"It belongs to the energy: energy={owner.__name__}({name}={value!r})"
+            if owner
+            else f"They may have {', '.join(known[2:])}",
+        )
+    _check_sight(kind, space, given or {})
+
+
+def _check_sight(
+    kind: type[FreeEnergyPolicy], space: spaces.Space, given: Mapping[str, Any]
+) -> None:
+    parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+    if not all(isinstance(part, ARRAYS) for part in parts):
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"the observation space {space}",
+            "Supported are Box, Discrete, MultiBinary, MultiDiscrete and a Dict of these: wrap "
+            "the environment in gymnasium.wrappers.FlattenObservation",
+        )
+    named, normalized = isinstance(space, spaces.Dict), not given.get("normalize_images", True)
+    fits = {
+        FreeEnergyPolicy: not named,
+        FreeEnergyMultiInputPolicy: named,
+        FreeEnergyCnnPolicy: "features_extractor_class" in given
+        or is_image_space(space, check_channels=False, normalized_image=normalized),
+    }
+    if not fits.get(kind, True):
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"{kind.__name__} for observations in {space}",
+            "Give 'MultiInputPolicy' for a Dict, 'CnnPolicy' for pictures (uint8, 0 to 255), and "
+            "'MlpPolicy' for all else",
+        )
+
+
+def check_train_freq(value: Any) -> TrainFreq:
+    """How often to train, as SB3 has it.
+
+    Raises:
+        ParameterError: If it is no number of steps and no pair of a number and a unit.
+    """
+    try:
+        count, unit = value if isinstance(value, tuple) else (value, "step")
+        return TrainFreq(check_count("FreeEnergyQ", "train_freq", count), TrainFrequencyUnit(unit))
+    except ValueError as error:
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"train_freq = {value!r}",
+            "Give a whole number of steps of at least 1, (n, 'step') or (n, 'episode')",
+        ) from error
+
+
+def check_agent_file(operation: str, path: Any, rule: str) -> None:
+    """Refuse what is no file of an agent of this kind, before anything of it is unpickled.
+
+    Raises:
+        FileError: If it cannot be read or is damaged, or another kind of agent saved it.
+    """
+    try:
+        file = open_path(path, "r", suffix="zip")
+        start = file.tell()
+        try:
+            with ZipFile(file) as archive:
+                damaged, saved = archive.testzip(), json.loads(archive.read("data"))
+        finally:
+            file.seek(start) if file is path else file.close()
+    except (BadZipFile, KeyError, OSError, TypeError, ValueError) as error:
+        raise FileError(
+            operation,
+            f"{path} cannot be read ({error})",
+            "Give a file that agent.save(path) has written, whole",
+        ) from error
+    if damaged is not None:
+        raise FileError(operation, f"{path} is damaged at {damaged}", "Take another copy")
+    found = saved.get("_saved_by", rule) if "final_temperature" in saved else "another library"
+    if found != rule:
+        raise FileError(
+            operation,
+            f"{path} holds an agent of {found}",
+            "Load it with the class that saved it",
+        )
+
+
+@contextmanager
+def whole_steps(operation: str) -> Iterator[None]:
+    """Say by name that an environment's step gave something else than it should.
+
+    Raises:
+        DomainError: Where SB3 or Gymnasium cannot unpack it, or its reward is no number.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        *_, (frame, _) = walk_tb(error.__traceback__)
+        if frame.f_code not in [unwrap(step).__code__ for step in UNPACKED]:
+            raise
+        raise DomainError(
+            operation,
+            f"a step of the environment that cannot be taken in ({error})",
+            "Let step return (observation, reward, terminated, truncated, info), the reward one "
+            "number; gymnasium.utils.env_checker.check_env says more",
         ) from error
 
 
@@ -90,10 +257,10 @@ def finite_loss(loss: float) -> float:
     """The loss, refused if it is none.
 
     Raises:
-        DomainError: If it is NaN or infinite.
+        DivergenceError: If it is NaN or infinite.
     """
     if not math.isfinite(loss):
-        raise DomainError(
+        raise DivergenceError(
             "FreeEnergyQ.train",
             f"a loss of {loss}",
             "Lower the learning rate or max_grad_norm, and see that a loaded replay buffer holds "

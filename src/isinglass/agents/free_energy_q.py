@@ -18,10 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isinglass.agents.arguments import (
+    check_agent_file,
     check_device,
+    check_policy,
+    check_train_freq,
     environment,
     finite_loss,
     same_spaces,
+    whole_steps,
     without,
 )
 from isinglass.agents.backups import Backup, SoftBackup
@@ -35,12 +39,14 @@ from isinglass.agents.policies import (
     FreeEnergyPolicy,
 )
 from isinglass.agents.replay import MaskedDictReplayBuffer, MaskedReplayBuffer
-from isinglass.checks import check_count, check_fraction, check_positive
+from isinglass.checks import check_at_least_zero, check_count, check_fraction, check_positive
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
 
 FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
+_ABOVE_NONE = ("batch_size", "buffer_size", "n_steps", "_stats_window_size")
+_LEAST = dict.fromkeys(_ABOVE_NONE, 1) | {"learning_starts": 0, "gradient_steps": -1}
 _ABOVE_ZERO = ("initial_temperature", "final_temperature", "annealing_fraction", "max_grad_norm")
 
 SelfFreeEnergyQ = TypeVar("SelfFreeEnergyQ", bound="FreeEnergyQ")
@@ -99,7 +105,9 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         max_grad_norm: Largest norm of the gradient; above it the gradient is scaled down.
         replay_buffer_class: Replay buffer; by default one of n steps that keeps masks.
         replay_buffer_kwargs: Its arguments.
-        optimize_memory_usage: Store each observation once (see SB3's ``ReplayBuffer``).
+        optimize_memory_usage: Store each observation once. Time limits then count as ``done``,
+            as ``replay_buffer_kwargs={"handle_timeout_termination": False}`` has to say; and
+            observations may not be a ``Dict``.
         stats_window_size: Episodes that the logged means are taken over.
         tensorboard_log: Folder of the TensorBoard log, or None.
         policy_kwargs: Arguments of :class:`FreeEnergyPolicy`: ``net_arch``, ...; not energy and
@@ -112,12 +120,15 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         ParameterError: If ``env`` is no environment or its action space is not supported; the
             energy has no law for it; a temperature, ``annealing_fraction`` or ``max_grad_norm`` is
             not a finite number above zero; T would rise; ``tau`` or ``gamma`` is not from 0 to 1;
-            ``batch_size`` or ``n_steps`` is below one; ``policy_kwargs`` has what is set above; or
+            a count is no whole number or too small; the policy is none, or none for such
+            observations; ``policy_kwargs`` has what it does not take or what is set above; or
             there is no such device.
         UnknownEnvironmentError: If ``env`` is a name that is not known.
-        DomainError: From ``learn`` and ``predict``, if an observation, a reward or the loss is
-            NaN or infinite, or a mask forbids every action.
-        ShapeError: From ``learn`` and ``predict``, if a mask does not fit the actions.
+        DivergenceError: From ``learn``, if the loss or the values are NaN or infinite: the
+            learning rate is too high.
+        DomainError: From ``learn`` and ``predict``, if an observation or a reward is NaN,
+            infinite or no number, or a mask forbids every action.
+        ShapeError: From ``learn`` and ``predict``, if an observation or a mask does not fit.
 
     Examples:
         >>> from isinglass.envs import LargeAction
@@ -135,6 +146,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         "MultiInputPolicy": FreeEnergyMultiInputPolicy,
     }
     policy: FreeEnergyPolicy
+    _rule: ClassVar[str] = "FreeEnergyQ"  # a subclass that learns otherwise has another name
 
     def __init__(
         self,
@@ -167,9 +179,12 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         check_device(device)
+        world = environment(env, required=_init_setup_model)
+        if _init_setup_model:  # else ``load`` brings what was checked when it was made
+            check_policy(policy, self.policy_aliases, policy_kwargs, world.observation_space)
         super().__init__(
             policy,
-            environment(env, required=_init_setup_model),
+            world,
             learning_rate,
             buffer_size,
             learning_starts,
@@ -197,6 +212,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.final_temperature = final_temperature
         self.annealing_fraction = annealing_fraction
         self.max_grad_norm = max_grad_norm
+        self._saved_by = self._rule
         self._allowed: np.ndarray | None = None
         if _init_setup_model:
             self._setup_model()
@@ -255,8 +271,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         """An agent from a file; all arguments are Stable-Baselines3's.
 
         Raises:
+            FileError: If there is no such file, it is damaged, or another class saved it.
             ParameterError: If the agent has learned in other spaces than those of ``env``.
         """
+        check_agent_file(f"{cls.__name__}.load", path, cls._rule)
         with same_spaces("FreeEnergyQ.load"):
             return super().load(path, environment(env, required=False), *args, **kwargs)
 
@@ -269,7 +287,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         losses = []
         for _ in range(gradient_steps):
             loss = self._loss(self._replayed(batch_size))
-            self.policy.optimizer.zero_grad()
+            for weight in self.policy.weights:  # the optimizer takes longer to do the same
+                weight.grad = None
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.policy.weights, self.max_grad_norm)
             self.policy.optimizer.step()
@@ -298,9 +317,15 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         progress_bar: bool = False,
     ) -> SelfFreeEnergyQ:
         """Learn for a number of environment steps; all arguments are Stable-Baselines3's."""
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
+        with whole_steps("FreeEnergyQ.learn"):
+            return super().learn(
+                total_timesteps,
+                callback,
+                log_interval,
+                tb_log_name,
+                reset_num_timesteps,
+                progress_bar,
+            )
 
     def _setup_model(self) -> None:
         self._check_numbers()  # here, so that what ``load`` is given is checked as well
@@ -326,8 +351,15 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             setattr(self, name, check_positive(operation, name, getattr(self, name)))
         for name in ("tau", "gamma"):
             setattr(self, name, check_fraction(operation, name, getattr(self, name)))
-        for name in ("batch_size", "buffer_size", "n_steps"):
-            setattr(self, name, check_count(operation, name, getattr(self, name)))
+        for name, least in _LEAST.items():
+            count = check_count(operation, name.lstrip("_"), getattr(self, name), least)
+            setattr(self, name, count)
+        if self.gradient_steps == 0:
+            raise ParameterError(operation, "gradient_steps = 0", "Give 1 or more, or −1")
+        self.train_freq = check_train_freq(self.train_freq)
+        if not callable(self.learning_rate):
+            check_at_least_zero(operation, "learning_rate", self.learning_rate)
+        self._check_storage()
         kinds = (("energy", ActionEnergy, "Mixture()"), ("backup", Backup, "SoftBackup()"))
         for name, kind, example in kinds:
             if not isinstance(getattr(self, name), kind):
@@ -342,6 +374,21 @@ class FreeEnergyQ(OffPolicyAlgorithm):
                 f"final_temperature = {self.final_temperature} above "
                 f"initial_temperature = {self.initial_temperature}",
                 "Give a final_temperature no higher than initial_temperature: T falls",
+            )
+
+    def _check_storage(self) -> None:
+        if not self.optimize_memory_usage:
+            return
+        if self.replay_buffer_kwargs.get("handle_timeout_termination", True):
+            raise ParameterError(
+                "FreeEnergyQ",
+                "optimize_memory_usage = True, where time limits are told from ends",
+                "Give replay_buffer_kwargs={'handle_timeout_termination': False} with it: time "
+                "limits then count as done; or leave it out",
+            )
+        if isinstance(self.observation_space, spaces.Dict):
+            raise ParameterError(
+                "FreeEnergyQ", "optimize_memory_usage = True for a Dict", "Leave it out"
             )
 
     def _setup_learn(

@@ -262,8 +262,9 @@ class MixtureHead(Head):
         fields = self.fields
         if self.bend is not None:
             fields = fields + self.bend(features).unflatten(-1, fields.shape)
-        keys = self.scale * self.keys(features) + self.offset - idle
-        return PatternMixture(self.unit, keys, self.scale * fields, temperature)
+        scale = self.scale
+        keys = scale * self.keys(features) + (self.offset - idle)
+        return PatternMixture(self.unit, keys, scale * fields, temperature)
 
 
 class HillsHead(Head):

@@ -241,7 +241,12 @@ def acting_infos(
 
 
 def _truths(mask: object) -> np.ndarray:
-    array = np.asarray(mask)
+    try:
+        array = np.asarray(mask)
+    except ValueError as error:
+        raise ShapeError(
+            "reading action masks", f"a mask that is no array ({error})", "Give rows of one length"
+        ) from error
     if array.dtype == bool:
         return array
     if array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all():

@@ -82,7 +82,8 @@ class CentredExtractor(FlattenExtractor):
             for b in (observation_space.low, observation_space.high)
         )
         self.register_buffer("middle", (low + high) / 2, persistent=False)
-        self.register_buffer("reach", (high - low) / 2, persistent=False)
+        reach = torch.where(high > low, (high - low) / 2, 1.0)  # what never varies is seen as 0
+        self.register_buffer("reach", reach, persistent=False)
 
     def forward(self, observations: Tensor) -> Tensor:
         """(x − middle) / half the range."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,10 +26,16 @@ from isinglass.agents.heads import ActionEnergy, Mixture
 from isinglass.agents.masks import MaskLayout
 from isinglass.agents.network import FreeEnergyNetwork, check_real
 from isinglass.agents.oracle import ActionDistribution, Enumerated
-from isinglass.checks import check_positive
+from isinglass.checks import check_count, check_positive
 from isinglass.energies import PatternMixture
 from isinglass.energies.stretched import Stretched
-from isinglass.errors import DomainError, ShapeError
+from isinglass.errors import (
+    DivergenceError,
+    DomainError,
+    IsinglassError,
+    ParameterError,
+    ShapeError,
+)
 
 #: From actions to which of them may be taken.
 Constraint: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -70,8 +77,8 @@ class FreeEnergyPolicy(BasePolicy):
         optimizer_kwargs: Its arguments but for the learning rate.
 
     Raises:
-        ParameterError: If ``temperature`` is not above zero, the action space is not supported,
-            or the energy has no law for it.
+        ParameterError: If ``temperature`` is not above zero, ``net_arch`` is no list of widths,
+            the action space is not supported, or the energy has no law for it.
 
     Examples:
         >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
@@ -115,7 +122,7 @@ class FreeEnergyPolicy(BasePolicy):
             net_arch = [] if features_extractor_class == NatureCNN else [128, 128]
         self.code = ActionCode.of(action_space)
         self.energy = Mixture() if energy is None else energy
-        self.net_arch = net_arch
+        self.net_arch = _widths(net_arch)
         self.activation_fn = activation_fn
         self.temperature = check_positive("FreeEnergyPolicy", "temperature", temperature)
         self.q_net = self._make_network()
@@ -205,9 +212,22 @@ class FreeEnergyPolicy(BasePolicy):
 
         Raises:
             DomainError: If a value is NaN or infinite.
+            ShapeError: If it is none of the observation space.
         """
-        check_real("FreeEnergyPolicy.predict", "the observation", observation)
-        return super().obs_to_tensor(observation)
+        space = self.observation_space
+        try:
+            check_real("FreeEnergyPolicy.predict", "the observation", observation)
+            if isinstance(space, spaces.Dict):
+                itemgetter(*space)(observation)  # SB3 would not miss a key that is not there
+            return super().obs_to_tensor(observation)
+        except IsinglassError:
+            raise
+        except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ShapeError(
+                "FreeEnergyPolicy.predict",
+                f"an observation that does not fit ({error})",
+                f"Give one of {space}, or a batch of them",
+            ) from error
 
     def predict(
         self,
@@ -236,11 +256,19 @@ class FreeEnergyPolicy(BasePolicy):
                 repeated until all are; a greedy action is the best of the draws that may.
 
         Raises:
+            DivergenceError: If the values of actions are NaN or infinite.
+            ParameterError: If the constraint cannot be called.
             DomainError: If an observation is not finite, a fixed value is not in the action space
                 or forbidden, a mask forbids every value of a part, or no draw meets the constraint.
-            ShapeError: If a mask or ``fixed`` does not fit the action space, or the constraint
-                does not give one bool an action.
+            ShapeError: If an observation, a mask or ``fixed`` does not fit its space, or the
+                constraint does not give one bool an action.
         """
+        if not callable(constraint) and constraint is not None:
+            raise ParameterError(
+                "FreeEnergyQ.predict",
+                f"constraint = {constraint!r}",
+                "Give a function from actions to bools, one an action",
+            )
         self.set_training_mode(False)
         obs, batched = self.obs_to_tensor(observation)
         with torch.no_grad():
@@ -261,7 +289,15 @@ class FreeEnergyPolicy(BasePolicy):
         return torch.as_tensor(found, device=self.device)
 
     def _fixed(self, fixed: np.ndarray, blank: Tensor) -> Tensor:
-        values, shape = np.asarray(fixed, dtype=np.float64), self.action_space.shape or ()
+        shape = self.action_space.shape or ()
+        try:
+            values = np.asarray(fixed, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ShapeError(
+                "FreeEnergyQ.predict",
+                f"fixed = {fixed!r}, which is no array of numbers",
+                f"Give an array of shape {shape}, NaN where free",
+            ) from error
         if values.shape not in (shape, (len(blank), *shape)):
             raise ShapeError(
                 "FreeEnergyQ.predict",
@@ -322,10 +358,10 @@ class FreeEnergyPolicy(BasePolicy):
         except RuntimeError as error:
             if "probability tensor" not in str(error):
                 raise
-            raise DomainError(
+            raise DivergenceError(
                 "FreeEnergyPolicy.predict",
-                "weights or values that are NaN or infinite",
-                "Lower the learning rate, or load an earlier agent",
+                "weights or values that are NaN or infinite: learning has diverged",
+                "Lower the learning rate or max_grad_norm, and start from an earlier agent",
             ) from error
 
     def _meets(self, states: Tensor, constraint: Constraint) -> Tensor:
@@ -396,6 +432,16 @@ class FreeEnergyPolicy(BasePolicy):
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
+
+
+def _widths(net_arch: object) -> list[int]:
+    if not isinstance(net_arch, list | tuple):
+        raise ParameterError(
+            "FreeEnergyPolicy",
+            f"net_arch = {net_arch!r}",
+            "Give a list of widths, such as [64, 64]",
+        )
+    return [check_count("FreeEnergyPolicy", "a width of net_arch", width) for width in net_arch]
 
 
 def few_actions(law: ActionDistribution) -> bool:

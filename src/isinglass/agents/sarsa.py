@@ -41,6 +41,8 @@ class FreeEnergySarsa(FreeEnergyQ):
         initial_temperature: T at the start, in units of the reward.
         final_temperature: T after annealing, in units of the reward.
         policy_kwargs: As of :class:`FreeEnergyQ`; ``net_arch`` is empty by default.
+        learning_starts: As of :class:`FreeEnergyQ`; none by default.
+        max_grad_norm: As of :class:`FreeEnergyQ`; in effect none by default.
         **kwargs: The other arguments of :class:`FreeEnergyQ`.
 
     Raises:
@@ -55,6 +57,8 @@ class FreeEnergySarsa(FreeEnergyQ):
         (6,)
     """
 
+    _rule = "FreeEnergySarsa"
+
     def __init__(
         self,
         policy: Any,
@@ -64,6 +68,8 @@ class FreeEnergySarsa(FreeEnergyQ):
         initial_temperature: float = 1.0,
         final_temperature: float = 0.1,
         policy_kwargs: dict[str, Any] | None = None,
+        learning_starts: int = 0,
+        max_grad_norm: float = 1e9,
         **kwargs: Any,
     ) -> None:
         for name in ("backup", "batch_size", "gradient_steps", "n_steps", "tau", "train_freq"):
@@ -73,6 +79,7 @@ class FreeEnergySarsa(FreeEnergyQ):
                     f"{name} = {kwargs[name]!r}, where nothing is replayed",
                     "Leave it out, or use FreeEnergyQ",
                 )
+        kwargs.setdefault("buffer_size", 1_000)
         plain = {"net_arch": [], "optimizer_class": torch.optim.SGD}
         super().__init__(
             policy,
@@ -82,8 +89,10 @@ class FreeEnergySarsa(FreeEnergyQ):
             initial_temperature=initial_temperature,
             final_temperature=final_temperature,
             policy_kwargs=plain | (policy_kwargs or {}),
+            learning_starts=learning_starts,
+            max_grad_norm=max_grad_norm,
             train_freq=1,
-            **{"learning_starts": 0, "buffer_size": 1_000, "max_grad_norm": 1e9} | kwargs,
+            **kwargs,
         )
 
     def _setup_model(self) -> None:

@@ -50,9 +50,9 @@ class SetExtractor(BaseFeaturesExtractor):
     def __init__(self, observation_space: spaces.Space, features_dim: int = 64) -> None:
         rows, mask = _parts(observation_space)
         super().__init__(observation_space, features_dim)
-        least = rows.low.min(0).astype(np.int64)
-        counts = rows.high.max(0).astype(np.int64) - least + 1
-        total = math.prod(counts.tolist())
+        least, most = rows.low.min(0).tolist(), rows.high.max(0).tolist()
+        counts = [high - low + 1 for low, high in zip(least, most, strict=True)]
+        total = math.prod(counts)
         if total > MOST_PROPOSITIONS or mask.shape != rows.shape[:1]:
             raise ParameterError(
                 "SetExtractor",

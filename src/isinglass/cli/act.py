@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 from isinglass.cli.options import LARGEST_SEED
@@ -24,12 +25,20 @@ with needs("cli"):
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
 
 if TYPE_CHECKING:
     from isinglass.cli.act_learner import Stop
     from isinglass.cli.act_run import Request, Result, Track
 
 __all__ = ["act"]
+
+
+class Rule(StrEnum):
+    """How values are learnt: soft Q-learning with replay, or SARSA one step at a time."""
+
+    Q = "q"
+    SARSA = "sarsa"
 
 
 class Energy(StrEnum):
@@ -53,9 +62,16 @@ def act(
         ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the environment.")] = 20_000,
+    rule: Annotated[
+        Rule, typer.Option(help="Soft Q-learning with replay, or SARSA on each step as it comes.")
+    ] = Rule.Q,
     energy: Annotated[
-        Energy, typer.Option(help="What carries the distribution over actions.")
-    ] = Energy.MIXTURE,
+        Energy | None,
+        typer.Option(
+            help="What carries the distribution over actions.",
+            show_default="mixture; rbm with --rule sarsa",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -113,17 +129,22 @@ def act(
 
         isinglass act my_module:MyEnv --envs 8 --env-set size=5
 
+        isinglass act isinglass/Blockers-v0 --rule sarsa --set learning_rate=0.02
+
         isinglass act --resume runs/CartPole-v1-2026-11-22-1
     """
     # A script's folder is on the path, that of a command is not.
     sys.path.insert(0, str(Path.cwd()))
-    from isinglass.cli.act_run import Request, free_folder, read_request
+    from isinglass.cli.act_run import Request, free_folder, new_folder, read_request
 
     console = Console(emoji=False)  # names such as my:Fire: are no pictures
     if resume is not None:
         _check_alone(context)
-        _carry_out(console, resume, read_request(resume))
+        if not _carry_out(console, resume, read_request(resume)):
+            raise typer.Exit(130)
         return
+    # The energy with which each rule was published comes with it.
+    energy = energy or (Energy.RBM if rule is Rule.SARSA else Energy.MIXTURE)
     if env is None:
         raise ParameterError(
             "isinglass act", "no environment", "Name one, such as CartPole-v1, or --resume DIR"
@@ -132,17 +153,20 @@ def act(
         env=env, env_settings=_assigned("--env-set", env_settings), steps=steps,
         every=every or min(steps, max(1_000, steps // 20)), episodes=evaluate,
         energy=energy.value, settings=_assigned("--set", settings), peers=[], seed=seed,
-        envs=envs, device=device, threads=threads,
+        envs=envs, device=device, threads=threads, rule=rule.value,
         start=None if start is None else str(_agent_file(start).resolve()),
     )  # fmt: skip
     folder = out or free_folder(env)
-    _carry_out(console, folder, _started(console, folder, asked, peers))
+    asked = _checked(console, folder, asked, peers)
+    with new_folder(folder, asked):
+        finished = _carry_out(console, folder, asked)
+    if not finished:
+        raise typer.Exit(130)
 
 
-def _started(console: Console, folder: Path, asked: Request, peers: str) -> Request:
-    """Check all that was asked for, and only then make the folder of the run."""
-    from isinglass.cli.act_agents import OURS, build, environments, peers_of
-    from isinglass.cli.act_run import REQUEST, write_json
+def _checked(console: Console, folder: Path, asked: Request, peers: str) -> Request:
+    """Check all that was asked for, before there is a folder of the run."""
+    from isinglass.cli.act_agents import build, environments, ours, peers_of
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileError(
@@ -152,12 +176,14 @@ def _started(console: Console, folder: Path, asked: Request, peers: str) -> Requ
     env = environments(asked, 1)
     env.reset()
     asked = replace(asked, peers=peers_of(env, peers))
-    build(OURS, asked, env)
+    build(ours(asked), asked, env)
     env.close()
-    write_json(folder / REQUEST, asdict(asked))
+    seen, done = (
+        shorten(str(s), 60, placeholder=" …") for s in (env.observation_space, env.action_space)
+    )
     console.print(
-        f"{escape(asked.env)}: observations {escape(str(env.observation_space))}, actions "
-        f"{escape(str(env.action_space))}. Writing to [bold]{escape(str(folder))}[/bold].",
+        f"{escape(asked.env)}: observations {escape(seen)}, actions {escape(done)}. "
+        f"Writing to [bold]{escape(str(folder))}[/bold].",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     return asked
@@ -184,36 +210,35 @@ def _assigned(option: str, texts: list[str] | None) -> dict[str, str]:
 
 def _agent_file(start: Path) -> Path:
     """The file of the agent to start from: in a run's folder the best, else the newest."""
+    from isinglass.cli.act_agents import RULES
     from isinglass.cli.act_run import checkpoints
 
-    for folder in (start / "FreeEnergyQ", start):
+    for folder in (*(start / kind.__name__ for kind in RULES.values()), start):
         for file in (folder / "best.zip", *checkpoints(folder)):
             if file.exists():
                 return file
     return start
 
 
-def _carry_out(console: Console, folder: Path, request: Request) -> None:
-    """Learn what has not been learnt yet, ours first, and write the report."""
+def _carry_out(console: Console, folder: Path, request: Request) -> bool:
+    """Learn what has not been learnt yet, ours first, and report; or stop if asked to."""
     import torch
 
-    from isinglass.cli.act_agents import OURS
+    from isinglass.cli.act_agents import ours
     from isinglass.cli.act_learner import Stop, random_return
-    from isinglass.cli.act_report import build_report, loading, table_of
+    from isinglass.cli.act_report import build_report, loading, table_of, under
 
     torch.set_num_threads(request.threads)
-    go_on = f"Go on with: isinglass act --resume {folder}"
     stop, results = Stop(), []
     with stop.listening(), _progress(console) as progress:
-        for name in (OURS, *request.peers):
+        for name in (ours(request), *request.peers):
             try:
                 result = _learnt(progress, name, folder / name, request, stop)
             except KeyboardInterrupt:
                 stop.asked = True
                 break
             except Exception as error:
-                if name == OURS or isinstance(error, IsinglassError):
-                    _warn(console, go_on)
+                if name == ours(request) or isinstance(error, IsinglassError):
                     raise
                 _warn(console, f"{name} failed: {type(error).__name__}: {error}")
                 continue
@@ -221,15 +246,24 @@ def _carry_out(console: Console, folder: Path, request: Request) -> None:
                 break
             results.append(result)
     if stop.asked:
-        console.print(f"[yellow]Stopped.[/yellow] {escape(go_on)}", highlight=False, soft_wrap=True)
-        raise typer.Exit(130)
+        _warn(console, f"Stopped. {_go_on(folder)}")
+        return False
     chance = random_return(request)
     report = folder / "report.html"
     with writing(report, overwrite=True) as aside:  # made of what is in the folder, and so renewed
         aside.write_text(build_report(folder, request, results, chance), encoding="utf-8")
-    console.print(table_of(request, results, chance))
+    console.print(
+        Text(f"{request.env}: return of an episode", "italic"), highlight=False, soft_wrap=True
+    )
+    console.print(table_of(results, chance))
+    console.print(Text(under(request, results, chance), "dim"), highlight=False)
     console.print(escape(loading(folder, request)), style="dim", highlight=False, soft_wrap=True)
     console.print(f"Open [bold]{escape(str(report))}[/bold].", highlight=False, soft_wrap=True)
+    return True
+
+
+def _go_on(folder: Path) -> str:
+    return f"Go on with: isinglass act --resume {folder}"
 
 
 def _warn(console: Console, what: str) -> None:
@@ -241,6 +275,7 @@ def _learnt(
 ) -> Result | None:
     """The result of one agent: read if it is there, else learnt; None if asked to stop."""
     from isinglass.cli.act_learner import Learner, read_result
+    from isinglass.cli.act_run import plus_minus
 
     if (done := read_result(folder)) is not None:
         return done
@@ -248,6 +283,8 @@ def _learnt(
     task = progress.add_task(name, total=request.steps, what="")
     for error in learner.damaged:
         _warn(progress.console, str(error))
+    if learner.damaged:
+        _warn(progress.console, f"Going on from step {learner.track.steps:,}.")
 
     def tick(track: Track, what: str) -> None:
         ended = [place for place, count in enumerate(track.counts) if count]
@@ -256,23 +293,27 @@ def _learnt(
             what = f"{what}, return {mean:.4g}"
         progress.update(task, completed=min(track.steps, request.steps), what=what)
         if what.startswith("evaluated"):
-            step, seconds, greedy, error = track.evaluations[-1]
+            step, seconds, *greedy = track.evaluations[-1]
             progress.console.print(
-                f"{name:<12} step {step:>9,.0f}  greedy {greedy:>10.4g} ± {error:.2g}  "
-                f"{seconds:>7.1f} s",
+                f"{name:<15} step {step:>9,.0f}  greedy {plus_minus(*greedy):>15}  "
+                f"{seconds:>8.1f} s",
                 highlight=False,
             )
 
     try:
         return learner.learn(tick)
+    except Exception:
+        if any(folder.parent.glob("*/checkpoint-*.zip")):
+            _warn(progress.console, _go_on(folder.parent))
+        raise
     finally:
         learner.close()
 
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn("[bold]{task.description:<12}"),
-        BarColumn(bar_width=28),
+        TextColumn("[bold]{task.description:<15}"),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[what]}"),

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -17,6 +17,7 @@ from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from isinglass.agents import (
@@ -26,6 +27,7 @@ from isinglass.agents import (
     Deep,
     DoubleBackup,
     FreeEnergyQ,
+    FreeEnergySarsa,
     Groups,
     Mixture,
     Pairs,
@@ -36,15 +38,29 @@ from isinglass.cli.act_run import Request
 from isinglass.envs import make_env
 from isinglass.errors import FileError, IsinglassError, ParameterError
 
-__all__ = ["OURS", "build", "environments", "hyper_parameters", "kind_of", "peers_of", "values_of"]
+__all__ = [
+    "RULES",
+    "build",
+    "environments",
+    "hyper_parameters",
+    "kind_of",
+    "ours",
+    "peers_of",
+    "values_of",
+]
 
-OURS = "FreeEnergyQ"
+RULES: dict[str, type[FreeEnergyQ]] = {"q": FreeEnergyQ, "sarsa": FreeEnergySarsa}
 #: An evaluation cuts an episode short that an agent keeps going without end.
 LONGEST_EPISODE = 10_000
 #: Arguments of the agent that are no hyper-parameters, or are set by options of their own.
 NOT_SET = {
     "self", "policy", "env", "energy", "replay_buffer_class", "tensorboard_log", "verbose", "seed",
-    "device", "_init_setup_model",
+    "device", "_init_setup_model", "kwargs",
+}  # fmt: skip
+#: Arguments of replay, of the target network and of what it backs up: SARSA has none of them.
+REPLAYED = {
+    "backup", "batch_size", "buffer_size", "gradient_steps", "n_steps", "optimize_memory_usage",
+    "replay_buffer_kwargs", "tau", "train_freq",
 }  # fmt: skip
 ENERGIES: dict[str, Callable[..., ActionEnergy]] = {
     "mixture": Mixture,
@@ -79,7 +95,7 @@ class Masked(gym.Wrapper):
         return self._mask
 
 
-def environments(request: Request, count: int, name: str = OURS, *, capped: bool = False) -> VecEnv:
+def environments(request: Request, count: int, name: str = "", *, capped: bool = False) -> VecEnv:
     """So many copies of the environment, as an agent of this name wants them.
 
     Raises:
@@ -101,13 +117,20 @@ def environments(request: Request, count: int, name: str = OURS, *, capped: bool
     return DummyVecEnv([one] * count)
 
 
+def ours(request: Request) -> str:
+    """The name of our agent: that of its class."""
+    return RULES[request.rule].__name__
+
+
 def kind_of(name: str) -> type[BaseAlgorithm]:
     """The class of an agent."""
     if name == "MaskablePPO":
         from sb3_contrib import MaskablePPO  # pyright: ignore[reportMissingImports]
 
         return MaskablePPO
-    return {OURS: FreeEnergyQ, "PPO": PPO, "DQN": DQN, "SAC": SAC}[name]
+    return {"PPO": PPO, "DQN": DQN, "SAC": SAC, **{kind.__name__: kind for kind in RULES.values()}}[
+        name
+    ]
 
 
 def peers_of(env: VecEnv, wanted: str) -> list[str]:
@@ -154,16 +177,21 @@ def build(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
     common: dict[str, Any] = {
         "policy": policy, "env": env, "seed": request.seed, "device": request.device,
     }  # fmt: skip
-    if name != OURS:
+    if name != ours(request):
         return kind_of(name)(**common)
     try:
-        agent = FreeEnergyQ(**common, **hyper_parameters(request, only_given=True))
+        agent = RULES[request.rule](**common, **hyper_parameters(request, only_given=True))
     except IsinglassError:
         raise
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise ParameterError(
             "isinglass act --set", f"the agent refuses a value: {error}", "Mend it, or leave it out"
         ) from error
+    if request.envs > 1 and cast(TrainFreq, agent.train_freq).unit is TrainFrequencyUnit.EPISODE:
+        raise ParameterError(
+            "isinglass act --set train_freq", f"episodes, of {request.envs} copies at a time",
+            "Give a number of steps, or leave --envs at 1",
+        )  # fmt: skip
     if request.start is not None:
         _take_weights(agent, Path(request.start))
     return agent
@@ -176,10 +204,17 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
         ParameterError: If a name is not known or a value is refused.
     """
     energy = ENERGIES[request.energy]
-    defaults = _defaults(FreeEnergyQ) | {"backup": "soft"}
+    defaults = _defaults(FreeEnergyQ) | {"backup": "soft"} | _defaults(RULES[request.rule])
+    if request.rule == "sarsa":
+        defaults = {name: value for name, value in defaults.items() if name not in REPLAYED}
     shape = {name: value for name, value in _defaults(energy).items() if name != "expected"}
     annealing = _defaults(Annealing) if shape.pop("annealing", None) else {}
     given = values_of(request.settings)
+    if request.rule == "sarsa" and (unused := given.keys() & REPLAYED):
+        raise ParameterError(
+            "isinglass act --rule sarsa", f"{min(unused)}, where nothing is replayed or backed up",
+            "Leave it out, or learn with --rule q",
+        )  # fmt: skip
     if unknown := given.keys() - defaults.keys() - shape.keys() - annealing.keys():
         raise ParameterError(
             "isinglass act --set", f"no hyper-parameter {min(unknown)!r}",
@@ -189,12 +224,14 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
     if annealing:
         chosen["annealing"] = Annealing(**{n: given[n] for n in given.keys() & annealing.keys()})
     arguments = {name: value for name, value in given.items() if name in defaults}
-    backup = arguments.pop("backup", "soft")
+    backup = arguments.get("backup", "soft")
     if backup not in BACKUPS:
         raise ParameterError(
             "isinglass act --set", f"backup = {backup!r}", f"Choose among {', '.join(BACKUPS)}"
         )
-    arguments |= {"energy": energy(**chosen), "backup": BACKUPS[backup]}
+    if "backup" in defaults:
+        arguments["backup"] = BACKUPS[backup]
+    arguments["energy"] = energy(**chosen)
     return arguments if only_given else defaults | arguments
 
 
@@ -216,10 +253,10 @@ def values_of(settings: dict[str, str]) -> dict[str, Any]:
     return values
 
 
-def _take_weights(agent: BaseAlgorithm, path: Path) -> None:
+def _take_weights(agent: FreeEnergyQ, path: Path) -> None:
     """The weights of another run; what else it had is left behind."""
     try:
-        other = FreeEnergyQ.load(path, device=agent.device)
+        other = type(agent).load(path, device=agent.device)
     except Exception as error:  # torch, zipfile, json and SB3 each have their own
         raise FileError(
             f"starting from {path}", f"no agent that can be read ({error})",
@@ -238,5 +275,5 @@ def _take_weights(agent: BaseAlgorithm, path: Path) -> None:
     except RuntimeError as error:
         raise ParameterError(
             f"starting from {path}", "an agent with another energy or other sizes of network",
-            "Give the same --energy and --set as then",
+            "Give the same --rule, --energy and --set as then",
         ) from error  # fmt: skip

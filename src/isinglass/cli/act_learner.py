@@ -25,6 +25,7 @@ from isinglass.agents.masks import MaskLayout, acting_infos
 from isinglass.agents.replay import MaskedReplayBuffer
 from isinglass.cli.act_agents import build, environments, kind_of
 from isinglass.cli.act_run import (
+    Chance,
     Request,
     Result,
     Track,
@@ -147,10 +148,8 @@ class Learner:
             return None
         tick(track, "measuring")
         last, sampled = (self._measured(self.agent, MEASURING, greedy) for greedy in (True, False))
-        best = kind_of(self.name).load(self.folder / BEST, device=self.request.device)
-        result = Result(
-            self.name, track, last, sampled, self._measured(best, MEASURING, greedy=True)
-        )
+        best = self._measured(self._best(), MEASURING, greedy=True)
+        result = Result(self.name, track, last, sampled, best)
         if self.stop.asked:
             return None
         write_json(self.folder / "result.json", asdict(result))
@@ -173,8 +172,24 @@ class Learner:
             except FileError as error:
                 self.damaged.append(error)
         if found:
-            raise self.damaged[-1]
+            raise FileError(
+                f"resuming {self.folder}",
+                f"no checkpoint is whole: {', '.join(path.name for path in found)}",
+                f"Nothing was deleted. Move {self.folder} away and resume again: {self.name} then "
+                f"learns anew; a {BEST} in it has its best weights, for --from",
+            ) from self.damaged[-1]
         return None
+
+    def _best(self) -> BaseAlgorithm:
+        """The agent that did best when evaluated."""
+        path = self.folder / BEST
+        try:
+            return kind_of(self.name).load(path, device=self.request.device)
+        except Exception as error:  # torch, zipfile, json and SB3 each have their own
+            raise FileError(
+                f"reading {path}", f"it is damaged or gone ({error})",
+                "Copy the newest checkpoint to it and resume: the last agent stands for the best",
+            ) from error  # fmt: skip
 
     def _piece(self, tick: Tick) -> None:
         """Learn to the next multiple of ``every``, evaluate, and write a checkpoint."""
@@ -266,13 +281,14 @@ def _by_chance(env: VecEnv, states: list[dict[str, Any]]) -> np.ndarray:
     return np.array([env.action_space.sample() for _ in states])
 
 
-def random_return(request: Request) -> tuple[float, float]:
-    """Mean return of uniformly random actions and its standard error."""
+def random_return(request: Request) -> Chance:
+    """What uniformly random actions earn, drawn among those allowed where there are masks."""
     env = environments(request, min(request.episodes, ALONGSIDE), capped=True)
     seed = _seed(request.seed, 0, MEASURING)
     env.seed(seed)
     env.action_space.seed(seed)
-    return summary(play(None, env, request.episodes, False, Stop()))
+    returns = play(None, env, request.episodes, False, Stop())
+    return Chance(*summary(returns), masked="action_mask" in env.reset_infos[0])
 
 
 def summary(returns: np.ndarray) -> tuple[float, float]:
@@ -287,6 +303,8 @@ def read_result(folder: Path) -> Result | None:
     try:
         content: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         content["track"] = Track(**content["track"])
+        for name in ("last", "sampled", "best"):
+            content[name] = tuple(content[name])
         return Result(**content)
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -8,9 +8,10 @@ import re
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
     from stable_baselines3.common.buffers import ReplayBuffer
 
 __all__ = [
+    "Chance",
     "Request",
     "Result",
     "Track",
     "checkpoints",
     "free_folder",
+    "new_folder",
+    "plus_minus",
     "read_checkpoint",
     "read_request",
     "write_checkpoint",
@@ -57,6 +61,7 @@ class Request:
     device: str
     threads: int
     start: str | None = None
+    rule: str = "q"
 
     @property
     def bin_width(self) -> int:
@@ -86,7 +91,10 @@ class Track:
 
     def add(self, step: int, episode_return: float, width: int) -> None:
         """Count an episode that has ended."""
-        place = min((step - 1) // width, BINS - 1)  # agents that take whole rollouts go beyond
+        place = (step - 1) // width
+        beyond = place + 1 - len(self.counts)  # agents that take whole rollouts go there
+        self.totals += [0.0] * beyond
+        self.counts += [0] * beyond
         self.totals[place] += episode_return
         self.counts[place] += 1
 
@@ -102,6 +110,14 @@ class Result:
     best: tuple[float, float]
 
 
+class Chance(NamedTuple):
+    """Mean return of uniformly random actions, its standard error, and if masks were obeyed."""
+
+    mean: float
+    error: float
+    masked: bool
+
+
 def free_folder(env: str) -> Path:
     """``runs/ENV-date-number``, the first number that is not taken."""
     name = re.sub(r"[^\w.-]", "-", re.split("[/:]", env)[-1])
@@ -109,6 +125,32 @@ def free_folder(env: str) -> Path:
     while (folder := Path("runs", f"{name}-{time.strftime('%Y-%m-%d')}-{number}")).exists():
         number += 1
     return folder
+
+
+def plus_minus(mean: float, error: float) -> str:
+    """``37.7 ± 1.2``: the standard error with two digits, the mean with as many decimals."""
+    if math.isnan(error):  # of a single episode
+        return f"{mean:,.2f}"
+    places = min(max(1 - math.floor(math.log10(error)), 0), 4) if error else 2
+    return f"{mean:,.{places}f} ± {error:,.{places}f}"
+
+
+@contextmanager
+def new_folder(folder: Path, request: Request) -> Iterator[None]:
+    """Say there what was asked for; after an error before anything is learnt, undo it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        write_json(folder / REQUEST, asdict(request))
+        yield
+    except Exception:
+        if not any(folder.glob("*/*.zip")):
+            (folder / REQUEST).unlink(missing_ok=True)
+            for log in folder.glob("*/events.out.*"):
+                log.unlink()
+            with suppress(OSError):  # whatever else is there is not ours
+                for path in (*folder.glob("*"), *made):
+                    path.rmdir()
+        raise
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -201,7 +243,7 @@ def read_checkpoint(
     except Exception as error:  # torch, zipfile, json and SB3 each have their own
         raise FileError(
             f"reading {path}", f"it is damaged or no checkpoint of {kind.__name__} ({error})",
-            "Delete it, and the checkpoint before is used",
+            "The one before it is used, if there is one that is whole",
         ) from error  # fmt: skip
     return agent, Track(**content)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import linear
 
 from isinglass._shapes import Bool, Float
-from isinglass.checks import check_count, check_features, check_positive
+from isinglass.checks import check_count, check_features, check_positive, values_visible
 from isinglass.errors import IntractableError, ShapeError
-from isinglass.units import OneHot, Unit
+from isinglass.units import Unit
 
 __all__ = ["PatternMixture"]
 
@@ -68,11 +70,11 @@ class PatternMixture:
 
     def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
         """V = T log Z over the units that are not clamped: exact, whatever the generator."""
-        return self._choice().log_partition(self._reach(), self.temperature)
+        return self._sum_out(self._reach())
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
         """The score T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v) of a full state of all units."""
-        total = self._choice().log_partition(self._overlap(state), self.temperature)
+        total = self._sum_out(self._overlap(state))
         # What is clamped has its U in the keys already.
         free = state if self.observed is None else torch.where(self.observed, 0.0, state)
         return total - self.unit.base_energy(free, self.temperature)
@@ -87,7 +89,7 @@ class PatternMixture:
 
     def responsibilities(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states N"]:
         """p(μ | v) = softmax((k + θv)/T): which memory this state reminds of."""
-        return self._choice().mean(self._overlap(state), self.temperature)
+        return torch.softmax(self._overlap(state) / self.temperature, -1)
 
     def mean(self) -> Float[Tensor, "*batch d"]:
         """The mean state, Σ_μ p(μ) ∂A_T(θ_μ); clamped units keep their values."""
@@ -196,14 +198,18 @@ class PatternMixture:
         """The same with a penalty taken off the field of every unit, in all patterns."""
         return replace(self, fields=self.fields - penalty.unsqueeze(-2))
 
-    def _choice(self) -> OneHot:
-        return OneHot(self.keys.shape[-1])
+    def _sum_out(self, reach: Tensor) -> Tensor:
+        """T log Σ_μ exp(·/T)."""
+        if reach.requires_grad and values_visible(reach):
+            return _SumOut.apply(reach, self.temperature)  # pyright: ignore[reportReturnType]
+        return self.temperature * torch.logsumexp(reach / self.temperature, -1)
 
     def _overlap(self, state: Tensor) -> Tensor:
         """k_μ + θ_μ·v."""
         if self.fields.ndim == 2:
-            return self.keys + state @ self.fields.mT
-        return self.keys + (self.fields @ state.unsqueeze(-1)).squeeze(-1)
+            return self.keys + linear(state, self.fields)
+        # Several times as fast as a batch of matrix-vector products, backwards above all.
+        return self.keys + torch.linalg.vecdot(self.fields, state.unsqueeze(-2))
 
     def _reach(self) -> Tensor:
         """k_μ + A_T(θ_μ) over the free units: T times the log weight of each pattern."""
@@ -230,3 +236,25 @@ class PatternMixture:
         if self.observed is None or self.clamped is None:
             return state
         return torch.where(self.observed, self.clamped, state)
+
+
+class _SumOut(torch.autograd.Function):
+    """T log Σ_μ exp(x_μ/T), whose slope, softmax(x/T), is made on the way and kept.
+
+    Slopes of slopes are right too; tracing and vmap go through torch's own logsumexp.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, reach: Tensor, temperature: float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        shares = torch.softmax(reach / temperature, -1)
+        ctx.save_for_backward(reach, shares)
+        ctx.temperature = temperature
+        # The largest share is exp(max x/T) over the sum.
+        return torch.sub(reach.amax(-1), shares.amax(-1).log_(), alpha=temperature)
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        reach, shares = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this slope is to be differentiated itself
+            shares = torch.softmax(reach / ctx.temperature, -1)
+        return weight.unsqueeze(-1) * shares, None
