@@ -70,7 +70,7 @@ BLOCKERS = {
 OURS: dict[str, dict[str, Any]] = {
     "large-action": {"initial_temperature": 1.0, "final_temperature": 0.05},
     "parity": {
-        "energy": Groups(groups=32, memories=4),
+        "energy": Groups(groups=64, memories=4),
         "learning_rate": Falling(0.01),
         "learning_starts": 8_000,
         "train_freq": 1,
@@ -98,10 +98,10 @@ OURS: dict[str, dict[str, Any]] = {
     "tictactoe": {
         "energy": Mixture(memories=32, state_fields=True),
         "backup": DoubleBackup(),
-        "learning_rate": Falling(1e-3),
+        "learning_rate": Falling(5e-3),
         "learning_starts": 3_000,
         "train_freq": 1,
-        "gradient_steps": 8,
+        "gradient_steps": 4,
         "tau": 0.01,
         "gamma": 1.0,
         "initial_temperature": 5.0,
@@ -110,7 +110,7 @@ OURS: dict[str, dict[str, Any]] = {
         "policy_kwargs": {"net_arch": [256, 256], "features_extractor_class": SetExtractor},
         "replay_buffer_kwargs": {"symmetry": turned},
         "n_envs": 16,
-        "environment": {"opponent": ("random", "minimax"), "seat": "random"},
+        "environment": {"opponent": ("random", "random", "random", "minimax"), "seat": "random"},
     },
     "cartpole": {
         "backup": DoubleBackup(),

@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture, SoftBackup
 from isinglass.envs import LargeAction
-from isinglass.errors import ParameterError
+from isinglass.errors import FileError, ParameterError
 from tests.agents.small import ENERGIES, QUICK, SMALL, SPACES, Guarded, small_agent
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -156,7 +156,7 @@ def test_the_next_environment_may_be_all_that_the_first_may(tmp_path):
     assert many.learn(6).replay_buffer.n_envs == 3
     with pytest.raises(ParameterError, match="no environment"):
         loaded.set_env(3)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileError):
         FreeEnergyQ.load(tmp_path / "none")
 
 

@@ -148,8 +148,9 @@ class FreeEnergyPolicy(BasePolicy):
     @property
     def generator(self) -> Generator:
         """The random stream of the actions, on the device of the weights."""
-        if self._generator is None or self._generator.device != self.device:
-            self._generator = Generator(self.device).manual_seed(self._seed)
+        device = self.weights[0].device  # SB3's ``device`` looks through all modules
+        if self._generator is None or self._generator.device != device:
+            self._generator = Generator(device).manual_seed(self._seed)
         return self._generator
 
     def seed(self, seed: int) -> None:
