@@ -27,7 +27,7 @@ def build(seed: int) -> FreeEnergyQ:
         # Five blocks of 4 bits, the reward how many have an even number of ones.
         make_vec_env(Parity, n_envs=16, seed=seed),
         energy=Groups(
-            groups=32,
+            groups=64,
             memories=4,
             annealing=Annealing(chains=8, levels=24),
         ),
@@ -40,8 +40,8 @@ def build(seed: int) -> FreeEnergyQ:
         gamma=0.99,
         train_freq=1,
         gradient_steps=8,
-        initial_temperature=0.14,  # e^(-1/T) of a wrong block is 0.0008
-        final_temperature=0.14,
+        initial_temperature=0.15,  # e^(-1/T) of a wrong block is 0.0013
+        final_temperature=0.15,
         annealing_fraction=0.8,
         policy_kwargs={"net_arch": []},
         seed=seed,
