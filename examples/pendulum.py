@@ -26,7 +26,7 @@ def build(seed: int) -> FreeEnergyQ:
         gym.make("Pendulum-v1"),
         energy=Mixture(memories=8),
         backup=DoubleBackup(),
-        learning_rate=1e-3,
+        learning_rate=lambda remaining: 2e-3 * remaining,  # falls to zero
         buffer_size=100_000,
         learning_starts=500,
         batch_size=256,

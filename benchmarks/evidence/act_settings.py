@@ -128,7 +128,7 @@ OURS: dict[str, dict[str, Any]] = {
     "pendulum": {
         "energy": Mixture(memories=8),
         "backup": DoubleBackup(),
-        "learning_rate": 1e-3,
+        "learning_rate": Falling(2e-3),
         "learning_starts": 500,
         "train_freq": 1,
         "gamma": 0.98,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from jaxtyping import config
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.save_util import load_from_pkl, save_to_pkl
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
@@ -367,3 +368,54 @@ def test_an_agent_saves_it_and_learns_from_it():
     assert agent.replay_buffer.size() == 40
     agent.learn(40, reset_num_timesteps=False)
     assert agent.replay_buffer.size() == 80
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_symmetry_sees_every_batch_and_draws_from_the_stream(named):
+    def negative(batch, generator):
+        sign = torch.as_tensor(generator.choice([-1.0, 1.0], size=(len(batch.rewards), 1)))
+        return batch._replace(rewards=batch.rewards * sign)
+
+    plain, changed = empty(named=named), empty(named=named, symmetry=negative)
+    for buffer in (plain, changed):
+        fill(buffer, recorded(20), named)
+        buffer.seed(3)
+    before, after = plain.sample(2_000), changed.sample(2_000)
+    torch.testing.assert_close(after.rewards.abs(), before.rewards.abs().double())
+    kept = (after.rewards == before.rewards).double().mean()
+    assert abs(kept - 0.5) < 4.5 * 0.5 / 2_000**0.5
+    changed.seed(3)
+    assert torch.equal(changed.sample(2_000).rewards, after.rewards)
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "error", "message"),
+    [
+        (lambda batch, _: None, ParameterError, "a symmetry that gives NoneType"),
+        (lambda batch, _: tuple(batch), ParameterError, "a symmetry that gives tuple"),
+        (lambda b, _: b._replace(actions=b.actions[:3]), ShapeError, "actions of shape"),
+        (lambda b, _: b._replace(next_masks=None), ShapeError, "next_masks of shape None"),
+        (lambda b, _: b._replace(observations={}), ShapeError, "observations of shape {}"),
+    ],
+)
+def test_a_symmetry_that_gives_something_else_is_refused(symmetry, error, message):
+    buffer = empty(named=True, symmetry=symmetry)
+    fill(buffer, recorded(10), True)
+    with pytest.raises(error, match=message):
+        buffer.sample(5)
+
+
+@pytest.fixture
+def unchecked():
+    """Types as a user has them: not checked at run time."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_symmetry_that_cannot_be_called_is_refused():
+    with pytest.raises(ParameterError, match="symmetry = 'turned'"):
+        empty(symmetry="turned")
+    with pytest.raises(ParameterError, match="replay_buffer_kwargs = 3"):
+        FreeEnergyQ("MlpPolicy", LargeAction(**SMALL), replay_buffer_kwargs=3, device="cpu")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from isinglass.agents import Enumerated, MaskLayout, Mixture, policies
+from isinglass.agents import Enumerated, MaskLayout, Mixture, constrained, policies
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import ENERGIES, SPACES, every_action, shaped_policy
 from tests.energies.test_driven import distance
@@ -110,7 +110,7 @@ def test_fixed_parts(space, policy_for):
 
 
 def test_everything_at_once(policy_for, monkeypatch):
-    monkeypatch.setattr(policies, "GREEDY_DRAWS", 5)
+    monkeypatch.setattr(constrained, "GREEDY_DRAWS", 5)
     space = SPACES["from 1 and -2"]
     mask = np.array([True, True, True, False, True])
     actions = every_action(space)
@@ -124,6 +124,33 @@ def test_everything_at_once(policy_for, monkeypatch):
     fixed = np.array([2.0, np.nan])
     keep &= actions[:, 0] == 2
     check_draws(policy_for(space), space, keep, action_masks=mask, constraint=positive, fixed=fixed)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_constraint_is_exact_where_actions_are_few(deterministic):
+    space = SPACES["parts"]
+    policy = shaped_policy(space, Mixture(5))
+    policy.temperature = 0.01  # the best action is all that is ever drawn
+    free, _ = policy.predict(SIGHT, deterministic=True)
+    mask = np.array([1, 1, 1, 1, 1, 0, 1], bool)  # the last part is 1
+
+    def another(actions):
+        return (actions != free).any(-1)
+
+    actions = every_action(space)
+    state = policy.obs_to_tensor(SIGHT)[0]
+    with torch.no_grad():
+        law = Enumerated.of(policy.distribution(state))
+    scores = law.scores[0].numpy()
+    keep = another(actions) & allowed_by(space, mask)
+    best = actions[np.where(keep, scores, -np.inf).argmax()]
+    found, _ = policy.predict(
+        SIGHT, deterministic=deterministic, constraint=another, action_masks=mask
+    )
+    np.testing.assert_array_equal(found, best)
+    only_forbidden = actions[~allowed_by(space, mask)][0]
+    with pytest.raises(DomainError, match="no allowed action meets"):
+        policy.predict(SIGHT, action_masks=mask, constraint=lambda a: (a == only_forbidden).all(-1))
 
 
 def test_one_restriction_for_each():
@@ -210,7 +237,10 @@ def test_bad_restrictions(monkeypatch):
         policy.predict(SIGHT, action_masks=np.ones(5, bool))
     with pytest.raises(DomainError, match="forbid every action"):
         policy.predict(SIGHT, action_masks=np.array([1, 1, 0, 0, 0, 1, 1], bool))
-    monkeypatch.setattr(policies, "MOST_DRAWS", 100)
+    with pytest.raises(DomainError, match="no allowed action meets the constraint for 3 of 3"):
+        policy.predict(rows, constraint=lambda actions: actions.sum(-1) > 99)
+    monkeypatch.setattr(policies, "FEW_ACTIONS", 0)
+    monkeypatch.setattr(constrained, "MOST_DRAWS", 100)
     with pytest.raises(DomainError, match="no one of 100 draws meets the constraint for 1 of 1"):
         policy.predict(SIGHT, constraint=lambda actions: actions.sum(-1) > 99)
     with pytest.raises(ShapeError, match=r"constraint that gives \(\) for 3 actions"):

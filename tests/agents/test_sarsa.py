@@ -108,7 +108,9 @@ def test_masks_are_obeyed_and_other_energies_may_be_given():
     assert set(moved) == {"fields", "keys.weight", "keys.bias", "bend.weight"}
 
 
-@pytest.mark.parametrize("name", ["batch_size", "gradient_steps", "n_steps", "tau", "train_freq"])
+@pytest.mark.parametrize(
+    "name", ["batch_size", "gradient_steps", "n_steps", "replay_buffer_kwargs", "tau", "train_freq"]
+)
 def test_there_is_no_replay(name):
     with pytest.raises(ParameterError, match=f"{name} = 3, where nothing is replayed"):
         FreeEnergySarsa("MlpPolicy", LargeAction(**SMALL), **{name: 3})

@@ -7,6 +7,7 @@ import torch
 from isinglass.agents.replay import Transitions
 from isinglass.envs.tictactoe import TicTacToe, action_mask
 from isinglass.envs.tictactoe_symmetry import turned
+from isinglass.errors import ParameterError
 
 BATCH = 400
 
@@ -100,8 +101,8 @@ def test_what_was_legal_is_legal_on_the_other_board():
 def test_all_eight_are_equally_likely():
     # A knight's move apart from the middle of an edge, no two of the eight coincide: corner and
     # neighbouring edge together.
-    corner = {"propositions": torch.zeros(8_000, 9, 3), "mask": torch.zeros(8_000, 9)}
-    corner["propositions"][:, 0] = torch.tensor([1.0, 0.0, 0.0])
+    corner = {"propositions": torch.zeros(8_000, 9, 3).int(), "mask": torch.zeros(8_000, 9)}
+    corner["propositions"][:, 0] = torch.tensor([1, 0, 0]).int()
     corner["mask"][:, 0] = 1
     batch = Transitions(
         observations=corner,
@@ -126,3 +127,12 @@ def test_types_stay(dtype):
     assert new.actions.dtype == dtype
     for key, rows in new.observations.items():
         assert rows.dtype == batch.observations[key].dtype
+
+
+def test_what_is_no_board_is_refused():
+    batch = batch_of(played())
+    seen = batch.observations
+    normalized = {**seen, "propositions": seen["propositions"].float() / 3}
+    for wrong in ({"mask": seen["mask"]}, torch.zeros(BATCH, 4), normalized):
+        with pytest.raises(ParameterError, match="no boards of TicTacToe"):
+            turned(batch._replace(observations=wrong), np.random.default_rng(0))

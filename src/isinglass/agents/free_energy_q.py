@@ -356,6 +356,12 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             setattr(self, name, count)
         if self.gradient_steps == 0:
             raise ParameterError(operation, "gradient_steps = 0", "Give 1 or more, or −1")
+        if not isinstance(self.replay_buffer_kwargs, dict):
+            raise ParameterError(
+                operation,
+                f"replay_buffer_kwargs = {self.replay_buffer_kwargs!r}",
+                "Give a dictionary, or None",
+            )
         self.train_freq = check_train_freq(self.train_freq)
         if not callable(self.learning_rate):
             check_at_least_zero(operation, "learning_rate", self.learning_rate)

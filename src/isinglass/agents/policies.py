@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from torch import Generator, Tensor, nn
 
 from isinglass._shapes import Float
 from isinglass.agents.actions import ActionCode
+from isinglass.agents.constrained import meeting
 from isinglass.agents.heads import ActionEnergy, Mixture
 from isinglass.agents.masks import MaskLayout
 from isinglass.agents.network import FreeEnergyNetwork, check_real
@@ -40,8 +42,6 @@ from isinglass.errors import (
 #: From actions to which of them may be taken.
 Constraint: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
-MOST_DRAWS = 1_000
-GREEDY_DRAWS = 100
 FEW_ACTIONS = 256
 
 __all__ = [
@@ -253,8 +253,9 @@ class FreeEnergyPolicy(BasePolicy):
                 :class:`~isinglass.agents.MaskLayout`.
             fixed: Values of some parts of the action, NaN where free, shaped like an action, for
                 one observation or each.
-            constraint: From actions ``(n, *shape)`` to n bools: which may be taken. Draws are
-                repeated until all are; a greedy action is the best of the draws that may.
+            constraint: From actions ``(n, *shape)`` to n bools: which may be taken. Exact where
+                there are at most 256 actions, or a joint mask. Else draws are repeated until all
+                may be taken, and a greedy action is the best of those draws.
 
         Raises:
             DivergenceError: If the values of actions are NaN or infinite.
@@ -275,6 +276,8 @@ class FreeEnergyPolicy(BasePolicy):
         with torch.no_grad():
             masks = self._masks(action_masks, obs)
             law = self.distribution(obs, masks)
+            if constraint is not None and not isinstance(law, Enumerated) and few_actions(law):
+                law = Enumerated.of(law)
             if fixed is not None:
                 values = self._fixed(fixed, law.blank())
                 law = self.code.fix(law, values)
@@ -329,41 +332,17 @@ class FreeEnergyPolicy(BasePolicy):
         self, law: ActionDistribution, deterministic: bool, constraint: Constraint | None
     ) -> np.ndarray:
         """Actions as the environment takes them."""
-        states = self._states(law, deterministic)
         if constraint is None:
-            return self._taken(states)
-        best, met = states, self._meets(states, constraint)
-        scores = law.score(states).masked_fill(~met, -torch.inf)
-        for draw in range(MOST_DRAWS):
-            if bool(met.all()) and (draw >= GREEDY_DRAWS or not deterministic):
-                break
-            states = law.sample(self.generator)
-            meets = self._meets(states, constraint)
-            score = law.score(states).masked_fill(~meets, -torch.inf)
-            better = meets & (score > scores) if deterministic else meets & ~met
-            best = torch.where(better.unsqueeze(-1), states, best)
-            scores, met = torch.where(better, score, scores), met | meets
-        if not bool(met.all()):
-            raise DomainError(
-                "FreeEnergyQ.predict",
-                f"no one of {MOST_DRAWS} draws meets the constraint for {int((~met).sum())} of "
-                f"{len(met)} observations",
-                "Fix or forbid parts of the action (fixed=, action_masks=), or raise the "
-                "temperature of the policy",
+            return self._taken(self._states(law, deterministic))
+        with _finite_values():
+            states = meeting(
+                law, lambda drawn: self._meets(drawn, constraint), deterministic, self.generator
             )
-        return self._taken(best)
+        return self._taken(states)
 
     def _states(self, law: ActionDistribution, deterministic: bool) -> Tensor:
-        try:
+        with _finite_values():
             return law.mode() if deterministic else law.sample(self.generator)
-        except RuntimeError as error:
-            if "probability tensor" not in str(error):
-                raise
-            raise DivergenceError(
-                "FreeEnergyPolicy.predict",
-                "weights or values that are NaN or infinite: learning has diverged",
-                "Lower the learning rate or max_grad_norm, and start from an earlier agent",
-            ) from error
 
     def _meets(self, states: Tensor, constraint: Constraint) -> Tensor:
         meets = np.asarray(constraint(self._taken(states)), dtype=bool)
@@ -433,6 +412,21 @@ class FreeEnergyPolicy(BasePolicy):
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
+
+
+@contextmanager
+def _finite_values() -> Iterator[None]:
+    """Say by name that nothing can be drawn, since learning has diverged."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor" not in str(error):
+            raise
+        raise DivergenceError(
+            "FreeEnergyPolicy.predict",
+            "weights or values that are NaN or infinite: learning has diverged",
+            "Lower the learning rate or max_grad_norm, and start from an earlier agent",
+        ) from error
 
 
 def _widths(net_arch: object) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -69,14 +69,16 @@ class MaskedReplayBuffer(ReplayBuffer):
             ``handle_timeout_termination``.
         n_steps: n, at least 1.
         gamma: γ from 0 to 1, used if n is above 1: give the agent's.
-        symmetry: Gives transitions as good as those it is given, such as mirror images, and draws
-            from the stream of the buffer; every batch goes through it. See
+        symmetry: From :class:`Transitions`, normalized if they are, and the stream of the buffer
+            to others of the same shapes that are as good, such as mirror images; every batch
+            goes through it. To be saved with the buffer it has to be a function of a module. See
             :func:`isinglass.envs.tictactoe_symmetry.turned`.
         **kwargs: As ``*args``.
 
     Raises:
-        ParameterError: If ``n_steps`` or ``gamma`` is out of range, or the actions are in no
-            space that :class:`~isinglass.agents.masks.MaskLayout` knows.
+        ParameterError: If ``n_steps`` or ``gamma`` is out of range, ``symmetry`` cannot be called
+            or gives something else, or the actions are in no space that
+            :class:`~isinglass.agents.masks.MaskLayout` knows.
 
     Examples:
         >>> from gymnasium import spaces
@@ -104,6 +106,12 @@ class MaskedReplayBuffer(ReplayBuffer):
         super().__init__(*args, **kwargs)
         self.n_steps = check_count("MaskedReplayBuffer", "n_steps", n_steps)
         self.gamma = check_fraction("MaskedReplayBuffer", "gamma", gamma)
+        if symmetry is not None and not callable(symmetry):
+            raise ParameterError(
+                "MaskedReplayBuffer",
+                f"symmetry = {symmetry!r}",
+                "Give a function of transitions and a numpy.random.Generator",
+            )
         self.symmetry = symmetry
         self.layout = MaskLayout.of(self.action_space)
         self.valid = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
@@ -172,7 +180,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
         found = self._gather(*np.divmod(drawn, self.n_envs), self.n_steps, env)
-        return found if self.symmetry is None else self.symmetry(found, self._rng)
+        return found if self.symmetry is None else self._mirrored(found)
 
     def last(self, back: int = 0, env: VecNormalize | None = None) -> Transitions:
         """The newest step of every environment, one row each, or the one ``back`` steps earlier.
@@ -203,6 +211,23 @@ class MaskedReplayBuffer(ReplayBuffer):
         at, before = (self.pos - 2) % self.buffer_size, self.last(1, env)
         valid = self._tensor(self.valid[at] & (self.timeouts[at] == 0))
         return before._replace(valid=valid), self._tensor(self.actions[self.pos - 1])
+
+    def _mirrored(self, found: Transitions) -> Transitions:
+        new = self.symmetry(found, self._rng) if self.symmetry else found
+        if not isinstance(new, Transitions):
+            raise ParameterError(
+                "MaskedReplayBuffer.sample",
+                f"a symmetry that gives {type(new).__name__}",
+                "Let it give the transitions back, changed by their _replace(…)",
+            )
+        for name, before, after in zip(Transitions._fields, found, new, strict=True):
+            if _shapes(before) != _shapes(after):
+                raise ShapeError(
+                    "MaskedReplayBuffer.sample",
+                    f"{name} of shape {_shapes(after)} from the symmetry, given {_shapes(before)}",
+                    "Let it keep all shapes",
+                )
+        return new
 
     def _make_room(self, masks: np.ndarray | None) -> None:
         if masks is None:
@@ -297,3 +322,10 @@ class MaskedDictReplayBuffer(  # pyright: ignore[reportIncompatibleMethodOverrid
         >>> buffer.sample(5).observations["speed"].shape
         torch.Size([5, 2])
     """
+
+
+def _shapes(part: Tensor | TensorDict | None) -> object:
+    """Of a tensor, of each in a dictionary, or None."""
+    if isinstance(part, Mapping):
+        return {name: tuple(tensor.shape) for name, tensor in part.items()}
+    return None if part is None else tuple(part.shape)

@@ -14,6 +14,16 @@ from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergySarsa"]
 
+_OF_REPLAY = (
+    "backup",
+    "batch_size",
+    "gradient_steps",
+    "n_steps",
+    "replay_buffer_kwargs",
+    "tau",
+    "train_freq",
+)
+
 
 #: What the heads of FreeEnergyQ have beyond a machine over state and action: values on a learned
 #: scale, and fields of the action that the state bends without hidden units.
@@ -72,7 +82,7 @@ class FreeEnergySarsa(FreeEnergyQ):
         max_grad_norm: float = 1e9,
         **kwargs: Any,
     ) -> None:
-        for name in ("backup", "batch_size", "gradient_steps", "n_steps", "tau", "train_freq"):
+        for name in _OF_REPLAY:
             if name in kwargs:
                 raise ParameterError(
                     "FreeEnergySarsa",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isinglass.envs.tictactoe_rules import CELLS
+from isinglass.errors import ParameterError
 
 __all__ = ["turned"]
 
@@ -33,10 +34,13 @@ def turned(transitions: Batch, generator: np.random.Generator) -> Batch:
             :class:`~isinglass.agents.replay.MaskedReplayBuffer` draws them.
         generator: Stream the symmetries are drawn from.
 
+    Raises:
+        ParameterError: If the observations are not those of :class:`TicTacToe`, or normalized.
+
     Examples:
         >>> from collections import namedtuple
         >>> Batch = namedtuple("Batch", "observations actions next_observations")
-        >>> corner = {"propositions": torch.zeros(500, 9, 3), "mask": torch.zeros(500, 9)}
+        >>> corner = {"propositions": torch.zeros(500, 9, 3).int(), "mask": torch.zeros(500, 9)}
         >>> batch = Batch(corner, torch.tensor([[0, 1, 0]]).expand(500, -1), corner)
         >>> turned(batch, np.random.default_rng(0)).actions.unique(dim=0).tolist()
         [[0, 1, 0], [1, 0, 0], [1, 2, 0], [2, 1, 0]]
@@ -45,9 +49,9 @@ def turned(transitions: Batch, generator: np.random.Generator) -> Batch:
     drawn = generator.integers(len(TURNS), size=len(actions))
     to = torch.as_tensor(TURNS[drawn], device=actions.device)
     found = {
-        "actions": _claims(actions, to),
         "observations": _position(transitions.observations, to),
         "next_observations": _position(transitions.next_observations, to),
+        "actions": _claims(actions, to),
     }
     masks = getattr(transitions, "next_masks", None)
     if masks is not None:
@@ -58,7 +62,15 @@ def turned(transitions: Batch, generator: np.random.Generator) -> Batch:
     return transitions._replace(**found)
 
 
-def _position(observations: dict[str, Tensor], to: Tensor) -> dict[str, Tensor]:
+def _position(observations: Any, to: Tensor) -> dict[str, Tensor]:
+    known = isinstance(observations, dict) and {"propositions", "mask"} <= observations.keys()
+    if not known or observations["propositions"].is_floating_point():
+        raise ParameterError(
+            "turned",
+            "observations that are no boards of TicTacToe, or normalized ones",
+            "Replay what TicTacToe gave, and leave 'propositions' out of VecNormalize's "
+            "norm_obs_keys",
+        )
     filled = observations["mask"].unsqueeze(-1)
     rows = _claims(observations["propositions"], to)
     return {**observations, "propositions": (rows * filled).to(rows.dtype)}  # padding stays zero
