@@ -8,19 +8,22 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 
 import jaxtyping
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from stable_baselines3 import PPO
 
 from isinglass.agents import FreeEnergyQ, FreeEnergySarsa
 from isinglass.cli import act_agents, act_learner, run
 from isinglass.cli.act_agents import Masked, environments
 from isinglass.cli.act_learner import Stop, play
-from isinglass.cli.act_report import rows, table_of, under
+from isinglass.cli.act_report import loading, rows, table_of, under
 from isinglass.cli.act_run import Chance, Request, Result, Track, plus_minus
 
 WALKS = '''
@@ -169,6 +172,8 @@ def test_a_run_beside_its_peers(folder, monkeypatch, capsys):
     assert len(sources) == 1
     assert sources[0].startswith("data:image/png;base64,")
     assert "learning_starts</th><td>20" in page
+    assert '<table class="figures">' in page
+    assert ".figures td { white-space: nowrap; }" in page
     result = json.loads((out / "FreeEnergyQ" / "result.json").read_text())
     assert plus_minus(*result["last"]) in page
     assert plus_minus(*result["last"]) in printed
@@ -326,6 +331,8 @@ def test_weights_of_another_run(folder, whole, capsys):
         (["act", "walks:Walk", "--peers", "dqn"], "Give none, auto or some of ppo"),
         (["act", "walks:Walk", "--device", "tpu9"], "Give device='cpu'"),
         (["act", "walks:Walk", "--out", "."], "something is there already"),
+        (["act", "walks:Walk", "--out", "walks.py/x"], "Name a folder that can be made"),
+        (["act", "walks:Nope"], "the module 'walks' has no environment class 'Nope'"),
         (["act", "walks:Walk", "--rule", "sarsa", "--set", "n_steps=3"], "n_steps, where nothing"),
         (["act", "walks:Walk", "--rule", "sarsa", "--set", "tau=1"], "learn with --rule q"),
         (["act", "walks:Walk", "--rule", "sarsa", "--set", "backup=soft"], "learn with --rule q"),
@@ -340,6 +347,17 @@ def test_bad_input_is_refused_before_there_is_a_folder(folder, capsys, wrong, sa
     assert run(wrong) == 1
     assert said in capsys.readouterr().err
     assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["walks.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", "x"), ("envs", True), ("start", 3), ("settings", {"gamma": 1}), ("peers", "PPO")],
+)
+def test_a_run_whose_request_was_spoilt_is_refused(folder, capsys, name, value):
+    request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
+    (folder / "run.json").write_text(json.dumps(asdict(request) | {name: value}))
+    assert run(["act", "--resume", "."]) == 1
+    assert f"no run there that can be read ({name} = {value!r} in" in capsys.readouterr().err
 
 
 SARSA = ["act", "walks:Walk", "--rule", "sarsa", "--peers", "none", "--device", "cpu"]
@@ -370,7 +388,9 @@ def test_sarsa_learns_stops_goes_on_and_begins_with_weights(folder, capsys):
     begun = FreeEnergySarsa.load(folder / "next/FreeEnergySarsa/best.zip", device="cpu")
     for ours, theirs in zip(agent.policy.parameters(), begun.policy.parameters(), strict=True):
         assert torch.equal(ours, theirs)  # a pair of steps is needed to learn
+    capsys.readouterr()
     assert run([*WALK, "--from", "whole", "--energy", "rbm", "--out", "never"]) == 1
+    assert "Give --rule sarsa too" in capsys.readouterr().err
     assert not (folder / "never").exists()
 
 
@@ -388,6 +408,25 @@ def test_bold_is_the_best_of_a_column_within_its_standard_error():
         request, results, chance
     )
     assert "allowed" not in under(request, results, chance._replace(masked=False))
+
+
+def test_the_table_loses_no_digit():
+    """Not where it should fit, nor where it cannot and cells are broken."""
+    results = [Result("FreeEnergySarsa", Track(1_000_000, 1e4), *[(-20.0, 0.012)] * 3)]
+    chance = Chance(-19.0, 0.0, masked=True)
+    for width, lines in ((80, 4), (60, 6)):
+        console = Console(width=width, record=True, file=StringIO())
+        console.print(table_of(results, chance))
+        printed = console.export_text()
+        assert len(printed.splitlines()) <= lines
+        assert printed.count("0.012") == printed.count("-20.000") == 3
+
+
+def test_the_python_of_the_report_is_that_of_the_settings(tmp_path):
+    typed = {"kind": "multi", "mask": "true", "size": "3", "name": "it's"}
+    request = Request("walks:Walk", typed, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
+    said = loading(tmp_path, request)
+    assert """make_env('walks:Walk', kind='multi', mask=True, size=3, name="it's")""" in said
 
 
 def test_the_standard_error_decides_the_digits():

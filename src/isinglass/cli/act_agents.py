@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +35,7 @@ from isinglass.agents import (
     Restricted,
     SoftBackup,
 )
+from isinglass.agents.arguments import check_agent_file
 from isinglass.cli.act_run import Request
 from isinglass.envs import make_env
 from isinglass.errors import FileError, IsinglassError, ParameterError
@@ -258,10 +260,15 @@ def _take_weights(agent: FreeEnergyQ, path: Path) -> None:
     try:
         other = type(agent).load(path, device=agent.device)
     except Exception as error:  # torch, zipfile, json and SB3 each have their own
+        remedy = "Give a run's folder, or a checkpoint or best.zip in it"
+        for rule, kind in RULES.items():
+            with suppress(FileError):
+                check_agent_file(kind.__name__, path, kind.__name__)
+                if kind is not type(agent):
+                    remedy = f"Give --rule {rule} too, and --energy and --set as then"
         raise FileError(
-            f"starting from {path}", f"no agent that can be read ({error})",
-            "Give a run's folder, or a checkpoint or best.zip in it",
-        ) from error  # fmt: skip
+            f"starting from {path}", f"no agent that can be read ({error})", remedy
+        ) from error
     theirs, ours = (
         f"observations {a.observation_space} and actions {a.action_space}" for a in (other, agent)
     )

@@ -12,7 +12,7 @@ import numpy as np
 import stable_baselines3
 import torch
 
-from isinglass.cli.act_agents import environments, hyper_parameters, ours
+from isinglass.cli.act_agents import environments, hyper_parameters, ours, values_of
 from isinglass.cli.act_run import Chance, Request, Result, plus_minus
 from isinglass.extras import needs
 from isinglass.tour.chapter import COLOURS, draw, new_figure
@@ -74,13 +74,14 @@ def _bar(column: Sequence[tuple[float, float]]) -> float:
 
 
 def table_of(results: Sequence[Result], chance: Chance) -> Table:
-    """The figures, for the terminal."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for head in HEADS:
-        table.add_column(head, justify="right" if table.columns else "left", no_wrap=True)
-    for place, line in enumerate(rows(results, chance)):
-        cells = (Text(text, "bold" if best else "") for text, best in line)
-        table.add_row(*cells, style="" if place else "cyan")
+    """The figures, for the terminal: of 80 columns, and so without the seconds."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    shown = [place for place, head in enumerate(HEADS) if head != "seconds"]
+    for place in shown:
+        table.add_column(HEADS[place], justify="right" if place else "left", overflow="fold")
+    for number, line in enumerate(rows(results, chance)):
+        cells = (Text(line[place][0], "bold" if line[place][1] else "") for place in shown)
+        table.add_row(*cells, style="" if number else "cyan")
     return table
 
 
@@ -103,7 +104,8 @@ def _masks(results: Sequence[Result], chance: Chance) -> str:
 
 def loading(folder: Path, request: Request) -> str:
     """Python that loads the best agent and acts once."""
-    given = "".join(f", {name}={value}" for name, value in request.env_settings.items())
+    settings = values_of(request.env_settings)
+    given = "".join(f", {name}={value!r}" for name, value in settings.items())
     name = ours(request)
     return f"""from isinglass.agents import {name}
 from isinglass.envs import make_env
@@ -143,7 +145,7 @@ def build_report(folder: Path, request: Request, results: Sequence[Result], chan
         f"isinglass act {request.env}",
         f"""<h1>{escape(request.env)}</h1>
 <p class="motto">isinglass act: Q = −F, learnt by Bellman's equation</p>
-<table><thead><tr>{"".join(f"<th>{head}</th>" for head in HEADS)}</tr></thead>
+<table class="figures"><thead><tr>{"".join(f"<th>{head}</th>" for head in HEADS)}</tr></thead>
 <tbody>{_body(rows(results, chance))}</tbody></table>
 <p class="note">{LEAD.format(episodes=request.episodes)} {_masks(results, chance)}</p>
 <h2>How they learnt</h2>

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import UnionType
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -144,10 +145,10 @@ def new_folder(folder: Path, request: Request) -> Iterator[None]:
         yield
     except Exception:
         if not any(folder.glob("*/*.zip")):
-            (folder / REQUEST).unlink(missing_ok=True)
-            for log in folder.glob("*/events.out.*"):
-                log.unlink()
             with suppress(OSError):  # whatever else is there is not ours
+                (folder / REQUEST).unlink(missing_ok=True)
+                for log in folder.glob("*/events.out.*"):
+                    log.unlink()
                 for path in (*folder.glob("*"), *made):
                     path.rmdir()
         raise
@@ -173,15 +174,35 @@ def read_request(folder: Path) -> Request:
     """What was asked for when the run in this folder was started.
 
     Raises:
-        FileError: If there is no run in it.
+        FileError: If there is no run in it, or not one as it was written.
     """
     try:
-        return Request(**json.loads((folder / REQUEST).read_text(encoding="utf-8")))
+        request = Request(**json.loads((folder / REQUEST).read_text(encoding="utf-8")))
+        _check_types(request)
     except (OSError, ValueError, TypeError) as error:
         raise FileError(
             f"resuming {folder}", f"no run there that can be read ({error})",
             "Give the folder that isinglass act said it writes to",
         ) from error  # fmt: skip
+    return request
+
+
+def _check_types(request: Request) -> None:
+    """Raise a TypeError if a field is not of the type that it is declared with."""
+    for name, kind in get_type_hints(Request).items():
+        value = getattr(request, name)
+        if not _is_of(value, kind):
+            raise TypeError(f"{name} = {value!r} in {REQUEST}")
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """Whether a value that JSON can hold is of a type, and all in it of those that it names."""
+    if isinstance(kind, UnionType):
+        return any(_is_of(value, one) for one in get_args(kind))
+    if isinstance(value, dict | list) and type(value) is get_origin(kind):
+        inside = value.values() if isinstance(value, dict) else value
+        return all(_is_of(one, get_args(kind)[-1]) for one in inside)
+    return type(value) is kind  # True is no number here
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -74,7 +74,13 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
         # A malformed id has no error class of its own, so the registry says whose fault it was.
         if name in gym.registry:
             raise
-        raise _unknown(env_id, str(error).rstrip(".")) from error
+        found = str(error).rstrip(".")
+        if separator:
+            found = (
+                f"the module {module_name!r} has no environment class {name!r}, "
+                "and no such id is registered"
+            )
+        raise _unknown(env_id, found) from error
 
 
 def _import_module(env_id: str, module_name: str) -> Any:
