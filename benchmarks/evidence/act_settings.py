@@ -82,7 +82,7 @@ OURS: dict[str, dict[str, Any]] = {
         "n_envs": 16,
     },
     "assignment6": ASSIGNMENT,
-    "assignment8": ASSIGNMENT,
+    "assignment8": ASSIGNMENT | {"gradient_steps": 16},
     "trap": {
         "energy": Restricted(hidden=128, annealing=Annealing(greedy_sweeps=300)),
         "learning_rate": Falling(0.01),
