@@ -18,12 +18,12 @@ pytest.importorskip("benchmarks", reason="the harness is in the repository alone
 from benchmarks.evidence.act import __main__ as program
 from benchmarks.evidence.act import exams, report, runs
 from benchmarks.evidence.act.agents import AGENTS, Agent, Listed, Player, known_by
-from benchmarks.evidence.act.board import BoardFeatures
+from benchmarks.evidence.act.board import BoardFeatures, TurnedReplay
 from benchmarks.evidence.act.tabular import TabularQ
 from benchmarks.evidence.act.tasks import TASKS, Task
 
 from isinglass.envs import Assignment, LargeAction, Parity, TicTacToe
-from isinglass.envs.tictactoe_rules import minimax_moves, random_moves
+from isinglass.envs.tictactoe_rules import action_mask, minimax_moves, random_moves
 from tests.agents.small import SMALL, Guarded, every_action
 
 
@@ -430,3 +430,23 @@ def test_players_of_noughts_and_crosses_are_asked_for_legal_claims(agent):
     task = TASKS["tictactoe"]
     player = AGENTS[agent].build(task.make, 0, AGENTS[agent].settings["tictactoe"])
     assert exams.tictactoe(player, 20)["illegal"] == 0
+
+
+def test_dqn_replays_turned_boards_with_listed_actions_that_stay_legal():
+    env = Listed(TicTacToe(seat="random"))
+    settings = {"device": "cpu", "handle_timeout_termination": False}
+    buffer = TurnedReplay(200, env.observation_space, env.action_space, **settings)
+    draw = np.random.default_rng(0)
+    seen, _ = env.reset(seed=0)
+    for _ in range(200):
+        action = draw.choice(np.flatnonzero(env.action_masks()))
+        after, reward, done, _, _ = env.step(action)
+        stored = ({key: rows[None] for key, rows in part.items()} for part in (seen, after))
+        buffer.add(*stored, np.array([[action]]), np.array([reward]), np.array([done]), [{}])
+        seen = env.reset()[0] if done else after
+    batch = buffer.sample(500)
+    boards = {key: rows.numpy() for key, rows in batch.observations.items()}
+    chosen = batch.actions.numpy()
+    assert chosen.shape == (500, 1)
+    assert np.take_along_axis(action_mask(boards).reshape(500, 18), chosen, 1).all()
+    assert len({tuple(row) for row in chosen.tolist()}) == 9

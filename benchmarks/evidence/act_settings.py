@@ -66,8 +66,8 @@ BLOCKERS = {
     "n_envs": 16,
 }
 
-#: Chosen on other instances: LargeAction with key_seed 101 and 102, Trap with key_seed 101; Parity
-#: and TicTacToe, which have one, with seeds 100 to 102.
+#: Chosen on other instances: LargeAction with key_seed 101 and 102, Trap with key_seed 101. Parity,
+#: TicTacToe, Assignment 8×8 and Pendulum with seeds 100 to 102.
 OURS: dict[str, dict[str, Any]] = {
     "large-action": {"initial_temperature": 1.0, "final_temperature": 0.05},
     "parity": {

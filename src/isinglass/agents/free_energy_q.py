@@ -18,17 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isinglass.agents.arguments import (
-    check_agent_file,
     check_device,
     check_policy,
     check_train_freq,
     environment,
-    finite_loss,
-    same_spaces,
-    whole_steps,
     without,
 )
 from isinglass.agents.backups import Backup, SoftBackup
+from isinglass.agents.faults import check_agent_file, finite_loss, same_spaces, whole_steps
 from isinglass.agents.heads import ActionEnergy, Mixture
 from isinglass.agents.masks import MaskLayout, acting_infos
 from isinglass.agents.network import check_real

@@ -180,7 +180,9 @@ class MaskedReplayBuffer(ReplayBuffer):
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
         found = self._gather(*np.divmod(drawn, self.n_envs), self.n_steps, env)
-        return found if self.symmetry is None else self._mirrored(found)
+        if self.symmetry is None:
+            return found
+        return _alike(found, self.symmetry(found, self._rng))
 
     def last(self, back: int = 0, env: VecNormalize | None = None) -> Transitions:
         """The newest step of every environment, one row each, or the one ``back`` steps earlier.
@@ -211,23 +213,6 @@ class MaskedReplayBuffer(ReplayBuffer):
         at, before = (self.pos - 2) % self.buffer_size, self.last(1, env)
         valid = self._tensor(self.valid[at] & (self.timeouts[at] == 0))
         return before._replace(valid=valid), self._tensor(self.actions[self.pos - 1])
-
-    def _mirrored(self, found: Transitions) -> Transitions:
-        new = self.symmetry(found, self._rng) if self.symmetry else found
-        if not isinstance(new, Transitions):
-            raise ParameterError(
-                "MaskedReplayBuffer.sample",
-                f"a symmetry that gives {type(new).__name__}",
-                "Let it give the transitions back, changed by their _replace(…)",
-            )
-        for name, before, after in zip(Transitions._fields, found, new, strict=True):
-            if _shapes(before) != _shapes(after):
-                raise ShapeError(
-                    "MaskedReplayBuffer.sample",
-                    f"{name} of shape {_shapes(after)} from the symmetry, given {_shapes(before)}",
-                    "Let it keep all shapes",
-                )
-        return new
 
     def _make_room(self, masks: np.ndarray | None) -> None:
         if masks is None:
@@ -322,6 +307,24 @@ class MaskedDictReplayBuffer(  # pyright: ignore[reportIncompatibleMethodOverrid
         >>> buffer.sample(5).observations["speed"].shape
         torch.Size([5, 2])
     """
+
+
+def _alike(found: Transitions, new: object) -> Transitions:
+    """What a symmetry made of transitions, if these are transitions of the same shapes."""
+    if not isinstance(new, Transitions):
+        raise ParameterError(
+            "MaskedReplayBuffer.sample",
+            f"a symmetry that gives {type(new).__name__}",
+            "Let it give the transitions back, changed by their _replace(…)",
+        )
+    for name, before, after in zip(Transitions._fields, found, new, strict=True):
+        if _shapes(before) != _shapes(after):
+            raise ShapeError(
+                "MaskedReplayBuffer.sample",
+                f"{name} of shape {_shapes(after)} from the symmetry, given {_shapes(before)}",
+                "Let it keep all shapes",
+            )
+    return new
 
 
 def _shapes(part: Tensor | TensorDict | None) -> object:

@@ -14,7 +14,8 @@ from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergySarsa"]
 
-_OF_REPLAY = (
+#: Arguments of FreeEnergyQ that say how to replay and what to back up: none of them is taken.
+OF_REPLAY = (
     "backup",
     "batch_size",
     "gradient_steps",
@@ -82,7 +83,7 @@ class FreeEnergySarsa(FreeEnergyQ):
         max_grad_norm: float = 1e9,
         **kwargs: Any,
     ) -> None:
-        for name in _OF_REPLAY:
+        for name in OF_REPLAY:
             if name in kwargs:
                 raise ParameterError(
                     "FreeEnergySarsa",

@@ -35,7 +35,8 @@ from isinglass.agents import (
     Restricted,
     SoftBackup,
 )
-from isinglass.agents.arguments import check_agent_file
+from isinglass.agents.faults import check_agent_file
+from isinglass.agents.sarsa import OF_REPLAY
 from isinglass.cli.act_run import Request
 from isinglass.envs import make_env
 from isinglass.errors import FileError, IsinglassError, ParameterError
@@ -59,11 +60,7 @@ NOT_SET = {
     "self", "policy", "env", "energy", "replay_buffer_class", "tensorboard_log", "verbose", "seed",
     "device", "_init_setup_model", "kwargs",
 }  # fmt: skip
-#: Arguments of replay, of the target network and of what it backs up: SARSA has none of them.
-REPLAYED = {
-    "backup", "batch_size", "buffer_size", "gradient_steps", "n_steps", "optimize_memory_usage",
-    "replay_buffer_kwargs", "tau", "train_freq",
-}  # fmt: skip
+REPLAYED = {*OF_REPLAY, "buffer_size", "optimize_memory_usage"}  # of no use to SARSA
 ENERGIES: dict[str, Callable[..., ActionEnergy]] = {
     "mixture": Mixture,
     "groups": Groups,
@@ -269,12 +266,12 @@ def _take_weights(agent: FreeEnergyQ, path: Path) -> None:
         raise FileError(
             f"starting from {path}", f"no agent that can be read ({error})", remedy
         ) from error
-    theirs, ours = (
+    theirs, own = (
         f"observations {a.observation_space} and actions {a.action_space}" for a in (other, agent)
     )
-    if theirs != ours:
+    if theirs != own:
         raise ParameterError(
-            f"starting from {path}", f"an agent of {theirs}; this environment has {ours}",
+            f"starting from {path}", f"an agent of {theirs}; this environment has {own}",
             "Give a run of an environment with the same spaces",
         )  # fmt: skip
     try:
