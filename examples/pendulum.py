@@ -16,7 +16,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture
+from isinglass.agents import FreeEnergyQ, Mixture, SoftBackup
 
 
 def build(seed: int) -> FreeEnergyQ:
@@ -25,7 +25,7 @@ def build(seed: int) -> FreeEnergyQ:
         "MlpPolicy",
         gym.make("Pendulum-v1"),
         energy=Mixture(memories=8),
-        backup=DoubleBackup(),
+        backup=SoftBackup(),
         learning_rate=lambda remaining: 2e-3 * remaining,  # falls to zero
         buffer_size=100_000,
         learning_starts=500,
@@ -34,7 +34,7 @@ def build(seed: int) -> FreeEnergyQ:
         gamma=0.98,
         n_steps=1,
         train_freq=1,
-        gradient_steps=1,
+        gradient_steps=2,
         initial_temperature=5.0,
         final_temperature=1.0,
         annealing_fraction=0.8,

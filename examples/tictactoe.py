@@ -34,9 +34,9 @@ def build(seed: int) -> FreeEnergyQ:
         tau=0.01,
         gamma=1.0,
         train_freq=1,
-        gradient_steps=4,
+        gradient_steps=8,
         initial_temperature=5.0,
-        final_temperature=0.3,
+        final_temperature=1.0,
         annealing_fraction=0.7,
         replay_buffer_kwargs={"symmetry": turned},  # one game teaches eight boards
         policy_kwargs={"net_arch": [256, 256], "features_extractor_class": SetExtractor},

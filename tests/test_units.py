@@ -5,7 +5,7 @@ import torch
 
 import isinglass as ig
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
-from isinglass.testing import check_unit
+from isinglass.testing import LawViolation, check_unit
 from isinglass.units.multinomial import draw_counts, draw_indices
 from tests.cases import UNITS, double
 
@@ -255,3 +255,24 @@ def test_a_beta_that_is_a_tensor_is_written_as_a_number():
     unit = ig.AveragedOneHot(beta=log_beta.exp(), size=3)
     assert unit.config()["beta"] == 1.0
     assert isinstance(unit.config()["beta"], float)
+
+
+class Heavy(ig.Spin):
+    """Claims to have no energy of its own, and has."""
+
+    has_base_energy = False
+
+    def base_energy(self, state, temperature=1.0):
+        return state.square().sum(-1) / 9
+
+
+def test_a_base_energy_that_is_denied_is_found(generator):
+    with pytest.raises(LawViolation, match="it says that U = 0, and U is as large as 0.222"):
+        check_unit(Heavy(2), double(4, 2), 1.0, generator)
+
+
+def test_which_kinds_have_a_base_energy():
+    plain = [ig.Spin(2), ig.Bit(2), ig.OneHot(2), ig.Mixed([ig.Bit(1), ig.OneHot(2)])]
+    assert not any(unit.has_base_energy for unit in plain)
+    others = [ig.Gaussian(2), ig.ReLU(2), ig.AveragedOneHot(4), ig.Mixed([ig.Bit(1), ig.ReLU(1)])]
+    assert all(unit.has_base_energy for unit in others)

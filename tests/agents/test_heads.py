@@ -95,7 +95,7 @@ def test_hills_are_the_definition():
     with torch.no_grad():
         law = head(seen, t)
         actions = torch.tanh(features(4, 2))
-        heights = head.scale * head.heights(seen) + head.offset
+        heights = head.scale * (head.level(seen) + head.heights(seen)) + head.offset
         centres = torch.tanh(head.centres(seen)).reshape(4, 3, 2)
         slopes = torch.nn.functional.softplus(head.steepness(seen)) * head.scale.sqrt() + 1e-3
         away = (slopes[:, None] * (actions[:, None] - centres)).square().sum(-1) / 2

@@ -40,6 +40,27 @@ def test_slopes_and_slopes_of_slopes(batch):
     assert all(bool(slope.any()) for slope in found)
 
 
+@pytest.mark.parametrize(
+    ("keys", "fields"),
+    [((3,), (3, 5)), ((4, 3), (3, 5)), ((4, 3), (4, 3, 5)), ((3,), (4, 3, 5)), ((2, 4, 3),) * 2],
+    ids=str,
+)
+@pytest.mark.parametrize("unit", [ig.Spin(5), ig.Gaussian(5)], ids=str)
+@pytest.mark.parametrize("clamped", [False, True])
+def test_each_state_in_every_row(keys, fields, unit, clamped):
+    """As state by state, whatever the batch of the mixture."""
+    fields = fields if fields[-1] == 5 else (*fields, 5)
+    law = ig.PatternMixture(unit, double(*keys, seed=1), double(*fields, seed=2), 0.7)
+    states = double(6, 5, seed=3).sign()
+    if clamped:
+        mask = torch.tensor([True, False, True, False, False])
+        law = law.condition(states[0].expand(law.blank().shape), mask)
+    found = law.score_each(states)
+    one_by_one = [law.score(state.expand(law.blank().shape)) for state in states]
+    torch.testing.assert_close(found, torch.stack(one_by_one, -1))
+    assert found.std() > 0.1
+
+
 def test_slopes_where_all_patterns_tie_and_where_one_is_far_ahead():
     for keys, shares in (
         ([7.0, 7.0, 7.0], [1 / 3, 1 / 3, 1 / 3]),

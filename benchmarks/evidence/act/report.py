@@ -59,7 +59,8 @@ def mean_and_error(values: list[float]) -> str:
     if len(values) == 1:
         return f"{mean:.4g}"
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    digits = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 3
+    rounding = 1e-12 * abs(mean)  # all that is left of it where every value is the same
+    digits = max(0, 1 - math.floor(math.log10(error))) if error > rounding else 3
     return f"{mean:,.{digits}f} ± {error:.{digits}f}"
 
 

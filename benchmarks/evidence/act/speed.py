@@ -19,47 +19,51 @@ from isinglass.files import writing
 
 __all__ = ["speed_table"]
 
-BATCHES = (32, 64, 256)
+#: Gradient steps an update, and rows of each.
+CASES = ((50, 32), (50, 64), (50, 256), (1, 64))
 STEPS, ROUNDS = 50, 20
 NETWORK = [64, 64]
 
 
 def speed_table(folder: Path, seeds: Sequence[int]) -> Table:
-    """One line a batch size; each seed is measured once and kept."""
+    """One line a case; each seed is measured once and kept."""
     path = folder / "learning-speed.json"
     found = json.loads(path.read_text()) if path.exists() else {}
-    for seed in track([seed for seed in seeds if str(seed) not in found], "learning speed"):
+    left = [seed for seed in seeds if len(found.get(str(seed), ())) != len(CASES)]
+    for seed in track(left, "learning speed"):
         found[str(seed)] = measure(seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         with writing(path, overwrite=True) as aside:
             aside.write_text(json.dumps(found))
     table = Table(title="learning-speed: gradient steps a second, CartPole-v1, 64 × 64, one thread")
-    for column in ("batch", "seeds", "FreeEnergyQ", "DQN", "ratio"):
+    for column in ("steps an update", "batch", "seeds", "FreeEnergyQ", "DQN", "ratio"):
         table.add_column(column, justify="right")
-    for batch in BATCHES:
-        pairs = [found[str(seed)][str(batch)] for seed in seeds]
+    for case, (steps, batch) in enumerate(CASES):
+        pairs = [found[str(seed)][case] for seed in seeds]
         ratios = [ours / theirs for ours, theirs in pairs]
         ours, theirs = (mean_and_error(list(rates)) for rates in zip(*pairs, strict=True))
-        table.add_row(str(batch), str(len(pairs)), ours, theirs, mean_and_error(ratios))
+        row = (steps, batch, len(pairs), ours, theirs, mean_and_error(ratios))
+        table.add_row(*map(str, row))
     return table
 
 
-def measure(seed: int) -> dict[str, list[float]]:
-    """For each batch size the two rates, medians of rounds taken in turn."""
+def measure(seed: int) -> list[list[float]]:
+    """For each case the two rates, medians of rounds taken in turn."""
     torch.set_num_threads(1)
     agents = [
         kind("MlpPolicy", "CartPole-v1", seed=seed, device="cpu", learning_starts=100,
              train_freq=50, policy_kwargs={"net_arch": NETWORK}).learn(1_000)
         for kind in (FreeEnergyQ, DQN)
     ]  # fmt: skip
-    found = {}
-    for batch in BATCHES:
-        rounds = [[_rate(agent, batch) for agent in agents] for _ in range(ROUNDS)]
-        found[str(batch)] = [statistics.median(rates) for rates in zip(*rounds, strict=True)]
+    found = []
+    for steps, batch in CASES:
+        rounds = [[_rate(agent, steps, batch) for agent in agents] for _ in range(ROUNDS)]
+        found.append([statistics.median(rates) for rates in zip(*rounds, strict=True)])
     return found
 
 
-def _rate(agent: FreeEnergyQ | DQN, batch: int) -> float:
+def _rate(agent: FreeEnergyQ | DQN, steps: int, batch: int) -> float:
     begin = time.perf_counter()
-    agent.train(STEPS, batch)
+    for _ in range(STEPS // steps):
+        agent.train(steps, batch)
     return STEPS / (time.perf_counter() - begin)

@@ -160,13 +160,15 @@ class CategoricalCode(ActionCode):
     def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
         """One-hot, part by part."""
         actions = actions.reshape(-1, len(self.choices)).long()
+        if any(self._starts):
+            actions = actions + torch.tensor(self._starts, device=actions.device)
         hot = torch.zeros(len(actions), self.unit.size, device=actions.device)
-        return hot.scatter_(-1, actions + self._starts.to(actions.device), 1.0)
+        return hot.scatter_(-1, actions, 1.0)
 
     @cached_property
-    def _starts(self) -> Tensor:
+    def _starts(self) -> list[int]:
         """Where the units of each part begin, less its least value."""
-        return torch.as_tensor(np.cumsum((0, *self.choices[:-1])) - self.least)
+        return (np.cumsum((0, *self.choices[:-1])) - self.least).tolist()
 
     def decode(self, states: Float[Tensor, "batch d"]) -> Tensor:
         """The value of every part."""

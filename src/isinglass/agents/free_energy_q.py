@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,13 +36,15 @@ from isinglass.agents.policies import (
     FreeEnergyMultiInputPolicy,
     FreeEnergyPolicy,
 )
-from isinglass.agents.replay import MaskedDictReplayBuffer, MaskedReplayBuffer
+from isinglass.agents.replay import MaskedDictReplayBuffer, MaskedReplayBuffer, in_rows
 from isinglass.checks import check_at_least_zero, check_count, check_fraction, check_positive
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
 
 FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
+MOST_TOGETHER = 16  # gradient steps whose targets are made at once
+NUMBERS_TOGETHER = 2**20  # in the observations that are looked at for it
 _ABOVE_NONE = ("batch_size", "buffer_size", "n_steps", "_stats_window_size")
 _LEAST = dict.fromkeys(_ABOVE_NONE, 1) | {"learning_starts": 0, "gradient_steps": -1}
 _ABOVE_ZERO = ("initial_temperature", "final_temperature", "annealing_fraction", "max_grad_norm")
@@ -90,7 +93,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         buffer_size: Transitions kept for replay.
         learning_starts: Environment steps with uniformly random actions before learning.
         batch_size: Transitions a gradient step.
-        tau: Fraction of the way the target network moves at each gradient step, 0 to 1.
+        tau: Fraction of the way the target network moves for each gradient step, 0 to 1. It
+            moves after an update, or after 16 of its gradient steps.
         gamma: Discount factor γ, 0 to 1.
         n_steps: Steps whose rewards are summed before the value of the next state is taken.
         train_freq: Environment steps between updates, or ``(n, "step" | "episode")``.
@@ -276,21 +280,26 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             return super().load(path, environment(env, required=False), *args, **kwargs)
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
-        """Take steps of the optimizer on replayed transitions, each followed by the target's."""
+        """Take steps of the optimizer on replayed transitions, and the target network's.
+
+        Transitions of several steps are drawn, and their targets made, in one go.
+        """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         if self._n_updates == 0:
             self._start_values()
-        losses = []
-        for _ in range(gradient_steps):
-            loss = self._loss(self._replayed(batch_size))
-            for weight in self.policy.weights:  # the optimizer takes longer to do the same
-                weight.grad = None
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.policy.weights, self.max_grad_norm)
-            self.policy.optimizer.step()
-            self.policy.update_target(self.tau)
-            losses.append(loss.detach())
+        losses, most = [], self._steps_together(batch_size)
+        for done in range(0, gradient_steps, most):
+            together = min(most, gradient_steps - done)
+            for lesson in self._lessons(together, batch_size):
+                loss = self._loss(*lesson)
+                for weight in self.policy.weights:  # the optimizer takes longer to do the same
+                    weight.grad = None
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.policy.weights, self.max_grad_norm)
+                self.policy.optimizer.step()
+                losses.append(loss.detach())
+            self.policy.update_target(1 - (1 - self.tau) ** together)
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", finite_loss(float(torch.stack(losses).mean())))
@@ -461,9 +470,19 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             raise ParameterError("FreeEnergyQ.train", "no replay buffer", "Call learn() first")
         return self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
 
-    def _loss(self, batch: Any) -> Tensor:
-        values = self.policy.action_values(batch.observations, batch.actions)
-        return F.mse_loss(values, self._targets(batch))
+    def _steps_together(self, batch_size: int) -> int:
+        """Gradient steps whose targets are made at once: few where observations are large."""
+        numbers = batch_size * spaces.flatdim(self.observation_space)
+        return min(MOST_TOGETHER, max(1, NUMBERS_TOGETHER // numbers))
+
+    def _lessons(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:
+        """What :meth:`_loss` takes, for each of some gradient steps."""
+        batch = self._replayed(steps * batch_size)
+        parts = (batch.observations, batch.actions, self._targets(batch))
+        return zip(*(in_rows(part, batch_size) for part in parts), strict=True)
+
+    def _loss(self, observations: PyTorchObs, actions: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(self.policy.action_values(observations, actions), targets)
 
     @torch.no_grad()
     def _targets(self, batch: Any) -> Tensor:
@@ -476,7 +495,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         gamma = self.gamma if discounts is None else discounts.flatten()
         masks = getattr(batch, "next_masks", None)
         values = self.backup(self.policy, batch.next_observations, masks)
-        return rewards + gamma * (1 - dones) * values
+        return torch.addcmul(rewards, gamma * (1 - dones), values)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []

@@ -263,16 +263,21 @@ class MixtureHead(Head):
         if self.bend is not None:
             fields = fields + self.bend(features).unflatten(-1, fields.shape)
         scale = self.scale
-        keys = scale * self.keys(features) + (self.offset - idle)
+        keys = torch.addcmul(self.offset - idle, scale, self.keys(features))
         return PatternMixture(self.unit, keys, scale * fields, temperature)
 
 
 class HillsHead(Head):
-    """Heights, centres within the box and steepnesses, all from the state."""
+    """Heights, centres within the box and steepnesses, all from the state.
+
+    Heights are over a level that all hills share: what is good in a state whatever is done is
+    learned once, and does not blur which hill is higher.
+    """
 
     def __init__(self, width: int, unit: Unit, memories: int) -> None:
         super().__init__()
         self.unit = unit
+        self.level = nn.Linear(width, 1)
         self.heights = nn.Linear(width, memories)
         self.centres = nn.Linear(width, memories * unit.size)
         self.steepness = nn.Linear(width, unit.size)
@@ -280,7 +285,7 @@ class HillsHead(Head):
     def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> Stretched:
         """With x = γa: θ_μ = γc_μ and k_μ less ½|γc_μ|², so that k_μ is the height of the hill."""
         idle = temperature * math.log(self.heights.out_features)
-        heights = self.scale * self.heights(features) + self.offset - idle
+        heights = self.scale * (self.level(features) + self.heights(features)) + self.offset - idle
         slopes = nn.functional.softplus(self.steepness(features)) * self.scale.sqrt() + 1e-3
         centres = torch.tanh(self.centres(features)).unflatten(-1, (-1, self.unit.size))
         fields = slopes.unsqueeze(-2) * centres

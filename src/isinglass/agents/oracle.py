@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
+from isinglass.energies.mixture import PatternMixture
 from isinglass.errors import DomainError, IntractableError
 from isinglass.units import Unit
 
@@ -110,8 +111,11 @@ class Enumerated:
             )
         probe = law.blank()
         states = law.unit.enumerate_states().to(probe)
-        lifted = states.reshape(len(states), *(1,) * (probe.ndim - 1), states.shape[-1])
-        scores = law.score(lifted.expand(len(states), *probe.shape)).movedim(0, -1)
+        if isinstance(law, PatternMixture):  # many times as fast
+            scores = law.score_each(states)
+        else:
+            lifted = states.reshape(len(states), *(1,) * (probe.ndim - 1), states.shape[-1])
+            scores = law.score(lifted.expand(len(states), *probe.shape)).movedim(0, -1)
         if allowed is not None:
             scores = scores.masked_fill(~allowed, -torch.inf)
         return cls(law.unit, states, scores, law.temperature)

@@ -16,7 +16,7 @@ from isinglass.agents.masks import MaskLayout
 from isinglass.checks import check_count, check_fraction
 from isinglass.errors import ParameterError, ShapeError
 
-__all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions"]
+__all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "in_rows"]
 
 
 class Transitions(NamedTuple):
@@ -307,6 +307,19 @@ class MaskedDictReplayBuffer(  # pyright: ignore[reportIncompatibleMethodOverrid
         >>> buffer.sample(5).observations["speed"].shape
         torch.Size([5, 2])
     """
+
+
+def in_rows(part: Tensor | TensorDict, size: int) -> Sequence[Tensor | TensorDict]:
+    """A batch in batches of ``size`` rows.
+
+    Examples:
+        >>> [len(rows["speed"]) for rows in in_rows({"speed": torch.zeros(6, 2)}, 3)]
+        [3, 3]
+    """
+    if isinstance(part, Tensor):
+        return part.split(size)
+    pieces = zip(*(tensor.split(size) for tensor in part.values()), strict=True)
+    return [dict(zip(part, piece, strict=True)) for piece in pieces]
 
 
 def _alike(found: Transitions, new: object) -> Transitions:

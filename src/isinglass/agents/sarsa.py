@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.heads import ActionEnergy, Restricted
-from isinglass.agents.replay import MaskedReplayBuffer
+from isinglass.agents.replay import MaskedReplayBuffer, Transitions
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergySarsa"]
@@ -128,9 +129,12 @@ class FreeEnergySarsa(FreeEnergyQ):
         if self.replay_buffer is not None and self.replay_buffer.size() > 1:
             super().train(1, batch_size)
 
-    def _loss(self, batch: Any) -> Tensor:
+    def _lessons(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:
+        """That step: there is one a gradient step."""
+        return [self._replayed(batch_size)]
+
+    def _loss(self, now: Transitions, following: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """½ (r + γ Q(s', a') − Q(s, a))², whose gradient is the rule, with Q(s', a') held fixed."""
-        now, following = batch
         values = self.policy.action_values(now.observations, now.actions)
         with torch.no_grad():
             after = self.policy.action_values(now.next_observations, following)

@@ -19,6 +19,7 @@ def check_unit(
     """Hold a unit kind to all its laws at one temperature.
 
     * ``log_partition`` is the sum over all states, or the integral;
+    * ``base_energy`` is zero where ``has_base_energy`` says so;
     * ``mean`` is its gradient;
     * ``sample`` has that mean, the variance T ∂²A, and yields states the unit contains;
     * T → 0 tends to ``temperature=0``, where mean and sample agree;
@@ -53,6 +54,8 @@ def check_unit(
 def _check_partition(unit: Unit, field: Tensor, temperature: float) -> None:
     states, spacing = _states(unit, field, temperature)
     base = unit.base_energy(states, temperature)
+    if not unit.has_base_energy and bool(base.any()):
+        raise LawViolation(f"{unit}: it says that U = 0, and U is as large as {base.abs().max():g}")
     exponent = (field @ states.mT - base) / temperature + spacing.log()
     require_close(
         f"log_partition of {unit} is the sum over its states",

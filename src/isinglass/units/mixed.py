@@ -128,6 +128,11 @@ class Mixed(Unit):
         return found.pop() if len(found) == 1 else None
 
     @property
+    def has_base_energy(self) -> bool:
+        """Whether a part has."""
+        return any(part.has_base_energy for part in self.parts)
+
+    @property
     def has_multiplicity(self) -> bool:
         """Whether any part has."""
         return any(part.has_multiplicity for part in self.parts)

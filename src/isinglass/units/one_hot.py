@@ -117,6 +117,11 @@ class AveragedOneHot(Unit):
         """Several draws can share their counts in many orders."""
         return self.draws != 1
 
+    @property
+    def has_base_energy(self) -> bool:
+        """The multiplicity of the counts is all there is."""
+        return self.has_multiplicity
+
     def check_temperature(self, temperature: float) -> None:
         """With β fixed there is a law at T = 1/(mβ) and T = 0 only.
 

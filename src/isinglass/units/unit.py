@@ -89,6 +89,11 @@ class Unit(Described, ABC):
         """U(s), the energy the area has without any field; zero unless the kind says otherwise."""
         return state.new_zeros(state.shape[:-1])
 
+    @property
+    def has_base_energy(self) -> bool:
+        """Whether U(s) may be other than zero: to be asked where making zeros would cost."""
+        return type(self).base_energy is not Unit.base_energy
+
     def settle(self, field: States, current: States) -> States:
         """The state of least energy in this field; where two tie, the current one stays.
 
