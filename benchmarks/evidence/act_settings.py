@@ -18,6 +18,7 @@ from isinglass.agents import (
     Pairs,
     Restricted,
     SetExtractor,
+    SoftBackup,
 )
 from isinglass.envs.tictactoe_symmetry import turned
 
@@ -67,7 +68,7 @@ BLOCKERS = {
 }
 
 #: Chosen on other instances: LargeAction with key_seed 101 and 102, Trap with key_seed 101. Parity,
-#: TicTacToe, Assignment 8×8 and Pendulum with seeds 100 to 104.
+#: TicTacToe, Assignment 8×8, CartPole and Pendulum with seeds 100 to 104.
 OURS: dict[str, dict[str, Any]] = {
     "large-action": {"initial_temperature": 1.0, "final_temperature": 0.05},
     "parity": {
@@ -121,7 +122,8 @@ OURS: dict[str, dict[str, Any]] = {
         "environment": {"opponent": ("random", "random", "random", "minimax"), "seat": "random"},
     },
     "cartpole": {
-        "backup": DoubleBackup(),
+        "energy": Mixture(state_fields=True),
+        "backup": SoftBackup(mellow=True),
         "learning_rate": Falling(1e-3),
         "learning_starts": 1_000,
         "batch_size": 64,

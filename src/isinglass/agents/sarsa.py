@@ -141,4 +141,5 @@ class FreeEnergySarsa(FreeEnergyQ):
             gamma = self.gamma * (1 - now.dones.flatten())
             targets = now.rewards.flatten() + gamma * after
         losses = nn.functional.mse_loss(values, targets, reduction="none") / 2
-        return losses[now.valid].sum() / max(1, int(now.valid.sum()))
+        counted = losses[now.valid]
+        return counted.sum() / max(1, len(counted))
