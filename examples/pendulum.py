@@ -25,7 +25,7 @@ def build(seed: int) -> FreeEnergyQ:
         "MlpPolicy",
         gym.make("Pendulum-v1"),
         energy=Mixture(memories=8),
-        backup=SoftBackup(),
+        backup=SoftBackup(mellow=True),
         learning_rate=lambda remaining: 2e-3 * remaining,  # falls to zero
         buffer_size=100_000,
         learning_starts=500,

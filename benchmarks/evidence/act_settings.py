@@ -68,7 +68,7 @@ BLOCKERS = {
 }
 
 #: Chosen on other instances: LargeAction with key_seed 101 and 102, Trap with key_seed 101. Parity,
-#: TicTacToe, Assignment 8×8, CartPole and Pendulum with seeds 100 to 104.
+#: TicTacToe, Assignment 8×8, CartPole, Pendulum, Blockers 4×7's backup with seeds 100 to 104.
 OURS: dict[str, dict[str, Any]] = {
     "large-action": {"initial_temperature": 1.0, "final_temperature": 0.05},
     "parity": {
@@ -103,7 +103,7 @@ OURS: dict[str, dict[str, Any]] = {
         "n_envs": 16,
     },
     "blockers5x4": BLOCKERS | {"energy": Mixture(memories=32)},
-    "blockers4x7": BLOCKERS | {"energy": Mixture(memories=64)},
+    "blockers4x7": BLOCKERS | {"energy": Mixture(memories=64), "backup": SoftBackup(mellow=True)},
     "tictactoe": {
         "energy": Mixture(memories=32, state_fields=True),
         "backup": DoubleBackup(),
@@ -136,6 +136,7 @@ OURS: dict[str, dict[str, Any]] = {
     },
     "pendulum": {
         "energy": Mixture(memories=8),
+        "backup": SoftBackup(mellow=True),
         "learning_rate": Falling(2e-3),
         "learning_starts": 500,
         "train_freq": 1,

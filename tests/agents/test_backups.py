@@ -88,7 +88,7 @@ def test_chains_draw_from_the_stream_of_the_policy(name):
 
 
 def test_values_of_boxes():
-    """Hills are summed over all real actions; mellow takes off the log of the box's size, 2^d."""
+    """Hills are integrated over the box; mellow takes off the log of its size, 2^d."""
     policy = shaped_policy(spaces.Box(-1, 1, (2,)), Mixture(3), 0.4)
     with torch.no_grad():
         law = policy.q_net_target(SEEN, 0.4)

@@ -70,8 +70,7 @@ class Mixture(ActionEnergy):
 
         Q(s,a) = T log Σ_μ exp((k_μ(s) − ½ Σ_i γ_i(s)² (a_i − c_μi(s))²)/T) − T log N + offset
 
-    V and draws are exact over all real actions; draws are clipped to the box afterwards, so that at
-    a high T many lie on its bounds.
+    V, the integral over the box, and draws within it are exact.
 
     Reference: Sallans & Hinton 2004, JMLR 5:1063-1088 (Q = −F); Gu et al. 2016,
     arXiv:1603.00748 (one hill: normalised advantages).
@@ -290,7 +289,8 @@ class HillsHead(Head):
         centres = torch.tanh(self.centres(features)).unflatten(-1, (-1, self.unit.size))
         fields = slopes.unsqueeze(-2) * centres
         keys = heights - fields.square().sum(-1) / 2
-        return Stretched(PatternMixture(self.unit, keys, fields, temperature), slopes)
+        law = PatternMixture(self.unit, keys, fields, temperature)
+        return Stretched(law, slopes, reach=1.0)
 
 
 class DrivenHead(Head):

@@ -109,8 +109,12 @@ class PatternMixture:
 
     def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
         """One exact draw a row: the pattern first, then every unit by itself."""
-        fields = self._pick(self.log_weights().exp(), generator)
+        fields = self.draw_pattern(generator)
         return self._restore(self.unit.sample(fields, self.temperature, generator))
+
+    def draw_pattern(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
+        """θ_μ of one pattern a row, drawn from p(μ)."""
+        return self._pick(self.log_weights().exp(), generator)
 
     def sample_n(self, count: int, generator: Generator | None = None) -> Float[Tensor, "n d"]:
         """``count`` exact draws from a mixture without batch dimensions.

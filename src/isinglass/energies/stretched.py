@@ -1,7 +1,8 @@
-"""A law of units seen through a stretch of its axes."""
+"""A law of units seen through a stretch of its axes, on all real numbers or in a box."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +10,9 @@ from torch import Generator, Tensor
 
 from isinglass._shapes import Bool, Float
 from isinglass.energies.mixture import PatternMixture
+from isinglass.errors import ParameterError
 from isinglass.units import Unit
+from isinglass.units.unit import uniform_like
 
 __all__ = ["Stretched"]
 
@@ -20,21 +23,37 @@ class Stretched:
 
         S(a) = S_x(γa),   V = T log ∫ exp(S(a)/T) da = V_x − T Σ_i log γ_i
 
+    With a ``reach`` r the law is that of a in the box |a_i| ≤ r: pattern μ counts by its share
+    within, and draws are exact ones of truncated normals.
+
+        V = T log Σ_μ exp((k_μ + A_T(θ_μ))/T) Π_i [Φ((γ_i r − θ_μi)/√T) − Φ((−γ_i r − θ_μi)/√T)]
+            − T Σ_i log γ_i
+
     Reference: Gu et al. 2016, arXiv:1603.00748 (quadratic action values); change of variables.
 
     Attributes:
         law: The mixture over x, of Gaussian units.
         slopes: γ > 0, ``(*batch, d)``.
+        reach: r > 0, half the width of the box; infinite if a may be any real numbers.
 
     Examples:
         >>> from isinglass import Gaussian
         >>> hill = PatternMixture(Gaussian(1), torch.zeros(1), torch.zeros(1, 1))
         >>> Stretched(hill, torch.tensor([2.0])).score(torch.tensor([0.5]))
         tensor(-0.5000)
+        >>> Stretched(hill, torch.tensor([2.0]), reach=1.0).value()  # log ∫ exp(−2a²) da
+        tensor(0.1791)
     """
 
     law: PatternMixture
     slopes: Float[Tensor, "*batch d"]
+    reach: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.reach > 0:
+            raise ParameterError(
+                "Stretched", f"reach = {self.reach}", "Give half the width of the box, above zero"
+            )
 
     @property
     def unit(self) -> Unit:
@@ -59,19 +78,28 @@ class Stretched:
         logs = self.slopes.log()
         if self.law.observed is not None:
             logs = torch.where(self.law.observed, 0.0, logs)
-        return self.law.value(generator) - self.temperature * logs.sum(-1)
+        return self._within().value(generator) - self.temperature * logs.sum(-1)
 
     def log_prob(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """Log density of a."""
+        """Log density of a, which has to lie in the box."""
         return (self.score(state) - self.value()) / self.temperature
 
     def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
         """One exact draw a row."""
-        return self.law.sample(generator) / self.slopes
+        if math.isinf(self.reach):
+            return self.law.sample(generator) / self.slopes
+        centres = self._within().draw_pattern(generator)
+        low, high = (torch.erf(edge) for edge in self._edges(centres, self.slopes))
+        chance = uniform_like(centres, generator)
+        away = torch.erfinv(torch.lerp(low, high, chance)) * math.sqrt(2 * self.temperature)
+        drawn = ((centres + away) / self.slopes).clamp(-self.reach, self.reach)
+        if self.law.observed is None or self.law.clamped is None:
+            return drawn
+        return torch.where(self.law.observed, self.law.clamped / self.slopes, drawn)
 
     def mode(self) -> Float[Tensor, "*batch d"]:
         """A state of high density."""
-        return self.law.mode() / self.slopes
+        return (self.law.mode() / self.slopes).clamp(-self.reach, self.reach)
 
     def condition(
         self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
@@ -82,3 +110,20 @@ class Stretched:
     def lowered(self, penalty: Float[Tensor, "*batch d"]) -> Stretched:
         """The same with a penalty taken off the field of every unit x."""
         return replace(self, law=self.law.lowered(penalty))
+
+    def _within(self) -> PatternMixture:
+        """The law of x, each pattern weighted by its share of the box."""
+        if math.isinf(self.reach):
+            return self.law
+        low, high = self._edges(self.law.fields, self.slopes.unsqueeze(-2))
+        shares = (torch.erf(high) - torch.erf(low)) / 2
+        logs = shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
+        if self.law.observed is not None:
+            logs = torch.where(self.law.observed.unsqueeze(-2), 0.0, logs)
+        return replace(self.law, keys=self.law.keys + self.temperature * logs.sum(-1))
+
+    def _edges(self, centres: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        """The bounds of the box as seen from the centres, in units of √2 standard deviations."""
+        width = math.sqrt(2 * self.temperature)
+        bound = self.reach * slopes
+        return (-bound - centres) / width, (bound - centres) / width
