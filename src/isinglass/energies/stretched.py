@@ -42,7 +42,7 @@ class Stretched:
         >>> Stretched(hill, torch.tensor([2.0])).score(torch.tensor([0.5]))
         tensor(-0.5000)
         >>> Stretched(hill, torch.tensor([2.0]), reach=1.0).value()  # log ∫ exp(−2a²) da
-        tensor(0.1791)
+        tensor(0.1792)
     """
 
     law: PatternMixture
