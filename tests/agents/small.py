@@ -109,6 +109,30 @@ def small_agent(seed=0, **kwargs):
     return FreeEnergyQ("MlpPolicy", LargeAction(**SMALL), seed=seed, **QUICK | kwargs)
 
 
+class TwoRooms(gym.Env):
+    """A room is one bit; the first action bit picks the next room, at a price now."""
+
+    rewards = np.array([[0.0, 0.4, -0.5, -0.8], [1.0, 0.3, 0.6, 1.2]])  # [room, action]
+    observation_space = spaces.MultiBinary(1)
+    action_space = spaces.MultiBinary(2)
+
+    def __init__(self, end="truncated", length=8):
+        self.end, self.length = end, length
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.room = 0, int(self.np_random.integers(2))
+        return np.array([self.room], dtype=np.int8), {}
+
+    def step(self, action):
+        reward = self.rewards[self.room, 2 * int(action[0]) + int(action[1])]
+        self.room = int(action[0])
+        self.time += 1
+        over = self.time == self.length
+        ends = (over and self.end == "terminated"), (over and self.end == "truncated")
+        return np.array([self.room], dtype=np.int8), float(reward), *ends, {}
+
+
 class Speeds(gym.Env):
     """Real observations and rewards, far from standard; ``spoil`` puts a NaN somewhere."""
 

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -19,7 +18,7 @@ from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, Mixture
 from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError, UnknownEnvironmentError
 from isinglass.units import Spin
-from tests.agents.small import QUICK, SMALL, Shown, Speeds, small_agent
+from tests.agents.small import QUICK, SMALL, Shown, Speeds, TwoRooms, small_agent
 
 
 def all_states(bits=4):
@@ -128,30 +127,6 @@ def greedy_reward(agent, env, states=1_000):
     return (actions == env.optimal_action(observed)).sum(1).mean()
 
 
-class TwoRooms(gym.Env):
-    """A room is one bit; the first action bit picks the next room, at a price now."""
-
-    rewards = np.array([[0.0, 0.4, -0.5, -0.8], [1.0, 0.3, 0.6, 1.2]])  # [room, action]
-    observation_space = spaces.MultiBinary(1)
-    action_space = spaces.MultiBinary(2)
-
-    def __init__(self, end="truncated", length=8):
-        self.end, self.length = end, length
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.time, self.room = 0, int(self.np_random.integers(2))
-        return np.array([self.room], dtype=np.int8), {}
-
-    def step(self, action):
-        reward = self.rewards[self.room, 2 * int(action[0]) + int(action[1])]
-        self.room = int(action[0])
-        self.time += 1
-        over = self.time == self.length
-        ends = (over and self.end == "terminated"), (over and self.end == "truncated")
-        return np.array([self.room], dtype=np.int8), float(reward), *ends, {}
-
-
 def test_learns_the_soft_values_of_a_decision_process():
     """Q converges to the fixed point of soft value iteration over all states and actions."""
     gamma, temperature = 0.7, 0.5
@@ -182,54 +157,6 @@ def test_termination_is_not_bootstrapped_through_and_a_time_limit_is(end):
     assert set(dones.tolist()) == ({0.0, 1.0} if end == "terminated" else {0.0})
     expected = batch.rewards.flatten() + 0.9 * torch.where(dones == 1, 0.0, after)
     assert torch.allclose(targets, expected, atol=1e-6)
-
-
-def test_the_target_network_follows():
-    policy = small_agent().policy
-    start = [w.clone() for w in policy.q_net.parameters()]
-    with torch.no_grad():
-        for weight in policy.q_net.parameters():
-            weight.add_(1.0)
-    policy.update_target(0.25)
-    for before, weight in zip(start, policy.q_net_target.parameters(), strict=True):
-        assert torch.allclose(weight, before + 0.25)
-
-
-def test_targets_of_several_steps_are_made_at_once():
-    """The same transitions, and for each the target it has by itself."""
-    agent = FreeEnergyQ("MlpPolicy", TwoRooms(), seed=0, gamma=0.5, **QUICK).learn(60)
-    agent.replay_buffer.seed(0)
-    lessons = list(agent._lessons(3, 8))
-    agent.replay_buffer.seed(0)
-    whole = agent._replayed(24)
-    assert len(lessons) == 3
-    targets = agent._targets(whole)
-    assert targets.std() > 0.05
-    for at, (observations, actions, wanted) in enumerate(lessons):
-        rows = slice(8 * at, 8 * at + 8)
-        assert torch.equal(observations, whole.observations[rows])
-        assert torch.equal(actions, whole.actions[rows])
-        assert torch.equal(wanted, targets[rows])
-
-
-@pytest.mark.parametrize(("steps", "moves"), [(1, [1]), (16, [16]), (37, [16, 16, 5])])
-def test_the_target_network_moves_for_every_step(steps, moves, monkeypatch):
-    agent = small_agent(tau=0.1).learn(20)
-    given = []
-    monkeypatch.setattr(agent.policy, "update_target", given.append)
-    agent.train(steps, 8)
-    assert given == pytest.approx([1 - 0.9**count for count in moves])
-
-
-def test_few_targets_are_made_at_once_where_observations_are_large():
-    agent = FreeEnergyQ("MlpPolicy", Wide(), seed=0, **QUICK)
-    assert [agent._steps_together(batch) for batch in (1, 8, 32, 1_000)] == [16, 13, 3, 1]
-
-
-class Wide(Speeds):
-    """Ten thousand numbers to look at."""
-
-    observation_space = spaces.Box(-1, 1, (10_000,), np.float32)
 
 
 def weights_of(agent):

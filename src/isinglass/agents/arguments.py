@@ -29,6 +29,7 @@ from isinglass.errors import ParameterError
 __all__ = [
     "check_device",
     "check_policy",
+    "check_storage",
     "check_train_freq",
     "environment",
     "without",
@@ -169,3 +170,26 @@ def without(policy_kwargs: dict[str, Any] | None, *names: str) -> dict[str, Any]
                 "Give initial_temperature and final_temperature, or energy, to the agent instead",
             )
     return given
+
+
+def check_storage(settings: Mapping[str, Any], observations: spaces.Space) -> None:
+    """Refuse what a replay buffer cannot do that stores each observation once.
+
+    Args:
+        settings: Arguments of the buffer.
+        observations: What it stores.
+
+    Raises:
+        ParameterError: If time limits are to be told from ends, or observations are a ``Dict``.
+    """
+    if settings.get("handle_timeout_termination", True):
+        raise ParameterError(
+            "FreeEnergyQ",
+            "optimize_memory_usage = True, where time limits are told from ends",
+            "Give replay_buffer_kwargs={'handle_timeout_termination': False} with it: time "
+            "limits then count as done; or leave it out",
+        )
+    if isinstance(observations, spaces.Dict):
+        raise ParameterError(
+            "FreeEnergyQ", "optimize_memory_usage = True for a Dict", "Leave it out"
+        )

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from isinglass.agents.arguments import (
     check_device,
     check_policy,
+    check_storage,
     check_train_freq,
     environment,
     without,
@@ -335,6 +336,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_numbers()  # here, so that what ``load`` is given is checked as well
+        if self.optimize_memory_usage:
+            check_storage(self.replay_buffer_kwargs, self.observation_space)
         given, n_steps = self.policy_kwargs, self.n_steps
         buffer, settings = self.replay_buffer_class, self.replay_buffer_kwargs
         self.policy_kwargs = given | {
@@ -371,7 +374,6 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.train_freq = check_train_freq(self.train_freq)
         if not callable(self.learning_rate):
             check_at_least_zero(operation, "learning_rate", self.learning_rate)
-        self._check_storage()
         kinds = (("energy", ActionEnergy, "Mixture()"), ("backup", Backup, "SoftBackup()"))
         for name, kind, example in kinds:
             if not isinstance(getattr(self, name), kind):
@@ -386,21 +388,6 @@ class FreeEnergyQ(OffPolicyAlgorithm):
                 f"final_temperature = {self.final_temperature} above "
                 f"initial_temperature = {self.initial_temperature}",
                 "Give a final_temperature no higher than initial_temperature: T falls",
-            )
-
-    def _check_storage(self) -> None:
-        if not self.optimize_memory_usage:
-            return
-        if self.replay_buffer_kwargs.get("handle_timeout_termination", True):
-            raise ParameterError(
-                "FreeEnergyQ",
-                "optimize_memory_usage = True, where time limits are told from ends",
-                "Give replay_buffer_kwargs={'handle_timeout_termination': False} with it: time "
-                "limits then count as done; or leave it out",
-            )
-        if isinstance(self.observation_space, spaces.Dict):
-            raise ParameterError(
-                "FreeEnergyQ", "optimize_memory_usage = True for a Dict", "Leave it out"
             )
 
     def _setup_learn(

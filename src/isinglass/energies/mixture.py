@@ -83,12 +83,11 @@ class PatternMixture:
 
     def score_each(self, states: Float[Tensor, "M d"]) -> Float[Tensor, "*batch M"]:
         """The score of each of these full states in every row: what :meth:`score` says, at once."""
-        if self.observed is not None or self.fields.ndim == 2:
-            rows = self.blank().shape
-            lifted = states.reshape(len(states), *(1,) * (len(rows) - 1), states.shape[-1])
-            return self.score(lifted.expand(len(states), *rows)).movedim(0, -1)
         total = self._sum_out(self.keys.unsqueeze(-2) + torch.matmul(states, self.fields.mT))
-        return total - self.unit.base_energy(states, self.temperature)
+        free = states
+        if self.observed is not None:
+            free = torch.where(self.observed.unsqueeze(-2), 0.0, states)
+        return total - self.unit.base_energy(free, self.temperature)
 
     def log_prob(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
         """log p(v) = (S(v) − V)/T, a density for continuous units.
