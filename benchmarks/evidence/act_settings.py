@@ -20,6 +20,7 @@ from isinglass.agents import (
     SetExtractor,
     SoftBackup,
 )
+from isinglass.envs.tictactoe import Erring
 from isinglass.envs.tictactoe_symmetry import turned
 
 __all__ = ["OURS", "Falling"]
@@ -110,7 +111,7 @@ OURS: dict[str, dict[str, Any]] = {
         "learning_rate": Falling(5e-3),
         "learning_starts": 3_000,
         "train_freq": 1,
-        "gradient_steps": 8,
+        "gradient_steps": 4,
         "tau": 0.01,
         "gamma": 1.0,
         "initial_temperature": 5.0,
@@ -119,7 +120,7 @@ OURS: dict[str, dict[str, Any]] = {
         "policy_kwargs": {"net_arch": [256, 256], "features_extractor_class": SetExtractor},
         "replay_buffer_kwargs": {"symmetry": turned},
         "n_envs": 16,
-        "environment": {"opponent": ("random", "random", "random", "minimax"), "seat": "random"},
+        "environment": {"opponent": Erring(0.55), "seat": "random"},
     },
     "cartpole": {
         "energy": Mixture(state_fields=True),

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from isinglass.agents import Annealing, Deep, Enumerated, Groups, Mixture, Restricted
 from isinglass.agents.actions import ActionCode
+from isinglass.agents.recall import recalled
 from isinglass.errors import ParameterError
 from isinglass.units import Bit, Gaussian, OneHot, Spin
 from tests.agents.small import ENERGIES, SEEN, SPACES, shaped_policy
@@ -187,3 +188,31 @@ def test_units_are_those_of_the_action_space():
     for space in SPACES.values():
         assert shaped_policy(space, Mixture(2)).q_net.head.unit == ActionCode.of(space).unit
     assert SEEN.shape == (2,)
+
+
+@every_energy
+def test_values_by_the_shorter_way_are_those_of_the_law(energy):
+    head, seen = head_of(energy), features().requires_grad_()
+    state = Spin(4).sample(torch.zeros(4, 4), 1.0, torch.Generator().manual_seed(1)).double()
+    weights = torch.arange(1.0, 5.0, dtype=torch.float64)
+    learned = [seen, *head.parameters()]
+    ways = head.score(seen, 0.3, state), head(seen, 0.3).score(state)
+    slopes = [torch.autograd.grad((q * weights).sum(), learned) for q in ways]
+    torch.testing.assert_close(*ways)
+    torch.testing.assert_close(*slopes)
+
+
+def test_slopes_of_values_recalled_are_their_differences():
+    draw = torch.Generator().manual_seed(2)
+
+    def numbers(*shape):
+        return torch.randn(shape, dtype=torch.float64, generator=draw).requires_grad_()
+
+    state = torch.randn(5, 3, dtype=torch.float64, generator=draw)
+    scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    inputs = (numbers(5, 2), numbers(4, 2), numbers(4), numbers(4, 3), scale, numbers())
+    assert torch.autograd.gradcheck(lambda *given: recalled(*given, state, 0.4), inputs)
+    twice = recalled(*inputs, state, 0.4).square().sum()
+    (slope,) = torch.autograd.grad(twice, inputs[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
-from isinglass.envs.tictactoe import Masked, Score, TicTacToe, action_mask, play
+from isinglass.envs.tictactoe import Erring, Masked, Score, TicTacToe, action_mask, play
 from isinglass.envs.tictactoe_rules import Games, minimax_moves, value
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
@@ -29,8 +29,16 @@ def empty(mine, theirs):
 
 
 @cache
-def expected(mine, theirs, ours_next):
-    """Best mean reward against a uniformly random opponent, over frozen sets of cells."""
+def forced(mine, theirs):
+    """1 if whoever is next can force a win, −1 if the other can, else 0."""
+    if won(theirs):
+        return -1
+    return max((-forced(theirs, mine | {cell}) for cell in empty(mine, theirs)), default=0)
+
+
+@cache
+def expected(mine, theirs, ours_next, share=1.0):
+    """Best mean reward against perfect play that errs, over frozen sets of cells; 1: at random."""
     if won(mine):
         return 20.0
     if won(theirs):
@@ -39,8 +47,29 @@ def expected(mine, theirs, ours_next):
     if not cells:
         return 10.0
     if ours_next:
-        return max(expected(mine | {cell}, theirs, False) for cell in cells)
-    return sum(expected(mine, theirs | {cell}, True) for cell in cells) / len(cells)
+        return max(expected(mine | {cell}, theirs, False, share) for cell in cells)
+    after = {cell: expected(mine, theirs | {cell}, True, share) for cell in cells}
+    worth = {cell: -forced(mine, theirs | {cell}) for cell in cells}
+    good = [after[cell] for cell in cells if worth[cell] == max(worth.values())]
+    return share * np.mean(list(after.values())) + (1 - share) * np.mean(good)
+
+
+@cache
+def against_random(mine, theirs, share):
+    """Mean reward against random of who plays best against perfect play that errs; next is ours."""
+    cells = empty(mine, theirs)
+    best = max(cells, key=lambda cell: expected(mine | {cell}, theirs, False, share))
+    mine, cells = mine | {best}, [cell for cell in cells if cell != best]
+    if won(mine) or not cells:
+        return 20.0 if won(mine) else 10.0
+    ends = (won(theirs | {cell}) or len(cells) == 1 for cell in cells)
+    return np.mean(
+        [
+            expected(mine, theirs | {cell}, True) if end else
+            against_random(mine, theirs | {cell}, share)
+            for cell, end in zip(cells, ends, strict=True)
+        ]
+    )  # fmt: skip
 
 
 def claims(observation):
@@ -178,6 +207,57 @@ def test_minimax_draws_among_all_its_best_cells():
     counts = np.unique(openings, axis=0, return_counts=True)[1]
     assert len(counts) == 9  # every opening draws
     assert np.abs(counts - 1_000).max() < 5 * (1_000 * 8 / 9) ** 0.5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_perfect_play_errs_as_often_as_it_should(share):
+    games = Games(8_000)
+    games.claim(games.playing, 0, np.zeros((8_000, 3), dtype=int))
+    drawn = Erring(share)(games.observe(games.playing, 1), np.random.default_rng(0))
+    counts = np.bincount(drawn[:, 0] + 3 * drawn[:, 1], minlength=9) / 8_000
+    law = np.array([0.0, *[share / 8] * 8]) + (1 - share) * (np.arange(9) == 4)  # the centre draws
+    assert np.all(np.abs(counts - law) <= 5 * np.sqrt(law * (1 - law) / 8_000))
+    assert not drawn[:, 2].any()
+
+
+def test_what_is_best_against_perfect_play_that_errs_is_best_against_random():
+    nothing, openings = frozenset(), [frozenset({cell}) for cell in CELLS]
+    for share in (0.5, 0.9):
+        assert against_random(nothing, nothing, share) == pytest.approx(19.948, abs=5e-4)
+        second = np.mean([against_random(nothing, opening, share) for opening in openings])
+        assert second == pytest.approx(19.164, abs=5e-4)
+    assert against_random(nothing, nothing, 0.35) < 19.9  # too careful
+
+
+def test_oversights_cost_much_against_perfect_play_that_errs():
+    """Among positions that best play meets: what claims cost that allow a line at once."""
+
+    def costs(mine, theirs, share):
+        worth = {
+            cell: expected(mine | {cell}, theirs, False, share) for cell in empty(mine, theirs)
+        }
+        best = max(worth, key=worth.get)
+        found = [
+            worth[best] - worth[cell]
+            for cell in worth
+            if not won(mine | {cell})
+            and any(won(theirs | {reply}) for reply in empty(mine | {cell}, theirs))
+        ]
+        mine = mine | {best}
+        for reply in () if won(mine) else empty(mine, theirs):
+            after = theirs | {reply}
+            if not won(after) and empty(mine, after):
+                found += costs(mine, after, share)
+        return found
+
+    starts = [frozenset(), *(frozenset({cell}) for cell in CELLS)]
+    assert min(min(costs(frozenset(), first, 0.55)) for first in starts) > 15
+    assert min(min(costs(frozenset(), first, 1.0)) for first in starts) < 7
+
+
+def test_a_share_of_errors_is_a_fraction():
+    with pytest.raises(ParameterError, match="share"):
+        Erring(1.5)
 
 
 def test_the_best_mean_reward_from_the_first_seat_against_random():

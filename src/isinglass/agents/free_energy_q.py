@@ -297,7 +297,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
                 for weight in self.policy.weights:  # the optimizer takes longer to do the same
                     weight.grad = None
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.policy.weights, self.max_grad_norm)
+                self.policy.clip_gradients(self.max_grad_norm)
                 self.policy.optimizer.step()
                 losses.append(loss.detach())
             self.policy.update_target(1 - (1 - self.tau) ** together)

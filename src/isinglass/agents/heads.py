@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from isinglass._shapes import Float
 from isinglass.agents.oracle import ActionDistribution
-from isinglass.checks import check_count
+from isinglass.agents.recall import recalled
+from isinglass.checks import check_count, values_visible
 from isinglass.energies import PatternMixture
 from isinglass.energies.driven import DrivenHarmonium, ExpectedHarmonium
 from isinglass.energies.driven_deep import DrivenDeep
@@ -40,6 +41,15 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Tensor, temperature: float) -> ActionDistribution:
         """The law of actions as states of the unit, one a row."""
+
+    def score(
+        self,
+        features: Float[Tensor, "batch f"],
+        temperature: float,
+        state: Float[Tensor, "batch d"],
+    ) -> Float[Tensor, " batch"]:
+        """Q of one action a row, differentiable once: the law's, by a shorter way if any."""
+        return self(features, temperature).score(state)
 
 
 class ActionEnergy(ABC):
@@ -264,6 +274,20 @@ class MixtureHead(Head):
         scale = self.scale
         keys = torch.addcmul(self.offset - idle, scale, self.keys(features))
         return PatternMixture(self.unit, keys, scale * fields, temperature)
+
+    def score(
+        self,
+        features: Float[Tensor, "batch f"],
+        temperature: float,
+        state: Float[Tensor, "batch d"],
+    ) -> Float[Tensor, " batch"]:
+        """In one pass where the patterns are stored as they are."""
+        if self.bend is not None or self.unit.has_base_energy or not values_visible(features):
+            return super().score(features, temperature, state)
+        weight, bias = self.keys.weight, self.keys.bias
+        return recalled(
+            features, weight, bias, self.fields, self.scale, self.offset, state, temperature
+        )
 
 
 class HillsHead(Head):

@@ -16,6 +16,7 @@ from stable_baselines3.common.torch_layers import (
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
+from isinglass._shapes import Float
 from isinglass.agents.actions import ActionCode
 from isinglass.agents.heads import ActionEnergy
 from isinglass.agents.oracle import ActionDistribution
@@ -149,7 +150,16 @@ class FreeEnergyNetwork(BaseModel):
 
     def forward(self, obs: PyTorchObs, temperature: float) -> ActionDistribution:
         """The law of actions as states of units, one an observation."""
+        return self.head(self._seen(obs), temperature)
+
+    def score(
+        self, obs: PyTorchObs, temperature: float, state: Float[Tensor, "batch d"]
+    ) -> Float[Tensor, " batch"]:
+        """Q(s, a) of one action, a state of units, an observation; differentiable once."""
+        return self.head.score(self._seen(obs), temperature, state)
+
+    def _seen(self, obs: PyTorchObs) -> Tensor:
         features = self.extract_features(obs, self.extractor)
         if isinstance(self.observation_space, spaces.MultiBinary):
             features = 2 * features - 1
-        return self.head(self.trunk(features), temperature)
+        return self.trunk(features)

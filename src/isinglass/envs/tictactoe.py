@@ -21,6 +21,7 @@ from isinglass.envs.tictactoe_rules import (
     LOST,
     PLAYING,
     WON,
+    Erring,
     Games,
     Observations,
     action_mask,
@@ -29,7 +30,16 @@ from isinglass.envs.tictactoe_rules import (
 )
 from isinglass.errors import ParameterError
 
-__all__ = ["Masked", "Player", "Predictor", "Score", "TicTacToe", "action_mask", "play"]
+__all__ = [
+    "Erring",
+    "Masked",
+    "Player",
+    "Predictor",
+    "Score",
+    "TicTacToe",
+    "action_mask",
+    "play",
+]
 
 REWARDS = {PLAYING: 0.0, WON: 20.0, DRAWN: 10.0, LOST: -20.0, ILLEGAL: -20.0}
 SEATS = ("first", "second", "random")
@@ -115,7 +125,8 @@ class TicTacToe(gym.Env[Observations, np.ndarray]):
     claim was not legal. Registered as ``isinglass/TicTacToe-v0``.
 
     Args:
-        opponent: ``"random"``, ``"minimax"`` (perfect, one of its best cells at random), an agent
+        opponent: ``"random"``, ``"minimax"`` (perfect, one of its best cells at random),
+            :class:`~isinglass.envs.tictactoe_rules.Erring` (perfect but for errors), an agent
             with Stable-Baselines3's ``predict``, a function of a batch of observations (here of
             one) and a generator that returns a batch of actions, or a sequence of these, one of
             which is drawn for each game. All see the game from their own side.

@@ -5,14 +5,24 @@ A cell (x, y) has the number 3y + x. The marks of a player are nine bits, one a 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
 
 import numpy as np
 
+from isinglass.checks import check_fraction
 from isinglass.errors import DomainError, ShapeError
 
-__all__ = ["CELLS", "Games", "Observations", "action_mask", "minimax_moves", "random_moves"]
+__all__ = [
+    "CELLS",
+    "Erring",
+    "Games",
+    "Observations",
+    "action_mask",
+    "minimax_moves",
+    "random_moves",
+]
 
 Observations: TypeAlias = dict[str, np.ndarray]
 
@@ -123,6 +133,38 @@ def minimax_moves(observations: Observations, generator: np.random.Generator) ->
     Perfect play wins where it can and else draws where it can, against any opponent.
     """
     return _draw(HAS[_best()[_marks(observations)]], generator)
+
+
+@dataclass(frozen=True)
+class Erring:
+    """Perfect play that errs: now and then a claim is a random one, a good one by luck at times.
+
+    To learn from, it is better than a random player: it punishes what a random one overlooks, so
+    that a claim which may lose is worth far less than one which cannot. From shares of 0.5 to 0.9
+    the best play against it is the best against a random player, too.
+
+    Args:
+        share: Of its claims that are random, 0 (minimax) to 1 (random).
+
+    Raises:
+        ParameterError: If ``share`` is not from 0 to 1.
+
+    Examples:
+        >>> from isinglass.envs.tictactoe import play
+        >>> play("minimax", 1_000, opponent=Erring(0.2)).losses
+        0
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        check_fraction("Erring", "share", self.share)
+
+    def __call__(self, observations: Observations, generator: np.random.Generator) -> np.ndarray:
+        """A legal claim for each observation: ``(*batch, 3)``."""
+        errs = generator.random(observations["mask"].shape[:-1]) < self.share
+        claims = random_moves(observations, generator), minimax_moves(observations, generator)
+        return np.where(errs[..., None], *claims)
 
 
 @cache

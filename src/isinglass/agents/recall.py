@@ -1,0 +1,90 @@
+"""Q of actions under a mixture of stored patterns, from features in one pass there and back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from isinglass._shapes import Float
+
+__all__ = ["recalled"]
+
+
+def recalled(
+    features: Float[Tensor, "batch f"],
+    weight: Float[Tensor, "N f"],
+    bias: Float[Tensor, " N"],
+    fields: Float[Tensor, "N d"],
+    scale: Float[Tensor, ""],
+    offset: Float[Tensor, ""],
+    state: Float[Tensor, "batch d"],
+    temperature: float,
+) -> Float[Tensor, " batch"]:
+    r"""Q = T log Σ_μ exp(s·u_μ/T) − T log N + o,   u_μ = w_μ·φ + b_μ + θ_μ·a.
+
+    What :class:`~isinglass.PatternMixture` says of keys s·(Wφ + b) and fields s·θ, in a third of
+    the operations: its slope, p(μ|a, φ), is made on the way, and the scale enters once. Slopes of
+    slopes are not given.
+
+    Args:
+        features: φ.
+        weight: W, of the keys.
+        bias: b, of the keys.
+        fields: θ, the patterns.
+        scale: s > 0.
+        offset: o.
+        state: Actions as states of units without an energy of their own; no slope is given.
+        temperature: T > 0.
+
+    Examples:
+        >>> one = torch.ones(1)
+        >>> inputs = one[None], one[None], 0 * one, one[None], one[0], one[0], one[None]
+        >>> recalled(*inputs, temperature=0.5)  # a single memory: 1 + 1 + offset
+        tensor([3.])
+    """
+    return _Recalled.apply(features, weight, bias, fields, scale, offset, state, temperature)  # pyright: ignore[reportReturnType]
+
+
+class _Recalled(torch.autograd.Function):
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        fields: Tensor,
+        scale: Tensor,
+        offset: Tensor,
+        state: Tensor,
+        temperature: float,
+    ) -> Tensor:
+        reach = torch.addmm(bias, features, weight.mT).addmm_(state, fields.mT)
+        shares = torch.softmax(reach * (scale / temperature), -1)
+        ctx.save_for_backward(features, weight, scale, state, reach, shares)
+        # The largest share is exp(s max u/T) over the sum.
+        level = torch.sub(offset - temperature * math.log(len(bias)), shares.amax(-1).log_(),
+                          alpha=temperature)  # fmt: skip
+        return level.addcmul_(reach.amax(-1), scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        features, weight, scale, state, reach, shares = ctx.saved_tensors
+        pulls = shares * slope.unsqueeze(-1)
+        to_scale = torch.dot(pulls.view(-1), reach.view(-1))
+        pulls *= scale
+        across = pulls.mT
+        return (
+            pulls @ weight if ctx.needs_input_grad[0] else None,
+            across @ features,
+            pulls.sum(0),
+            across @ state,
+            to_scale,
+            slope.sum(),
+            None,
+            None,
+        )
