@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 from stable_baselines3 import PPO
+from stable_baselines3.common.save_util import load_from_zip_file, save_to_zip_file
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, FreeEnergySarsa, Mixture
@@ -250,6 +251,16 @@ def test_files_that_hold_no_agent(tmp_path):
     with pytest.raises(FileError, match="cannot be read"):
         FreeEnergyQ.load(3)
     FreeEnergyQ.load(io.BytesIO(whole), device="cpu")  # an open file is read from where it stands
+
+
+def test_files_of_another_version(tmp_path):
+    file = tmp_path / "agent.zip"
+    small_agent().save(file)
+    data, weights, rest = load_from_zip_file(file, device="cpu")
+    del weights["policy"]["q_net.head.offset"]
+    save_to_zip_file(file, data, weights, rest)
+    with pytest.raises(FileError, match=r"agent\.zip holds weights .*"q_net\.head\.offset"):
+        FreeEnergyQ.load(file, device="cpu")
 
 
 def test_files_of_other_agents(tmp_path):

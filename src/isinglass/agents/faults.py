@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from isinglass.agents.vector import GymnasiumVecEnv
 from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError
 
-__all__ = ["check_agent_file", "finite_loss", "same_spaces", "whole_steps"]
+__all__ = ["check_agent_file", "finite_loss", "fitting_weights", "same_spaces", "whole_steps"]
 
 # Where an environment's step is unpacked and its reward becomes a number.
 UNPACKED = (Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVecEnv.step_wait)
@@ -70,6 +70,25 @@ def same_spaces(operation: str) -> Iterator[None]:
             raise
         raise ParameterError(
             operation, str(error), "Give an environment like the one that the agent learned in"
+        ) from error
+
+
+@contextmanager
+def fitting_weights(operation: str, path: Any) -> Iterator[None]:
+    """Say by name that the weights in a file are not those of the agent that it describes.
+
+    Raises:
+        FileError: Where torch finds that out.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        raise FileError(
+            operation,
+            f"{path} holds weights that do not fit ({' '.join(str(error).split())})",
+            "Another version of isinglass has saved it: load it with that one, or learn again",
         ) from error
 
 

@@ -27,7 +27,13 @@ from isinglass.agents.arguments import (
     without,
 )
 from isinglass.agents.backups import Backup, SoftBackup
-from isinglass.agents.faults import check_agent_file, finite_loss, same_spaces, whole_steps
+from isinglass.agents.faults import (
+    check_agent_file,
+    finite_loss,
+    fitting_weights,
+    same_spaces,
+    whole_steps,
+)
 from isinglass.agents.heads import ActionEnergy, Mixture
 from isinglass.agents.masks import MaskLayout, acting_infos
 from isinglass.agents.network import check_real
@@ -273,11 +279,12 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         """An agent from a file; all arguments are Stable-Baselines3's.
 
         Raises:
-            FileError: If there is no such file, it is damaged, or another class saved it.
+            FileError: If there is no such file, it is damaged, another class saved it, or its
+                weights do not fit.
             ParameterError: If the agent has learned in other spaces than those of ``env``.
         """
         check_agent_file(f"{cls.__name__}.load", path, cls._rule)
-        with same_spaces("FreeEnergyQ.load"):
+        with same_spaces("FreeEnergyQ.load"), fitting_weights("FreeEnergyQ.load", path):
             return super().load(path, environment(env, required=False), *args, **kwargs)
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
