@@ -259,7 +259,7 @@ def test_files_of_another_version(tmp_path):
     data, weights, rest = load_from_zip_file(file, device="cpu")
     del weights["policy"]["q_net.head.offset"]
     save_to_zip_file(file, data, weights, rest)
-    with pytest.raises(FileError, match=r"agent\.zip holds weights .*"q_net\.head\.offset"):
+    with pytest.raises(FileError, match=r'agent\.zip holds weights .*"q_net\.head\.offset"'):
         FreeEnergyQ.load(file, device="cpu")
 
 
