@@ -1,6 +1,6 @@
 """Blockers: a team slips past a blocker that guards its columns; actions are moves of all agents.
 
-    python examples/blockers_mixture.py --steps 300000
+    python examples/blockers_mixture.py --steps 60000
 
 Prints the reward a step over 1,000 episodes; at the end the team's positions in one of them.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 
 import torch
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture
+from isinglass.agents import FreeEnergyQ, Mixture, SoftBackup
 from isinglass.envs import Blockers, make_env
 
 
@@ -21,18 +22,18 @@ def build(seed: int) -> FreeEnergyQ:
     """The agent, every hyper-parameter written out."""
     return FreeEnergyQ(
         "MlpPolicy",
-        make_env("isinglass/Blockers-v0"),  # 5 × 4 cells, 2 agents, 1 blocker, 20 steps
-        energy=Mixture(memories=32),
-        backup=DoubleBackup(),
-        learning_rate=1e-3,
+        make_vec_env(Blockers, n_envs=16, seed=seed),  # 5 × 4 cells, 2 agents, 1 blocker, 20 steps
+        energy=Mixture(memories=32, state_fields=True),
+        backup=SoftBackup(mellow=True),
+        learning_rate=lambda remaining: 2e-3 * remaining,  # falls to zero
         buffer_size=100_000,
         learning_starts=2_000,
         batch_size=256,
         tau=0.005,
         gamma=0.95,
         n_steps=1,
-        train_freq=2,
-        gradient_steps=1,
+        train_freq=1,
+        gradient_steps=4,
         initial_temperature=1.0,
         final_temperature=0.05,
         annealing_fraction=0.8,
@@ -45,7 +46,7 @@ def build(seed: int) -> FreeEnergyQ:
 def main() -> None:
     """Learn, measure, show an episode."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300_000, help="environment steps of learning")
+    parser.add_argument("--steps", type=int, default=60_000, help="environment steps of learning")
     parser.add_argument("--episodes", type=int, default=1_000, help="episodes that are measured")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")

@@ -57,11 +57,12 @@ ASSIGNMENT = {
 }
 
 BLOCKERS = {
-    "backup": DoubleBackup(),
-    "learning_rate": 1e-3,
+    "energy": Mixture(memories=32, state_fields=True),
+    "backup": SoftBackup(mellow=True),
+    "learning_rate": Falling(2e-3),
     "learning_starts": 2_000,
     "train_freq": 1,
-    "gradient_steps": 8,
+    "gradient_steps": 4,
     "gamma": 0.95,
     "initial_temperature": 1.0,
     "final_temperature": 0.05,
@@ -69,7 +70,7 @@ BLOCKERS = {
 }
 
 #: Chosen on other instances: LargeAction with key_seed 101 and 102, Trap with key_seed 101. Parity,
-#: TicTacToe, Assignment 8×8, CartPole, Pendulum, Blockers 4×7's backup with seeds 100 to 104.
+#: TicTacToe, Assignment 8×8, CartPole, Pendulum, Blockers with seeds 100 to 104.
 OURS: dict[str, dict[str, Any]] = {
     "large-action": {"initial_temperature": 1.0, "final_temperature": 0.05},
     "parity": {
@@ -103,8 +104,8 @@ OURS: dict[str, dict[str, Any]] = {
         "policy_kwargs": LINEAR,
         "n_envs": 16,
     },
-    "blockers5x4": BLOCKERS | {"energy": Mixture(memories=32)},
-    "blockers4x7": BLOCKERS | {"energy": Mixture(memories=64), "backup": SoftBackup(mellow=True)},
+    "blockers5x4": BLOCKERS,
+    "blockers4x7": BLOCKERS,
     "tictactoe": {
         "energy": Mixture(memories=32, state_fields=True),
         "backup": DoubleBackup(),
