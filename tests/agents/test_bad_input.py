@@ -112,6 +112,8 @@ def test_predicting_from_what_is_not_finite(value, deterministic):
     agent = FreeEnergyQ("MlpPolicy", Speeds(), **QUICK)
     with pytest.raises(DomainError, match=r"1 of 3 values of the observation are NaN"):
         agent.predict(np.array([0, value, 1], np.float32), deterministic=deterministic)
+    with pytest.raises(DomainError, match="infinite in 32 bits"):
+        agent.predict(np.array([0, 1e39, 1]), deterministic=deterministic)
     named = FreeEnergyQ("MultiInputPolicy", Shown(LargeAction(**SMALL), picture=False), **QUICK)
     with pytest.raises(DomainError, match=r"observation\['bits'\]"):
         named.predict({"bits": np.full(4, value)}, deterministic=deterministic)
@@ -229,6 +231,12 @@ def test_a_policy_with_an_argument_of_its_own():
             self.loud = loud
 
     assert FreeEnergyQ(Loud, Plain(), policy_kwargs={"loud": 3}, **QUICK).policy.loud == 3
+
+
+@pytest.mark.parametrize("kind", ["adam", Mixture, None])
+def test_optimizers_that_are_none(kind):
+    with pytest.raises(ParameterError, match="optimizer_class"):
+        FreeEnergyQ("MlpPolicy", Plain(), policy_kwargs={"optimizer_class": kind}, **QUICK)
 
 
 def test_files_that_hold_no_agent(tmp_path):

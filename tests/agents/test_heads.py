@@ -202,6 +202,14 @@ def test_values_by_the_shorter_way_are_those_of_the_law(energy):
     torch.testing.assert_close(*slopes)
 
 
+def test_values_in_mixed_precision():
+    head, seen = head_of(Mixture(3)).float(), features().float()
+    state = torch.ones(4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = head.score(seen, 1.0, state)
+    torch.testing.assert_close(rough.float(), head.score(seen, 1.0, state), atol=0.05, rtol=0.02)
+
+
 def test_slopes_of_values_recalled_are_their_differences():
     draw = torch.Generator().manual_seed(2)
 

@@ -254,3 +254,37 @@ def test_an_agent_obeys_masks_before_it_learns_and_when_it_goes_on(envs):
     agent.learn(30 * envs)
     batch = agent.replay_buffer.sample(64)
     assert torch.equal(batch.next_masks.sum(-1) == 1, batch.dones.flatten() == 0)
+
+
+class Few(gym.Env):
+    """As many actions as values of parts; what the masks forbid is refused."""
+
+    def __init__(self, space, mask):
+        self.observation_space, self.action_space = spaces.Box(-1, 1, (2,), np.float32), space
+        self.mask, self.taken = np.array(mask, bool), []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {"action_mask": self.mask}
+
+    def step(self, action):
+        self.taken.append(tuple(np.asarray(action).tolist()))
+        return np.zeros(2, np.float32), 0.0, False, False, {"action_mask": self.mask}
+
+
+@pytest.mark.parametrize(
+    ("space", "mask", "allowed"),
+    [
+        (spaces.MultiBinary(2), np.eye(2), {(0, 0), (1, 1)}),
+        (spaces.MultiDiscrete([2, 2]), [[1, 1], [1, 0]], {(0, 0), (0, 1), (1, 0)}),
+        (spaces.MultiBinary(2), [1, 0, 1, 1], {(0, 0), (0, 1)}),
+        (spaces.MultiDiscrete([1, 2, 3]), [1, 1, 0, 1, 1, 1], {(0, 0, k) for k in range(3)}),
+    ],
+    ids=["joint bits", "joint parts", "flat bits", "flat parts"],
+)
+def test_an_agent_obeys_masks_where_flat_and_joint_ones_are_as_wide(space, mask, allowed):
+    env = Few(space, mask)
+    settings = QUICK | {"initial_temperature": 50.0, "final_temperature": 50.0}
+    FreeEnergyQ("MlpPolicy", env, seed=0, **settings).learn(120)
+    drawn = env.taken[-80:]  # at a temperature where each is as likely
+    assert set(env.taken) == allowed == set(drawn)

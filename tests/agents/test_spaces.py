@@ -9,7 +9,7 @@ from gymnasium.vector import SyncVectorEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture, SoftBackup
+from isinglass.agents import DoubleBackup, FreeEnergyPolicy, FreeEnergyQ, Mixture, SoftBackup
 from isinglass.envs import LargeAction
 from isinglass.errors import FileError, ParameterError
 from tests.agents.small import ENERGIES, QUICK, SMALL, SPACES, Guarded, small_agent
@@ -90,6 +90,17 @@ def test_boxes_are_stored_scaled_and_acted_in_unscaled():
         values = agent.policy.action_values(batch.observations, batch.actions)
         law = agent.policy.distribution(batch.observations)
     torch.testing.assert_close(values, law.score(batch.actions))
+
+
+def test_actions_do_not_round_beyond_their_box():
+    draw = np.random.default_rng(0)
+    low = draw.normal(size=200).astype(np.float32)
+    space = spaces.Box(low, low + draw.uniform(0.1, 3, 200).astype(np.float32))
+    policy = FreeEnergyPolicy(spaces.Box(-1, 1, (2,), np.float32), space, lambda _: 1e-3)
+    for bound in (space.low, space.high):
+        action, _ = policy.predict(np.zeros(2, np.float32), fixed=bound)
+        assert space.contains(action)
+        np.testing.assert_allclose(action, bound, atol=1e-5)
 
 
 def test_boxes_are_learned_in():

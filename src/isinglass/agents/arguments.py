@@ -95,6 +95,11 @@ def check_policy(
         raise ParameterError(
             "FreeEnergyQ", f"policy_kwargs = {given!r}", "Give a dictionary, or None"
         )
+    optimizer = (given or {}).get("optimizer_class", torch.optim.Adam)
+    if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
+        raise ParameterError(
+            "FreeEnergyQ", f"optimizer_class = {optimizer!r}", "Give a class, as torch.optim.Adam"
+        )
     known = [*signature(FreeEnergyPolicy).parameters][3:]  # after spaces and schedule
     for name, value in (given or {}).items():
         if name in known or kind not in kinds.values():

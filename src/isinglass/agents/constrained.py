@@ -48,7 +48,7 @@ def meeting(
         better = may & (score > scores) if deterministic else may & ~met
         best = torch.where(better.unsqueeze(-1), states, best)
         scores, met = torch.where(better, score, scores), met | may
-    _check_met(met, f"no one of {MOST_DRAWS} draws")
+    _check_met(met, f"no one of {MOST_DRAWS} draws", "raise the temperature of the policy, ")
     return best
 
 
@@ -59,11 +59,10 @@ def _given(law: Enumerated, meets: Meets) -> Enumerated:
     return replace(law, scores=law.scores.masked_fill(~may, -torch.inf))
 
 
-def _check_met(met: Tensor, who: str) -> None:
+def _check_met(met: Tensor, who: str, warmer: str = "") -> None:
     if not bool(met.all()):
         raise DomainError(
             "FreeEnergyQ.predict",
             f"{who} meets the constraint for {int((~met).sum())} of {len(met)} observations",
-            "Fix or forbid parts of the action (fixed=, action_masks=), raise the temperature of "
-            "the policy, or constrain less",
+            f"Fix or forbid parts of the action (fixed=, action_masks=), {warmer}or constrain less",
         )

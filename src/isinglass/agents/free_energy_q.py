@@ -429,7 +429,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         if self.num_timesteps < learning_starts:
             actions = self._layout.draw_allowed(self._allowed, self.action_space.np_random)
         else:
-            actions, _ = self.predict(cast(Any, self._last_obs), action_masks=self._allowed)
+            masks = self._layout.by_parts(self._allowed)
+            actions, _ = self.predict(cast(Any, self._last_obs), action_masks=masks)
         return actions, actions
 
     def _store_transition(

@@ -282,7 +282,9 @@ class MixtureHead(Head):
         state: Float[Tensor, "batch d"],
     ) -> Float[Tensor, " batch"]:
         """In one pass where the patterns are stored as they are."""
-        if self.bend is not None or self.unit.has_base_energy or not values_visible(features):
+        mixed = torch.is_autocast_enabled(features.device.type)
+        bent = self.bend is not None or self.unit.has_base_energy
+        if bent or mixed or not values_visible(features):
             return super().score(features, temperature, state)
         weight, bias = self.keys.weight, self.keys.bias
         return recalled(

@@ -146,6 +146,13 @@ class MaskLayout:
         pieces = np.split(masks, np.cumsum(self.parts)[:-1], axis=-1)
         return reduce(_every_pair, pieces)
 
+    def by_parts(self, masks: Bool[np.ndarray, "rows width"]) -> np.ndarray:
+        """Joint masks as ``(rows, *parts)``, so that :meth:`rows` takes none for a flat one.
+
+        Where as many actions as values are there, as of two bits, their widths are the same.
+        """
+        return masks.reshape(len(masks), *self.parts) if self.is_joint(masks) else masks
+
     def draw_allowed(
         self, masks: Bool[np.ndarray, "rows width"], rng: np.random.Generator
     ) -> np.ndarray:

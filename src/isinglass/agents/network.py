@@ -44,12 +44,15 @@ def check_real(operation: str, name: str, values: object) -> None:
             check_real(operation, f"{name}[{key!r}]", part)
         return
     array = np.asarray(values)
-    if array.dtype.kind != "f" or np.isfinite(array).all():
+    if array.dtype.kind != "f":
         return
-    bad = ~np.isfinite(array)
+    with np.errstate(over="ignore"):  # the network sees 32 bits
+        finite = np.isfinite(array.astype(np.float32, copy=False))
+    if finite.all():
+        return
     raise DomainError(
         operation,
-        f"{bad.sum()} of {bad.size} values of {name} are NaN or infinite",
+        f"{(~finite).sum()} of {finite.size} values of {name} are NaN or infinite in 32 bits",
         "Mend the environment that gave them, or fill them (numpy.nan_to_num) before the agent "
         "sees them",
     )

@@ -365,7 +365,8 @@ class FreeEnergyPolicy(BasePolicy):
         actions = self.code.decode(states).cpu().numpy()
         actions = actions.reshape(-1, *(self.action_space.shape or ()))
         if isinstance(self.action_space, spaces.Box):
-            return self.unscale_action(actions)
+            space = self.action_space  # scaling back may round beyond it
+            return np.clip(self.unscale_action(actions), space.low, space.high)
         return actions
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> Tensor:

@@ -270,7 +270,7 @@ def play(
         Score(wins=0, draws=1000, losses=0, illegal=0)
     """
     games = check_count("play", "games", games)
-    (ours,), theirs = _strategies("play", agent), _strategies("play", opponent)
+    ours, theirs = _strategy("play", agent), _strategies("play", opponent)
     generator = np.random.default_rng(seed)
     order = generator if shuffle else None
     table = Games(games)
@@ -306,13 +306,13 @@ def _strategy(operation: str, player: Player) -> Strategy:
     elif isinstance(player, Predictor):
         return lambda observations, _: player.predict(observations, deterministic=True)[0]
     else:
-        found = player if callable(player) else None
+        found = player if callable(player) and not isinstance(player, type) else None
     if found is None:
         raise ParameterError(
             operation,
             f"the player {player!r}",
-            "Give 'random', 'minimax', a loaded agent, such as FreeEnergyQ.load(path), or a "
-            "function of observations and a generator",
+            "Give 'random', 'minimax', Erring(share), a loaded agent, such as "
+            "FreeEnergyQ.load(path), or a function of observations and a generator",
         )
     return found
 

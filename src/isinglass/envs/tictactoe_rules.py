@@ -140,7 +140,7 @@ class Erring:
     """Perfect play that errs: now and then a claim is a random one, a good one by luck at times.
 
     To learn from, it is better than a random player: it punishes what a random one overlooks, so
-    that a claim which may lose is worth far less than one which cannot. From shares of 0.5 to 0.9
+    that a claim which may lose is worth far less than one which cannot. From shares of 0.55 to 0.9
     the best play against it is the best against a random player, too.
 
     Args:
