@@ -11,7 +11,7 @@ from isinglass.agents import Annealing, Deep, Enumerated, Groups, Mixture, Restr
 from isinglass.agents.actions import ActionCode
 from isinglass.agents.recall import recalled
 from isinglass.errors import ParameterError
-from isinglass.units import Bit, Gaussian, OneHot, Spin
+from isinglass.units import AveragedOneHot, Bit, Gaussian, OneHot, Spin
 from tests.agents.small import ENERGIES, SEEN, SPACES, shaped_policy
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -208,6 +208,27 @@ def test_values_in_mixed_precision():
     with torch.autocast("cpu", torch.bfloat16):
         rough = head.score(seen, 1.0, state)
     torch.testing.assert_close(rough.float(), head.score(seen, 1.0, state), atol=0.05, rtol=0.02)
+
+
+def test_values_where_the_shorter_way_does_not_go():
+    """One state and many actions, slopes of the action, vmap, units that carry an energy."""
+    head, seen = head_of(Mixture(3)), features()
+    states = Spin(4).enumerate_states().double()
+    law = head(seen[:1], 0.3)
+    torch.testing.assert_close(head.score(seen[:1], 0.3, states), law.score(states))
+    drawn = states[:4].requires_grad_()
+    head.score(seen, 0.3, drawn).sum().backward()
+    assert drawn.grad.abs().max() > 0
+    each = torch.vmap(lambda state: head.score(seen[:1], 0.3, state[None])[0])(states)
+    torch.testing.assert_close(each, law.score(states))
+
+    def total(fields):
+        return torch.func.functional_call(head, {"fields": fields}, (seen, 0.3)).score(states[:4])
+
+    assert torch.func.grad(lambda fields: total(fields).sum())(head.fields).abs().max() > 0
+    twice = AveragedOneHot(draws=2, size=4)
+    head, state = head_of(Mixture(3), twice), torch.tensor([[0.5, 0.5, 0, 0]] * 4).double()
+    torch.testing.assert_close(head.score(seen, 0.3, state), head(seen, 0.3).score(state))
 
 
 def test_slopes_of_values_recalled_are_their_differences():

@@ -88,7 +88,8 @@ def fitting_weights(operation: str, path: Any) -> Iterator[None]:
         raise FileError(
             operation,
             f"{path} holds weights that do not fit ({' '.join(str(error).split())})",
-            "Another version of isinglass has saved it: load it with that one, or learn again",
+            "Leave out arguments of load that change the network; else another version of "
+            "isinglass has saved it: load it with that one, or learn again",
         ) from error
 
 

@@ -283,8 +283,9 @@ class FreeEnergyQ(OffPolicyAlgorithm):
                 weights do not fit.
             ParameterError: If the agent has learned in other spaces than those of ``env``.
         """
-        check_agent_file(f"{cls.__name__}.load", path, cls._rule)
-        with same_spaces("FreeEnergyQ.load"), fitting_weights("FreeEnergyQ.load", path):
+        operation = f"{cls.__name__}.load"
+        check_agent_file(operation, path, cls._rule)
+        with same_spaces(operation), fitting_weights(operation, path):
             return super().load(path, environment(env, required=False), *args, **kwargs)
 
     def train(self, gradient_steps: int, batch_size: int) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from isinglass._shapes import Float
 from isinglass.agents.oracle import ActionDistribution
-from isinglass.agents.recall import recalled
-from isinglass.checks import check_count, values_visible
+from isinglass.agents.recall import can_recall, recalled
+from isinglass.checks import check_count
 from isinglass.energies import PatternMixture
 from isinglass.energies.driven import DrivenHarmonium, ExpectedHarmonium
 from isinglass.energies.driven_deep import DrivenDeep
@@ -46,9 +46,9 @@ class Head(nn.Module, ABC):
         self,
         features: Float[Tensor, "batch f"],
         temperature: float,
-        state: Float[Tensor, "batch d"],
-    ) -> Float[Tensor, " batch"]:
-        """Q of one action a row, differentiable once: the law's, by a shorter way if any."""
+        state: Float[Tensor, "*states d"],
+    ) -> Float[Tensor, "..."]:
+        """Q of actions, differentiable once: that of the law, by a shorter way if there is one."""
         return self(features, temperature).score(state)
 
 
@@ -279,12 +279,11 @@ class MixtureHead(Head):
         self,
         features: Float[Tensor, "batch f"],
         temperature: float,
-        state: Float[Tensor, "batch d"],
-    ) -> Float[Tensor, " batch"]:
+        state: Float[Tensor, "*states d"],
+    ) -> Float[Tensor, "..."]:
         """In one pass where the patterns are stored as they are."""
-        mixed = torch.is_autocast_enabled(features.device.type)
-        bent = self.bend is not None or self.unit.has_base_energy
-        if bent or mixed or not values_visible(features):
+        stored = self.bend is None and not self.unit.has_base_energy
+        if not stored or not can_recall(features, self.fields, state):
             return super().score(features, temperature, state)
         weight, bias = self.keys.weight, self.keys.bias
         return recalled(

@@ -193,12 +193,14 @@ class FreeEnergyPolicy(BasePolicy):
         return sum(part.sum(-1).log() for part in masks.split(list(layout.parts), -1))
 
     def action_values(self, obs: PyTorchObs, actions: Tensor) -> Float[Tensor, "batch"]:
-        """Q(s, a) of actions as a replay buffer holds them."""
+        """Q(s, a) of actions as a replay buffer holds them, differentiable once."""
         return self.q_net.score(obs, self.temperature, self.code.encode(actions))
 
     def clip_gradients(self, largest: float) -> None:
         """Scale all gradients down if their norm, taken together, is above ``largest``."""
         gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        if not gradients:
+            return
         norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
         norm = torch.linalg.vector_norm(torch.stack([*norms]))
         torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp_(max=1.0))  # pyright: ignore[reportPrivateImportUsage]

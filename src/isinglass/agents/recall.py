@@ -10,8 +10,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isinglass._shapes import Float
+from isinglass.checks import values_visible
 
-__all__ = ["recalled"]
+__all__ = ["can_recall", "recalled"]
+
+
+def can_recall(features: Tensor, fields: Tensor, state: Tensor) -> bool:
+    """Whether :func:`recalled` may be asked: row by row, no slope for actions, plain tensors."""
+    by_rows = features.ndim == state.ndim == 2 and len(features) == len(state)
+    mixed = torch.is_autocast_enabled(features.device.type)
+    plain = all(map(values_visible, (features, fields, state)))
+    return by_rows and plain and not mixed and not state.requires_grad
 
 
 def recalled(
@@ -27,8 +36,8 @@ def recalled(
     r"""Q = T log Σ_μ exp(s·u_μ/T) − T log N + o,   u_μ = w_μ·φ + b_μ + θ_μ·a.
 
     What :class:`~isinglass.PatternMixture` says of keys s·(Wφ + b) and fields s·θ, in a third of
-    the operations: its slope, p(μ|a, φ), is made on the way, and the scale enters once. Slopes of
-    slopes are not given.
+    the operations: the responsibilities p(μ|a, φ), of which its slope consists, are made on the
+    way, and the scale enters once. Slopes of slopes are not given.
 
     Args:
         features: φ.
@@ -63,28 +72,28 @@ class _Recalled(torch.autograd.Function):
         temperature: float,
     ) -> Tensor:
         reach = torch.addmm(bias, features, weight.mT).addmm_(state, fields.mT)
-        shares = torch.softmax(reach * (scale / temperature), -1)
-        ctx.save_for_backward(features, weight, scale, state, reach, shares)
+        responsibilities = torch.softmax(reach * (scale / temperature), -1)
+        ctx.save_for_backward(features, weight, scale, state, reach, responsibilities)
         # The largest share is exp(s max u/T) over the sum.
-        level = torch.sub(offset - temperature * math.log(len(bias)), shares.amax(-1).log_(),
-                          alpha=temperature)  # fmt: skip
+        spread = responsibilities.amax(-1).log_()
+        level = torch.sub(offset - temperature * math.log(len(bias)), spread, alpha=temperature)
         return level.addcmul_(reach.amax(-1), scale)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        features, weight, scale, state, reach, shares = ctx.saved_tensors
-        pulls = shares * slope.unsqueeze(-1)
-        to_scale = torch.dot(pulls.view(-1), reach.view(-1))
-        pulls *= scale
-        across = pulls.mT
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        features, weight, scale, state, reach, responsibilities = ctx.saved_tensors
+        grad_reach = responsibilities * grad_output.unsqueeze(-1)
+        to_scale = torch.dot(grad_reach.view(-1), reach.view(-1))
+        grad_reach *= scale
+        across = grad_reach.mT
         return (
-            pulls @ weight if ctx.needs_input_grad[0] else None,
+            grad_reach @ weight if ctx.needs_input_grad[0] else None,
             across @ features,
-            pulls.sum(0),
+            grad_reach.sum(0),
             across @ state,
             to_scale,
-            slope.sum(),
+            grad_output.sum(),
             None,
             None,
         )

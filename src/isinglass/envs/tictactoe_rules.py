@@ -162,7 +162,7 @@ class Erring:
 
     def __call__(self, observations: Observations, generator: np.random.Generator) -> np.ndarray:
         """A legal claim for each observation: ``(*batch, 3)``."""
-        errs = generator.random(observations["mask"].shape[:-1]) < self.share
+        errs = generator.random(np.shape(observations["mask"])[:-1]) < self.share
         claims = random_moves(observations, generator), minimax_moves(observations, generator)
         return np.where(errs[..., None], *claims)
 
