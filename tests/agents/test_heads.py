@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from isinglass.agents import Annealing, Deep, Enumerated, Groups, Mixture, Restricted
 from isinglass.agents.actions import ActionCode
-from isinglass.agents.recall import recalled
+from isinglass.agents.mixture_score import mixture_score
 from isinglass.errors import ParameterError
 from isinglass.units import AveragedOneHot, Bit, Gaussian, OneHot, Spin
 from tests.agents.small import ENERGIES, SEEN, SPACES, shaped_policy
@@ -222,16 +222,25 @@ def test_values_where_the_shorter_way_does_not_go():
     each = torch.vmap(lambda state: head.score(seen[:1], 0.3, state[None])[0])(states)
     torch.testing.assert_close(each, law.score(states))
 
-    def total(fields):
-        return torch.func.functional_call(head, {"fields": fields}, (seen, 0.3)).score(states[:4])
+    class Scored(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = head
 
-    assert torch.func.grad(lambda fields: total(fields).sum())(head.fields).abs().max() > 0
+        def forward(self, *given):
+            return self.head.score(*given)
+
+    def total(fields):
+        given = (seen, 0.3, states[:4].detach())
+        return torch.func.functional_call(Scored(), {"head.fields": fields}, given).sum()
+
+    assert torch.func.grad(total)(head.fields).abs().max() > 0
     twice = AveragedOneHot(draws=2, size=4)
     head, state = head_of(Mixture(3), twice), torch.tensor([[0.5, 0.5, 0, 0]] * 4).double()
     torch.testing.assert_close(head.score(seen, 0.3, state), head(seen, 0.3).score(state))
 
 
-def test_slopes_of_values_recalled_are_their_differences():
+def test_slopes_of_values_in_one_pass_are_their_differences():
     draw = torch.Generator().manual_seed(2)
 
     def numbers(*shape):
@@ -240,8 +249,8 @@ def test_slopes_of_values_recalled_are_their_differences():
     state = torch.randn(5, 3, dtype=torch.float64, generator=draw)
     scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     inputs = (numbers(5, 2), numbers(4, 2), numbers(4), numbers(4, 3), scale, numbers())
-    assert torch.autograd.gradcheck(lambda *given: recalled(*given, state, 0.4), inputs)
-    twice = recalled(*inputs, state, 0.4).square().sum()
+    assert torch.autograd.gradcheck(lambda *given: mixture_score(*given, state, 0.4), inputs)
+    twice = mixture_score(*inputs, state, 0.4).square().sum()
     (slope,) = torch.autograd.grad(twice, inputs[0], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from isinglass._shapes import Float
+from isinglass.agents.mixture_score import mixture_score, scores_in_one_pass
 from isinglass.agents.oracle import ActionDistribution
-from isinglass.agents.recall import can_recall, recalled
 from isinglass.checks import check_count
 from isinglass.energies import PatternMixture
 from isinglass.energies.driven import DrivenHarmonium, ExpectedHarmonium
@@ -283,10 +283,10 @@ class MixtureHead(Head):
     ) -> Float[Tensor, "..."]:
         """In one pass where the patterns are stored as they are."""
         stored = self.bend is None and not self.unit.has_base_energy
-        if not stored or not can_recall(features, self.fields, state):
+        if not stored or not scores_in_one_pass(features, self.fields, state):
             return super().score(features, temperature, state)
         weight, bias = self.keys.weight, self.keys.bias
-        return recalled(
+        return mixture_score(
             features, weight, bias, self.fields, self.scale, self.offset, state, temperature
         )
 

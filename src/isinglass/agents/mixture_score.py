@@ -12,18 +12,18 @@ from torch.autograd.function import once_differentiable
 from isinglass._shapes import Float
 from isinglass.checks import values_visible
 
-__all__ = ["can_recall", "recalled"]
+__all__ = ["mixture_score", "scores_in_one_pass"]
 
 
-def can_recall(features: Tensor, fields: Tensor, state: Tensor) -> bool:
-    """Whether :func:`recalled` may be asked: row by row, no slope for actions, plain tensors."""
+def scores_in_one_pass(features: Tensor, fields: Tensor, state: Tensor) -> bool:
+    """Whether :func:`mixture_score` can: row by row, no slope for actions, plain tensors."""
     by_rows = features.ndim == state.ndim == 2 and len(features) == len(state)
     mixed = torch.is_autocast_enabled(features.device.type)
     plain = all(map(values_visible, (features, fields, state)))
     return by_rows and plain and not mixed and not state.requires_grad
 
 
-def recalled(
+def mixture_score(
     features: Float[Tensor, "batch f"],
     weight: Float[Tensor, "N f"],
     bias: Float[Tensor, " N"],
@@ -52,13 +52,13 @@ def recalled(
     Examples:
         >>> one = torch.ones(1)
         >>> inputs = one[None], one[None], 0 * one, one[None], one[0], one[0], one[None]
-        >>> recalled(*inputs, temperature=0.5)  # a single memory: 1 + 1 + offset
+        >>> mixture_score(*inputs, temperature=0.5)  # a single memory: 1 + 1 + offset
         tensor([3.])
     """
-    return _Recalled.apply(features, weight, bias, fields, scale, offset, state, temperature)  # pyright: ignore[reportReturnType]
+    return _MixtureScore.apply(features, weight, bias, fields, scale, offset, state, temperature)  # pyright: ignore[reportReturnType]
 
 
-class _Recalled(torch.autograd.Function):
+class _MixtureScore(torch.autograd.Function):
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any,
