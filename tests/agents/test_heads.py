@@ -230,8 +230,9 @@ def test_values_where_the_shorter_way_does_not_go():
         def forward(self, *given):
             return self.head.score(*given)
 
+    given = (seen, 0.3, states[:4].detach())  # made here, else they are functorch's, too
+
     def total(fields):
-        given = (seen, 0.3, states[:4].detach())
         return torch.func.functional_call(Scored(), {"head.fields": fields}, given).sum()
 
     assert torch.func.grad(total)(head.fields).abs().max() > 0
