@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.env_util import make_vec_env
 
-from isinglass.agents import Annealing, CentredExtractor, FreeEnergyQ, Pairs, SoftBackup
+from isinglass.agents import Annealing, CenteredExtractor, FreeEnergyQ, PairwiseEnergy, SoftBackup
 from isinglass.envs import Assignment
 
 
@@ -22,7 +22,7 @@ def build(n: int, seed: int) -> FreeEnergyQ:
     return FreeEnergyQ(
         "MlpPolicy",
         make_vec_env(lambda: Assignment(n), n_envs=16, seed=seed),
-        energy=Pairs(Annealing(chains=8, levels=24, greedy_chains=64, greedy_levels=64)),
+        energy=PairwiseEnergy(Annealing(chains=8, levels=24, greedy_chains=64, greedy_levels=64)),
         backup=SoftBackup(),
         learning_rate=lambda remaining: 0.1 * remaining,  # falls to zero
         buffer_size=100_000,
@@ -35,7 +35,7 @@ def build(n: int, seed: int) -> FreeEnergyQ:
         initial_temperature=2.0,
         final_temperature=0.05,
         annealing_fraction=0.8,
-        policy_kwargs={"net_arch": [], "features_extractor_class": CentredExtractor},
+        policy_kwargs={"net_arch": [], "features_extractor_class": CenteredExtractor},
         seed=seed,
         device="cpu",
     )

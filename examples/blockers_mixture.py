@@ -14,7 +14,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from isinglass.agents import FreeEnergyQ, Mixture, SoftBackup
+from isinglass.agents import FreeEnergyQ, MixtureEnergy, SoftBackup
 from isinglass.envs import Blockers, make_env
 
 
@@ -23,8 +23,8 @@ def build(seed: int) -> FreeEnergyQ:
     return FreeEnergyQ(
         "MlpPolicy",
         make_vec_env(Blockers, n_envs=16, seed=seed),  # 5 × 4 cells, 2 agents, 1 blocker, 20 steps
-        energy=Mixture(memories=32, state_fields=True),
-        backup=SoftBackup(mellow=True),
+        energy=MixtureEnergy(memories=32, state_fields=True),
+        backup=SoftBackup(mellowmax=True),
         learning_rate=lambda remaining: 2e-3 * remaining,  # falls to zero
         buffer_size=100_000,
         learning_starts=2_000,

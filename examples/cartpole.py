@@ -16,7 +16,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from isinglass.agents import FreeEnergyQ, Mixture, SoftBackup
+from isinglass.agents import FreeEnergyQ, MixtureEnergy, SoftBackup
 
 
 def build(seed: int) -> FreeEnergyQ:
@@ -24,8 +24,8 @@ def build(seed: int) -> FreeEnergyQ:
     return FreeEnergyQ(
         "MlpPolicy",
         gym.make("CartPole-v1"),
-        energy=Mixture(memories=32, state_fields=True),
-        backup=SoftBackup(mellow=True),
+        energy=MixtureEnergy(memories=32, state_fields=True),
+        backup=SoftBackup(mellowmax=True),
         learning_rate=lambda remaining: 1e-3 * remaining,  # falls to zero
         buffer_size=100_000,
         learning_starts=1_000,

@@ -16,7 +16,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from isinglass.agents import FreeEnergyQ, Mixture, SoftBackup
+from isinglass.agents import FreeEnergyQ, MixtureEnergy, SoftBackup
 from isinglass.envs import LargeAction
 
 
@@ -25,7 +25,7 @@ def free_energy_q(seed: int) -> FreeEnergyQ:
     return FreeEnergyQ(
         "MlpPolicy",
         LargeAction(),  # 12 state bits, 40 action bits, 13 key pairs, key_seed 0
-        energy=Mixture(memories=32, state_fields=False),
+        energy=MixtureEnergy(memories=32, state_fields=False),
         backup=SoftBackup(),
         learning_rate=5e-3,
         buffer_size=100_000,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.env_util import make_vec_env
 
-from isinglass.agents import Annealing, FreeEnergyQ, Groups, SoftBackup
+from isinglass.agents import Annealing, FreeEnergyQ, ProductOfMixtures, SoftBackup
 from isinglass.envs import Parity
 
 DRAWS = 2_000
@@ -26,7 +26,7 @@ def build(seed: int) -> FreeEnergyQ:
         "MlpPolicy",
         # Five blocks of 4 bits, the reward how many have an even number of ones.
         make_vec_env(Parity, n_envs=16, seed=seed),
-        energy=Groups(
+        energy=ProductOfMixtures(
             groups=64,
             memories=4,
             annealing=Annealing(chains=8, levels=24),

@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 import torch
 
-from isinglass.agents import Annealing, FreeEnergySarsa, Restricted
+from isinglass.agents import Annealing, FreeEnergySarsa, RBMEnergy
 from isinglass.envs import LargeAction
 
 
@@ -21,7 +21,7 @@ def build(seed: int) -> FreeEnergySarsa:
     return FreeEnergySarsa(
         "MlpPolicy",
         LargeAction(),  # 12 state bits, 40 action bits, 13 key pairs, key_seed 0
-        energy=Restricted(hidden=13, annealing=Annealing(chains=1, levels=24, refinements=5)),
+        energy=RBMEnergy(hidden=13, annealing=Annealing(chains=1, levels=24, refinements=5)),
         learning_rate=0.01,
         gamma=0.99,
         initial_temperature=1.0,

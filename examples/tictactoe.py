@@ -13,9 +13,9 @@ import argparse
 import torch
 from stable_baselines3.common.env_util import make_vec_env
 
-from isinglass.agents import DoubleBackup, FreeEnergyQ, Mixture, SetExtractor
-from isinglass.envs.tictactoe import Erring, Masked, TicTacToe, play
-from isinglass.envs.tictactoe_symmetry import turned
+from isinglass.agents import DoubleBackup, FreeEnergyQ, MixtureEnergy, SetExtractor
+from isinglass.envs.tictactoe.augmentation import random_dihedral_augmentation
+from isinglass.envs.tictactoe.env import Erring, Masked, TicTacToe, play
 
 #: A claim in two is random: oversights are punished, and all positions are met.
 OPPONENT = Erring(0.55)
@@ -26,7 +26,7 @@ def build(seed: int) -> FreeEnergyQ:
     return FreeEnergyQ(
         "MultiInputPolicy",
         make_vec_env(lambda: TicTacToe(OPPONENT, "random"), n_envs=16, seed=seed),
-        energy=Mixture(memories=32, state_fields=True),
+        energy=MixtureEnergy(memories=32, state_fields=True),
         backup=DoubleBackup(),
         learning_rate=lambda remaining: 5e-3 * remaining,  # falls to zero
         buffer_size=100_000,
@@ -39,7 +39,9 @@ def build(seed: int) -> FreeEnergyQ:
         initial_temperature=5.0,
         final_temperature=1.0,
         annealing_fraction=0.7,
-        replay_buffer_kwargs={"symmetry": turned},  # one game teaches eight boards
+        replay_buffer_kwargs={
+            "augment": random_dihedral_augmentation
+        },  # one game teaches eight boards
         policy_kwargs={"net_arch": [256, 256], "features_extractor_class": SetExtractor},
         seed=seed,
         device="cpu",

@@ -12,7 +12,7 @@ import argparse
 import torch
 from stable_baselines3.common.env_util import make_vec_env
 
-from isinglass.agents import Annealing, FreeEnergyQ, Restricted, SoftBackup
+from isinglass.agents import Annealing, FreeEnergyQ, RBMEnergy, SoftBackup
 from isinglass.envs import Trap
 
 
@@ -22,7 +22,7 @@ def build(seed: int) -> FreeEnergyQ:
         "MlpPolicy",
         make_vec_env(Trap, n_envs=16, seed=seed),
         # A second search, on Q itself: weak couplings lead into the trap.
-        energy=Restricted(hidden=128, annealing=Annealing(greedy_sweeps=300)),
+        energy=RBMEnergy(hidden=128, annealing=Annealing(greedy_sweeps=300)),
         backup=SoftBackup(),
         learning_rate=lambda remaining: 0.01 * remaining,  # falls to zero
         buffer_size=100_000,

@@ -8,20 +8,20 @@ from torch import Tensor
 
 import isinglass as ig
 from isinglass.dynamics import Kernel
-from isinglass.energies import EdgeCouplings, Exponential
+from isinglass.energies import Exponential, SparseCouplings
 
 # A new unit kind adds one line here. Continuous kinds have size 1, to be integrated.
 UNITS: list[ig.Unit] = [
     ig.Spin(3),
-    ig.Bit(3),
+    ig.Bernoulli(3),
     ig.Gaussian(1),
-    ig.ReLU(1),
-    ig.OneHot(4),
-    ig.OneHot(6, groups=2),
-    ig.AveragedOneHot(3, size=4),
-    ig.AveragedOneHot(2, size=6, groups=2),
-    ig.Mixed([ig.Gaussian(1), ig.Bit(1), ig.OneHot(4, groups=2)]),
-    ig.Mixed([ig.Spin(1), ig.ReLU(1)]),
+    ig.RectifiedGaussian(1),
+    ig.Categorical(4),
+    ig.Categorical(6, groups=2),
+    ig.Multinomial(3, size=4),
+    ig.Multinomial(2, size=6, groups=2),
+    ig.Mixed([ig.Gaussian(1), ig.Bernoulli(1), ig.Categorical(4, groups=2)]),
+    ig.Mixed([ig.Spin(1), ig.RectifiedGaussian(1)]),
 ]
 
 
@@ -42,7 +42,7 @@ def symmetric(units: int, components: int = 1, scale: float = 0.5) -> Tensor:
     return (half + half.mT) * other
 
 
-def randomised(machine: ig.Harmonium, seed: int = 0, scale: float = 0.6) -> ig.Harmonium:
+def randomized(machine: ig.Harmonium, seed: int = 0, scale: float = 0.6) -> ig.Harmonium:
     """A machine in float64 with random weights and biases."""
     machine = machine.double()
     for number, parameter in enumerate(machine.parameters()):
@@ -69,7 +69,7 @@ class EnergyCase:
 
 
 def _rbm() -> ig.RBM:
-    machine = randomised(ig.RBM(ig.Bit(4), ig.Bit(3)))
+    machine = randomized(ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3)))
     assert isinstance(machine, ig.RBM)
     return machine
 
@@ -77,17 +77,19 @@ def _rbm() -> ig.RBM:
 def hopfield_boltzmann(
     visible: ig.Unit, memories: int = 3, groups: int = 1, draws: int = 1, beta: float = 0.7
 ) -> ig.HopfieldBoltzmann:
-    machine = randomised(ig.HopfieldBoltzmann(visible, memories, groups, draws, beta=beta))
+    machine = randomized(ig.HopfieldBoltzmann(visible, memories, groups, draws, beta=beta))
     assert isinstance(machine, ig.HopfieldBoltzmann)
     return machine
 
 
 def deep() -> ig.Harmonium:
-    return randomised(ig.Harmonium([ig.Bit(3), ig.Spin(2), ig.Bit(2)], [(0, 1), (1, 2)]))
+    return randomized(
+        ig.Harmonium([ig.Bernoulli(3), ig.Spin(2), ig.Bernoulli(2)], [(0, 1), (1, 2)])
+    )
 
 
 def deep_boltzmann() -> ig.DeepBoltzmann:
-    machine = randomised(ig.DeepBoltzmann([ig.Bit(3), ig.Spin(2), ig.Bit(2)]))
+    machine = randomized(ig.DeepBoltzmann([ig.Bernoulli(3), ig.Spin(2), ig.Bernoulli(2)]))
     assert isinstance(machine, ig.DeepBoltzmann)
     return machine
 
@@ -221,7 +223,7 @@ ENERGIES = [
     ),
     EnergyCase(
         "Marginal of an RBM of Gaussian visible units",
-        lambda: randomised(ig.RBM(ig.Gaussian(3), ig.Bit(4))).marginal(0.8),
+        lambda: randomized(ig.RBM(ig.Gaussian(3), ig.Bernoulli(4))).marginal(0.8),
         lambda: double(5, 3),
         lambda: double(16, 3),
         (ig.CCCP, ig.MALA, ig.HMC),
@@ -238,7 +240,7 @@ ENERGIES = [
         (ig.BlockGibbs,),
     ),
     EnergyCase(
-        "Harmonium of three areas", deep, lambda: double(5, 7),
+        "Harmonium of three layers", deep, lambda: double(5, 7),
         lambda: torch.cat(
             [double(16, 3).gt(0).double(), spins(16, 2), double(16, 2, seed=4).gt(0).double()], -1
         ),
@@ -253,7 +255,7 @@ ENERGIES = [
     ),
     EnergyCase(
         "HopfieldBoltzmann of mixed columns",
-        lambda: hopfield_boltzmann(ig.Mixed([ig.Gaussian(2), ig.Bit(1), ig.OneHot(3)]), groups=2),
+        lambda: hopfield_boltzmann(ig.Mixed([ig.Gaussian(2), ig.Bernoulli(1), ig.Categorical(3)]), groups=2),
         lambda: double(5, 12).abs(),
         lambda: torch.cat(
             [double(16, 2), double(16, 1).gt(0).double(),
@@ -270,7 +272,7 @@ ENERGIES = [
     ),
     EnergyCase(
         "BoltzmannMachine of bits, three hidden",
-        lambda: ig.BoltzmannMachine(ig.Bit(7), symmetric(7), double(7), hidden=3),
+        lambda: ig.BoltzmannMachine(ig.Bernoulli(7), symmetric(7), double(7), hidden=3),
         lambda: double(5, 7),
         lambda: double(16, 7).gt(0).double(),
         (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite),
@@ -292,7 +294,7 @@ ENERGIES = [
     EnergyCase(
         "BoltzmannMachine along edges",
         lambda: ig.BoltzmannMachine(
-            ig.Spin(5), EdgeCouplings(5, [(0, 1), (1, 2), (2, 0), (3, 2)], double(4)), double(5)
+            ig.Spin(5), SparseCouplings(5, [(0, 1), (1, 2), (2, 0), (3, 2)], double(4)), double(5)
         ),
         lambda: double(5, 5),
         lambda: spins(16, 5),

@@ -23,7 +23,7 @@ from benchmarks.evidence.act.tabular import TabularQ
 from benchmarks.evidence.act.tasks import TASKS, Task
 
 from isinglass.envs import Assignment, LargeAction, Parity, TicTacToe
-from isinglass.envs.tictactoe_rules import action_mask, minimax_moves, random_moves
+from isinglass.envs.tictactoe.game import action_mask, minimax_moves, random_moves
 from tests.agents.small import SMALL, Guarded, every_action
 
 
@@ -309,9 +309,9 @@ def test_games_are_counted():
     perfect = exams.tictactoe(player(lambda seen, _: minimax_moves(seen, rng)), 200)
     assert perfect["losses"] == perfect["illegal"] == perfect["losses, first seat"] == 0
     assert perfect["drawn with perfect, first"] == perfect["drawn with perfect, second"] == 1
-    centre = exams.tictactoe(player(lambda seen, _: np.tile([1, 1, 0], (len(seen["mask"]), 1))), 40)
-    assert centre["illegal"] == centre["illegal, first seat"] == 40
-    assert centre["mean"] == centre["mean, first seat"] == -20
+    center = exams.tictactoe(player(lambda seen, _: np.tile([1, 1, 0], (len(seen["mask"]), 1))), 40)
+    assert center["illegal"] == center["illegal, first seat"] == 40
+    assert center["mean"] == center["mean, first seat"] == -20
 
     def legal(seen, masks):
         claims = random_moves(seen, rng)
@@ -404,14 +404,14 @@ def test_a_set_of_propositions_has_no_order():
     env = TicTacToe(opponent="random", seat="second")
     seen, _ = env.reset(seed=0)
     seen, *_ = env.step(np.argwhere(env._info()["action_mask"])[0])
-    turned = {name: np.roll(rows, 4, axis=0) for name, rows in seen.items()}
-    assert known_by(seen) == known_by(turned)
+    random_dihedral_augmentation = {name: np.roll(rows, 4, axis=0) for name, rows in seen.items()}
+    assert known_by(seen) == known_by(random_dihedral_augmentation)
     assert known_by(seen) != known_by({**seen, "mask": np.zeros(9, np.int8)})
     assert known_by(np.arange(3)) == np.arange(3).tobytes()
     features = BoardFeatures(env.observation_space)
     boards = [
         features({name: torch.tensor(rows)[None].float() for name, rows in some.items()})
-        for some in (seen, turned)
+        for some in (seen, random_dihedral_augmentation)
     ]
     assert torch.equal(*boards)
     filled = {tuple(row) for row in seen["propositions"][seen["mask"] > 0].tolist()}

@@ -98,7 +98,7 @@ def test_annotations_are_inert_without_jaxtyping():
 import sys
 import isinglass
 assert "jaxtyping" not in sys.modules and "beartype" not in sys.modules
-from isinglass._shapes import Float
+from isinglass._support.typing import Float
 Float[int, "a b"]
 print("inert")
 """
@@ -108,7 +108,7 @@ print("inert")
 def test_vmap_and_compile():
     script = """
 import torch, isinglass as ig
-from isinglass.association import classify
+from isinglass.analysis.metastability import classify
 memory = ig.ModernHopfield(torch.randn(4, 3).double(), beta=2.0)
 states = torch.randn(5, 3).double()
 torch.testing.assert_close(torch.vmap(memory)(states), memory(states))
@@ -122,7 +122,7 @@ for call in (memory, learned, learned.cccp_update, subsets, kinds, deep):
 classifier, labels = ig.DenseClassifier(3, 2, 4).double(), torch.tensor([0, 1, 0, 1, 1])
 compiled = torch.compile(classifier.loss, backend="eager", fullgraph=True)
 torch.testing.assert_close(compiled(states, labels), classifier.loss(states, labels))
-machine = ig.RBM(ig.Bit(3), ig.Bit(2)).double()
+machine = ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2)).double()
 bits = (states > 0).double()
 loss = torch.compile(machine.free_energy, backend="eager")(bits)
 torch.testing.assert_close(loss, machine.free_energy(bits))
@@ -162,7 +162,7 @@ wrong = [
     lambda: machine.log_prob(np.ones((1, 3))),
     lambda: em_step(machine, [[1.0] * 3]),
     lambda: em_step(machine, torch.ones(3)),
-    lambda: em_step(ig.RBM(ig.Bit(3), ig.Bit(2)), row),
+    lambda: em_step(ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2)), row),
     lambda: machine.conditional(row, None),
     lambda: machine.conditional(row, [True] * 3),
     lambda: ig.ModernHopfield(torch.eye(3), beta="8"),
@@ -173,7 +173,7 @@ wrong = [
     lambda: ig.Harmonium([ig.Spin], []),
     lambda: ig.Mixed([ig.Spin]),
     lambda: ig.DeepBoltzmann([ig.Spin(2), 3]),
-    lambda: ig.impute(ig.RBM(ig.Bit(3), ig.Bit(2)), row, [True] * 3),
+    lambda: ig.impute(ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2)), row, [True] * 3),
     lambda: ig.PatternMixture(ig.Spin(3), torch.zeros(2), torch.zeros(3, 3)),
     lambda: memory.recall(row, tolerance="a"),
     lambda: memory.recall(row, kernel=ig.CCCP),

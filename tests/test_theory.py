@@ -11,7 +11,7 @@ from torch import Tensor
 
 import isinglass as ig
 from isinglass.learning import contrastive_loss, em_step
-from tests.cases import double, hopfield_boltzmann, randomised, spins
+from tests.cases import double, hopfield_boltzmann, randomized, spins
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -27,12 +27,12 @@ def machine_with(visible: ig.Unit, hidden: ig.Unit, patterns: Tensor) -> ig.RBM:
     return machine
 
 
-# --- 2. A network is units in areas, joined by couplings -----------------------------------
+# --- 2. A network is units in layers, joined by couplings -----------------------------------
 
 
 def test_joint_energy():
     """E(v,h) = U(v) + U(h) − b·v − c·h − hᵀXv."""
-    machine = randomised(ig.RBM(ig.Gaussian(4), ig.ReLU(3)))
+    machine = randomized(ig.RBM(ig.Gaussian(4), ig.RectifiedGaussian(3)))
     v, h = double(6, 4), double(6, 3, seed=1).abs()
     (b, c), x = machine.biases, machine.weights[0]
     expected = (v**2).sum(-1) / 2 + (h**2).sum(-1) / 2 - v @ b - h @ c - ((v @ x.T) * h).sum(-1)
@@ -51,27 +51,29 @@ def test_gaussian_hidden_area_is_the_classical_hopfield_net():
 
 def test_relu_hidden_area_at_zero_temperature_is_the_rectified_quadratic_memory():
     patterns, v = double(3, 8), spins(10, 8, seed=1)
-    free = machine_with(ig.Spin(8), ig.ReLU(3), patterns).free_energy(v, 0.0)
+    free = machine_with(ig.Spin(8), ig.RectifiedGaussian(3), patterns).free_energy(v, 0.0)
     same(free, -((v @ patterns.T).clamp_min(0) ** 2).sum(-1) / 2)
 
 
 def test_one_hot_hidden_area_with_spins_is_the_exponential_memory():
     patterns, v, beta = double(3, 8), spins(10, 8, seed=1), 1.7
-    free = machine_with(ig.Spin(8), ig.OneHot(3), patterns).free_energy(v, 1 / beta)
+    free = machine_with(ig.Spin(8), ig.Categorical(3), patterns).free_energy(v, 1 / beta)
     same(free, -torch.logsumexp(beta * v @ patterns.T, -1) / beta)
 
 
 def test_one_hot_hidden_area_with_gaussian_visible_is_the_modern_hopfield_net():
     patterns, v, beta = double(3, 8), double(10, 8, seed=1), 1.7
     expected = (v**2).sum(-1) / 2 - torch.logsumexp(beta * v @ patterns.T, -1) / beta
-    same(machine_with(ig.Gaussian(8), ig.OneHot(3), patterns).free_energy(v, 1 / beta), expected)
+    same(
+        machine_with(ig.Gaussian(8), ig.Categorical(3), patterns).free_energy(v, 1 / beta), expected
+    )
     same(ig.ModernHopfield(patterns, beta=beta)(v), expected)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_bit_hidden_area_is_the_restricted_boltzmann_machine(temperature):
-    machine = randomised(ig.RBM(ig.Bit(4), ig.Bit(3)))
-    v = ig.Bit(4).enumerate_states()
+    machine = randomized(ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3)))
+    v = ig.Bernoulli(4).enumerate_states()
     (b, c), x = machine.biases, machine.weights[0]
     softplus = torch.log1p(torch.exp((v @ x.T + c) / temperature))
     same(machine.free_energy(v, temperature), -v @ b - temperature * softplus.sum(-1))
@@ -105,7 +107,7 @@ def test_dense_memory_and_its_energy_difference_rule(degree, rectified):
         field[:, i] = (energy(down) - energy(up)) / 2
         up[:, i], down[:, i] = v[:, i], v[:, i]
     same(memory.local_field(v), field)
-    changed = memory.unit.settle(memory.local_field(v), v)
+    changed = memory.unit.argmax_state(memory.local_field(v), v)
     assert torch.equal(changed, torch.where(field == 0, v, field.sign()))
 
 
@@ -280,8 +282,8 @@ def test_contrast_of_data_and_model_is_the_likelihood_gradient():
     with torch.no_grad():
         reads = machine.mixture().responsibilities
         p = machine.log_prob(states).exp()
-        contrast = reads(data).T @ data / 8 - (reads(states) * p[:, None]).T @ states
-    same(machine.temperature * likelihood, contrast)
+        contrastive_loss = reads(data).T @ data / 8 - (reads(states) * p[:, None]).T @ states
+    same(machine.temperature * likelihood, contrastive_loss)
 
 
 def test_equal_weights_make_it_em_of_a_gaussian_mixture():
@@ -326,7 +328,7 @@ def test_gaussian_hidden_area_learns_by_hebb_and_unlearns():
 
 
 def test_bits_learn_by_contrastive_divergence():
-    machine = randomised(ig.RBM(ig.Bit(4), ig.Bit(3)))
+    machine = randomized(ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3)))
     data, fantasies = spins(7, 4).gt(0).double(), spins(9, 4, seed=1).gt(0).double()
     contrastive_loss(machine.marginal(), data, fantasies).backward()
     c, x = machine.biases[1].detach(), machine.weights[0].detach()
@@ -398,7 +400,7 @@ def test_greedy_action_is_exact_as_the_temperature_falls():
 
 def test_categorical_actions_replace_the_cosh_by_a_sum_of_exponentials():
     """Two factors of three choices: V = T log Σ_μ e^{k_μ/T} Π_factors Σ_choices e^{θ/T}."""
-    unit, t = ig.OneHot(6, groups=2), 0.7
+    unit, t = ig.Categorical(6, groups=2), 0.7
     keys, theta = double(3), double(3, 6, seed=1)
     mixture = ig.PatternMixture(unit, keys, theta, t)
     factors = torch.exp(theta.reshape(3, 2, 3) / t).sum(-1).prod(-1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.agreement.test_hflayers import normal, pair, randomised
+from benchmarks.agreement.test_hflayers import normal, pair, randomized
 from isinglass.errors import IsinglassError
 from isinglass.nn import Hopfield, HopfieldDecoderLayer, HopfieldPooling
 
@@ -56,7 +56,7 @@ def test_one_beta_a_head():
     """The original's second head changes with the first one's β."""
 
     def second_head(layer: Any, first: float) -> Tensor:
-        layer = randomised(layer(4, num_heads=2, scaling=torch.tensor([first, 1.0]).double()))
+        layer = randomized(layer(4, num_heads=2, scaling=torch.tensor([first, 1.0]).double()))
         return layer.get_association_matrix(normal(1, 5, 4, seed=1))[:, 1]
 
     assert torch.equal(second_head(Hopfield, 1.0), second_head(Hopfield, 5.0))

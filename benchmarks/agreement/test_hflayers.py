@@ -31,7 +31,7 @@ NEVER = 1e-30  # a threshold that no update falls below, so both make all their 
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-6}
 
 
-def randomised(module: nn.Module) -> nn.Module:
+def randomized(module: nn.Module) -> nn.Module:
     """In float64, to be evaluated, with parameters that are far from special."""
     generator = torch.Generator().manual_seed(0)
     module = module.double().eval()
@@ -44,7 +44,7 @@ def randomised(module: nn.Module) -> nn.Module:
 
 def pair(ours: type, theirs: type, options: dict[str, Any]) -> tuple[Any, Any]:
     """The two layers of one set of options, with the same weights."""
-    original = randomised(theirs(update_steps_eps=NEVER, **options))
+    original = randomized(theirs(update_steps_eps=NEVER, **options))
     mine = ours(update_steps_eps=NEVER, dtype=torch.float64, **hflayers_options(options)).eval()
     import_hflayers_state(mine, original.state_dict())
     return mine, original
@@ -233,7 +233,7 @@ def test_updates_of_each_head_and_until_rest(steps):
     """Numbers of updates of each head, and none."""
     options = {"input_size": 6, "num_heads": 2, "update_steps_max": steps}
     if steps is None:  # a threshold that is reached, and well below what is compared
-        original = randomised(difflayers.Hopfield(update_steps_eps=1e-12, **options))
+        original = randomized(difflayers.Hopfield(update_steps_eps=1e-12, **options))
         mine = Hopfield(update_steps_eps=1e-12, dtype=torch.float64, **options)
         import_hflayers_state(mine.eval(), original.state_dict())
     else:
@@ -277,7 +277,7 @@ def block_pair(ours: type, theirs: type, count: int) -> tuple[Any, Any]:
     """The two blocks with the same weights."""
     options = {"input_size": 6, "num_heads": 2, "update_steps_max": 1}
     associations = [difflayers.Hopfield(update_steps_eps=NEVER, **options) for _ in range(count)]
-    original = randomised(theirs(*associations, dim_feedforward=11))
+    original = randomized(theirs(*associations, dim_feedforward=11))
     own = [
         Hopfield(update_steps_eps=NEVER, dtype=torch.float64, **hflayers_options(options))
         for _ in range(count)

@@ -11,17 +11,17 @@ from typing import Any
 
 from isinglass.agents import (
     Annealing,
-    CentredExtractor,
+    CenteredExtractor,
     DoubleBackup,
-    Groups,
-    Mixture,
-    Pairs,
-    Restricted,
+    MixtureEnergy,
+    PairwiseEnergy,
+    ProductOfMixtures,
+    RBMEnergy,
     SetExtractor,
     SoftBackup,
 )
-from isinglass.envs.tictactoe import Erring
-from isinglass.envs.tictactoe_symmetry import turned
+from isinglass.envs.tictactoe.augmentation import random_dihedral_augmentation
+from isinglass.envs.tictactoe.env import Erring
 
 __all__ = ["OURS", "Falling"]
 
@@ -45,20 +45,20 @@ class Falling:
 LINEAR = {"net_arch": []}
 
 ASSIGNMENT = {
-    "energy": Pairs(Annealing(chains=8, levels=24, greedy_chains=64, greedy_levels=64)),
+    "energy": PairwiseEnergy(Annealing(chains=8, levels=24, greedy_chains=64, greedy_levels=64)),
     "learning_rate": Falling(0.1),
     "learning_starts": 1_000,
     "train_freq": 1,
     "gradient_steps": 4,
     "initial_temperature": 2.0,
     "final_temperature": 0.05,
-    "policy_kwargs": LINEAR | {"features_extractor_class": CentredExtractor},
+    "policy_kwargs": LINEAR | {"features_extractor_class": CenteredExtractor},
     "n_envs": 16,
 }
 
 BLOCKERS = {
-    "energy": Mixture(memories=32, state_fields=True),
-    "backup": SoftBackup(mellow=True),
+    "energy": MixtureEnergy(memories=32, state_fields=True),
+    "backup": SoftBackup(mellowmax=True),
     "learning_rate": Falling(2e-3),
     "learning_starts": 2_000,
     "train_freq": 1,
@@ -74,7 +74,7 @@ BLOCKERS = {
 OURS: dict[str, dict[str, Any]] = {
     "large-action": {"initial_temperature": 1.0, "final_temperature": 0.05},
     "parity": {
-        "energy": Groups(groups=64, memories=4),
+        "energy": ProductOfMixtures(groups=64, memories=4),
         "learning_rate": Falling(0.01),
         "learning_starts": 8_000,
         "train_freq": 1,
@@ -94,7 +94,7 @@ OURS: dict[str, dict[str, Any]] = {
         "initial_temperature": 0.2,
     },
     "trap": {
-        "energy": Restricted(hidden=128, annealing=Annealing(greedy_sweeps=300)),
+        "energy": RBMEnergy(hidden=128, annealing=Annealing(greedy_sweeps=300)),
         "learning_rate": Falling(0.01),
         "learning_starts": 40_000,
         "train_freq": 1,
@@ -107,7 +107,7 @@ OURS: dict[str, dict[str, Any]] = {
     "blockers5x4": BLOCKERS,
     "blockers4x7": BLOCKERS,
     "tictactoe": {
-        "energy": Mixture(memories=32, state_fields=True),
+        "energy": MixtureEnergy(memories=32, state_fields=True),
         "backup": DoubleBackup(),
         "learning_rate": Falling(5e-3),
         "learning_starts": 3_000,
@@ -119,13 +119,13 @@ OURS: dict[str, dict[str, Any]] = {
         "final_temperature": 1.0,
         "annealing_fraction": 0.7,
         "policy_kwargs": {"net_arch": [256, 256], "features_extractor_class": SetExtractor},
-        "replay_buffer_kwargs": {"symmetry": turned},
+        "replay_buffer_kwargs": {"augment": random_dihedral_augmentation},
         "n_envs": 16,
         "environment": {"opponent": Erring(0.55), "seat": "random"},
     },
     "cartpole": {
-        "energy": Mixture(state_fields=True),
-        "backup": SoftBackup(mellow=True),
+        "energy": MixtureEnergy(state_fields=True),
+        "backup": SoftBackup(mellowmax=True),
         "learning_rate": Falling(1e-3),
         "learning_starts": 1_000,
         "batch_size": 64,
@@ -137,8 +137,8 @@ OURS: dict[str, dict[str, Any]] = {
         "annealing_fraction": 0.5,
     },
     "pendulum": {
-        "energy": Mixture(memories=8),
-        "backup": SoftBackup(mellow=True),
+        "energy": MixtureEnergy(memories=8),
+        "backup": SoftBackup(mellowmax=True),
         "learning_rate": Falling(2e-3),
         "learning_starts": 500,
         "train_freq": 1,

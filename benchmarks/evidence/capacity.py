@@ -1,4 +1,4 @@
-"""Measure how much the memories hold, beside the laws of ``isinglass.capacity``.
+"""Measure how much the memories hold, beside the laws of ``isinglass.analysis.capacity``.
 
 Four experiments on random patterns: (a) recall by Hebb's rule at several sizes, and the critical
 load they tend to; (b) wrong units after one update of dense memories of degree 2, 3 and 4;
@@ -26,13 +26,13 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import track
+from rich.progress import history
 from rich.table import Table
 from scipy.optimize import linprog
 from torch import Generator
 
 from isinglass import ClassicalHopfield, DenseMemory, capacity
-from isinglass.capacity import Estimate
+from isinglass.analysis.capacity import Estimate
 from isinglass.energies import (
     ConvergenceWarning,
     Hebb,
@@ -41,7 +41,7 @@ from isinglass.energies import (
     Rule,
     Storkey,
 )
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 
 #: (a) Units, how many networks of each size, and at which loads: where the share falls.
 SIZES = {250: 32, 500: 16, 1000: 8, 2000: 4, 4000: 4}
@@ -142,10 +142,10 @@ def measure(path: Path, seed: int, console: Console) -> dict[str, Result]:
     """Every point that the file does not hold yet, each with a seed of its own."""
     found: dict[str, Result] = json.loads(path.read_text()) if path.exists() else {}
     missing = [point for point in points() if point[0] not in found]
-    for key, run in track(missing, "measuring", console=console):
+    for key, run in history(missing, "measuring", console=console):
         generator = Generator().manual_seed(zlib.crc32(f"{seed} {key}".encode()))
         found[key] = run(generator)
-        with writing(path, overwrite=True) as aside:
+        with atomic_write(path, overwrite=True) as aside:
             aside.write_text(json.dumps(found, indent=1))
     return found
 
@@ -210,31 +210,31 @@ def draw(found: dict[str, Result]) -> Figure:
     """Measured points beside the curves of theory."""
     figure = Figure(figsize=(8, 6.4), layout="constrained")
     (a, b), (c, d) = figure.subplots(2, 2)
-    colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, 5))
+    colors = mpl.colormaps["viridis"](np.linspace(0, 0.85, 5))
 
-    for colour, size in zip(colours, SIZES, strict=True):
+    for color, size in zip(colors, SIZES, strict=True):
         curve = [found[f"a {size} {load}"] for load in LOADS[size]]
-        a.plot(LOADS[size], [p["mean"] for p in curve], color=colour, linewidth=0.8)
-        plotted(a, LOADS[size], curve, color=colour, label=f"d = {size}")
+        a.plot(LOADS[size], [p["mean"] for p in curve], color=color, linewidth=0.8)
+        plotted(a, LOADS[size], curve, color=color, label=f"d = {size}")
     edge = capacity.critical_load()
     a.axvline(edge, color="black", linestyle="--", linewidth=1, label=f"theory, {edge:.4f}")
     a.set(xlabel="load N/d", ylabel="patterns recalled", title="(a) Hebb's rule")
     a.legend(fontsize=7)
 
-    for colour, (degree, size) in zip(colours[::2], DENSE.items(), strict=True):
+    for color, (degree, size) in zip(colors[::2], DENSE.items(), strict=True):
         scale = capacity.dense_critical_load(degree)
         plotted(
             b, [f * scale for f in FACTORS], [found[f"b {degree} {f}"] for f in FACTORS],
-            color=colour, label=f"n = {degree}, d = {size}",
+            color=color, label=f"n = {degree}, d = {size}",
         )  # fmt: skip
         fine = [float(x) * scale for x in np.geomspace(0.4, 3.5, 25)]
-        law = [capacity.dense_one_step_error(load, degree) for load in fine]
+        distribution = [capacity.dense_one_step_error(load, degree) for load in fine]
         exact = [capacity.dense_one_step_error(load, degree, size=size) for load in fine]
-        b.plot(fine, law, color=colour, linewidth=1)
+        b.plot(fine, distribution, color=color, linewidth=1)
         b.plot(fine, exact, color="black", linewidth=1, linestyle=":")
-        b.plot([scale, scale], [1e-4, 0.005], color=colour, linewidth=0.8, linestyle="--")
+        b.plot([scale, scale], [1e-4, 0.005], color=color, linewidth=0.8, linestyle="--")
         b.text(
-            scale * 1.08, 1.2e-4, f"{scale:.4g}", color=colour, fontsize=7,
+            scale * 1.08, 1.2e-4, f"{scale:.4g}", color=color, fontsize=7,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
     b.axhline(0.005, color="grey", linewidth=0.8, linestyle="--")
@@ -244,21 +244,27 @@ def draw(found: dict[str, Result]) -> Figure:
     )  # fmt: skip
     b.legend(fontsize=7, loc="upper left")
 
-    for colour, name in zip(mpl.colormaps["tab10"].colors, RULES, strict=False):  # pyright: ignore[reportAttributeAccessIssue]
+    for color, name in zip(mpl.colormaps["tab10"].colors, RULES, strict=False):  # pyright: ignore[reportAttributeAccessIssue]
         curve = [found[f"c {name} {load}"] for load in RULE_LOADS]
-        c.plot(RULE_LOADS, [p["mean"] for p in curve], color=colour, linewidth=0.8)
-        plotted(c, RULE_LOADS, curve, color=colour, label=name)
+        c.plot(RULE_LOADS, [p["mean"] for p in curve], color=color, linewidth=0.8)
+        plotted(c, RULE_LOADS, curve, color=color, label=name)
     c.axvline(1.0, color="black", linestyle="--", linewidth=1, label="α = 1")
     c.set(xlabel="load N/d", ylabel="patterns held", title=f"(c) Rules, d = {RULE_SIZE}")
     c.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.5), framealpha=1.0)
 
     plotted(
-        d, UNIT_LOADS, [found[f"d {load}"] for load in UNIT_LOADS], color=colours[1],
+        d, UNIT_LOADS, [found[f"d {load}"] for load in UNIT_LOADS], color=colors[1],
         label="linear programming",
     )  # fmt: skip
     counts = range(round(1.3 * UNIT_SIZE), round(2.7 * UNIT_SIZE))
-    law = [capacity.separable_probability(count, UNIT_SIZE) for count in counts]
-    d.plot([count / UNIT_SIZE for count in counts], law, color="black", linewidth=1, label="Cover")
+    distribution = [capacity.separable_probability(count, UNIT_SIZE) for count in counts]
+    d.plot(
+        [count / UNIT_SIZE for count in counts],
+        distribution,
+        color="black",
+        linewidth=1,
+        label="Cover",
+    )
     d.axvline(2.0, color="black", linestyle="--", linewidth=1, label="Gardner, d → ∞")
     d.set(xlabel="load N/d", ylabel="chance to be held", title=f"(d) One unit, d = {UNIT_SIZE}")
     d.legend(fontsize=7)

@@ -1,15 +1,15 @@
 """Deep Boltzmann machines on binarised digits, beside a restricted one of as many parameters.
 
-64 bits (scikit-learn's digits, ink or paper), hidden areas of 16 and 8 bits: small enough that
+64 bits (scikit-learn's digits, ink or paper), hidden layers of 16 and 8 bits: small enough that
 log Z and every likelihood are sums over all states, so that each figure is exact. Learned in
 three ways:
 
 * greedy: layer by layer, as two RBMs;
-* joint: all areas at once, from small random weights;
+* joint: all layers at once, from small random weights;
 * greedy, then joint: each half of the epochs.
 
 The RBM has 18 hidden bits: 1,234 parameters, and the deep machine 1,240. All learn by PCD-5 with
-centred gradients and momentum, for equally many epochs; the learning rate of each is the better of
+centered gradients and momentum, for equally many epochs; the learning rate of each is the better of
 two by the likelihood of 300 validation images, with the first seed. Tested once on 400 images. Rows
 already in the JSON file are not computed again.
 
@@ -34,7 +34,7 @@ from torch import Generator, Tensor
 
 import isinglass as ig
 from isinglass.data.digits import load_digits
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 from isinglass.learning import Likelihood, PersistentCD, fit, greedy_pretraining
 
 RATES = (0.01, 0.03)
@@ -66,7 +66,7 @@ def main() -> None:
             progress.update(task, description=key)
             if key not in rows:
                 rows[key] = _row(model, seed, chosen, given.epochs)
-                with writing(path, overwrite=True) as aside:
+                with atomic_write(path, overwrite=True) as aside:
                     aside.write_text(json.dumps(rows, indent=2))
             progress.advance(task)
     Console().print(_table(rows, given))
@@ -88,7 +88,7 @@ def _row(model: str, seed: int, rate: float, epochs: int) -> dict[str, float]:
             name: float((-machine.free_energy(part) - log_z).mean())
             for name, part in (("train", train), ("valid", valid), ("test", test))
         }
-        row["bound"] = float((-machine.data_energy(test) - log_z).mean())
+        row["bound"] = float((-machine.positive_phase(test) - log_z).mean())
     parameters = sum(parameter.numel() for parameter in machine.parameters())
     return row | {"log Z": float(log_z), "seconds": seconds, "parameters": parameters}
 
@@ -103,10 +103,12 @@ def _learned(model: str, data: Tensor, seed: int, rate: float, epochs: int) -> i
         "generator": generator,
     }
     if model == "RBM":
-        rbm = ig.RBM(ig.Bit(64), ig.Bit(18), generator=generator)
+        rbm = ig.RBM(ig.Bernoulli(64), ig.Bernoulli(18), generator=generator)
         fit(rbm, data, objective, epochs=epochs, **settings)
         return rbm
-    machine = ig.DeepBoltzmann([ig.Bit(64), ig.Bit(16), ig.Bit(8)], generator=generator)
+    machine = ig.DeepBoltzmann(
+        [ig.Bernoulli(64), ig.Bernoulli(16), ig.Bernoulli(8)], generator=generator
+    )
     joint = {"greedy": 0, "joint": epochs}.get(model, epochs // 2)
     if joint < epochs:
         greedy_pretraining(machine, data, objective, epochs=(epochs - joint) // 2, **settings)

@@ -29,8 +29,8 @@ from rich.table import Table
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from isinglass.estimators import DenseMemoryClassifier
-from isinglass.files import writing
+from isinglass.integrations.sklearn import DenseMemoryClassifier
+from isinglass.io.atomic import atomic_write
 
 Images = tuple[np.ndarray, np.ndarray]
 
@@ -64,7 +64,7 @@ def main() -> None:
             progress.update(task, description=name)
             if name not in rows:
                 rows[name] = _row(name, given, train, test)
-                with writing(path, overwrite=True) as aside:
+                with atomic_write(path, overwrite=True) as aside:
                     aside.write_text(json.dumps(rows, indent=2))
             progress.advance(task)
     Console().print(_table({name: rows[name] for name in names}, given))

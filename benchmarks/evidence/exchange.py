@@ -23,7 +23,7 @@ from torch import Generator
 
 import isinglass as ig
 from isinglass.dynamics import Kernel, ReplicaExchange
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 
 SPINS, CHAINS, UPDATES = 10, 1000, 100
 SIDES = {"+": 1.0, "−": -1.0}
@@ -45,18 +45,18 @@ def exact_weight(machine: ig.Harmonium) -> float:
     """P(Σv > 0), half of what is at zero counted, by enumeration."""
     states = machine.visible.enumerate_states()
     with torch.no_grad():
-        law = torch.softmax(-machine.free_energy(states) / machine.temperature, 0)
-    return float(law @ ((states.sum(-1).sign() + 1) / 2))
+        distribution = torch.softmax(-machine.free_energy(states) / machine.temperature, 0)
+    return float(distribution @ ((states.sum(-1).sign() + 1) / 2))
 
 
 def curve(kernel: Kernel, machine: ig.Harmonium, side: float, generator: Generator) -> list[float]:
     """The share of chains in the + mode before the first update and after each."""
     start = machine.extend(torch.full((CHAINS, SPINS), side, dtype=torch.float64))
-    position, shares = kernel.init(machine, start), [float(side > 0)]
+    kernel_state, shares = kernel.init(machine, start), [float(side > 0)]
     with torch.no_grad():
         for _ in range(UPDATES):
-            position, _ = kernel.step(machine, position, machine.temperature, generator)
-            total = machine.visible_part(position.state).sum(-1)
+            kernel_state, _ = kernel.step(machine, kernel_state, machine.temperature, generator)
+            total = machine.visible_part(kernel_state.position).sum(-1)
             shares.append(float(((total.sign() + 1) / 2).mean()))
     return shares
 
@@ -123,10 +123,10 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     found = measure(given.seed)
     Console().print(table_of(found))
-    with writing(given.out / "exchange.json", overwrite=True) as aside:
+    with atomic_write(given.out / "exchange.json", overwrite=True) as aside:
         aside.write_text(json.dumps(found, indent=1))
     mpl.use("svg")
-    with writing(given.out / "exchange.svg", overwrite=True) as aside:
+    with atomic_write(given.out / "exchange.svg", overwrite=True) as aside:
         picture(found).savefig(aside, format="svg")
     Console().print(f"results and picture in {given.out}")
 

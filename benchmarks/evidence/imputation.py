@@ -30,8 +30,8 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import train_test_split
 
-from isinglass.estimators import HopfieldBoltzmannMachine
-from isinglass.files import writing
+from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
+from isinglass.io.atomic import atomic_write
 
 SETS = (
     "breast-cancer-wisc-diag", "ecoli", "glass", "ionosphere", "iris", "parkinsons", "seeds",
@@ -110,7 +110,7 @@ def main() -> None:
                 if key not in found:
                     rows = file[f"{name}/X"].astype(np.float64)
                     found[key] = _errors(rows, seed) | _likelihoods(rows, seed)
-                    with writing(path, overwrite=True) as aside:
+                    with atomic_write(path, overwrite=True) as aside:
                         aside.write_text(json.dumps(found, indent=1))
                 progress.advance(task)
     Console().print(_table(found, given))

@@ -20,7 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import isinglass as ig
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 
 CRITICAL = 2 / math.log(1 + math.sqrt(2))
 TEMPERATURES = (1.8, 2.0, 2.2, CRITICAL, 2.35, 2.5, 3.0, 4.0)
@@ -45,14 +45,14 @@ def main() -> None:
     found: dict[str, Result] = json.loads(stored.read_text()) if stored.exists() else {}
     with Progress() as progress:
         runs = [(t, seed) for t in TEMPERATURES for seed in range(given.seeds)]
-        for temperature, seed in progress.track(runs, description="annealing"):
+        for temperature, seed in progress.history(runs, description="annealing"):
             key = f"{temperature:.4f} {seed}"
             if key not in found:
                 found[key] = measure(given, temperature, seed)
-                with writing(stored, overwrite=True) as aside:
+                with atomic_write(stored, overwrite=True) as aside:
                     aside.write_text(json.dumps(found, indent=1))
     Console().print(as_table(found, given.seeds))
-    with writing(given.out / "ising.svg", overwrite=True) as aside:
+    with atomic_write(given.out / "ising.svg", overwrite=True) as aside:
         picture(found, given.side).savefig(aside)
     Console().print(f"written to {given.out}")
 

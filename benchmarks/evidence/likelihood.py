@@ -5,7 +5,7 @@ bars     bars and stripes 3 × 3, 16 hidden bits, chains with replica exchange, 
          the sum over the examples is at most 12 ln(1/16) + 4 ln(2/16) = −41.59.
 digits   scikit-learn's 8 × 8 digits, ink where at least half dark, 64 × 16. Learning rate and
          epochs are chosen on validation digits, then each seed is tested once, exactly.
-mnist    MNIST thresholded at ½, 784 × 16, centred, PCD-1 with 100 chains, batches of 100, plain
+mnist    MNIST thresholded at ½, 784 × 16, centered, PCD-1 with 100 chains, batches of 100, plain
          gradient descent at 0.01, 50 epochs; the same on the inverted images. Exact test
          log-likelihood (a sum over 2¹⁶ hidden states).
 large    784 × 500 on stochastically binarised MNIST: trained by ``fit`` with the settings given,
@@ -38,17 +38,17 @@ from torch import Tensor
 import isinglass as ig
 from isinglass.data.digits import load_digits
 from isinglass.dynamics import log_partition
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 from isinglass.learning import (
     Fit,
     Likelihood,
     Objective,
     PersistentCD,
-    PersistentExchange,
+    TemperedPCD,
     fit,
     seed_biases,
 )
-from isinglass.learning.score import mean_energy
+from isinglass.learning.trainer.evaluation import mean_energy
 
 TARGETS = {"bars": -43.0, "digits": -19.0, "mnist": -142.6, "mnist inverted": -142.6,
            "large": -86.3}  # fmt: skip
@@ -102,7 +102,7 @@ def main() -> None:
         rows = found.setdefault(name, {})
         if key not in rows:
             rows[key] = run()
-            with writing(path, overwrite=True) as aside:
+            with atomic_write(path, overwrite=True) as aside:
                 aside.write_text(json.dumps(found, indent=1))
         return rows[key]
 
@@ -110,7 +110,7 @@ def main() -> None:
         for name in names:
             RUNS[name](given, keep, progress)
     Console().print(_table(found))
-    with writing(given.out / "likelihood.svg", overwrite=True) as aside:
+    with atomic_write(given.out / "likelihood.svg", overwrite=True) as aside:
         _picture(found).savefig(aside)
     Console().print(f"written to {given.out}")
 
@@ -127,11 +127,11 @@ def bars(given: argparse.Namespace, keep: Callable[..., Any], progress: Progress
 
     def run(seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
-        rbm = ig.RBM(ig.Bit(9), ig.Bit(16), scale=0.1, generator=generator)
-        _learn(rbm, data, PersistentExchange(8, chains=100), 3000, 0.3, generator)
+        rbm = ig.RBM(ig.Bernoulli(9), ig.Bernoulli(16), scale=0.1, generator=generator)
+        _learn(rbm, data, TemperedPCD(8, chains=100), 3000, 0.3, generator)
         return 16 * Likelihood("exact").measure(rbm, data)[1][0]
 
-    for seed in progress.track(range(given.seeds), description="bars"):
+    for seed in progress.history(range(given.seeds), description="bars"):
         keep("bars", str(seed), partial(run, seed))
 
 
@@ -141,19 +141,19 @@ def digits(given: argparse.Namespace, keep: Callable[..., Any], progress: Progre
 
     def run(rate: float, epochs: int, seed: int) -> list[float]:
         generator = torch.Generator().manual_seed(seed)
-        rbm = ig.RBM(ig.Bit(64), ig.Bit(16), generator=generator)
+        rbm = ig.RBM(ig.Bernoulli(64), ig.Bernoulli(16), generator=generator)
         seed_biases(rbm, train)
         _learn(rbm, train, PersistentCD(5, 100), epochs, rate, generator)
         return Likelihood("exact").measure(rbm, valid, test)[1]
 
     held = {}
-    for rate, epochs in progress.track(DIGITS_GRID, description="digits, settings"):
+    for rate, epochs in progress.history(DIGITS_GRID, description="digits, settings"):
         key = f"{rate}, {epochs} epochs"
         held[rate, epochs] = keep(
             "digits on validation", key, lambda r=rate, e=epochs: run(r, e, 0)[0]
         )
     best = max(held, key=lambda settings: held[settings])
-    for seed in progress.track(range(given.seeds), description="digits"):
+    for seed in progress.history(range(given.seeds), description="digits"):
         keep("digits", str(seed), lambda s=seed: run(*best, s)[1])
 
 
@@ -168,7 +168,7 @@ def mnist(given: argparse.Namespace, keep: Callable[..., Any], progress: Progres
     def run(inverted: bool, seed: int) -> float:
         here, there = (1 - train, 1 - test) if inverted else (train, test)
         generator = torch.Generator().manual_seed(seed)
-        rbm = ig.RBM(ig.Bit(784), ig.Bit(16), generator=generator)
+        rbm = ig.RBM(ig.Bernoulli(784), ig.Bernoulli(16), generator=generator)
         seed_biases(rbm, here)
         fit(
             rbm, here, PersistentCD(1, 100), epochs=50, batch_size=100,
@@ -179,7 +179,7 @@ def mnist(given: argparse.Namespace, keep: Callable[..., Any], progress: Progres
         return Likelihood("exact", rows=len(there)).measure(rbm, there)[1][0]
 
     both = list(product(range(given.seeds), (False, True)))
-    for seed, inverted in progress.track(both, description="mnist"):
+    for seed, inverted in progress.history(both, description="mnist"):
         name = "mnist inverted" if inverted else "mnist"
         keep(name, str(seed), partial(run, inverted, seed))
 
@@ -201,7 +201,7 @@ def large(given: argparse.Namespace, keep: Callable[..., Any], progress: Progres
         train = torch.cat([train, valid])
     task = progress.add_task(f"large: {key}", total=given.epochs)
     generator = torch.Generator().manual_seed(given.seed)
-    rbm = ig.RBM(ig.Bit(784), ig.Bit(500), generator=generator)
+    rbm = ig.RBM(ig.Bernoulli(784), ig.Bernoulli(500), generator=generator)
     seed_biases(rbm, train)
     report = fit(
         rbm, train, PersistentCD(given.steps, given.chains), epochs=given.epochs,
@@ -213,7 +213,7 @@ def large(given: argparse.Namespace, keep: Callable[..., Any], progress: Progres
         on_epoch=lambda row: progress.update(task, completed=row["epoch"]),
         progress=False, generator=generator,
     )  # fmt: skip
-    report.save_track(given.out / f"large {key}.json", overwrite=True)
+    report.save_history(given.out / f"large {key}.json", overwrite=True)
     ig.save(rbm, given.out / f"large {key} averaged.safetensors", overwrite=True)
 
     def score(rows: Tensor) -> dict[str, Any]:

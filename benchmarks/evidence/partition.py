@@ -29,13 +29,13 @@ from ebm import ais_log_z
 from ebm.samplers import GibbsWithGradients
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import Progress, track
+from rich.progress import Progress, history
 from rich.table import Table
 from torch import Generator, Tensor
 
 import isinglass as ig
 from isinglass.data.digits import load_digits
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 
 HIDDEN, EPOCHS, BATCH = 16, 300, 50
 LEVELS, CHAINS = 300, 100
@@ -47,14 +47,14 @@ Result = dict[str, Any]
 def trained(data: Tensor, seed: int) -> ig.RBM:
     """Persistent contrastive divergence with a rate that falls to zero."""
     generator = Generator().manual_seed(seed)
-    machine = ig.RBM(ig.Bit(data.shape[-1]), ig.Bit(HIDDEN), generator=generator)
+    machine = ig.RBM(ig.Bernoulli(data.shape[-1]), ig.Bernoulli(HIDDEN), generator=generator)
     share = (data.sum(0) + 1) / (len(data) + 2)
     machine.biases[0].data = torch.logit(share)
     chains = machine.extend(data[torch.randperm(len(data), generator=generator)[:100]])
     steps = EPOCHS * (len(data) // BATCH)
     optimiser = torch.optim.SGD(machine.parameters(), lr=0.05)
     rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
-    for _ in track(range(steps), "training"):
+    for _ in history(range(steps), "training"):
         batch = data[torch.randint(len(data), (BATCH,), generator=generator)]
         with torch.no_grad():
             chains = machine.sweep(chains, 1.0, generator)
@@ -113,7 +113,7 @@ class Results:
         """The entry, measured and written if it is not there yet."""
         if key not in self.found:
             self.found[key] = measure()
-            with writing(self.path, overwrite=True) as aside:
+            with atomic_write(self.path, overwrite=True) as aside:
                 aside.write_text(json.dumps(self.found, indent=1))
         return self.found[key]
 
@@ -132,16 +132,16 @@ def small(
     machine = machine.float()
     runs = [
         results.get(f"ours {seed}", lambda seed=seed: ours(machine, data, seed))
-        for seed in track(range(seeds), "isinglass", console=console)
+        for seed in history(range(seeds), "isinglass", console=console)
     ]
 
     def rival(schedule: str, seed: int) -> Result:
         key = f"ebmkit {schedule} {flips} {seed}"
         return results.get(key, lambda: peer(machine, data, schedule, flips, seed))
 
-    first = {schedule: rival(schedule, 0) for schedule in track(SCHEDULES, "ebmkit's schedules")}
+    first = {schedule: rival(schedule, 0) for schedule in history(SCHEDULES, "ebmkit's schedules")}
     best = min(SCHEDULES, key=lambda name: abs(first[name]["value"] - exact))
-    theirs = [rival(best, seed) for seed in track(range(rivals), "ebmkit", console=console)]
+    theirs = [rival(best, seed) for seed in history(range(rivals), "ebmkit", console=console)]
     return exact, runs, (f"{best} schedule, {flips} flips a level, {rivals} seeds", theirs)
 
 
@@ -216,10 +216,8 @@ def picture(exact: float, runs: list[Result], rival: Any) -> Figure:
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axes = figure.subplots()
     seeds = range(len(runs))
-    for way, colour in (("up", "tab:blue"), ("down", "tab:orange")):
-        axes.plot(
-            seeds, [r[way] - exact for r in runs], ".", color=colour, label=f"annealing {way}"
-        )
+    for way, color in (("up", "tab:blue"), ("down", "tab:orange")):
+        axes.plot(seeds, [r[way] - exact for r in runs], ".", color=color, label=f"annealing {way}")
     both = [run["value"] - exact for run in runs]
     axes.errorbar(
         seeds, both, [run["error"] for run in runs], fmt="k_", label="both", elinewidth=0.8
@@ -257,7 +255,7 @@ def main() -> None:
         big = large(results, given.model, given.data, given.levels, given.seed)
     console.print(table_of(exact, runs, rival, big))
     mpl.use("svg")
-    with writing(given.out / "partition.svg", overwrite=True) as aside:
+    with atomic_write(given.out / "partition.svg", overwrite=True) as aside:
         picture(exact, runs, rival).savefig(aside, format="svg")
     console.print(f"results and picture in {given.out}")
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 from isinglass.nn import replace_attention, stochastic_attention
 
 DRAWS = (1, 2, 4, 8, 16, 32, 64, 256, 1024)
@@ -53,9 +53,9 @@ def main() -> None:
         else:
             progress.console.print(f"No {text}: without the language model.")
     Console().print(as_table(found))
-    with writing(given.out / "stochastic_attention.json", overwrite=True) as aside:
+    with atomic_write(given.out / "stochastic_attention.json", overwrite=True) as aside:
         aside.write_text(json.dumps(found, indent=2))
-    with writing(given.out / "stochastic_attention.svg", overwrite=True) as aside:
+    with atomic_write(given.out / "stochastic_attention.svg", overwrite=True) as aside:
         picture(found).savefig(aside)
     Console().print(f"written to {given.out}")
 
@@ -68,7 +68,7 @@ def made_up(seed: int, progress: Progress) -> dict[str, dict[str, float]]:
     p = torch.softmax(q @ k.mT / 8, -1)
     variance = (p @ v.square() - exact.square()).mean()
     found = {}
-    for draws in progress.track(DRAWS, description="made-up heads"):
+    for draws in progress.history(DRAWS, description="made-up heads"):
         drawn = stochastic_attention(q, k, v, draws, generator=generator)
         error = float((drawn - exact).square().mean().sqrt())
         found[str(draws)] = {"measured": error, "theory": float((variance / draws).sqrt())}
@@ -110,14 +110,14 @@ def language_model(
         model.load_state_dict(load_file(kept))
     else:
         train(model, codes[:split], given, progress)
-        with writing(kept) as aside:
+        with atomic_write(kept) as aside:
             save_file(model.state_dict(), aside)
     rows = codes[split : split + 64 * (CONTEXT + 1)].reshape(64, CONTEXT + 1)
     model.eval()
     exact = loss(model, rows)
     found = {"inf": {"loss": exact, "deviation": 0.0}}
     generator = torch.Generator().manual_seed(given.seed)
-    for draws in progress.track(DRAWS, description="Shakespeare, drawn"):
+    for draws in progress.history(DRAWS, description="Shakespeare, drawn"):
         replace_attention(model, draws, generator=generator)
         many = torch.tensor([loss(model, rows) for _ in range(given.repeats)])
         found[str(draws)] = {"loss": float(many.mean()), "deviation": float(many.std())}
@@ -132,7 +132,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=given.steps)
     generator = torch.Generator().manual_seed(given.seed)
     places = torch.arange(CONTEXT + 1)
-    for _ in progress.track(range(given.steps), description="training on Shakespeare"):
+    for _ in progress.history(range(given.steps), description="training on Shakespeare"):
         starts = torch.randint(len(codes) - CONTEXT - 1, (32, 1), generator=generator)
         rows = codes[starts + places]
         logits = model(rows[:, :-1])

@@ -8,9 +8,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from isinglass.cli import run
-from isinglass.cli.act_learner import random_return, read_result
-from isinglass.cli.act_report import curves
-from isinglass.cli.act_run import read_request
+from isinglass.cli.act.learner import random_return, read_result
+from isinglass.cli.act.report import curves
+from isinglass.cli.act.run import read_request
 
 
 def draw() -> dict[str, Figure]:

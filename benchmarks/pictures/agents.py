@@ -7,7 +7,7 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from isinglass.agents import Enumerated, FreeEnergyQ, Groups
+from isinglass.agents import Enumerated, FreeEnergyQ, ProductOfMixtures
 from isinglass.envs import Parity
 
 TEAL, ORANGE = "#00897b", "#ef6c00"
@@ -24,7 +24,7 @@ def _parity() -> Figure:
     """The first block of three: shares of draws, by enumeration, and by the reward itself."""
     env = Parity(blocks=3)
     agent = FreeEnergyQ(
-        "MlpPolicy", env, energy=Groups(groups=16, memories=4), learning_rate=0.01,
+        "MlpPolicy", env, energy=ProductOfMixtures(groups=16, memories=4), learning_rate=0.01,
         learning_starts=1_000, train_freq=50, gradient_steps=50, initial_temperature=TEMPERATURE,
         final_temperature=TEMPERATURE, policy_kwargs={"net_arch": []}, seed=0, device="cpu",
     ).learn(2_500)  # fmt: skip

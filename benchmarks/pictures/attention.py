@@ -99,7 +99,7 @@ def steps_of(model: Completer, test: Tensor, hide: Tensor, mean: Tensor) -> Figu
         for steps in shown
     ]
     error = (stages[-1] - test)[hide].square().mean().sqrt()
-    blank = (mean - test)[hide].square().mean().sqrt()
+    zeros_like_event = (mean - test)[hide].square().mean().sqrt()
     figure = plt.figure(figsize=(7.4, 3.6))
     images, curve = figure.subfigures(1, 2, width_ratios=[1.9, 1])
     names = ["shown", *(f"step {steps}" for steps in shown), "digit"]
@@ -122,7 +122,7 @@ def steps_of(model: Completer, test: Tensor, hide: Tensor, mean: Tensor) -> Figu
     axis.axvline(5, color=THEORY, linestyle="--", linewidth=0.8)
     axis.set(xlabel="step", title="energy of 100 test digits")
     curve.supxlabel(
-        f"error {error:.3f} of hidden pixels,\n{blank:.3f} by the mean image", fontsize=8
+        f"error {error:.3f} of hidden pixels,\n{zeros_like_event:.3f} by the mean image", fontsize=8
     )
     return figure
 

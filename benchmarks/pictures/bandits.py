@@ -65,8 +65,8 @@ def _parity() -> Figure:
     figure, ax = plt.subplots(figsize=(2.6, 2.6))
     rewards = env.reward_of(block)
     for (i, j), reward in np.ndenumerate(rewards):
-        colour = TEAL if reward else "0.92"
-        ax.add_patch(Rectangle((j, 3 - i), 1, 1, facecolor=colour, edgecolor="w"))
+        color = TEAL if reward else "0.92"
+        ax.add_patch(Rectangle((j, 3 - i), 1, 1, facecolor=color, edgecolor="w"))
         text = "".join(map(str, block[i, j]))
         ax.text(j + 0.5, 3.5 - i, text, ha="center", va="center", color="w" if reward else "0.4")
     ax.set(xlim=(0, 4), ylim=(0, 4), aspect="equal")

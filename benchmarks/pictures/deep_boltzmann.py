@@ -1,4 +1,4 @@
-"""A deep Boltzmann machine: its areas in two halves, and digits that it imagines."""
+"""A deep Boltzmann machine: its layers in two halves, and digits that it imagines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 import isinglass as ig
 from isinglass.data.digits import SIDE, load_digits
-from isinglass.energies.graph import colours
+from isinglass.energies.layered._layer_graph import colors
 from isinglass.learning import Likelihood, PersistentCD, fit, greedy_pretraining
 
 AREAS = (64, 60, 12)
@@ -22,9 +22,9 @@ HALVES = ("#1f9e89", "#fde725")
 
 
 def draw() -> dict[str, Figure]:
-    """The stack of areas, data and fantasies."""
+    """The stack of layers, data and fantasies."""
     generator = Generator().manual_seed(0)
-    machine = ig.DeepBoltzmann([ig.Bit(size) for size in AREAS], generator=generator)
+    machine = ig.DeepBoltzmann([ig.Bernoulli(size) for size in AREAS], generator=generator)
     data = load_digits()[0].bits().float()
     settings = {
         "optimizer": partial(torch.optim.SGD, lr=0.02, momentum=0.9),
@@ -55,7 +55,7 @@ def _fantasies(machine: ig.DeepBoltzmann, generator: Generator) -> Tensor:
 
 
 def _draw_areas(axes: Axes, machine: ig.DeepBoltzmann) -> None:
-    for shade, together in zip(HALVES, colours(len(AREAS), machine.couplings), strict=True):
+    for shade, together in zip(HALVES, colors(len(AREAS), machine.couplings), strict=True):
         for index in together:
             box = FancyBboxPatch(
                 (0, 2 * index), 3, 0.9, boxstyle="round,pad=0.05", facecolor=shade, alpha=0.6,
@@ -72,7 +72,7 @@ def _draw_areas(axes: Axes, machine: ig.DeepBoltzmann) -> None:
         axes.text(1.7, below + above + 0.45, f"$W_{above}$", color="gray", va="center")
     axes.set(xlim=(-0.2, 3.2), ylim=(-0.2, 2 * len(AREAS) - 0.9), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    axes.set_title("areas of a colour\nare drawn together", fontsize=8)
+    axes.set_title("layers of a colour\nare drawn together", fontsize=8)
 
 
 def _draw_digits(axes: Axes, images: Tensor, title: str) -> None:

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 import isinglass as ig
 from isinglass.energies import Exponential, Interaction, Power
-from isinglass.estimators import DenseMemoryClassifier
+from isinglass.integrations.sklearn import DenseMemoryClassifier
 
 SPINS = 24
 INTERACTIONS: dict[str, Interaction] = {

@@ -41,9 +41,9 @@ def _ising() -> Figure:
     return figure
 
 
-def _show(axes: Axes, state: torch.Tensor, title: str, colours: str = "gray_r") -> None:
+def _show(axes: Axes, state: torch.Tensor, title: str, colors: str = "gray_r") -> None:
     side = math.isqrt(len(state))
-    axes.imshow(state.reshape(side, side), cmap=colours, interpolation="nearest", rasterized=True)
+    axes.imshow(state.reshape(side, side), cmap=colors, interpolation="nearest", rasterized=True)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(True)
     axes.set_title(title, fontsize=9)

@@ -87,11 +87,11 @@ def pooling() -> Figure:
 
 def histogram(axis: Axes, before: Tensor, after: Tensor, edges: Tensor) -> None:
     """Two in one: grey before training, blue after."""
-    for values, colour, label in (
+    for values, color, label in (
         (before, BEFORE, "before training"),
         (after, AFTER, "after training"),
     ):
-        axis.hist(values, bins=edges.tolist(), color=colour, label=label, alpha=0.8)
+        axis.hist(values, bins=edges.tolist(), color=color, label=label, alpha=0.8)
     axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 

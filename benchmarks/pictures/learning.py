@@ -15,15 +15,15 @@ from isinglass.learning import (
     ExactGradient,
     Likelihood,
     PersistentCD,
-    PersistentExchange,
     PseudoLikelihood,
+    TemperedPCD,
     fit,
 )
 
 OBJECTIVES = {
     "exact gradient": ExactGradient(),
     "PCD-5": PersistentCD(5),
-    "PCD, exchange": PersistentExchange(6, chains=50),
+    "PCD, exchange": TemperedPCD(6, chains=50),
     "pseudo-likelihood": PseudoLikelihood(),
     "CD-5": ContrastiveDivergence(5),
     "CD-1": ContrastiveDivergence(1),
@@ -37,15 +37,15 @@ def draw() -> dict[str, Figure]:
     figure, axes = plt.subplots(figsize=(5.6, 3.0))
     for number, (name, objective) in enumerate(OBJECTIVES.items()):
         generator = torch.Generator().manual_seed(0)
-        rbm = ig.RBM(ig.Bit(9), ig.Bit(16), scale=0.1, generator=generator)
+        rbm = ig.RBM(ig.Bernoulli(9), ig.Bernoulli(16), scale=0.1, generator=generator)
         report = fit(
             rbm, data.repeat(10, 1), objective, epochs=1500, batch_size=160,
             optimizer=partial(torch.optim.SGD, lr=0.3), score=Likelihood("exact", every=50),
             progress=False, generator=generator,
         )  # fmt: skip
-        epochs = [row["epoch"] for row in report.track if "log-likelihood" in row]
-        colour = plt.colormaps["viridis"](number / (len(OBJECTIVES) - 0.5))
-        axes.plot(epochs, report["log-likelihood"], label=name, color=colour)
+        epochs = [row["epoch"] for row in report.history if "log-likelihood" in row]
+        color = plt.colormaps["viridis"](number / (len(OBJECTIVES) - 0.5))
+        axes.plot(epochs, report["log-likelihood"], label=name, color=color)
     bound = -(12 * torch.tensor(16.0).log() + 4 * torch.tensor(8.0).log()) / 16
     axes.axhline(float(bound), color="0.5", linewidth=1, linestyle="--")
     axes.set(xlabel="epoch", ylabel="log-likelihood, nats an image")

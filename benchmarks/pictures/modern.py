@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import isinglass as ig
-from isinglass.association import FixedPoint, classify, metastable_size
+from isinglass.analysis.metastability import FixedPoint, classify, metastable_size
 from isinglass.energies import ContinuousHopfield
 
-COLOURS = {
+COLORS = {
     FixedPoint.SINGLE: "#d62728",
     FixedPoint.METASTABLE: "#ff9f1c",
     FixedPoint.GLOBAL: "#222",
@@ -57,7 +57,7 @@ def landscape(axes: Axes, memory: ContinuousHopfield, cues: int = 18) -> None:
     axes.plot(*steps, color="white", linewidth=0.7, marker=".", markersize=2, markevery=slice(3))
     axes.scatter(*memory.patterns.T, s=16, facecolors="none", edgecolors="white", linewidths=0.9)
     kinds = [FixedPoint(kind) for kind in classify(weights).tolist()]
-    axes.scatter(*found.state.T, s=26, c=[COLOURS[kind] for kind in kinds], zorder=3)
+    axes.scatter(*found.state.T, s=26, c=[COLORS[kind] for kind in kinds], zorder=3)
     axes.set(xticks=[], yticks=[], xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE))
     axes.spines[:].set_visible(False)
     sizes = sorted(set(metastable_size(weights).tolist()))

@@ -24,16 +24,16 @@ def draw() -> dict[str, Figure]:
 def _bracket() -> Figure:
     """log Z by annealing up and down, less the exact value, for several numbers of levels."""
     generator = Generator().manual_seed(0)
-    machine = ig.RBM(ig.Bit(60), ig.Bit(14), scale=1.5, generator=generator)
+    machine = ig.RBM(ig.Bernoulli(60), ig.Bernoulli(14), scale=1.5, generator=generator)
     exact = machine.exact_log_partition().item()
-    hidden = ig.Bit(14).enumerate_states().to(machine.biases[0])
+    hidden = ig.Bernoulli(14).enumerate_states().to(machine.biases[0])
     path = machine.path()
     full = torch.cat([torch.zeros(len(hidden), 60), hidden], -1)
     law = torch.softmax(path.log_weight(full, torch.ones(len(full))), 0)
     base = float(path.base_log_partition) - exact
     figure = Figure(figsize=(5, 2.8))
     axes = figure.subplots()
-    for way, colour in (("up", "tab:blue"), ("down", "tab:orange")):
+    for way, color in (("up", "tab:blue"), ("down", "tab:orange")):
         for number, count in enumerate(LEVELS):
             levels = even_schedule(path, count, generator=generator).levels
             found = []
@@ -47,7 +47,7 @@ def _bracket() -> Figure:
                     walk = anneal(path, start, levels.flip(0), generator)
                     found.append(base - float(walk.log_weights.exp().mean().log()))
             label = f"annealing {way}" if number == 0 else None
-            axes.plot([count] * SEEDS, found, ".", color=colour, alpha=0.6, label=label)
+            axes.plot([count] * SEEDS, found, ".", color=color, alpha=0.6, label=label)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=0.1)

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from isinglass.lookup import Screen
+from isinglass.retrieval import Int8Index
 
 __all__ = ["draw"]
 
@@ -20,7 +20,7 @@ def draw() -> dict[str, Figure]:
     patterns = F.normalize(
         torch.randn(PATTERNS, SIZE, generator=generator, dtype=torch.float64), dim=-1
     )
-    screen = Screen(patterns)
+    screen = Int8Index(patterns)
     figure, axes = plt.subplots(figsize=(5.2, 3.2))
     for noise in torch.linspace(0, 1.6, 17).tolist():
         blur = noise / SIZE**0.5 * torch.randn(CUES, SIZE, generator=generator, dtype=torch.float64)
@@ -30,7 +30,7 @@ def draw() -> dict[str, Figure]:
         left_out = -torch.expm1(BETA * found.log_partition - whole)
         nearness = (cues * patterns[:CUES]).sum(-1)
         style = {"s": 4, "linewidths": 0, "rasterized": True}
-        bound = axes.scatter(nearness, found.dropped, color="tab:orange", **style)
+        bound = axes.scatter(nearness, found.omitted_mass_bound, color="tab:orange", **style)
         exact = axes.scatter(nearness, left_out, color="tab:blue", **style)
     axes.axhline(1e-4, color="grey", lw=0.8, ls="--")
     axes.text(0.02, 1.3e-4, "above: the whole sum", color="grey", ha="left",

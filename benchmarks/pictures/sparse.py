@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 import isinglass as ig
 from benchmarks.pictures.modern import EDGE, circle, clusters, grid, landscape
-from isinglass.association import metastable_size
+from isinglass.analysis.metastability import metastable_size
 
 BETA = 12.0
 CUE = torch.tensor([0.25, 0.95]).double()
@@ -45,8 +45,8 @@ def _colours() -> Figure:
     memory = ig.HeteroMemory(ig.ModernHopfield(keys, beta=10.0), values)
     shown = {"one look-up": memory.read(grid()), "after recall": memory.recall(grid()).values}
     figure, panels = plt.subplots(1, 2, figsize=(5.2, 2.7))
-    for axes, (title, colours) in zip(panels, shown.items(), strict=True):
-        axes.imshow(colours.clamp(0, 1), extent=(-EDGE, EDGE, -EDGE, EDGE), origin="lower")
+    for axes, (title, colors) in zip(panels, shown.items(), strict=True):
+        axes.imshow(colors.clamp(0, 1), extent=(-EDGE, EDGE, -EDGE, EDGE), origin="lower")
         axes.scatter(*keys.T, s=28, c=values.numpy(), edgecolors="black", linewidths=0.8)
         axes.set(title=title, xticks=[], yticks=[])
         axes.spines[:].set_visible(False)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits, load_iris
 
-from isinglass.estimators import HopfieldBoltzmannMachine
+from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
 
 OURS, OTHER = "#0b7285", "#c2410c"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import isinglass as ig
 from benchmarks.speed.harness import Line, compare
-from isinglass.estimators import DenseMemoryClassifier
+from isinglass.integrations.sklearn import DenseMemoryClassifier
 
 WRITTEN_OUT = "the formula in plain torch"
 

@@ -17,16 +17,16 @@ ROWS, VISIBLE, HIDDEN, BATCH = 20_000, 784, 500, 100
 
 
 def lines() -> list[Line]:
-    """Both precisions of ours beside both of scikit-learn's, plain and centred."""
+    """Both precisions of ours beside both of scikit-learn's, plain and centered."""
     generator = torch.Generator().manual_seed(0)
     chance = 0.6 * torch.rand(VISIBLE, generator=generator) ** 3  # dark edges, as in images
     data = (torch.rand(ROWS, VISIBLE, generator=generator) < chance).float()
     return [
-        _line(data, np.float32, None, centred=False),
-        _line(data, np.float32, torch.bfloat16, centred=False),
-        _line(data, np.float64, None, centred=False),
-        _line(data, np.float64, torch.bfloat16, centred=False, target=1 / 3),
-        _line(data, np.float64, torch.bfloat16, centred=True, target=1 / 3),
+        _line(data, np.float32, None, centered=False),
+        _line(data, np.float32, torch.bfloat16, centered=False),
+        _line(data, np.float64, None, centered=False),
+        _line(data, np.float64, torch.bfloat16, centered=False, target=1 / 3),
+        _line(data, np.float64, torch.bfloat16, centered=True, target=1 / 3),
     ]
 
 
@@ -35,16 +35,16 @@ def _line(
     theirs: type[np.floating],
     autocast: torch.dtype | None,
     *,
-    centred: bool,
+    centered: bool,
     target: float | None = None,
 ) -> Line:
-    machine = ig.RBM(ig.Bit(VISIBLE), ig.Bit(HIDDEN))
+    machine = ig.RBM(ig.Bernoulli(VISIBLE), ig.Bernoulli(HIDDEN))
     peer = BernoulliRBM(HIDDEN, learning_rate=0.01, batch_size=BATCH, n_iter=1, random_state=0)
     rows = data.numpy().astype(theirs)
 
     def ours() -> None:
         fit(
-            machine, data, PersistentCD(chains=BATCH), epochs=1, batch_size=BATCH, centred=centred,
+            machine, data, PersistentCD(chains=BATCH), epochs=1, batch_size=BATCH, centered=centered,
             optimizer=partial(torch.optim.SGD, lr=0.01), autocast=autocast, progress=False,
             score=Likelihood("pseudo", every=1_000_000),
         )  # fmt: skip
@@ -53,7 +53,7 @@ def _line(
         warnings.simplefilter("ignore")
         return compare(
             f"PCD-1, one epoch, products in {'bfloat16' if autocast else 'float32'}"
-            + (", centred" if centred else ""),
+            + (", centered" if centered else ""),
             ours,
             lambda: peer.fit(rows),
             peer=f"sklearn BernoulliRBM, {np.dtype(theirs)}" + (

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from benchmarks.speed.harness import Line, compare, peak_extra_bytes
 from isinglass import ModernHopfield
-from isinglass.dynamics import Screened
+from isinglass.dynamics import QuantizedCCCP
 
 __all__ = ["lines"]
 
@@ -22,7 +22,7 @@ def lines() -> list[Line]:
     noise = NOISE / SIZE**0.5 * torch.randn(CUES, SIZE, generator=generator)
     cues = F.normalize(patterns[:CUES] + noise, dim=-1)
     memory = ModernHopfield(patterns, BETA, copy=False)
-    kernel = Screened(memory)
+    kernel = QuantizedCCCP(memory)
     keys = patterns[None, None]
 
     def attention() -> torch.Tensor:
@@ -39,7 +39,7 @@ def lines() -> list[Line]:
     exact = torch.softmax(BETA * cues.double() @ patterns.double().mT, -1) @ patterns.double()
     found = kernel.screen.lookup(cues, BETA)
     note = (
-        f"dropped at most {found.dropped.max():.1e} of the mass; largest error of a component "
+        f"dropped at most {found.omitted_mass_bound.max():.1e} of the mass; largest error of a component "
         f"{(found.average - exact).abs().max():.1e}, attention's "
         f"{(attention() - exact).abs().max():.1e}; 8-bit copy {kernel.screen.nbytes / 2**20:.0f} "
         f"MiB, extra memory {peak_extra_bytes(update) / 2**20:.0f} MiB"

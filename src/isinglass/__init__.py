@@ -2,11 +2,12 @@
 
 remember   memory = ModernHopfield(patterns, beta=8.0);  memory.recall(cues).state
 attend     isinglass.nn.stochastic_attention(query, key, value, draws=16)
-imagine    machine = HopfieldBoltzmann(Bit(64), memories=50);  machine.sample(10)
+imagine    machine = HopfieldBoltzmann(Bernoulli(64), memories=50);  machine.sample(10)
 act        isinglass.agents.FreeEnergyQ("MlpPolicy", env).learn(12_000)       extra: rl
 """
 
 from isinglass import dynamics, energies, errors, learning, nn, units
+from isinglass.core.energy import Energy
 from isinglass.dynamics import (
     CCCP,
     HMC,
@@ -29,26 +30,25 @@ from isinglass.energies import (
     Annealing,
     BoltzmannMachine,
     ClassicalHopfield,
+    ConditionalDBM,
+    ConditionalRBM,
     DeepBoltzmann,
     DeepEnergy,
     DenseClassifier,
     DenseMemory,
-    DrivenDeep,
-    DrivenHarmonium,
-    ExpectedHarmonium,
+    ExpectedEnergyRBM,
     Harmonium,
     HeteroMemory,
     HopfieldBoltzmann,
     Marginal,
     ModernHopfield,
     PatternMixture,
+    ScaledTruncatedMixture,
     SparseHopfield,
-    Stretched,
     SubsetHopfield,
 )
-from isinglass.energy import Energy
 from isinglass.errors import IsinglassError
-from isinglass.store import load, save
+from isinglass.io.archive import load, save
 from isinglass.units import *  # noqa: F403 - every kind that units exports, without a second list
 
 __version__ = "0.1.0"
@@ -64,14 +64,14 @@ __all__ = [
     "BoltzmannMachine",
     "ClampedGibbs",
     "ClassicalHopfield",
+    "ConditionalDBM",
+    "ConditionalRBM",
     "DeepBoltzmann",
     "DeepEnergy",
     "DenseClassifier",
     "DenseMemory",
-    "DrivenDeep",
-    "DrivenHarmonium",
     "Energy",
-    "ExpectedHarmonium",
+    "ExpectedEnergyRBM",
     "Harmonium",
     "HeteroMemory",
     "HopfieldBoltzmann",
@@ -82,9 +82,9 @@ __all__ = [
     "PatternMixture",
     "Recall",
     "ReplicaExchange",
+    "ScaledTruncatedMixture",
     "SingleSite",
     "SparseHopfield",
-    "Stretched",
     "SubsetHopfield",
     "Synchronous",
     "dynamics",

@@ -10,14 +10,14 @@ from gymnasium import spaces
 
 from isinglass import Annealing
 from isinglass.agents import (
-    Deep,
+    DBMEnergy,
     FreeEnergyPolicy,
     FreeEnergyQ,
-    Groups,
     MaskLayout,
-    Mixture,
-    Pairs,
-    Restricted,
+    MixtureEnergy,
+    PairwiseEnergy,
+    ProductOfMixtures,
+    RBMEnergy,
 )
 from isinglass.envs import LargeAction
 
@@ -33,13 +33,13 @@ SPACES = {
 }
 CHAINS = Annealing(chains=8, levels=10)
 ENERGIES = {
-    "mixture": Mixture(5),
-    "bent mixture": Mixture(5, state_fields=True),
-    "groups": Groups(2, 3, CHAINS),
-    "restricted": Restricted(6, annealing=CHAINS),
-    "expected": Restricted(6, expected=True, annealing=CHAINS),
-    "deep": Deep(5, 3, CHAINS),
-    "pairs": Pairs(CHAINS),
+    "mixture": MixtureEnergy(5),
+    "bent mixture": MixtureEnergy(5, state_fields=True),
+    "groups": ProductOfMixtures(2, 3, CHAINS),
+    "restricted": RBMEnergy(6, annealing=CHAINS),
+    "expected": RBMEnergy(6, expected=True, annealing=CHAINS),
+    "deep": DBMEnergy(5, 3, CHAINS),
+    "pairs": PairwiseEnergy(CHAINS),
 }
 SEEN = spaces.Box(-1, 1, (2,), np.float32)
 

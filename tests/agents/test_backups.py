@@ -9,7 +9,14 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from isinglass.agents import DoubleBackup, Enumerated, FreeEnergyQ, MaskLayout, Mixture, SoftBackup
+from isinglass.agents import (
+    DoubleBackup,
+    Enumerated,
+    FreeEnergyQ,
+    MaskLayout,
+    MixtureEnergy,
+    SoftBackup,
+)
 from tests.agents.small import ENERGIES, QUICK, SPACES, Guarded, every_action, shaped_policy
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -18,8 +25,8 @@ SEEN = torch.linspace(-1, 1, 8).reshape(4, 2)
 
 def scores_of(policy, seen, target):
     with torch.no_grad():
-        law = (policy.q_net_target if target else policy.q_net)(seen, policy.temperature)
-        return Enumerated.of(law).scores
+        distribution = (policy.q_net_target if target else policy.q_net)(seen, policy.temperature)
+        return Enumerated.of(distribution).scores
 
 
 def some_masks(space, joint):
@@ -37,8 +44,8 @@ def some_masks(space, joint):
 @every_space
 @pytest.mark.parametrize("name", ["mixture", "groups"])
 @pytest.mark.parametrize("masked", ["free", "flat", "joint"])
-@pytest.mark.parametrize("mellow", [False, True])
-def test_soft_values(space, name, masked, mellow):
+@pytest.mark.parametrize("mellowmax", [False, True])
+def test_soft_values(space, name, masked, mellowmax):
     policy = shaped_policy(space, ENERGIES[name], 0.6)
     q, masks = scores_of(policy, SEEN, target=True), None
     keep = np.ones(q.shape, bool)
@@ -46,10 +53,10 @@ def test_soft_values(space, name, masked, mellow):
         masks, keep = some_masks(space, masked == "joint")
         masks = torch.tensor(masks)
     with torch.no_grad():
-        found = SoftBackup(mellow)(policy, SEEN, masks)
+        found = SoftBackup(mellowmax)(policy, SEEN, masks)
     q = q.double().masked_fill(~torch.tensor(keep), -torch.inf)
     exact = 0.6 * torch.logsumexp(q / 0.6, -1)
-    if mellow:
+    if mellowmax:
         exact = exact - 0.6 * torch.tensor(keep.sum(-1)).log()
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-5)
 
@@ -89,14 +96,14 @@ def test_chains_draw_from_the_stream_of_the_policy(name):
 
 def test_values_of_boxes():
     """Hills are integrated over the box; mellow takes off the log of its size, 2^d."""
-    policy = shaped_policy(spaces.Box(-1, 1, (2,)), Mixture(3), 0.4)
+    policy = shaped_policy(spaces.Box(-1, 1, (2,)), MixtureEnergy(3), 0.4)
     with torch.no_grad():
-        law = policy.q_net_target(SEEN, 0.4)
-        soft, mellow = (SoftBackup(flag)(policy, SEEN, None) for flag in (False, True))
+        distribution = policy.q_net_target(SEEN, 0.4)
+        soft, mellowmax = (SoftBackup(flag)(policy, SEEN, None) for flag in (False, True))
         greedy = DoubleBackup()(policy, SEEN, None)
-        best = law.score(policy.q_net(SEEN, 0.4).mode())
-    assert torch.equal(soft, law.value())
-    torch.testing.assert_close(mellow, soft - 0.4 * 2 * math.log(2))
+        best = distribution.score(policy.q_net(SEEN, 0.4).mode())
+    assert torch.equal(soft, distribution.value())
+    torch.testing.assert_close(mellowmax, soft - 0.4 * 2 * math.log(2))
     assert torch.equal(greedy, best)
 
 

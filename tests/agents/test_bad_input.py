@@ -14,7 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.save_util import load_from_zip_file, save_to_zip_file
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, FreeEnergySarsa, Mixture
+from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, FreeEnergySarsa, MixtureEnergy
 from isinglass.envs import LargeAction
 from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError, ShapeError
 from tests.agents.small import QUICK, SMALL, Shown, Speeds, small_agent
@@ -65,8 +65,8 @@ def test_a_rising_temperature():
 def test_a_temperature_among_the_arguments_of_the_policy():
     with pytest.raises(ParameterError, match=r"temperature = 7.*initial_temperature"):
         small_agent(policy_kwargs={"temperature": 7})
-    with pytest.raises(ParameterError, match=r"energy = Mixture.*or energy, to the agent"):
-        small_agent(policy_kwargs={"energy": Mixture(3)})
+    with pytest.raises(ParameterError, match=r"energy = MixtureEnergy.*or energy, to the agent"):
+        small_agent(policy_kwargs={"energy": MixtureEnergy(3)})
     agent = small_agent(policy_kwargs={"net_arch": [3]}, initial_temperature=4.0)
     assert agent.temperature == 4.0
     small_agent(policy_kwargs=agent.policy_kwargs)  # what one agent was given, another may be
@@ -233,7 +233,7 @@ def test_a_policy_with_an_argument_of_its_own():
     assert FreeEnergyQ(Loud, Plain(), policy_kwargs={"loud": 3}, **QUICK).policy.loud == 3
 
 
-@pytest.mark.parametrize("kind", ["adam", Mixture, None])
+@pytest.mark.parametrize("kind", ["adam", MixtureEnergy, None])
 def test_optimizers_that_are_none(kind):
     with pytest.raises(ParameterError, match="optimizer_class"):
         FreeEnergyQ("MlpPolicy", Plain(), policy_kwargs={"optimizer_class": kind}, **QUICK)

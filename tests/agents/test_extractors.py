@@ -1,11 +1,11 @@
-"""Features extractors: a box centred, a set summed."""
+"""Features extractors: a box centered, a set summed."""
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from isinglass.agents import CentredExtractor, FreeEnergyPolicy, SetExtractor
+from isinglass.agents import CenteredExtractor, FreeEnergyPolicy, SetExtractor
 from isinglass.errors import ParameterError
 
 ROWS = spaces.Box(
@@ -21,21 +21,21 @@ def box(low, high):
 
 
 def test_bounds_are_seen_as_plus_and_minus_one():
-    extractor = CentredExtractor(box([-3, 0, 5], [1, 2, 5.5]))
+    extractor = CenteredExtractor(box([-3, 0, 5], [1, 2, 5.5]))
     seen = torch.tensor([[-3, 0, 5], [1, 2, 5.5], [-1, 1, 5.25], [0, 1.5, 5.375]])
     expected = torch.tensor([[-1.0], [1], [0], [0.5]]).expand(4, 3)
     torch.testing.assert_close(extractor(seen), expected)
 
 
 def test_a_table_is_seen_flat():
-    extractor = CentredExtractor(spaces.Box(0, 4, (2, 3), np.float32))
+    extractor = CenteredExtractor(spaces.Box(0, 4, (2, 3), np.float32))
     assert extractor.features_dim == 6
     seen = torch.arange(6.0).reshape(1, 2, 3)
     torch.testing.assert_close(extractor(seen), (seen.flatten(1) - 2) / 2)
 
 
 def test_what_never_varies_is_seen_as_zero():
-    extractor = CentredExtractor(box([0, 7], [2, 7]))
+    extractor = CenteredExtractor(box([0, 7], [2, 7]))
     assert extractor(torch.tensor([[1.0, 7], [2, 7]])).tolist() == [[0, 0], [1, 0]]
 
 
@@ -51,8 +51,8 @@ def test_what_never_varies_is_seen_as_zero():
     ids=["free", "above", "below", "bits"],
 )
 def test_what_has_no_bounds_is_not_centred(space):
-    with pytest.raises(ParameterError, match=r"CentredExtractor.*Use FlattenExtractor"):
-        CentredExtractor(space)
+    with pytest.raises(ParameterError, match=r"CenteredExtractor.*Use FlattenExtractor"):
+        CenteredExtractor(space)
 
 
 def sets(batch=6, seed=0):
@@ -74,8 +74,8 @@ def test_every_proposition_has_a_vector_of_its_own():
 
 def test_the_order_of_the_rows_says_nothing():
     extractor, seen, order = SetExtractor(SETS), sets(), torch.tensor([2, 0, 3, 1])
-    turned = {name: rows[:, order] for name, rows in seen.items()}
-    torch.testing.assert_close(extractor(turned), extractor(seen))
+    random_dihedral_augmentation = {name: rows[:, order] for name, rows in seen.items()}
+    torch.testing.assert_close(extractor(random_dihedral_augmentation), extractor(seen))
 
 
 def test_rows_that_are_not_filled_say_nothing_whatever_they_hold():
@@ -119,8 +119,11 @@ def test_a_policy_sees_sets():
         features_extractor_class=SetExtractor, features_extractor_kwargs={"features_dim": 3},
     )  # fmt: skip
     seen = {name: rows.numpy() for name, rows in sets().items()}
-    turned = {name: rows[:, ::-1].copy() for name, rows in seen.items()}
-    some, same = (policy.predict(given, deterministic=True)[0] for given in (seen, turned))
+    random_dihedral_augmentation = {name: rows[:, ::-1].copy() for name, rows in seen.items()}
+    some, same = (
+        policy.predict(given, deterministic=True)[0]
+        for given in (seen, random_dihedral_augmentation)
+    )
     np.testing.assert_array_equal(some, same)
 
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, Mixture
+from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, MixtureEnergy
 from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError, UnknownEnvironmentError
 from isinglass.units import Spin
@@ -34,7 +34,9 @@ def all_actions(bits=8):
 @pytest.fixture
 def shaped_agent():
     """Random weights large enough for values and policies far from flat, bends included."""
-    agent = small_agent(energy=Mixture(5, state_fields=True), policy_kwargs={"net_arch": [16]})
+    agent = small_agent(
+        energy=MixtureEnergy(5, state_fields=True), policy_kwargs={"net_arch": [16]}
+    )
     with torch.no_grad():
         draw = torch.Generator().manual_seed(5)
         for weight in agent.policy.parameters():  # those of the target network too, others
@@ -137,7 +139,7 @@ def test_learns_the_soft_values_of_a_decision_process():
     agent = FreeEnergyQ(
         "MlpPolicy", TwoRooms(), seed=0, gamma=gamma, tau=0.05, device="cpu", batch_size=64,
         initial_temperature=temperature, final_temperature=temperature, train_freq=2,
-        energy=Mixture(8), policy_kwargs={"net_arch": [32]},
+        energy=MixtureEnergy(8), policy_kwargs={"net_arch": [32]},
     ).learn(2_000)  # fmt: skip
     actions = all_actions(2)[0].float()
     for room, row in enumerate(exact):
@@ -201,7 +203,7 @@ def test_save_then_load_is_identity_and_learning_goes_on(tmp_path):
 
 
 def test_a_policy_alone_saves_and_loads(tmp_path):
-    policy = small_agent(energy=Mixture(state_fields=True)).learn(100).policy
+    policy = small_agent(energy=MixtureEnergy(state_fields=True)).learn(100).policy
     policy.save(tmp_path / "policy.pt")
     loaded = FreeEnergyPolicy.load(tmp_path / "policy.pt", device="cpu")
     states = all_states().astype(np.int8)
@@ -291,7 +293,7 @@ def test_numbers_that_must_be_above_zero(name, value):
 
 def test_other_bad_input():
     with pytest.raises(ParameterError, match="memories"):
-        Mixture(memories=0)
+        MixtureEnergy(memories=0)
     with pytest.raises(UnknownEnvironmentError, match="NoSuch-v0"):
         FreeEnergyQ("MlpPolicy", "NoSuch-v0")
 
@@ -304,7 +306,7 @@ def test_an_environment_may_be_a_name():
 def test_fields_start_as_wide_as_the_temperature_over_the_root_of_the_bits():
     space, bits = spaces.MultiBinary(3), 100
     policy = FreeEnergyPolicy(
-        space, spaces.MultiBinary(bits), lambda _: 1e-3, Mixture(200), temperature=3.0
+        space, spaces.MultiBinary(bits), lambda _: 1e-3, MixtureEnergy(200), temperature=3.0
     )
     fields = policy.q_net.head.fields.detach()
     # the relative error of the deviation of n normal draws is 1/√(2n) = 0.5 %; five of these
@@ -355,7 +357,7 @@ def test_a_step_is_the_gradient_clipped(norm, clipped):
     agent.train(1, 32)  # the first step also sets the value that all values start at
     before = [w.detach().double() for w in agent.policy.q_net.parameters()]
     agent.replay_buffer.seed(0)
-    (lesson,) = agent._lessons(1, 32)
+    (lesson,) = agent._minibatches(1, 32)
     loss = agent._loss(*lesson)
     gradient = torch.autograd.grad(loss, list(agent.policy.q_net.parameters()))
     whole = float(torch.cat([g.flatten() for g in gradient]).double().norm())

@@ -7,11 +7,18 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from isinglass.agents import Annealing, Deep, Enumerated, Groups, Mixture, Restricted
-from isinglass.agents.actions import ActionCode
-from isinglass.agents.mixture_score import mixture_score
+from isinglass.agents import (
+    Annealing,
+    DBMEnergy,
+    Enumerated,
+    MixtureEnergy,
+    ProductOfMixtures,
+    RBMEnergy,
+)
+from isinglass.agents._mixture_score import mixture_score
+from isinglass.agents.action_codec import ActionCode
 from isinglass.errors import ParameterError
-from isinglass.units import AveragedOneHot, Bit, Gaussian, OneHot, Spin
+from isinglass.units import Bernoulli, Categorical, Gaussian, Multinomial, Spin
 from tests.agents.small import ENERGIES, SEEN, SPACES, shaped_policy
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -46,14 +53,14 @@ def test_zero_weights_mean_zero_values(space, energy, temperature):
 
 
 def test_zero_weights_are_flat_topped_hills_of_no_height():
-    policy = shaped_policy(BOX, Mixture(3), 0.5)
+    policy = shaped_policy(BOX, MixtureEnergy(3), 0.5)
     with torch.no_grad():
         for weight in policy.q_net.parameters():
             weight.zero_()
-        law = policy.q_net(torch.ones(1, 2), 0.5)
-    assert law.score(torch.zeros(1, 2)).abs().max() < 1e-6
+        distribution = policy.q_net(torch.ones(1, 2), 0.5)
+    assert distribution.score(torch.zeros(1, 2)).abs().max() < 1e-6
     slope = np.log(2) + 1e-3
-    assert law.score(torch.ones(1, 2)).item() == pytest.approx(-(slope**2), rel=1e-5)
+    assert distribution.score(torch.ones(1, 2)).item() == pytest.approx(-(slope**2), rel=1e-5)
 
 
 @every_energy
@@ -87,21 +94,23 @@ def test_all_weights_learn(energy):
 
     gradients = torch.autograd.grad(score(*inputs), inputs)
     assert all(float(gradient.abs().max()) > 1e-4 for gradient in gradients)
-    if not isinstance(energy, Deep):  # its means are held fixed: see the tests of DrivenDeep
+    if not isinstance(
+        energy, DBMEnergy
+    ):  # its means are held fixed: see the tests of ConditionalDBM
         torch.autograd.gradcheck(score, inputs)
 
 
 def test_hills_are_the_definition():
-    head, seen, t = head_of(Mixture(3), Gaussian(2)), features(), 0.4
+    head, seen, t = head_of(MixtureEnergy(3), Gaussian(2)), features(), 0.4
     with torch.no_grad():
-        law = head(seen, t)
+        distribution = head(seen, t)
         actions = torch.tanh(features(4, 2))
         heights = head.scale * (head.level(seen) + head.heights(seen)) + head.offset
-        centres = torch.tanh(head.centres(seen)).reshape(4, 3, 2)
+        centers = torch.tanh(head.centers(seen)).reshape(4, 3, 2)
         slopes = torch.nn.functional.softplus(head.steepness(seen)) * head.scale.sqrt() + 1e-3
-        away = (slopes[:, None] * (actions[:, None] - centres)).square().sum(-1) / 2
+        away = (slopes[:, None] * (actions[:, None] - centers)).square().sum(-1) / 2
         exact = t * (torch.logsumexp((heights - away) / t, -1) - np.log(3))
-    torch.testing.assert_close(law.score(actions), exact)
+    torch.testing.assert_close(distribution.score(actions), exact)
     inputs = list(head.parameters())
     gradients = torch.autograd.grad(head(seen, t).score(actions).sum(), inputs)
     assert all(float(gradient.abs().max()) > 1e-4 for gradient in gradients)
@@ -121,9 +130,9 @@ def joint_values(head, seen, states, hidden, t, expected=False):
 @pytest.mark.parametrize(
     ("energy", "hidden"),
     [
-        (Groups(2, 3), OneHot(6, groups=2)),
-        (Restricted(5), Bit(5)),
-        (Restricted(5, expected=True), Bit(5)),
+        (ProductOfMixtures(2, 3), Categorical(6, groups=2)),
+        (RBMEnergy(5), Bernoulli(5)),
+        (RBMEnergy(5, expected=True), Bernoulli(5)),
     ],
     ids=["groups", "restricted", "expected"],
 )
@@ -139,8 +148,13 @@ def test_machines_are_the_definition(energy, hidden):
 
 
 def test_values_of_random_actions_start_as_wide_as_the_spread():
-    """With N patterns of d bits, θ·a has deviation ``spread``; 4.5 relative errors of 1/√(2n)."""
-    for energy in (Mixture(400), Groups(20, 20), Restricted(400), Deep(400, 2)):
+    """With N patterns of d bits, θ·a has deviation ``init_scale``; 4.5 relative errors of 1/√(2n)."""
+    for energy in (
+        MixtureEnergy(400),
+        ProductOfMixtures(20, 20),
+        RBMEnergy(400),
+        DBMEnergy(400, 2),
+    ):
         head = energy.head(2, Spin(50), 3.0)
         fields = getattr(head, "fields", None)
         fields = (head.weight[:, :50] if fields is None else fields).detach()
@@ -156,27 +170,31 @@ def test_a_second_search_never_ends_in_a_lower_value(name, clamped):
         how = Annealing(greedy_chains=1, greedy_levels=1, greedy_sweeps=sweeps, refinements=1)
         head = head_of(replace(ENERGIES[name], annealing=how), unit)
         with torch.no_grad():
-            law = head(seen, 0.1)
+            distribution = head(seen, 0.1)
             if clamped:
-                law = law.condition(torch.ones(20, 9).double(), torch.arange(9) < 2)
-            best = law.mode()
-            scores.append(law.score(best))
+                distribution = distribution.condition(
+                    torch.ones(20, 9).double(), torch.arange(9) < 2
+                )
+            best = distribution.mode()
+            scores.append(distribution.score(best))
         assert not clamped or (best[:, :2] == 1).all()
     for better in scores[1:]:
         assert (better >= scores[0] - 1e-9).all()
         assert (better > scores[0] + 1e-3).any()
 
 
-@pytest.mark.parametrize("energy", [Groups(), Restricted(), Deep()], ids=str)
+@pytest.mark.parametrize("energy", [ProductOfMixtures(), RBMEnergy(), DBMEnergy()], ids=str)
 def test_products_have_no_law_of_real_actions(energy):
-    with pytest.raises(ParameterError, match=r"actions of Gaussian.*Real actions have Mixture"):
+    with pytest.raises(
+        ParameterError, match=r"actions of Gaussian.*Real actions have MixtureEnergy"
+    ):
         shaped_policy(BOX, energy)
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(Mixture, "memories"), (Groups, "groups"), (Groups, "memories"), (Restricted, "hidden"),
-     (Deep, "hidden"), (Deep, "top")],
+    [(MixtureEnergy, "memories"), (ProductOfMixtures, "groups"), (ProductOfMixtures, "memories"), (RBMEnergy, "hidden"),
+     (DBMEnergy, "hidden"), (DBMEnergy, "top")],
 )  # fmt: skip
 def test_numbers_that_must_be_whole(kind, name):
     for value in (0, -2):
@@ -186,7 +204,7 @@ def test_numbers_that_must_be_whole(kind, name):
 
 def test_units_are_those_of_the_action_space():
     for space in SPACES.values():
-        assert shaped_policy(space, Mixture(2)).q_net.head.unit == ActionCode.of(space).unit
+        assert shaped_policy(space, MixtureEnergy(2)).q_net.head.unit == ActionCode.of(space).unit
     assert SEEN.shape == (2,)
 
 
@@ -203,7 +221,7 @@ def test_values_by_the_shorter_way_are_those_of_the_law(energy):
 
 
 def test_values_in_mixed_precision():
-    head, seen = head_of(Mixture(3)).float(), features().float()
+    head, seen = head_of(MixtureEnergy(3)).float(), features().float()
     state = torch.ones(4, 4)
     with torch.autocast("cpu", torch.bfloat16):
         rough = head.score(seen, 1.0, state)
@@ -212,15 +230,15 @@ def test_values_in_mixed_precision():
 
 def test_values_where_the_shorter_way_does_not_go():
     """One state and many actions, slopes of the action, vmap, units that carry an energy."""
-    head, seen = head_of(Mixture(3)), features()
+    head, seen = head_of(MixtureEnergy(3)), features()
     states = Spin(4).enumerate_states().double()
-    law = head(seen[:1], 0.3)
-    torch.testing.assert_close(head.score(seen[:1], 0.3, states), law.score(states))
+    distribution = head(seen[:1], 0.3)
+    torch.testing.assert_close(head.score(seen[:1], 0.3, states), distribution.score(states))
     drawn = states[:4].requires_grad_()
     head.score(seen, 0.3, drawn).sum().backward()
     assert drawn.grad.abs().max() > 0
     each = torch.vmap(lambda state: head.score(seen[:1], 0.3, state[None])[0])(states)
-    torch.testing.assert_close(each, law.score(states))
+    torch.testing.assert_close(each, distribution.score(states))
 
     class Scored(torch.nn.Module):
         def __init__(self):
@@ -236,8 +254,8 @@ def test_values_where_the_shorter_way_does_not_go():
         return torch.func.functional_call(Scored(), {"head.fields": fields}, given).sum()
 
     assert torch.func.grad(total)(head.fields).abs().max() > 0
-    twice = AveragedOneHot(draws=2, size=4)
-    head, state = head_of(Mixture(3), twice), torch.tensor([[0.5, 0.5, 0, 0]] * 4).double()
+    twice = Multinomial(draws=2, size=4)
+    head, state = head_of(MixtureEnergy(3), twice), torch.tensor([[0.5, 0.5, 0, 0]] * 4).double()
     torch.testing.assert_close(head.score(seen, 0.3, state), head(seen, 0.3).score(state))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from isinglass.agents import Enumerated, MaskLayout, Mixture, constrained, policies
+from isinglass.agents import Enumerated, MaskLayout, MixtureEnergy, constrained, policies
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import ENERGIES, SPACES, every_action, shaped_policy
 from tests.energies.test_driven import distance
@@ -39,7 +39,7 @@ def allowed_by(space, mask):
     return mask[values + np.cumsum((0, *layout.parts[:-1]))].all(-1)
 
 
-def law_of(policy, rows, dtype):
+def distribution_of(policy, rows, dtype):
     """The network's law at the same sight, its head in this precision."""
     network, seen = policy.q_net, torch.tensor(SIGHT).expand(rows, -1)
     with torch.no_grad():
@@ -50,7 +50,7 @@ def law_of(policy, rows, dtype):
 def exact_shares(policy, keep):
     """π of all actions given those that are kept, and V, in float64."""
     scores = (
-        Enumerated.of(law_of(policy, 1, torch.float64))
+        Enumerated.of(distribution_of(policy, 1, torch.float64))
         .scores[0]
         .masked_fill(~torch.as_tensor(keep), -torch.inf)
     )
@@ -129,7 +129,7 @@ def test_everything_at_once(policy_for, monkeypatch):
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_a_constraint_is_exact_where_actions_are_few(deterministic):
     space = SPACES["parts"]
-    policy = shaped_policy(space, Mixture(5))
+    policy = shaped_policy(space, MixtureEnergy(5))
     policy.temperature = 0.01  # the best action is all that is ever drawn
     free, _ = policy.predict(SIGHT, deterministic=True)
     mask = np.array([1, 1, 1, 1, 1, 0, 1], bool)  # the last part is 1
@@ -140,8 +140,8 @@ def test_a_constraint_is_exact_where_actions_are_few(deterministic):
     actions = every_action(space)
     state = policy.obs_to_tensor(SIGHT)[0]
     with torch.no_grad():
-        law = Enumerated.of(policy.distribution(state))
-    scores = law.scores[0].numpy()
+        distribution = Enumerated.of(policy.distribution(state))
+    scores = distribution.scores[0].numpy()
     keep = another(actions) & allowed_by(space, mask)
     best = actions[np.where(keep, scores, -np.inf).argmax()]
     found, _ = policy.predict(
@@ -155,7 +155,7 @@ def test_a_constraint_is_exact_where_actions_are_few(deterministic):
 
 def test_one_restriction_for_each():
     space = SPACES["parts"]
-    policy = shaped_policy(space, Mixture(5))
+    policy = shaped_policy(space, MixtureEnergy(5))
     rng = np.random.default_rng(0)
     masks = np.stack([random_mask(space, seed) for seed in range(40)])
     fixed = np.full((40, 3), np.nan)
@@ -175,10 +175,10 @@ def test_one_restriction_for_each():
 @pytest.mark.parametrize("temperature", [0.05, 1.0, 20.0])
 def test_values_of_what_is_allowed_are_exact(space, dtype, temperature):
     """What a penalty takes away is gone, to the last digit that the numbers have."""
-    policy = shaped_policy(space, Mixture(5, state_fields=True), temperature)
+    policy = shaped_policy(space, MixtureEnergy(5, state_fields=True), temperature)
     masks = np.stack([random_mask(space, seed) for seed in range(6)])
     layout = MaskLayout.of(space)
-    found = policy.code.forbid(law_of(policy, 6, dtype), torch.tensor(masks)).value()
+    found = policy.code.forbid(distribution_of(policy, 6, dtype), torch.tensor(masks)).value()
     if dtype is torch.float32 and layout.flat_size != layout.joint_size:
         with torch.no_grad():
             seen = torch.tensor(SIGHT).expand(6, -1)
@@ -192,7 +192,7 @@ def test_values_of_what_is_allowed_are_exact(space, dtype, temperature):
 def test_greedy_under_a_constraint_is_the_best_that_may():
     """The rarest of the best has a share of 0.11: 100 draws miss it once in 100,000 runs."""
     space = SPACES["bits"]
-    policy, actions = shaped_policy(space, Mixture(5), 0.6), every_action(space)
+    policy, actions = shaped_policy(space, MixtureEnergy(5), 0.6), every_action(space)
     keep = actions.sum(-1) == 2
     seen = torch.linspace(-1, 1, 60).reshape(30, 2)
     greedy, _ = policy.predict(
@@ -206,7 +206,7 @@ def test_greedy_under_a_constraint_is_the_best_that_may():
 
 def test_boxes():
     space = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
-    policy = shaped_policy(space, Mixture(3))
+    policy = shaped_policy(space, MixtureEnergy(3))
     fixed = np.array([np.nan, 7.5])
     actions, _ = policy.predict(np.tile(SIGHT, (50, 1)), fixed=fixed)
     assert actions.dtype == np.float32
@@ -223,7 +223,7 @@ def test_boxes():
 
 def test_bad_restrictions(monkeypatch):
     space = SPACES["parts"]
-    policy, rows = shaped_policy(space, Mixture(5)), np.tile(SIGHT, (3, 1))
+    policy, rows = shaped_policy(space, MixtureEnergy(5)), np.tile(SIGHT, (3, 1))
     free = np.full(3, np.nan)
     with pytest.raises(ShapeError, match=r"fixed of shape \(2,\) for 1 actions of shape \(3,\)"):
         policy.predict(SIGHT, fixed=free[:2])
@@ -249,7 +249,7 @@ def test_bad_restrictions(monkeypatch):
 
 def test_what_is_fixed_and_forbidden():
     mask = np.array([1, 1, 1, 0, 1, 1, 1], bool)
-    policy = shaped_policy(SPACES["parts"], Mixture(5))
+    policy = shaped_policy(SPACES["parts"], MixtureEnergy(5))
     fixed = np.array([np.nan, 1, np.nan])
     with pytest.raises(DomainError, match="1 values that are fixed and that the mask forbids"):
         policy.predict(SIGHT, action_masks=mask, fixed=fixed)
@@ -257,10 +257,10 @@ def test_what_is_fixed_and_forbidden():
     joint[:, 1] = False
     with pytest.raises(DomainError, match="no allowed action that agrees"):
         policy.predict(SIGHT, action_masks=joint, fixed=fixed)
-    bits = shaped_policy(spaces.MultiBinary(3), Mixture(5))
+    bits = shaped_policy(spaces.MultiBinary(3), MixtureEnergy(5))
     with pytest.raises(DomainError, match="1 values that are fixed and that the mask forbids"):
         bits.predict(SIGHT, action_masks=np.array([1, 0, 1, 1, 1, 1], bool), fixed=np.ones(3))
-    late = shaped_policy(SPACES["from 1 and -2"], Mixture(5))
+    late = shaped_policy(SPACES["from 1 and -2"], MixtureEnergy(5))
     mask = np.array([True, True, False, True, True])
     with pytest.raises(DomainError, match="1 values that are fixed"):
         late.predict(SIGHT, action_masks=mask, fixed=np.array([1.0, -2.0]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from isinglass.agents import FreeEnergyQ, FreeEnergySarsa, Mixture, Restricted
+from isinglass.agents import FreeEnergyQ, FreeEnergySarsa, MixtureEnergy, RBMEnergy
 from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError
 from tests.agents.small import SMALL, Guarded
@@ -67,7 +67,7 @@ class Machine:
 def test_the_rule_is_that_of_sallans_and_hinton():
     env = Walk()
     agent = FreeEnergySarsa(
-        "MlpPolicy", env, Restricted(6), RATE, T, T, gamma=GAMMA, seed=0, device="cpu"
+        "MlpPolicy", env, RBMEnergy(6), RATE, T, T, gamma=GAMMA, seed=0, device="cpu"
     )
     machine = Machine(agent.policy.q_net.head)
     start = machine.state.copy()
@@ -95,7 +95,9 @@ def test_one_step_of_the_optimizer_for_each_of_the_environment():
 
 def test_masks_are_obeyed_and_other_energies_may_be_given():
     env = Guarded(spaces.MultiDiscrete([3, 4]))
-    agent = FreeEnergySarsa("MlpPolicy", env, Mixture(4, state_fields=True), seed=0, device="cpu")
+    agent = FreeEnergySarsa(
+        "MlpPolicy", env, MixtureEnergy(4, state_fields=True), seed=0, device="cpu"
+    )
     before = [weight.clone() for weight in agent.policy.q_net.head.parameters()]
     agent.learn(100)
     moved = [

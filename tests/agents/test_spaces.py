@@ -9,7 +9,7 @@ from gymnasium.vector import SyncVectorEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from isinglass.agents import DoubleBackup, FreeEnergyPolicy, FreeEnergyQ, Mixture, SoftBackup
+from isinglass.agents import DoubleBackup, FreeEnergyPolicy, FreeEnergyQ, MixtureEnergy, SoftBackup
 from isinglass.envs import LargeAction
 from isinglass.errors import FileError, ParameterError
 from tests.agents.small import ENERGIES, QUICK, SMALL, SPACES, Guarded, small_agent
@@ -51,7 +51,9 @@ def test_masks_of_normalised_environments():
 
 
 @pytest.mark.parametrize("name", ENERGIES)
-@pytest.mark.parametrize("backup", [SoftBackup(), SoftBackup(mellow=True), DoubleBackup()], ids=str)
+@pytest.mark.parametrize(
+    "backup", [SoftBackup(), SoftBackup(mellowmax=True), DoubleBackup()], ids=str
+)
 def test_every_energy_learns_by_every_backup(name, backup):
     agent = small_agent(energy=ENERGIES[name], backup=backup, train_freq=8).learn(40)
     assert agent._n_updates > 0
@@ -88,8 +90,8 @@ def test_boxes_are_stored_scaled_and_acted_in_unscaled():
     batch = agent._replayed(20)
     with torch.no_grad():
         values = agent.policy.action_values(batch.observations, batch.actions)
-        law = agent.policy.distribution(batch.observations)
-    torch.testing.assert_close(values, law.score(batch.actions))
+        distribution = agent.policy.distribution(batch.observations)
+    torch.testing.assert_close(values, distribution.score(batch.actions))
 
 
 def test_actions_do_not_round_beyond_their_box():
@@ -106,7 +108,7 @@ def test_actions_do_not_round_beyond_their_box():
 def test_boxes_are_learned_in():
     """Rewards of random actions are −0.92 on average."""
     agent = FreeEnergyQ(
-        "MlpPolicy", Target(), Mixture(4), seed=0, device="cpu", initial_temperature=0.3,
+        "MlpPolicy", Target(), MixtureEnergy(4), seed=0, device="cpu", initial_temperature=0.3,
         final_temperature=0.02, batch_size=64, train_freq=2,
         policy_kwargs={"net_arch": [16]},
     ).learn(500)  # fmt: skip

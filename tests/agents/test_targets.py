@@ -24,13 +24,13 @@ def test_targets_of_several_steps_are_made_at_once():
     """The same transitions, and for each the target it has by itself."""
     agent = FreeEnergyQ("MlpPolicy", TwoRooms(), seed=0, gamma=0.5, **QUICK).learn(60)
     agent.replay_buffer.seed(0)
-    lessons = list(agent._lessons(3, 8))
+    minibatches = list(agent._minibatches(3, 8))
     agent.replay_buffer.seed(0)
     whole = agent._replayed(24)
-    assert len(lessons) == 3
+    assert len(minibatches) == 3
     targets = agent._targets(whole)
     assert targets.std() > 0.05
-    for at, (observations, actions, wanted) in enumerate(lessons):
+    for at, (observations, actions, wanted) in enumerate(minibatches):
         rows = slice(8 * at, 8 * at + 8)
         assert torch.equal(observations, whole.observations[rows])
         assert torch.equal(actions, whole.actions[rows])

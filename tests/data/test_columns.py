@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import isinglass as ig
-from isinglass.data.columns import Binary, Categorical, Columns, Numeric, is_unknown
+from isinglass.data.columns import Binary, CategoricalColumn, Columns, Numeric, is_unknown
 from isinglass.data.mixed import read_mixed
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
@@ -27,14 +27,14 @@ def columns():
 
 
 def test_kinds_are_seen_in_the_cells(columns):
-    kinds = [Numeric, Categorical, Binary, Numeric, Categorical, Categorical]
+    kinds = [Numeric, CategoricalColumn, Binary, Numeric, CategoricalColumn, CategoricalColumn]
     assert [type(column) for column in columns.columns] == kinds
     assert columns.unit == ig.Mixed(
-        [ig.Gaussian(2), ig.Bit(1), ig.OneHot(4, groups=2), ig.OneHot(3)]
+        [ig.Gaussian(2), ig.Bernoulli(1), ig.Categorical(4, groups=2), ig.Categorical(3)]
     )
     age, *_, grade, _ = columns.columns
     assert age == Numeric("age", 35.0, np.sqrt(150.0), 0)
-    assert grade == Categorical("grade", (1, 2, 3))
+    assert grade == CategoricalColumn("grade", (1, 2, 3))
     assert columns.columns[3].decimals == 2
     truths = Columns.of(["a"], [np.array([True, False])]).columns[0]
     assert truths == Binary("a", boolean=True)

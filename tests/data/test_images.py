@@ -48,7 +48,7 @@ def test_folders_and_arrays(tmp_path, grey):
     pixels, known = stack_pictures(pictures)
     assert pixels.shape == (5, 3, 4, 3)
     assert known.all()
-    assert stack_pictures(pictures, (6, 8), colour=False)[0].shape == (5, 6, 8, 1)
+    assert stack_pictures(pictures, (6, 8), color=False)[0].shape == (5, 6, 8, 1)
     with pytest.raises(ShapeError, match="no pictures"):
         stack_pictures([])
 

@@ -9,7 +9,7 @@ import torch
 import isinglass as ig
 from isinglass.dynamics import HMC, MALA, GaussianPath, Langevin
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
-from isinglass.testing.law import require_chi_square
+from isinglass.testing.property import require_chi_square
 from tests.cases import Bumps, double, hopfield_boltzmann
 
 LEVELS = (0.0, 0.3, 1.0)
@@ -99,6 +99,6 @@ def test_bad_paths(unannotated):
     for kernel in (Langevin(), ig.BlockGibbs(), HMC):
         with pytest.raises(ParameterError, match="HMC or MALA"):
             GaussianPath(energy, one, one, kernel=kernel)
-    for visible in (ig.Bit(2), ig.ReLU(2)):
+    for visible in (ig.Bernoulli(2), ig.RectifiedGaussian(2)):
         with pytest.raises(IntractableError, match="reals of any sign"):
-            GaussianPath(ig.RBM(visible, ig.Bit(2)).marginal(), one, one)
+            GaussianPath(ig.RBM(visible, ig.Bernoulli(2)).marginal(), one, one)

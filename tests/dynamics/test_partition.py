@@ -16,21 +16,23 @@ from isinglass.errors import (
     ParameterError,
     ShapeError,
 )
-from tests.cases import deep, hopfield_boltzmann, randomised
+from tests.cases import deep, hopfield_boltzmann, randomized
 
 MACHINES = {
-    "bits with spins": lambda: randomised(ig.RBM(ig.Bit(4), ig.Spin(3)), scale=1.5),
-    "one-hot with ReLU": lambda: randomised(ig.RBM(ig.OneHot(4), ig.ReLU(2)), scale=1.0),
-    "Gaussian with bits": lambda: randomised(ig.RBM(ig.Gaussian(3), ig.Bit(3)), scale=1.0),
-    "three areas": deep,
+    "bits with spins": lambda: randomized(ig.RBM(ig.Bernoulli(4), ig.Spin(3)), scale=1.5),
+    "one-hot with ReLU": lambda: randomized(
+        ig.RBM(ig.Categorical(4), ig.RectifiedGaussian(2)), scale=1.0
+    ),
+    "Gaussian with bits": lambda: randomized(ig.RBM(ig.Gaussian(3), ig.Bernoulli(3)), scale=1.0),
+    "three layers": deep,
     "several draws": lambda: hopfield_boltzmann(ig.Spin(4), draws=4),
-    "several groups": lambda: hopfield_boltzmann(ig.Bit(4), groups=2, draws=2),
+    "several groups": lambda: hopfield_boltzmann(ig.Bernoulli(4), groups=2, draws=2),
 }
 
 
 def model_draws(machine: ig.Harmonium, count: int, generator: torch.Generator) -> torch.Tensor:
     """States of the model: by enumeration where that can be, else after many sweeps."""
-    if len(machine.areas) == 2 and machine.visible.support is None:
+    if len(machine.layers) == 2 and machine.visible.support is None:
         visible = machine.visible.enumerate_states()
         with torch.no_grad():
             law = torch.softmax(-machine.free_energy(visible) / machine.temperature, 0)
@@ -109,7 +111,7 @@ def test_moves_that_are_not_reversible_are_averaged(machine, generator, monkeypa
 
 def test_a_pilot_spaces_the_levels(generator):
     """Steps are short where weights fluctuate: late, in a machine whose spins begin to order."""
-    machine = randomised(ig.RBM(ig.Spin(20), ig.Spin(20)), scale=0.25)
+    machine = randomized(ig.RBM(ig.Spin(20), ig.Spin(20)), scale=0.25)
     schedule = even_schedule(machine.path(), 50, generator=generator)
     steps = schedule.levels.diff()
     assert (schedule.levels[0], schedule.levels[-1]) == (0, 1)
@@ -152,7 +154,7 @@ def test_given_samples_and_data_are_used(machine, generator):
 
 def test_states_of_another_law_are_found_out(generator):
     """From the likeliest state alone the way down ends far above the way up."""
-    machine = randomised(ig.RBM(ig.Spin(6), ig.Spin(5)), scale=2.0)
+    machine = randomized(ig.RBM(ig.Spin(6), ig.Spin(5)), scale=2.0)
     visible = machine.visible.enumerate_states()
     best = visible[machine.free_energy(visible).argmin()].expand(100, -1)
     found = log_partition(
@@ -192,7 +194,7 @@ def test_no_mode_is_lost(build, data, seeds):
     """Of machines of two modes, nearly alike, with data of one of them."""
     machine, held = build(), 0
     exact = log_partition(machine).value
-    shown = torch.ones(10, machine.areas[0].size).double() if data else None
+    shown = torch.ones(10, machine.layers[0].size).double() if data else None
     for seed in range(seeds):
         found = log_partition(
             machine, "ais", data=shown, levels=100, chains=60,
@@ -214,7 +216,7 @@ def test_samples_of_one_mode_are_doubted(generator):
 
 
 def test_few_walks_that_count_are_doubted(generator):
-    machine = randomised(ig.RBM(ig.Spin(14), ig.Spin(14)), scale=0.7)
+    machine = randomized(ig.RBM(ig.Spin(14), ig.Spin(14)), scale=0.7)
     found = log_partition(machine, "ais", levels=8, generator=generator)
     assert 3 < found.effective_sample_size < 10
     assert found.status is PartitionStatus.ESTIMATED
@@ -249,7 +251,7 @@ def test_without_a_ladder_it_is_an_estimate(machine, generator, monkeypatch):
 
 
 def test_no_overlap_is_refused(generator):
-    machine = randomised(ig.RBM(ig.Spin(40), ig.Spin(40)), scale=3.0)
+    machine = randomized(ig.RBM(ig.Spin(40), ig.Spin(40)), scale=3.0)
     with pytest.raises(NoOverlapError, match="effective sample size"):
         log_partition(machine, "ais", levels=3, generator=generator)
 
@@ -274,7 +276,7 @@ def test_bad_input_is_named(machine):
     with pytest.raises(ShapeError):
         log_partition(machine, "ais", samples=torch.ones(2, 4).double(), levels=5)
     with pytest.raises(IntractableError, match="ais"):
-        log_partition(ig.RBM(ig.Bit(40), ig.Bit(40)), "exact")
+        log_partition(ig.RBM(ig.Bernoulli(40), ig.Bernoulli(40)), "exact")
     with pytest.raises(IntractableError, match="path"):
         log_partition(ig.ModernHopfield(torch.eye(3)))
     machine.weights[0].data[0, 0] = math.nan

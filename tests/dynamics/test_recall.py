@@ -13,18 +13,18 @@ from tests.cases import double, hopfield_boltzmann, spins
 class Metropolis(ig.dynamics.Kernel):
     """Proposes a flip of a unit by chance: a rejected proposal is no rest."""
 
-    exact = True
+    leaves_invariant = True
     monotone = True
 
-    def step(self, energy, position, temperature=0.0, generator=None):
-        state = position.state
+    def step(self, energy, kernel_state, temperature=0.0, generator=None):
+        state = kernel_state.position
         flipped = state.clone()
         sites = torch.randint(state.shape[-1], (len(state), 1), generator=generator)
         flipped.scatter_(-1, sites, -state.gather(-1, sites))
         rise = energy(flipped) - energy(state)
         uniform = torch.rand(len(state), dtype=state.dtype, generator=generator)
         taken = uniform < torch.exp(-rise / temperature) if temperature > 0 else rise < 0
-        return ig.dynamics.Position(torch.where(taken[:, None], flipped, state)), {}
+        return ig.dynamics.KernelState(torch.where(taken[:, None], flipped, state)), {}
 
 
 def test_kernels_that_may_move_on_are_refused():
@@ -84,7 +84,7 @@ def test_one_unit_at_a_time_needs_units_of_one_component():
     class Potts(ig.ModernHopfield):
         def __init__(self):
             super().__init__(double(2, 3))
-            self.unit = ig.OneHot(3)
+            self.unit = ig.Categorical(3)
 
         def local_field(self, state):
             return state
@@ -98,7 +98,7 @@ def test_one_unit_at_a_time_needs_units_of_one_component():
 
 def test_concave_convex_step_of_a_marginal_is_the_closed_form():
     """v ← settle(b + Wᵀ σ((c + Wv)/T)), for Gaussian units the field itself."""
-    machine = cases.randomised(ig.RBM(ig.Gaussian(4), ig.Bit(3)))
+    machine = cases.randomized(ig.RBM(ig.Gaussian(4), ig.Bernoulli(3)))
     v, temperature = double(9, 4), 0.6
     (b, c), weight = machine.biases, machine.weights[0]
     expected = b + torch.sigmoid((v @ weight.T + c) / temperature) @ weight
@@ -121,9 +121,9 @@ class Counting(ig.dynamics.Memoryless):
     def move(self, energy, state, temperature, generator):
         return energy.cccp_update(state)
 
-    def step(self, energy, position, temperature=0.0, generator=None):
-        after, _ = super().step(energy, position, temperature, generator)
-        moved = after.state - position.state
+    def step(self, energy, kernel_state, temperature=0.0, generator=None):
+        after, _ = super().step(energy, kernel_state, temperature, generator)
+        moved = after.state - kernel_state.position
         return after, {"length": moved.norm(dim=-1), "moved": moved}
 
 

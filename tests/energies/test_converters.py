@@ -15,7 +15,7 @@ from isinglass.energies import (
     to_modern,
 )
 from isinglass.errors import IntractableError, ParameterError
-from tests.cases import double, hopfield_boltzmann, randomised, spins
+from tests.cases import double, hopfield_boltzmann, randomized, spins
 
 EXACT = {"atol": 1e-10, "rtol": 0.0}
 ALL = ig.Spin(10).enumerate_states()
@@ -68,7 +68,7 @@ def test_couplings_of_nothing_are_an_rbm_too():
 
 
 def test_biases_that_cancel_are_no_field():
-    rbm = randomised(ig.RBM(ig.Spin(10), ig.Gaussian(3)))
+    rbm = randomized(ig.RBM(ig.Spin(10), ig.Gaussian(3)))
     with torch.no_grad():
         rbm.biases[0].copy_(-rbm.biases[1] @ rbm.weight)
         memory, constant = to_classical(rbm, spins(2, 10))
@@ -129,9 +129,9 @@ def test_visible_biases_go_into_the_patterns_and_equal_memory_biases_out():
 
 def test_what_cannot_be_converted():
     with pytest.raises(IntractableError, match="field of up to"):
-        to_classical(randomised(ig.RBM(ig.Spin(3), ig.Gaussian(2))))
+        to_classical(randomized(ig.RBM(ig.Spin(3), ig.Gaussian(2))))
     for visible, hidden in (
-        (ig.Bit(3), ig.Gaussian(2)), (ig.Spin(3), ig.ReLU(2)), (ig.Spin(3), ig.Bit(2))
+        (ig.Bernoulli(3), ig.Gaussian(2)), (ig.Spin(3), ig.RectifiedGaussian(2)), (ig.Spin(3), ig.Bernoulli(2))
     ):  # fmt: skip
         with pytest.raises(IntractableError, match="Spin and Gaussian"):
             to_classical(ig.RBM(visible, hidden))

@@ -99,8 +99,8 @@ class Wells(nn.Module):
 
     def forward(self, rows):
         weights = torch.tensor([0.75, 0.25], dtype=rows.dtype).log()
-        centres = torch.tensor([-2.5, 2.5], dtype=rows.dtype)
-        return -torch.logsumexp(weights - 2 * (rows - centres).square(), -1)
+        centers = torch.tensor([-2.5, 2.5], dtype=rows.dtype)
+        return -torch.logsumexp(weights - 2 * (rows - centers).square(), -1)
 
 
 def test_exchange_goes_where_gradients_do_not(generator):

@@ -7,30 +7,33 @@ import torch
 from torch import Tensor
 
 import isinglass as ig
-from isinglass.energies import DrawsPath, HarmoniumPath
-from isinglass.energies.harmonium_path import areas_to_sum_out
+from isinglass.energies import DrawCountPath, HarmoniumPath
+from isinglass.energies.layered.harmonium_path import layers_to_sum_out
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
-from isinglass.testing.law import require_chi_square
-from tests.cases import deep, double, hopfield_boltzmann, randomised
+from isinglass.testing.property import require_chi_square
+from tests.cases import deep, double, hopfield_boltzmann, randomized
 
-PAIRS = [ig.Spin(3), ig.Bit(2), ig.OneHot(3), ig.AveragedOneHot(2, size=3)]
+PAIRS = [ig.Spin(3), ig.Bernoulli(2), ig.Categorical(3), ig.Multinomial(2, size=3)]
 
 
 def triangle() -> ig.Harmonium:
-    """Three areas that all touch."""
-    areas = [ig.Bit(2), ig.Spin(2), ig.OneHot(3)]
-    return randomised(ig.Harmonium(areas, [(0, 1), (1, 2), (0, 2)]), scale=1.0)
+    """Three layers that all touch."""
+    layers = [ig.Bernoulli(2), ig.Spin(2), ig.Categorical(3)]
+    return randomized(ig.Harmonium(layers, [(0, 1), (1, 2), (0, 2)]), scale=1.0)
 
 
 MACHINES = [
     *(
-        pytest.param(lambda v=v, h=h: randomised(ig.RBM(v, h)), 0.8, id=f"{v} with {h}")
+        pytest.param(lambda v=v, h=h: randomized(ig.RBM(v, h)), 0.8, id=f"{v} with {h}")
         for v in PAIRS
         for h in PAIRS
     ),
-    pytest.param(lambda: ig.RBM(ig.Mixed([ig.Bit(2), ig.OneHot(3)]), ig.Bit(2)).double(), 1.0),
-    pytest.param(deep, 1.3, id="three areas in a row"),
-    pytest.param(triangle, 1.0, id="three areas that all touch"),
+    pytest.param(
+        lambda: ig.RBM(ig.Mixed([ig.Bernoulli(2), ig.Categorical(3)]), ig.Bernoulli(2)).double(),
+        1.0,
+    ),
+    pytest.param(deep, 1.3, id="three layers in a row"),
+    pytest.param(triangle, 1.0, id="three layers that all touch"),
     pytest.param(
         lambda: hopfield_boltzmann(ig.Spin(3), groups=2, draws=2), 1 / 1.4, id="two groups"
     ),
@@ -42,9 +45,11 @@ def log_weights(path: HarmoniumPath, states: Tensor, level: float) -> Tensor:
     machine, temperature = path.harmonium, path.temperature
     total = torch.zeros(len(states), dtype=torch.float64)
     parts = machine.split(states)
-    for area, part, bias, base in zip(machine.areas, parts, machine.biases, path.base, strict=True):
+    for layer, part, bias, base in zip(
+        machine.layers, parts, machine.biases, path.base, strict=True
+    ):
         total += part @ (level * bias + (1 - level) * base)
-        total -= area.base_energy(part, temperature)
+        total -= layer.base_measure_energy(part, temperature)
     for (a, b), weight in zip(machine.couplings, machine.weights, strict=True):
         total += level * torch.einsum("ni,ij,nj->n", parts[b], weight, parts[a])
     return total / temperature
@@ -80,7 +85,9 @@ def test_weights_are_those_of_all_states_summed(build, temperature, level):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("build", [deep, triangle, lambda: hopfield_boltzmann(ig.Bit(3), draws=4)])
+@pytest.mark.parametrize(
+    "build", [deep, triangle, lambda: hopfield_boltzmann(ig.Bernoulli(3), draws=4)]
+)
 def test_ratio_and_advance_share_the_work_of_weight_and_move(build):
     path = build().path()
     states = path.draw_base(20, torch.Generator().manual_seed(0))
@@ -96,12 +103,12 @@ def test_ratio_and_advance_share_the_work_of_weight_and_move(build):
 @pytest.mark.parametrize(
     ("build", "temperature"),
     [
-        (lambda: randomised(ig.RBM(ig.Spin(2), ig.OneHot(3)), scale=1.0), 0.7),
+        (lambda: randomized(ig.RBM(ig.Spin(2), ig.Categorical(3)), scale=1.0), 0.7),
         (deep, 1.3),
         (triangle, 1.0),
         (lambda: hopfield_boltzmann(ig.Spin(2), groups=2, draws=2), 1 / 1.4),
     ],
-    ids=["two areas", "in a row", "triangle", "two groups"],
+    ids=["two layers", "in a row", "triangle", "two groups"],
 )
 def test_moves_keep_every_level_in_one_batch_and_are_reversible(build, temperature, generator):
     path = HarmoniumPath(build(), temperature)
@@ -130,7 +137,9 @@ def test_moves_keep_every_level_in_one_batch_and_are_reversible(build, temperatu
 
 
 def test_the_base_has_the_means_of_the_data(generator):
-    machine = randomised(ig.RBM(ig.Mixed([ig.Bit(2), ig.Gaussian(1)]), ig.ReLU(2)), scale=0.2)
+    machine = randomized(
+        ig.RBM(ig.Mixed([ig.Bernoulli(2), ig.Gaussian(1)]), ig.RectifiedGaussian(2)), scale=0.2
+    )
     data = torch.cat([double(4000, 2).gt(0.5).double(), 1 + double(4000, 1, seed=1)], -1)
     path = machine.path(data=data)
     drawn = path.draw_base(40_000, generator)
@@ -142,9 +151,9 @@ def test_the_base_has_the_means_of_the_data(generator):
 @torch.no_grad()
 def test_draws_path_passes_through_every_number_of_draws():
     """At whole t its law is that of the machine with t draws, up to a constant."""
-    machine = hopfield_boltzmann(ig.OneHot(3), draws=5)
+    machine = hopfield_boltzmann(ig.Categorical(3), draws=5)
     path = machine.path()
-    assert isinstance(path, DrawsPath)
+    assert isinstance(path, DrawCountPath)
     states = machine.extend(machine.visible.enumerate_states())
     for draws in range(1, 6):
         temperature = 1 / (draws * machine.beta)
@@ -193,15 +202,15 @@ def quadrature(machine: ig.Harmonium, low: float = -12.0) -> Tensor:
     return torch.trapezoid(weights, grid).log()
 
 
-@pytest.mark.parametrize("hidden", [ig.Bit(3), ig.Spin(2), ig.OneHot(3), ig.Gaussian(1)])
-@pytest.mark.parametrize("visible", [ig.Gaussian(1), ig.ReLU(1)])
+@pytest.mark.parametrize("hidden", [ig.Bernoulli(3), ig.Spin(2), ig.Categorical(3), ig.Gaussian(1)])
+@pytest.mark.parametrize("visible", [ig.Gaussian(1), ig.RectifiedGaussian(1)])
 def test_real_visible_units_by_quadrature(visible, hidden):
-    machine = randomised(ig.RBM(visible, hidden), scale=0.5)
-    if isinstance(visible, ig.ReLU) and isinstance(hidden, ig.Gaussian):
+    machine = randomized(ig.RBM(visible, hidden), scale=0.5)
+    if isinstance(visible, ig.RectifiedGaussian) and isinstance(hidden, ig.Gaussian):
         with pytest.raises(IntractableError, match="infinitely many"):
             machine.exact_log_partition()
         return
-    expected = quadrature(machine, 0.0 if isinstance(visible, ig.ReLU) else -12.0)
+    expected = quadrature(machine, 0.0 if isinstance(visible, ig.RectifiedGaussian) else -12.0)
     found = machine.exact_log_partition().detach()
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
@@ -223,20 +232,20 @@ def test_exact_gradient_is_that_of_the_sum_over_all_states():
 
 
 def test_the_smaller_side_is_enumerated_whatever_the_larger():
-    machine = randomised(ig.RBM(ig.Gaussian(500), ig.Bit(10)), scale=0.05)
-    hidden = ig.Bit(10).enumerate_states()
+    machine = randomized(ig.RBM(ig.Gaussian(500), ig.Bernoulli(10)), scale=0.05)
+    hidden = ig.Bernoulli(10).enumerate_states()
     with torch.no_grad():
         fields = hidden @ machine.weights[0] + machine.biases[0]
         weights = hidden @ machine.biases[1] + machine.visible.log_partition(fields)
         torch.testing.assert_close(machine.exact_log_partition(), weights.logsumexp(0))
     with pytest.raises(IntractableError, match="method='ais'"):
-        ig.RBM(ig.Bit(40), ig.Bit(30)).exact_log_partition()
+        ig.RBM(ig.Bernoulli(40), ig.Bernoulli(30)).exact_log_partition()
 
 
 def test_the_areas_worth_most_are_summed_out():
     def chosen(sizes: list[int], couplings: list[tuple[int, int]]) -> list[int]:
-        machine = ig.Harmonium([ig.Bit(size) for size in sizes], couplings)
-        return areas_to_sum_out(machine, lambda area: area.size)
+        machine = ig.Harmonium([ig.Bernoulli(size) for size in sizes], couplings)
+        return layers_to_sum_out(machine, lambda layer: layer.size)
 
     assert chosen([5, 3], [(0, 1)]) == [0]
     assert chosen([3, 5, 3], [(0, 1), (1, 2)]) == [0, 2]
@@ -248,10 +257,10 @@ def test_the_areas_worth_most_are_summed_out():
     "machine",
     [
         ig.RBM(ig.Gaussian(2), ig.Gaussian(2)),
-        ig.RBM(ig.ReLU(2), ig.Gaussian(2)),
-        ig.RBM(ig.ReLU(2), ig.ReLU(2)),
+        ig.RBM(ig.RectifiedGaussian(2), ig.Gaussian(2)),
+        ig.RBM(ig.RectifiedGaussian(2), ig.RectifiedGaussian(2)),
     ],
-    ids=["Gaussian", "ReLU with Gaussian", "ReLU"],
+    ids=["Gaussian", "RectifiedGaussian with Gaussian", "ReLU"],
 )
 def test_machines_that_run_away_are_refused(machine):
     machine.weights[0].data = torch.tensor([[0.9, 0.5], [0.5, 0.9]])
@@ -263,7 +272,7 @@ def test_machines_that_run_away_are_refused(machine):
 
 
 def test_rectified_units_that_hold_each_other_down_are_not_refused():
-    machine = ig.RBM(ig.ReLU(2), ig.ReLU(2))
+    machine = ig.RBM(ig.RectifiedGaussian(2), ig.RectifiedGaussian(2))
     machine.weights[0].data = torch.full((2, 2), -2.0)
     machine.path()
 
@@ -281,4 +290,4 @@ def test_bad_input_is_named():
     with pytest.raises(ParameterError, match="whole m"):
         hopfield_boltzmann(ig.Spin(3), draws=3).path(1.0)
     with pytest.raises(IntractableError, match="groups"):
-        DrawsPath(hopfield_boltzmann(ig.Spin(3), groups=2))
+        DrawCountPath(hopfield_boltzmann(ig.Spin(3), groups=2))

@@ -23,21 +23,21 @@ from isinglass.errors import (
     ParameterError,
     ShapeError,
 )
+from isinglass.io.archive import read_tensors
 from isinglass.learning import (
     ContrastiveDivergence,
     ExactGradient,
     ExpectationMaximization,
     Likelihood,
     PersistentCD,
-    PersistentExchange,
     PseudoLikelihood,
+    TemperedPCD,
     default_objective,
     expectation_maximization,
     fit,
     seed_memories,
 )
-from isinglass.learning.checkpoint import read_checkpoint
-from isinglass.store import read_tensors
+from isinglass.learning.trainer.checkpoint import read_checkpoint
 from tests.cases import seeded
 
 SGD = partial(torch.optim.SGD, lr=0.2)
@@ -51,7 +51,7 @@ def two_prototypes(count: int = 200) -> torch.Tensor:
 
 
 def rbm(seed: int = 0) -> ig.RBM:
-    return ig.RBM(ig.Bit(6), ig.Bit(3), scale=0.1, generator=seeded(seed))
+    return ig.RBM(ig.Bernoulli(6), ig.Bernoulli(3), scale=0.1, generator=seeded(seed))
 
 
 def weights(energy: ig.Energy) -> torch.Tensor:
@@ -64,7 +64,7 @@ def weights(energy: ig.Energy) -> torch.Tensor:
         ExactGradient(),
         ContrastiveDivergence(5),
         PersistentCD(5),
-        PersistentExchange(4, chains=50),
+        TemperedPCD(4, chains=50),
         PseudoLikelihood(),
     ],
     ids=lambda objective: type(objective).__name__,
@@ -83,13 +83,13 @@ def test_every_objective_learns_two_prototypes(objective):
 
 def test_memories_learn_by_em_as_by_its_own_loop():
     data = two_prototypes()
-    ours, theirs = (ig.HopfieldBoltzmann(ig.Bit(6), 2, generator=seeded()) for _ in range(2))
+    ours, theirs = (ig.HopfieldBoltzmann(ig.Bernoulli(6), 2, generator=seeded()) for _ in range(2))
     for machine in (ours, theirs):
         seed_memories(machine, data, seeded(1))
     report = fit(ours, data, ExpectationMaximization(1.0), epochs=5, **QUIET)
-    track = expectation_maximization(theirs, data, steps=5, tolerance=0.0, pseudo_count=1.0)
+    history = expectation_maximization(theirs, data, steps=5, tolerance=0.0, pseudo_count=1.0)
     torch.testing.assert_close(weights(ours), weights(theirs), rtol=0, atol=1e-5)
-    assert report["log-likelihood"] == pytest.approx(track.log_likelihood[1:], abs=1e-5)
+    assert report["log-likelihood"] == pytest.approx(history.log_likelihood[1:], abs=1e-5)
 
 
 def test_defaults_suit_the_energy():
@@ -101,7 +101,7 @@ def test_defaults_suit_the_energy():
     report = fit(deep, torch.randn(100, 2, generator=seeded()), epochs=3, generator=seeded(),
                  **QUIET)  # fmt: skip
     assert report["loss"][-1] < report["loss"][0]
-    assert "log-likelihood" not in report.track[0]
+    assert "log-likelihood" not in report.history[0]
 
 
 @pytest.mark.parametrize("wrap", [TensorDataset, lambda x: DataLoader(TensorDataset(x), 50)])
@@ -128,18 +128,18 @@ def test_track_validation_average_scheduler_and_plot(tmp_path):
         optimizer=SGD, scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=2),
         average=0.9, generator=seeded(), on_epoch=seen.append, **QUIET,
     )  # fmt: skip
-    assert seen == report.track
-    assert set(report.track[-1]) >= {
+    assert seen == report.history
+    assert set(report.history[-1]) >= {
         "epoch", "loss", "gradient norm", "log-likelihood", "validation log-likelihood",
         "energy gap",
     }  # fmt: skip
     _, (exact,) = Likelihood("exact").measure(learner, two_prototypes())
     assert report["log-likelihood"][-1] == exact  # the averaged weights are those that stay
-    report.save_track(tmp_path / "track.json")
-    assert json.loads((tmp_path / "track.json").read_text()) == report.track
+    report.save_history(tmp_path / "track.json")
+    assert json.loads((tmp_path / "track.json").read_text()) == report.history
     assert len(report.plot().axes) >= 3
     with pytest.raises(FileError, match="exists"):
-        report.save_track(tmp_path / "track.json")
+        report.save_history(tmp_path / "track.json")
 
 
 def test_chain_health_is_tracked():
@@ -179,9 +179,11 @@ def test_lower_precision_has_the_same_gradient_but_for_rounding():
     """Products in bfloat16 keep 8 bits: gradients of numbers up to one are right to 2⁻⁷."""
     learner, data = rbm(), two_prototypes()
     chains = learner.extend(two_prototypes(50).roll(1, 0))
-    exact = torch.autograd.grad(learner.contrast(data, chains), list(learner.parameters()))
+    exact = torch.autograd.grad(learner.contrastive_loss(data, chains), list(learner.parameters()))
     with torch.autocast("cpu", torch.bfloat16):
-        low = torch.autograd.grad(learner.contrast(data, chains), list(learner.parameters()))
+        low = torch.autograd.grad(
+            learner.contrastive_loss(data, chains), list(learner.parameters())
+        )
     for one, other in zip(exact, low, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=2**-7)
     assert not torch.equal(exact[0], low[0])  # as products were rounded
@@ -193,13 +195,13 @@ def test_lower_precision_has_the_same_gradient_but_for_rounding():
 
 RUN = """
 import sys, torch, isinglass as ig
-from isinglass.learning import PersistentExchange, fit
+from isinglass.learning import TemperedPCD, fit
 seeded = lambda n: torch.Generator().manual_seed(n)
 def run(epochs, path):
     data = torch.randint(2, (300, 6), generator=seeded(1)).float()
-    rbm = ig.RBM(ig.Bit(6), ig.Bit(3), generator=seeded(2))
+    rbm = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(3), generator=seeded(2))
     fit(
-        rbm, data, PersistentExchange(3, chains=10), epochs=epochs, batch_size=60, average=0.9,
+        rbm, data, TemperedPCD(3, chains=10), epochs=epochs, batch_size=60, average=0.9,
         scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 7), validation=data[:50],
         patience=1000, checkpoint=path, resume=True, generator=seeded(3), progress=False,
     )
@@ -249,18 +251,20 @@ def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path):
     )
     resumed = rbm()
     resumed.load_state_dict(read_checkpoint(path, {})["energy"])
-    assert fit(whole, data, Interrupting(), generator=seeded(3), **settings).track == report.track
+    assert (
+        fit(whole, data, Interrupting(), generator=seeded(3), **settings).history == report.history
+    )
     assert torch.equal(weights(resumed), weights(whole))
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"energy": lambda: ig.RBM(ig.Bit(6), ig.Bit(4))}, "energy = "),
+        ({"energy": lambda: ig.RBM(ig.Bernoulli(6), ig.Bernoulli(4))}, "energy = "),
         ({"objective": PersistentCD(2)}, "objective = "),
         ({"data": 1 - two_prototypes()}, "data = "),
         ({"batch_size": 20}, "batch_size = 50"),
-        ({"centred": False}, "centred = True"),
+        ({"centered": False}, "centered = True"),
         ({"optimizer": torch.optim.Adam}, "optimizer = "),
         ({"resume": False}, "there already"),
     ],
@@ -307,7 +311,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     def fill(row):
         kept.append((weights(learner), path.read_bytes()))
         if row["epoch"] == 2:
-            monkeypatch.setattr("isinglass.store.save_file", full)
+            monkeypatch.setattr("isinglass.io.archive.save_file", full)
 
     with pytest.raises(FileError, match="disk refused it"):
         fit(learner, two_prototypes(), epochs=4, checkpoint=path, on_epoch=fill, **QUIET)
@@ -371,8 +375,8 @@ def test_wrong_settings_are_refused(settings, unannotated):
 
 
 def test_a_score_that_cannot_be_had_is_refused_only_where_it_matters():
-    real, data = ig.RBM(ig.Gaussian(3), ig.Bit(30)), torch.randn(20, 3, generator=seeded())
-    assert "loss" in fit(real, data, epochs=1, **QUIET).track[0]
+    real, data = ig.RBM(ig.Gaussian(3), ig.Bernoulli(30)), torch.randn(20, 3, generator=seeded())
+    assert "loss" in fit(real, data, epochs=1, **QUIET).history[0]
     with pytest.raises(IntractableError, match="ais"):
         fit(real, data, epochs=1, patience=2, **QUIET)
     with pytest.raises(ParameterError, match="method"):
@@ -387,7 +391,7 @@ dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_
 seeded = lambda n: torch.Generator().manual_seed(n)
 data = torch.randint(2, (80, 6), generator=seeded(1)).float()
 for name, objective in (("exact", ExactGradient()), ("pcd", PersistentCD(2, chains=20))):
-    rbm = ig.RBM(ig.Bit(6), ig.Bit(3), scale=0.1, generator=seeded(2)).double()
+    rbm = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(3), scale=0.1, generator=seeded(2)).double()
     for epochs in (2, 4):  # the second goes on from the first
         fit(
             rbm, data.double(), objective, epochs=epochs, batch_size=20, generator=seeded(3),
@@ -417,7 +421,7 @@ def test_two_processes_learn_as_one(tmp_path):
     processes = read_checkpoint(tmp_path / "pcd.kept", {})["processes"]
     first, second = (own["memory"]["chains"] for own in processes)
     assert not torch.equal(first, second)
-    alone = ig.RBM(ig.Bit(6), ig.Bit(3), scale=0.1, generator=seeded(2)).double()
+    alone = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(3), scale=0.1, generator=seeded(2)).double()
     data = torch.randint(2, (80, 6), generator=seeded(1)).double()
     fit(
         alone, data, ExactGradient(), epochs=4, batch_size=20, generator=seeded(3),

@@ -27,7 +27,7 @@ DATA = torch.randint(2, (60, 4), generator=seeded(1)).float()
 
 
 def rbm() -> ig.RBM:
-    return ig.RBM(ig.Bit(4), ig.Bit(2), scale=0.1, generator=seeded(2))
+    return ig.RBM(ig.Bernoulli(4), ig.Bernoulli(2), scale=0.1, generator=seeded(2))
 
 
 def learn(**settings: Any) -> Fit:
@@ -101,7 +101,7 @@ def test_a_plateau_is_one_of_the_score_in_both_modes(mode):
 
 
 def test_a_plateau_needs_a_score():
-    real = ig.RBM(ig.Gaussian(3), ig.Bit(30))
+    real = ig.RBM(ig.Gaussian(3), ig.Bernoulli(30))
     with pytest.raises(IntractableError, match="ais"):
         learn(energy=real, data=torch.randn(9, 3), scheduler=lr_scheduler.ReduceLROnPlateau)
 
@@ -176,7 +176,7 @@ def test_more_epochs_and_another_patience_are_no_other_run(tmp_path):
     learn(patience=1, epochs=3, objective=ExactGradient(), **settings)
     learner, whole = rbm(), rbm()
     report = learn(energy=learner, epochs=6, objective=ExactGradient(), **settings)
-    assert len(report.track) == report.best_epoch == 6  # without patience, the last is kept
+    assert len(report.history) == report.best_epoch == 6  # without patience, the last is kept
     settings |= {"checkpoint": None, "resume": False}
     learn(energy=whole, epochs=6, objective=ExactGradient(), **settings)
     assert torch.equal(learner.weight, whole.weight)
@@ -205,7 +205,7 @@ class Unlearnable(ig.RBM):
 
 
 def test_the_exact_gradient_needs_that_of_log_z():
-    machine = Unlearnable(ig.Bit(4), ig.Bit(2))
+    machine = Unlearnable(ig.Bernoulli(4), ig.Bernoulli(2))
     with pytest.raises(IntractableError, match="carries no gradient"):
         ExactGradient().loss(machine, DATA, {})
     with torch.no_grad():
@@ -215,11 +215,15 @@ def test_the_exact_gradient_needs_that_of_log_z():
 
 @pytest.mark.parametrize(
     ("unit", "count"),
-    [(ig.Bit(4), 4), (ig.OneHot(6, groups=2), 2), (ig.Mixed([ig.Bit(2), ig.OneHot(3)]), 3)],
+    [
+        (ig.Bernoulli(4), 4),
+        (ig.Categorical(6, groups=2), 2),
+        (ig.Mixed([ig.Bernoulli(2), ig.Categorical(3)]), 3),
+    ],
     ids=["bits", "one-hot", "mixed"],
 )
 def test_no_more_sites_than_units(unit, count):
-    machine = ig.RBM(unit, ig.Bit(2), generator=seeded())
+    machine = ig.RBM(unit, ig.Bernoulli(2), generator=seeded())
     data = unit.sample(torch.zeros(5, unit.size), 1.0, seeded())
     PseudoLikelihood(count).loss(machine, data, {})
     with pytest.raises(ParameterError, match=f"{count + 1} of {count} units"):
@@ -227,16 +231,16 @@ def test_no_more_sites_than_units(unit, count):
 
 
 def test_chains_that_do_not_mix_are_named_in_the_report():
-    track = [{"epoch": 1.0, "R-hat": 1.01, "log-likelihood": -2.0}]
-    assert str(Fit(track, "all epochs", 1)) == "all epochs: epoch 1, log-likelihood -2"
-    report = Fit([*track, {"epoch": 2.0, "R-hat": 1.3, "log-likelihood": -3.0}], "all epochs", 2)
+    history = [{"epoch": 1.0, "R-hat": 1.01, "log-likelihood": -2.0}]
+    assert str(Fit(history, "all epochs", 1)) == "all epochs: epoch 1, log-likelihood -2"
+    report = Fit([*history, {"epoch": 2.0, "R-hat": 1.3, "log-likelihood": -3.0}], "all epochs", 2)
     assert "log-likelihood -3 (best -2), R-hat 1.3: the chains do not mix" in str(report)
 
 
 def test_little_data_have_chain_health_too():
     pytest.importorskip("arviz")
     assert "R-hat" in learn(objective=PersistentCD(chains=20), epochs=200, batch_size=60,
-                            score=Likelihood(every=100)).track[-1]  # fmt: skip
+                            score=Likelihood(every=100)).history[-1]  # fmt: skip
 
 
 def test_weights_out_of_all_bounds_are_divergence():

@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-from isinglass.envs.tictactoe_symmetry import turned
+from isinglass.envs.tictactoe.augmentation import random_dihedral_augmentation
 
 __all__ = ["BoardFeatures", "TurnedReplay"]
 
@@ -34,7 +34,7 @@ class TurnedReplay(DictReplayBuffer):
         """Transitions as SB3's buffer draws them, turned."""
         found = super().sample(*args, **kwargs)
         parts = torch.stack(torch.unravel_index(found.actions[:, 0], SIZES), -1)
-        new = turned(found._replace(actions=parts), self.draw)
+        new = random_dihedral_augmentation(found._replace(actions=parts), self.draw)
         x, y, player = new.actions.unbind(-1)
         listed = (SIZES[1] * x + y) * SIZES[2] + player
         return new._replace(actions=listed.unsqueeze(-1))

@@ -10,7 +10,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from benchmarks.evidence.act.agents import Player
-from isinglass.envs.tictactoe import Score, action_mask, play
+from isinglass.envs.tictactoe.env import Score, action_mask, play
 
 __all__ = [
     "Result",

@@ -14,12 +14,12 @@ from rich.table import Table
 from benchmarks.evidence.act.agents import AGENTS
 from benchmarks.evidence.act.runs import POINTS, Record
 from benchmarks.evidence.act.tasks import Task
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 
 __all__ = ["draw", "table"]
 
 Runs = dict[str, list[Record]]
-COLOURS = dict(zip(AGENTS, mpl.colormaps["tab10"].colors, strict=False))  # pyright: ignore[reportAttributeAccessIssue]
+COLORS = dict(zip(AGENTS, mpl.colormaps["tab10"].colors, strict=False))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def table(task: Task, runs: Runs) -> Table:
@@ -77,7 +77,7 @@ def draw(task: Task, runs: Runs, path: Path) -> None:
     by_steps.legend(fontsize=7)
     for axes in (by_steps, by_seconds):
         axes.spines[["top", "right"]].set_visible(False)
-    with writing(path, overwrite=True) as aside:
+    with atomic_write(path, overwrite=True) as aside:
         figure.savefig(aside, metadata={"Date": None})
 
 
@@ -88,9 +88,9 @@ def _band(axes: Axes, agent: str, rows: list[Record], column: int, most: float) 
     scores = np.stack([np.interp(where, curve[:, column], curve[:, 2]) for curve in curves])
     mean = scores.mean(0)
     error = scores.std(0, ddof=1) / math.sqrt(len(rows)) if len(rows) > 1 else np.zeros_like(mean)
-    axes.plot(where, mean, color=COLOURS[agent], label=AGENTS[agent].title, linewidth=1.2)
+    axes.plot(where, mean, color=COLORS[agent], label=AGENTS[agent].title, linewidth=1.2)
     axes.fill_between(
-        where, mean - error, mean + error, color=COLOURS[agent], alpha=0.25, linewidth=0
+        where, mean - error, mean + error, color=COLORS[agent], alpha=0.25, linewidth=0
     )
 
 

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.evidence.act.agents import AGENTS, Player
 from benchmarks.evidence.act.tasks import TASKS, Task
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 
 __all__ = ["POINTS", "Curve", "kept", "missing", "run"]
 
@@ -102,7 +102,7 @@ def run(
     record["curve"] = curve.points
     path = place(task, agent, seed, steps, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with writing(path, overwrite=True) as aside:
+    with atomic_write(path, overwrite=True) as aside:
         aside.write_text(json.dumps(record))
     return record
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.progress import track
+from rich.progress import history
 from rich.table import Table
 from stable_baselines3 import DQN
 
 from benchmarks.evidence.act.report import mean_and_error
 from isinglass.agents import FreeEnergyQ
-from isinglass.files import writing
+from isinglass.io.atomic import atomic_write
 
 __all__ = ["speed_table"]
 
@@ -30,10 +30,10 @@ def speed_table(folder: Path, seeds: Sequence[int]) -> Table:
     path = folder / "learning-speed.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     left = [seed for seed in seeds if len(found.get(str(seed), ())) != len(CASES)]
-    for seed in track(left, "learning speed"):
+    for seed in history(left, "learning speed"):
         found[str(seed)] = measure(seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with writing(path, overwrite=True) as aside:
+        with atomic_write(path, overwrite=True) as aside:
             aside.write_text(json.dumps(found))
     table = Table(title="learning-speed: gradient steps a second, CartPole-v1, 64 × 64, one thread")
     for column in ("steps an update", "batch", "seeds", "FreeEnergyQ", "DQN", "ratio"):

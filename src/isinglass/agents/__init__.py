@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from isinglass.extras import needs
+from isinglass._support.optional import require_extra
 
-with needs("rl"):
+with require_extra("rl"):
     import gymnasium  # noqa: F401
     import stable_baselines3  # noqa: F401
 
+from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.backups import Backup, DoubleBackup, SoftBackup
+from isinglass.agents.extractors import SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
-from isinglass.agents.heads import ActionEnergy, Deep, Groups, Mixture, Pairs, Restricted
-from isinglass.agents.masks import MaskLayout
-from isinglass.agents.network import CentredExtractor
-from isinglass.agents.oracle import Enumerated
-from isinglass.agents.policies import (
+from isinglass.agents.heads import (
+    ActionEnergy,
+    DBMEnergy,
+    MixtureEnergy,
+    PairwiseEnergy,
+    ProductOfMixtures,
+    RBMEnergy,
+)
+from isinglass.agents.network import CenteredExtractor
+from isinglass.agents.policy import (
     FreeEnergyCnnPolicy,
     FreeEnergyMultiInputPolicy,
     FreeEnergyPolicy,
 )
 from isinglass.agents.sarsa import FreeEnergySarsa
-from isinglass.agents.sets import SetExtractor
-from isinglass.energies.driven_law import Annealing
+from isinglass.distributions.annealed_conditional import Annealing
+from isinglass.distributions.enumerated import Enumerated
 
 __all__ = [
     "ActionEnergy",
     "Annealing",
     "Backup",
-    "CentredExtractor",
-    "Deep",
+    "CenteredExtractor",
+    "DBMEnergy",
     "DoubleBackup",
     "Enumerated",
     "FreeEnergyCnnPolicy",
@@ -36,11 +43,11 @@ __all__ = [
     "FreeEnergyPolicy",
     "FreeEnergyQ",
     "FreeEnergySarsa",
-    "Groups",
     "MaskLayout",
-    "Mixture",
-    "Pairs",
-    "Restricted",
+    "MixtureEnergy",
+    "PairwiseEnergy",
+    "ProductOfMixtures",
+    "RBMEnergy",
     "SetExtractor",
     "SoftBackup",
 ]

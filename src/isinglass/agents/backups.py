@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
-from isinglass._shapes import Float
-from isinglass.agents.policies import FreeEnergyPolicy
+from isinglass._support.typing import Float
+from isinglass.agents.policy import FreeEnergyPolicy
 
 __all__ = ["Backup", "DoubleBackup", "SoftBackup"]
 
@@ -32,26 +32,26 @@ class Backup(ABC):
 
 @dataclass(frozen=True)
 class SoftBackup(Backup):
-    """V(s') = T log Σ_a exp(Q_target(s',a)/T): exact for :class:`Mixture`, else by annealing.
+    """V(s') = T log Σ_a exp(Q_target(s',a)/T): exact for :class:`MixtureEnergy`, else by annealing.
 
-    With ``mellow`` it is T log of the mean over all actions: entropy is counted from that of
+    With ``mellowmax`` it is T log of the mean over all actions: entropy is counted from that of
     uniform actions, so that many actions are not worth more than few.
 
     Reference: Haarnoja et al. 2017, arXiv:1702.08165 (soft); Asadi & Littman 2017,
     arXiv:1612.05628 (mellowmax).
 
     Args:
-        mellow: Mean instead of sum.
+        mellowmax: Mean instead of sum.
     """
 
-    mellow: bool = False
+    mellowmax: bool = False
 
     def __call__(
         self, policy: FreeEnergyPolicy, obs: PyTorchObs, masks: Tensor | None
     ) -> Float[Tensor, " batch"]:
         """V of the target network."""
         value = policy.distribution(obs, masks, target=True).value(policy.generator)
-        if not self.mellow:
+        if not self.mellowmax:
             return value
         return value - policy.temperature * policy.log_action_count(masks)
 

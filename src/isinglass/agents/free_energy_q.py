@@ -18,7 +18,13 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorch
 from torch import Tensor
 from torch.nn import functional as F
 
-from isinglass.agents.arguments import (
+from isinglass._support.validation import (
+    check_at_least_zero,
+    check_count,
+    check_fraction,
+    check_positive,
+)
+from isinglass.agents._arguments import (
     check_device,
     check_policy,
     check_storage,
@@ -26,25 +32,24 @@ from isinglass.agents.arguments import (
     environment,
     without,
 )
-from isinglass.agents.backups import Backup, SoftBackup
-from isinglass.agents.faults import (
+from isinglass.agents._faults import (
     check_agent_file,
     finite_loss,
     fitting_weights,
     same_spaces,
     whole_steps,
 )
-from isinglass.agents.heads import ActionEnergy, Mixture
-from isinglass.agents.masks import MaskLayout, acting_infos
+from isinglass.agents.action_masks import MaskLayout, acting_infos
+from isinglass.agents.backups import Backup, SoftBackup
+from isinglass.agents.heads import ActionEnergy, MixtureEnergy
 from isinglass.agents.network import check_real
-from isinglass.agents.policies import (
+from isinglass.agents.policy import (
     Constraint,
     FreeEnergyCnnPolicy,
     FreeEnergyMultiInputPolicy,
     FreeEnergyPolicy,
 )
-from isinglass.agents.replay import MaskedDictReplayBuffer, MaskedReplayBuffer, in_rows
-from isinglass.checks import check_at_least_zero, check_count, check_fraction, check_positive
+from isinglass.agents.replay_buffer import MaskedDictReplayBuffer, MaskedReplayBuffer, in_rows
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
@@ -63,7 +68,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
     r"""Soft Q-learning where Q = −F, the negative free energy of actions under an energy.
 
     An action is a state of units: d bits are spins a = ±1, choices are one-hot, real actions
-    Gaussian. With the default energy, :class:`Mixture`, each of N memories has a key k_μ(s), from
+    Gaussian. With the default energy, :class:`MixtureEnergy`, each of N memories has a key k_μ(s), from
     a network, and an action field θ_μ(s). From there on everything is exact, at a cost of O(N·d)
     for 2^d actions:
 
@@ -72,7 +77,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         π(a|s) = exp((Q(s,a) − V(s))/T)                     sampled exactly: μ first, then all bits
         loss   = (Q(s,a) − r − γ (1 − done) V_target(s'))²  soft Bellman backup
 
-    :class:`Groups`, :class:`Restricted` and :class:`Deep` are products of experts; their actions
+    :class:`ProductOfMixtures`, :class:`RBMEnergy` and :class:`DBMEnergy` are products of experts; their actions
     are drawn by block Gibbs, annealed inside each action, and V is estimated by the way. Where
     there are few actions these are enumerated.
 
@@ -94,7 +99,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             actions; a vector of them, of SB3 or of Gymnasium; or a name that
             :func:`isinglass.envs.make_env` knows. Bits observed are seen as spins where the
             observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
-        energy: The energy of the actions; None is :class:`Mixture`.
+        energy: The energy of the actions; None is :class:`MixtureEnergy`.
         backup: The value of the next state; None is :class:`SoftBackup`.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0).
         buffer_size: Transitions kept for replay.
@@ -213,7 +218,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             seed=seed,
             sde_support=False,
         )
-        self.energy = Mixture() if energy is None else energy
+        self.energy = MixtureEnergy() if energy is None else energy
         self.backup = SoftBackup() if backup is None else backup
         self.n_steps = n_steps
         self.initial_temperature = initial_temperature
@@ -300,7 +305,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         losses, most = [], self._steps_together(batch_size)
         for done in range(0, gradient_steps, most):
             together = min(most, gradient_steps - done)
-            for lesson in self._lessons(together, batch_size):
+            for lesson in self._minibatches(together, batch_size):
                 loss = self._loss(*lesson)
                 for weight in self.policy.weights:  # the optimizer takes longer to do the same
                     weight.grad = None
@@ -382,7 +387,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.train_freq = check_train_freq(self.train_freq)
         if not callable(self.learning_rate):
             check_at_least_zero(operation, "learning_rate", self.learning_rate)
-        kinds = (("energy", ActionEnergy, "Mixture()"), ("backup", Backup, "SoftBackup()"))
+        kinds = (("energy", ActionEnergy, "MixtureEnergy()"), ("backup", Backup, "SoftBackup()"))
         for name, kind, example in kinds:
             if not isinstance(getattr(self, name), kind):
                 raise ParameterError(
@@ -471,7 +476,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         numbers = batch_size * spaces.flatdim(self.observation_space)
         return min(MOST_TOGETHER, max(1, NUMBERS_TOGETHER // numbers))
 
-    def _lessons(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:
+    def _minibatches(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:
         """What :meth:`_loss` takes, for each of some gradient steps."""
         batch = self._replayed(steps * batch_size)
         parts = (batch.observations, batch.actions, self._targets(batch))

@@ -9,20 +9,28 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from isinglass._shapes import Float
-from isinglass.agents.mixture_score import mixture_score, scores_in_one_pass
-from isinglass.agents.oracle import ActionDistribution
-from isinglass.checks import check_count
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_count
+from isinglass.agents._mixture_score import mixture_score, scores_in_one_pass
+from isinglass.distributions.annealed_conditional import Annealing
+from isinglass.distributions.conditional_boltzmann_machine import ConditionalBoltzmannMachine
+from isinglass.distributions.conditional_dbm import ConditionalDBM
+from isinglass.distributions.conditional_rbm import ConditionalRBM, ExpectedEnergyRBM
+from isinglass.distributions.enumerated import ActionDistribution
+from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
 from isinglass.energies import PatternMixture
-from isinglass.energies.driven import DrivenHarmonium, ExpectedHarmonium
-from isinglass.energies.driven_deep import DrivenDeep
-from isinglass.energies.driven_law import Annealing
-from isinglass.energies.driven_pairs import DrivenPairs
-from isinglass.energies.stretched import Stretched
 from isinglass.errors import ParameterError
-from isinglass.units import Bit, Gaussian, Mixed, OneHot, Unit
+from isinglass.units import Bernoulli, Categorical, Gaussian, Mixed, Unit
 
-__all__ = ["ActionEnergy", "Deep", "Groups", "Head", "Mixture", "Pairs", "Restricted"]
+__all__ = [
+    "ActionEnergy",
+    "DBMEnergy",
+    "Head",
+    "MixtureEnergy",
+    "PairwiseEnergy",
+    "ProductOfMixtures",
+    "RBMEnergy",
+]
 
 
 class Head(nn.Module, ABC):
@@ -56,13 +64,13 @@ class ActionEnergy(ABC):
     """An energy of actions, before the sizes of state and action are known."""
 
     @abstractmethod
-    def head(self, width: int, unit: Unit, spread: float) -> Head:
+    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """The module for so many features and this unit.
 
         Args:
             width: Number of features of a state.
             unit: The units that an action is made of.
-            spread: By how much the values of random actions differ at the start.
+            init_scale: By how much the values of random actions differ at the start.
 
         Raises:
             ParameterError: If the energy has no law for this unit.
@@ -70,7 +78,7 @@ class ActionEnergy(ABC):
 
 
 @dataclass(frozen=True)
-class Mixture(ActionEnergy):
+class MixtureEnergy(ActionEnergy):
     r"""One group of N memories: value, draw, entropy and conditioning are exact.
 
         Q(s,a) = T log Σ_μ exp((k_μ(s) + Σ_i θ_μi(s) a_i)/T) − T log N + offset
@@ -94,25 +102,25 @@ class Mixture(ActionEnergy):
         ParameterError: If ``memories`` is not a whole number of at least one.
 
     Examples:
-        >>> Mixture(memories=64)
-        Mixture(memories=64, state_fields=False)
+        >>> MixtureEnergy(memories=64)
+        MixtureEnergy(memories=64, state_fields=False)
     """
 
     memories: int = 32
     state_fields: bool = False
 
     def __post_init__(self) -> None:
-        check_count("Mixture", "memories", self.memories)
+        check_count("MixtureEnergy", "memories", self.memories)
 
-    def head(self, width: int, unit: Unit, spread: float) -> Head:
+    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """Keys and fields, or hills."""
         if isinstance(unit, Gaussian):
-            return HillsHead(width, unit, self.memories)
-        return MixtureHead(width, unit, spread, self.memories, self.state_fields)
+            return GaussianMixtureHead(width, unit, self.memories)
+        return MixtureHead(width, unit, init_scale, self.memories, self.state_fields)
 
 
 @dataclass(frozen=True)
-class Groups(ActionEnergy):
+class ProductOfMixtures(ActionEnergy):
     r"""Several groups of memories, a product of mixtures: G·N memories stand for N^G patterns.
 
         Q(s,a) = b(s)·a + Σ_g T log Σ_μ exp((c_gμ(s) + w_gμ·a)/T) − G T log N + o(s)
@@ -132,7 +140,7 @@ class Groups(ActionEnergy):
         ParameterError: If a number is not whole and at least one.
 
     Examples:
-        >>> Groups(groups=5, memories=8).annealing.chains
+        >>> ProductOfMixtures(groups=5, memories=8).annealing.chains
         8
     """
 
@@ -141,18 +149,18 @@ class Groups(ActionEnergy):
     annealing: Annealing = field(default_factory=Annealing)
 
     def __post_init__(self) -> None:
-        check_count("Groups", "groups", self.groups)
-        check_count("Groups", "memories", self.memories)
+        check_count("ProductOfMixtures", "groups", self.groups)
+        check_count("ProductOfMixtures", "memories", self.memories)
 
-    def head(self, width: int, unit: Unit, spread: float) -> Head:
+    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """A driven machine with groups for hidden units."""
         _check_discrete(self, unit)
-        hidden = OneHot(self.groups * self.memories, groups=self.groups)
-        return DrivenHead(width, unit, hidden, spread, self.annealing)
+        hidden = Categorical(self.groups * self.memories, groups=self.groups)
+        return ConditionalRBMHead(width, unit, hidden, init_scale, self.annealing)
 
 
 @dataclass(frozen=True)
-class Restricted(ActionEnergy):
+class RBMEnergy(ActionEnergy):
     r"""A restricted Boltzmann machine, driven by the state.
 
         Q(s,a) = b(s)·a + Σ_j T log(1 + exp((c_j(s) + w_j·a)/T)) − K T log 2 + o(s)
@@ -171,7 +179,7 @@ class Restricted(ActionEnergy):
         ParameterError: If ``hidden`` is not a whole number of at least one.
 
     Examples:
-        >>> Restricted(hidden=64, expected=True).hidden
+        >>> RBMEnergy(hidden=64, expected=True).hidden
         64
     """
 
@@ -180,17 +188,19 @@ class Restricted(ActionEnergy):
     annealing: Annealing = field(default_factory=Annealing)
 
     def __post_init__(self) -> None:
-        check_count("Restricted", "hidden", self.hidden)
+        check_count("RBMEnergy", "hidden", self.hidden)
 
-    def head(self, width: int, unit: Unit, spread: float) -> Head:
+    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """A driven machine with bits for hidden units."""
         _check_discrete(self, unit)
-        kind = ExpectedHarmonium if self.expected else DrivenHarmonium
-        return DrivenHead(width, unit, Bit(self.hidden), spread, self.annealing, kind)
+        kind = ExpectedEnergyRBM if self.expected else ConditionalRBM
+        return ConditionalRBMHead(
+            width, unit, Bernoulli(self.hidden), init_scale, self.annealing, kind
+        )
 
 
 @dataclass(frozen=True)
-class Pairs(ActionEnergy):
+class PairwiseEnergy(ActionEnergy):
     r"""A Boltzmann machine of the action units alone, coupled pair by pair, driven by the state.
 
         Q(s,a) = b(s)·a + ½ aᵀJa + o(s)
@@ -203,36 +213,36 @@ class Pairs(ActionEnergy):
         annealing: How actions are sampled.
 
     Examples:
-        >>> Pairs().annealing.levels
+        >>> PairwiseEnergy().annealing.levels
         24
     """
 
     annealing: Annealing = field(default_factory=Annealing)
 
-    def head(self, width: int, unit: Unit, spread: float) -> Head:
+    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """A driven machine of pairs; couplings start at zero."""
         _check_discrete(self, unit)
-        return PairsHead(width, unit, self.annealing)
+        return PairwiseHead(width, unit, self.annealing)
 
 
 @dataclass(frozen=True)
-class Deep(ActionEnergy):
-    r"""A deep Boltzmann machine of two hidden areas, driven by the state at the first.
+class DBMEnergy(ActionEnergy):
+    r"""A deep Boltzmann machine of two hidden layers, driven by the state at the first.
 
     Q(s,a) is the mean-field bound on −F; actions are drawn from −F itself.
 
     Reference: Crawford, Levit, Ghadermarzy, Oberoi & Ronagh 2018, arXiv:1612.05695.
 
     Args:
-        hidden: Bits of the area that touches the action.
-        top: Bits of the area above it.
+        hidden: Bits of the layer that touches the action.
+        top: Bits of the layer above it.
         annealing: How actions are sampled.
 
     Raises:
         ParameterError: If a number is not whole and at least one.
 
     Examples:
-        >>> Deep(hidden=32, top=16).top
+        >>> DBMEnergy(hidden=32, top=16).top
         16
     """
 
@@ -241,25 +251,25 @@ class Deep(ActionEnergy):
     annealing: Annealing = field(default_factory=Annealing)
 
     def __post_init__(self) -> None:
-        check_count("Deep", "hidden", self.hidden)
-        check_count("Deep", "top", self.top)
+        check_count("DBMEnergy", "hidden", self.hidden)
+        check_count("DBMEnergy", "top", self.top)
 
-    def head(self, width: int, unit: Unit, spread: float) -> Head:
-        """A driven machine over action and top area together."""
+    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
+        """A driven machine over action and top layer together."""
         _check_discrete(self, unit)
-        return DeepHead(width, unit, self, spread)
+        return DBMHead(width, unit, self, init_scale)
 
 
 class MixtureHead(Head):
     """Keys k_μ(s) = w_μ·φ(s) + b_μ and action fields θ_μ, stored, bent by the state if wished."""
 
     def __init__(
-        self, width: int, unit: Unit, spread: float, memories: int, state_fields: bool
+        self, width: int, unit: Unit, init_scale: float, memories: int, state_fields: bool
     ) -> None:
         super().__init__()
         self.unit = unit
         self.keys = nn.Linear(width, memories)
-        self.fields = nn.Parameter(_scattered(memories, unit, spread))
+        self.fields = nn.Parameter(_scattered(memories, unit, init_scale))
         self.bend = None
         if state_fields:
             self.bend = nn.Linear(width, self.fields.numel(), bias=False)
@@ -282,7 +292,7 @@ class MixtureHead(Head):
         state: Float[Tensor, "*states d"],
     ) -> Float[Tensor, "..."]:
         """In one pass where the patterns are stored as they are."""
-        stored = self.bend is None and not self.unit.has_base_energy
+        stored = self.bend is None and not self.unit.has_base_measure_energy
         if not stored or not scores_in_one_pass(features, self.fields, state):
             return super().score(features, temperature, state)
         weight, bias = self.keys.weight, self.keys.bias
@@ -291,7 +301,7 @@ class MixtureHead(Head):
         )
 
 
-class HillsHead(Head):
+class GaussianMixtureHead(Head):
     """Heights, centres within the box and steepnesses, all from the state.
 
     Heights are over a level that all hills share: what is good in a state whatever is done is
@@ -303,22 +313,24 @@ class HillsHead(Head):
         self.unit = unit
         self.level = nn.Linear(width, 1)
         self.heights = nn.Linear(width, memories)
-        self.centres = nn.Linear(width, memories * unit.size)
+        self.centers = nn.Linear(width, memories * unit.size)
         self.steepness = nn.Linear(width, unit.size)
 
-    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> Stretched:
+    def forward(
+        self, features: Float[Tensor, "batch f"], temperature: float
+    ) -> ScaledTruncatedMixture:
         """With x = γa: θ_μ = γc_μ and k_μ less ½|γc_μ|², so that k_μ is the height of the hill."""
         idle = temperature * math.log(self.heights.out_features)
         heights = self.scale * (self.level(features) + self.heights(features)) + self.offset - idle
         slopes = nn.functional.softplus(self.steepness(features)) * self.scale.sqrt() + 1e-3
-        centres = torch.tanh(self.centres(features)).unflatten(-1, (-1, self.unit.size))
-        fields = slopes.unsqueeze(-2) * centres
+        centers = torch.tanh(self.centers(features)).unflatten(-1, (-1, self.unit.size))
+        fields = slopes.unsqueeze(-2) * centers
         keys = heights - fields.square().sum(-1) / 2
-        law = PatternMixture(self.unit, keys, fields, temperature)
-        return Stretched(law, slopes, reach=1.0)
+        distribution = PatternMixture(self.unit, keys, fields, temperature)
+        return ScaledTruncatedMixture(distribution, slopes, reach=1.0)
 
 
-class DrivenHead(Head):
+class ConditionalRBMHead(Head):
     """Fields b(s), c(s) and an offset o(s) from the state; weights W between action and h."""
 
     def __init__(
@@ -326,17 +338,17 @@ class DrivenHead(Head):
         width: int,
         unit: Unit,
         hidden: Unit,
-        spread: float,
+        init_scale: float,
         annealing: Annealing,
-        kind: type[DrivenHarmonium] = DrivenHarmonium,
+        kind: type[ConditionalRBM] = ConditionalRBM,
     ) -> None:
         super().__init__()
         self.unit, self.hidden, self.annealing, self.kind = unit, hidden, annealing, kind
         self.hidden_bias = nn.Linear(width, hidden.size)
         self.bias = _zero_linear(width, unit.size + 1)
-        self.weight = nn.Parameter(_scattered(hidden.size, unit, spread))
+        self.weight = nn.Parameter(_scattered(hidden.size, unit, init_scale))
 
-    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> DrivenHarmonium:
+    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> ConditionalRBM:
         """The machine that the state drives."""
         driven = self.scale * self.bias(features)
         return self.kind(
@@ -351,7 +363,7 @@ class DrivenHead(Head):
         )
 
 
-class PairsHead(Head):
+class PairwiseHead(Head):
     """Fields b(s) and an offset o(s) from the state; couplings J of different units."""
 
     apart: Tensor
@@ -361,14 +373,16 @@ class PairsHead(Head):
         self.unit, self.annealing = unit, annealing
         self.bias = _zero_linear(width, unit.size + 1)
         self.weight = nn.Parameter(torch.zeros(unit.size, unit.size))
-        owners = unit.owners()
-        self.register_buffer("apart", owners[:, None] != owners, persistent=False)
+        variable_ids = unit.variable_ids()
+        self.register_buffer("apart", variable_ids[:, None] != variable_ids, persistent=False)
 
-    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> DrivenPairs:
+    def forward(
+        self, features: Float[Tensor, "batch f"], temperature: float
+    ) -> ConditionalBoltzmannMachine:
         """The machine that the state drives."""
         driven = self.scale * self.bias(features)
         coupling = self.scale * (self.weight + self.weight.mT) * self.apart
-        return DrivenPairs(
+        return ConditionalBoltzmannMachine(
             self.unit,
             driven[..., 1:],
             coupling,
@@ -378,17 +392,17 @@ class PairsHead(Head):
         )
 
 
-class DeepHead(DrivenHead):
-    """:class:`DrivenHead` over action and top area side by side."""
+class DBMHead(ConditionalRBMHead):
+    """:class:`ConditionalRBMHead` over action and top layer side by side."""
 
-    def __init__(self, width: int, unit: Unit, shape: Deep, spread: float) -> None:
-        joint = Mixed([unit, Bit(shape.top)])
-        super().__init__(width, joint, Bit(shape.hidden), spread, shape.annealing)
+    def __init__(self, width: int, unit: Unit, shape: DBMEnergy, init_scale: float) -> None:
+        joint = Mixed([unit, Bernoulli(shape.top)])
+        super().__init__(width, joint, Bernoulli(shape.hidden), init_scale, shape.annealing)
         self.actions = unit
 
-    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> DrivenDeep:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> ConditionalDBM:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The machine that the state drives."""
-        return DrivenDeep(self.actions, super().forward(features, temperature))
+        return ConditionalDBM(self.actions, super().forward(features, temperature))
 
 
 def _zero_linear(width: int, outputs: int) -> nn.Linear:
@@ -398,9 +412,9 @@ def _zero_linear(width: int, outputs: int) -> nn.Linear:
     return linear
 
 
-def _scattered(rows: int, unit: Unit, spread: float) -> Tensor:
+def _scattered(rows: int, unit: Unit, init_scale: float) -> Tensor:
     """Fields of N(0, spread²/d), so that the values of random actions differ by about spread."""
-    return spread / math.sqrt(unit.size) * torch.randn(rows, unit.size)
+    return init_scale / math.sqrt(unit.size) * torch.randn(rows, unit.size)
 
 
 def _check_discrete(energy: ActionEnergy, unit: Unit) -> None:
@@ -408,5 +422,5 @@ def _check_discrete(energy: ActionEnergy, unit: Unit) -> None:
         raise ParameterError(
             type(energy).__name__,
             f"actions of {unit}",
-            "Real actions have Mixture(), whose soft value is exact",
+            "Real actions have MixtureEnergy(), whose soft value is exact",
         )

@@ -16,13 +16,13 @@ from stable_baselines3.common.torch_layers import (
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
-from isinglass._shapes import Float
-from isinglass.agents.actions import ActionCode
+from isinglass._support.typing import Float
+from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.heads import ActionEnergy
-from isinglass.agents.oracle import ActionDistribution
+from isinglass.distributions.enumerated import ActionDistribution
 from isinglass.errors import DomainError, ParameterError
 
-__all__ = ["CentredExtractor", "FreeEnergyNetwork", "check_real"]
+__all__ = ["CenteredExtractor", "FreeEnergyNetwork", "check_real"]
 
 
 def check_real(operation: str, name: str, values: object) -> None:
@@ -58,7 +58,7 @@ def check_real(operation: str, name: str, values: object) -> None:
     )
 
 
-class CentredExtractor(FlattenExtractor):
+class CenteredExtractor(FlattenExtractor):
     """A bounded ``Box`` seen from −1 at its lower bounds to 1 at its upper ones, flat.
 
     Centred features learn faster where the network has no hidden layers. Not with
@@ -68,7 +68,7 @@ class CentredExtractor(FlattenExtractor):
         ParameterError: If the space is no bounded ``Box``.
 
     Examples:
-        >>> CentredExtractor(spaces.Box(0, 1, (2,)))(torch.tensor([[0.0, 0.75]]))
+        >>> CenteredExtractor(spaces.Box(0, 1, (2,)))(torch.tensor([[0.0, 0.75]]))
         tensor([[-1.0000,  0.5000]])
     """
 
@@ -78,7 +78,7 @@ class CentredExtractor(FlattenExtractor):
     def __init__(self, observation_space: spaces.Box) -> None:
         if not isinstance(observation_space, spaces.Box) or not observation_space.is_bounded():
             raise ParameterError(
-                "CentredExtractor", f"observations of {observation_space}", "Use FlattenExtractor"
+                "CenteredExtractor", f"observations of {observation_space}", "Use FlattenExtractor"
             )
         super().__init__(observation_space)
         low, high = (
@@ -109,18 +109,18 @@ class FreeEnergyNetwork(BaseModel):
         features_extractor: Turns observations into features.
         features_dim: Number of features.
         energy: The energy of the actions.
-        spread: By how much the values of random actions differ at the start, in units of reward.
+        init_scale: By how much the values of random actions differ at the start, in units of reward.
         net_arch: Widths of the hidden layers between the features and the head.
         activation_fn: Non-linearity between the layers.
         normalize_images: Whether to divide images by 255.
 
     Examples:
         >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
-        >>> from isinglass.agents import Mixture
+        >>> from isinglass.agents import MixtureEnergy
         >>> from stable_baselines3.common.torch_layers import FlattenExtractor
         >>> extractor = FlattenExtractor(observations)
         >>> network = FreeEnergyNetwork(
-        ...     observations, actions, extractor, features_dim=3, energy=Mixture(4), spread=0.5,
+        ...     observations, actions, extractor, features_dim=3, energy=MixtureEnergy(4), init_scale=0.5,
         ...     net_arch=[16],
         ... )
         >>> mixture = network(torch.zeros(2, 3), temperature=1.0)
@@ -135,7 +135,7 @@ class FreeEnergyNetwork(BaseModel):
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
         energy: ActionEnergy,
-        spread: float,
+        init_scale: float,
         net_arch: list[int],
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
@@ -149,7 +149,7 @@ class FreeEnergyNetwork(BaseModel):
         self.extractor = features_extractor
         self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
         width = net_arch[-1] if net_arch else features_dim
-        self.head = energy.head(width, ActionCode.of(action_space).unit, spread)
+        self.head = energy.head(width, ActionCode.of(action_space).unit, init_scale)
 
     def forward(self, obs: PyTorchObs, temperature: float) -> ActionDistribution:
         """The law of actions as states of units, one an observation."""

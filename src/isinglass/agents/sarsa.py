@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from isinglass.agents.free_energy_q import FreeEnergyQ
-from isinglass.agents.heads import ActionEnergy, Restricted
-from isinglass.agents.replay import MaskedReplayBuffer, Transitions
+from isinglass.agents.heads import ActionEnergy, RBMEnergy
+from isinglass.agents.replay_buffer import MaskedReplayBuffer, Transitions
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergySarsa"]
@@ -37,7 +37,7 @@ class FreeEnergySarsa(FreeEnergyQ):
 
         Δθ = ε (r + γ Q(s', a') − Q(s, a)) ∂Q(s,a)/∂θ,   Q = −F,   a, a' ~ exp(Q/T)
 
-    State and action are visible units under one hidden area, one plain gradient step is taken for
+    State and action are visible units under one hidden layer, one plain gradient step is taken for
     every step of the environment, on that step alone: no replay, no target network, no momentum,
     and values on no learned scale. a' is the action that is taken next; where an episode
     terminates, Q(s', a') is zero.
@@ -48,7 +48,7 @@ class FreeEnergySarsa(FreeEnergyQ):
     Args:
         policy: As of :class:`FreeEnergyQ`.
         env: As of :class:`FreeEnergyQ`.
-        energy: :class:`Restricted` by default; its hidden units see the state directly.
+        energy: :class:`RBMEnergy` by default; its hidden units see the state directly.
         learning_rate: ε.
         initial_temperature: T at the start, in units of the reward.
         final_temperature: T after annealing, in units of the reward.
@@ -96,7 +96,7 @@ class FreeEnergySarsa(FreeEnergyQ):
         super().__init__(
             policy,
             env,
-            Restricted() if energy is None else energy,
+            RBMEnergy() if energy is None else energy,
             learning_rate=learning_rate,
             initial_temperature=initial_temperature,
             final_temperature=final_temperature,
@@ -129,7 +129,7 @@ class FreeEnergySarsa(FreeEnergyQ):
         if self.replay_buffer is not None and self.replay_buffer.size() > 1:
             super().train(1, batch_size)
 
-    def _lessons(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:
+    def _minibatches(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:
         """That step: there is one a gradient step."""
         return [self._replayed(batch_size)]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import isinglass
-from isinglass.cli.act import act
-from isinglass.cli.imagine import imagine
-from isinglass.cli.memory import recall, remember
-from isinglass.cli.tour import tour
+from isinglass._support.optional import require_extra
+from isinglass.cli.act.command import act
+from isinglass.cli.imagine.command import imagine
+from isinglass.cli.recall import recall, remember
+from isinglass.cli.tour.command import tour
 from isinglass.errors import IsinglassError
-from isinglass.extras import needs
 
-with needs("cli"):
+with require_extra("cli"):
     import typer
     from rich.console import Console
     from rich.markup import escape

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isinglass._shapes import Bool, Float
+from isinglass._support.registry import Configurable
+from isinglass._support.typing import Bool, Float
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from isinglass.kinds import Described
-from isinglass.units import Bit, Gaussian, Mixed, OneHot, Unit
+from isinglass.units import Bernoulli, Categorical, Gaussian, Mixed, Unit
 
 __all__ = [
     "KINDS",
     "Binary",
-    "Categorical",
+    "CategoricalColumn",
     "Cells",
     "Column",
     "Columns",
@@ -44,7 +44,7 @@ FARTHEST = 1e100
 
 
 @dataclass(frozen=True)
-class Column(Described, ABC):
+class Column(Configurable, ABC):
     """One column, and how its cells are states of visible units.
 
     Args:
@@ -77,19 +77,19 @@ class Numeric(Column):
 
     Args:
         name: What the column is called.
-        centre: Their mean.
+        center: Their mean.
         spread: Their standard deviation; 1 if all are equal.
         decimals: How many decimals the numbers of the data have; None if too many to matter.
 
     Examples:
         >>> age = Numeric.of("age", np.array([20.0, 30.0, np.nan]))
-        >>> age.centre, age.spread, age.decimals
+        >>> age.center, age.spread, age.decimals
         (25.0, 5.0, 0)
         >>> age.decode(np.array([[0.33]]))
         array([27.])
     """
 
-    centre: float = 0.0
+    center: float = 0.0
     spread: float = 1.0
     decimals: int | None = None
 
@@ -105,12 +105,12 @@ class Numeric(Column):
             )
         # By a power of two, which is exact: squares of huge and tiny numbers are no floats.
         unit = 2.0 ** np.frexp(largest)[1]
-        centre = float((known / unit).mean() * unit)
+        center = float((known / unit).mean() * unit)
         spread = float((known / unit).std() * unit)
         # Numbers that are all equal have a spread of rounding errors only.
-        if not spread > 16 * np.finfo(np.float64).eps * abs(centre):
+        if not spread > 16 * np.finfo(np.float64).eps * abs(center):
             spread = 1.0
-        return cls(name, centre, spread, _decimals(known, spread))
+        return cls(name, center, spread, _decimals(known, spread))
 
     def unit(self, columns: int) -> Unit:
         """Gaussian."""
@@ -125,17 +125,17 @@ class Numeric(Column):
         operation = f"{operation}: column {self.name!r}"
         values = _numbers(operation, cells)
         with np.errstate(over="ignore"):
-            states = (values - self.centre) / self.spread
+            states = (values - self.center) / self.spread
         far = np.abs(states) > FARTHEST
         if far.any():
             raise DomainError(
-                operation, f"{values[far][0]:g} among numbers near {self.centre:g}", "Mend the cell"
+                operation, f"{values[far][0]:g} among numbers near {self.center:g}", "Mend the cell"
             )
         return states[:, None]
 
     def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
         """Centre + spread · s, to as many decimals as the data have."""
-        values = self.centre + self.spread * states[:, 0]
+        values = self.center + self.spread * states[:, 0]
         if rounded and self.decimals is not None:
             values = values.round(self.decimals) + 0.0  # no −0
         return values
@@ -154,7 +154,7 @@ class Binary(Column):
 
     def unit(self, columns: int) -> Unit:
         """Bits."""
-        return Bit(columns)
+        return Bernoulli(columns)
 
     def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
         """The cell itself.
@@ -174,7 +174,7 @@ class Binary(Column):
 
 
 @dataclass(frozen=True)
-class Categorical(Column):
+class CategoricalColumn(Column):
     """One of several names or numbers, as a one-hot unit.
 
     Args:
@@ -182,10 +182,10 @@ class Categorical(Column):
         categories: What the cells may be.
 
     Examples:
-        >>> colour = Categorical.of("colour", np.array(["red", None, "blue"], object))
-        >>> colour.categories
+        >>> color = CategoricalColumn.of("color", np.array(["red", None, "blue"], object))
+        >>> color.categories
         ('blue', 'red')
-        >>> colour.encode("fit", np.array(["red", None], object))
+        >>> color.encode("fit", np.array(["red", None], object))
         array([[ 0.,  1.],
                [nan, nan]])
     """
@@ -193,13 +193,13 @@ class Categorical(Column):
     categories: tuple[Any, ...] = ()
 
     @classmethod
-    def of(cls, name: str, cells: Cells) -> Categorical:
+    def of(cls, name: str, cells: Cells) -> CategoricalColumn:
         """The column of these names."""
         found = {_scalar(name, cell) for cell in cells[~is_unknown(cells)].tolist()}
         return cls(name, tuple(sorted(found, key=lambda cell: (isinstance(cell, str), cell))))
 
     @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Categorical:
+    def from_fields(cls, fields: dict[str, Any]) -> CategoricalColumn:
         """JSON has no tuples."""
         return cls(fields["name"], tuple(fields["categories"]))
 
@@ -210,7 +210,7 @@ class Categorical(Column):
 
     def unit(self, columns: int) -> Unit:
         """One-hot."""
-        return OneHot(columns * self.width, groups=columns)
+        return Categorical(columns * self.width, groups=columns)
 
     def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
         """A one in the place of the category.
@@ -237,9 +237,9 @@ class Categorical(Column):
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table as one area of visible units.
+    """The columns of a table as one layer of visible units.
 
-    Columns of a kind stand side by side in the area, numbers first, then bits, then one-hot
+    Columns of a kind stand side by side in the layer, numbers first, then bits, then one-hot
     units; :attr:`places` says where each column went.
 
     Args:
@@ -249,7 +249,7 @@ class Columns:
         >>> table = [np.array([1.0, 3.0]), np.array(["a", "b"], object), np.array([0.0, 1.0])]
         >>> columns = Columns.of(["size", "kind", "new"], table)
         >>> columns.unit
-        Mixed(parts=(Gaussian(size=1), Bit(size=1), OneHot(size=2, draws=1, beta=None, groups=1)))
+        Mixed(parts=(Gaussian(size=1), Bernoulli(size=1), Categorical(size=2, draws=1, beta=None, groups=1)))
         >>> state, observed = columns.encode("fit", table)
         >>> state
         tensor([[-1.,  0.,  1.,  0.],
@@ -296,8 +296,8 @@ class Columns:
 
     @property
     def order(self) -> list[int]:
-        """The columns' numbers in the order in which the area holds them."""
-        floor = {Numeric: 0, Binary: 1, Categorical: 2}
+        """The columns' numbers in the order in which the layer holds them."""
+        floor = {Numeric: 0, Binary: 1, CategoricalColumn: 2}
         return sorted(
             range(len(self.columns)),
             key=lambda number: (floor[type(self.columns[number])], self.columns[number].width),
@@ -371,7 +371,7 @@ class Columns:
         """The cells of categorical columns whose category none among the other rows has."""
         found = torch.zeros_like(states, dtype=torch.bool)
         for column, place in zip(self.columns, self.places, strict=True):
-            if isinstance(column, Categorical):
+            if isinstance(column, CategoricalColumn):
                 absent = (among[:, place] == 0).all(0)
                 found[:, place] = (states[:, place] * absent).any(-1, keepdim=True)
         return found
@@ -419,7 +419,7 @@ def _column(name: str, cells: Cells, kind: str | None) -> Column:
         )
     kind = kind or _kind(known)
     if kind == "categorical":
-        return Categorical.of(name, cells)
+        return CategoricalColumn.of(name, cells)
     if kind == "numeric":
         return Numeric.of(name, cells)
     column = Binary(name, _truths(known))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isinglass._shapes import Float, Int
-from isinglass.extras import needs
+from isinglass._support.optional import require_extra
+from isinglass._support.typing import Float, Int
 
 __all__ = ["LEVELS", "SIDE", "Digits", "load_digits"]
 
@@ -61,7 +61,7 @@ def load_digits(seed: int = 0) -> tuple[Digits, Digits, Digits]:
         >>> len(train.images), len(valid.images), len(test.images)
         (1097, 300, 400)
     """
-    with needs("sklearn"):
+    with require_extra("sklearn"):
         from sklearn import datasets
     pixels, digits = datasets.load_digits(return_X_y=True)
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))

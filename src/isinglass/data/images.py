@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isinglass._shapes import Bool, Float
+from isinglass._support.optional import require_extra
+from isinglass._support.typing import Bool, Float
 from isinglass.errors import DomainError, FileError, ShapeError
-from isinglass.extras import needs
 
-with needs("cli"):
+with require_extra("cli"):
     from PIL import Image, ImageOps, UnidentifiedImageError
 
 __all__ = ["Picture", "read_pictures", "save_png", "stack_pictures"]
@@ -152,20 +152,20 @@ def _read_array(path: Path) -> list[Picture]:
 
 
 def _as_batch(name: str, array: np.ndarray) -> Tensor:
-    colour = array.ndim in {3, 4} and array.shape[-1] == 3
-    if array.dtype.kind not in "uifb" or array.size == 0 or array.ndim - colour not in {2, 3}:
+    color = array.ndim in {3, 4} and array.shape[-1] == 3
+    if array.dtype.kind not in "uifb" or array.size == 0 or array.ndim - color not in {2, 3}:
         raise ShapeError(
             f"reading {name}",
             f"an array of shape {array.shape} and type {array.dtype}",
             "Give images as numbers: (h, w), (h, w, 3), (n, h, w) or (n, h, w, 3)",
         )
     values = _unit_range(name, array)
-    values = values if colour else values.unsqueeze(-1)
+    values = values if color else values.unsqueeze(-1)
     return values if values.ndim == 4 else values.unsqueeze(0)
 
 
 def stack_pictures(
-    pictures: Sequence[Picture], size: tuple[int, int] | None = None, colour: bool | None = None
+    pictures: Sequence[Picture], size: tuple[int, int] | None = None, color: bool | None = None
 ) -> tuple[Float[Tensor, "n height width channels"], Bool[Tensor, "n height width"]]:
     """Bring pictures to one size and one number of channels.
 
@@ -175,7 +175,7 @@ def stack_pictures(
     Args:
         pictures: At least one.
         size: (height, width); None is that of the first picture.
-        colour: Whether to keep colour; None keeps it if any picture has it.
+        color: Whether to keep colour; None keeps it if any picture has it.
 
     Returns:
         Pixels, and which of them are known.
@@ -198,13 +198,13 @@ def stack_pictures(
     if not pictures:
         raise ShapeError("stack_pictures", "no pictures", "Give at least one image")
     height, width = pictures[0].pixels.shape[:2] if size is None else size
-    colour = any(p.pixels.shape[-1] == 3 for p in pictures) if colour is None else colour
+    color = any(p.pixels.shape[-1] == 3 for p in pictures) if color is None else color
     stacked, known = [], []
     for picture in pictures:
         pixels = _filled(picture)
-        if colour and pixels.shape[-1] == 1:
+        if color and pixels.shape[-1] == 1:
             pixels = pixels.expand(-1, -1, 3)
-        elif not colour and pixels.shape[-1] == 3:
+        elif not color and pixels.shape[-1] == 3:
             pixels = pixels @ pixels.new_tensor([[0.299], [0.587], [0.114]])
         stacked.append(_resize(pixels, (height, width)))
         known.append(
@@ -232,7 +232,7 @@ def save_png(path: Path, pixels: Float[Tensor, "height width channels"], note: s
     """Write pixels from 0 to 1 as a PNG with a note in its text chunk.
 
     Args:
-        path: A path given by :func:`isinglass.files.writing`.
+        path: A path given by :func:`isinglass.io.atomic.atomic_write`.
         pixels: Grey (one channel) or colour (three).
         note: Text for the chunk named ``isinglass``.
 

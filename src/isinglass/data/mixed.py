@@ -81,9 +81,10 @@ class MixedTable:
 
     def fresh(self, columns: dict[str, list[str]]) -> list[list[str]]:
         """Rows of these columns, empty in those that were not learned from."""
-        blank = [""] * max(map(len, columns.values()))
+        zeros_like_event = [""] * max(map(len, columns.values()))
         spelled = (
-            [self._spelled(name, text) for text in columns.get(name, blank)] for name in self.names
+            [self._spelled(name, text) for text in columns.get(name, zeros_like_event)]
+            for name in self.names
         )
         return list(map(list, zip(*spelled, strict=True)))
 
@@ -91,7 +92,7 @@ class MixedTable:
         """Write rows under this table's names, with its delimiter.
 
         Args:
-            path: A path given by :func:`isinglass.files.writing`.
+            path: A path given by :func:`isinglass.io.atomic.atomic_write`.
             rows: Cells as text.
         """
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -313,9 +314,11 @@ def _whole(lines: list[Line]) -> tuple[list[Line], list[str]]:
     if all(len(line.cells) < 2 for line in lines) and any(line.cells for line in lines):
         return [Line(line.number, line.cells or [""]) for line in lines], []
     found = [line for line in lines if line.cells]
-    blank = len(lines) - len(found)
-    lines_are = "1 blank line is" if blank == 1 else f"{blank} blank lines are"
-    return found, [f"{lines_are} left out"] if blank and found else []
+    zeros_like_event = len(lines) - len(found)
+    lines_are = (
+        "1 blank line is" if zeros_like_event == 1 else f"{zeros_like_event} blank lines are"
+    )
+    return found, [f"{lines_are} left out"] if zeros_like_event and found else []
 
 
 def _check_lengths(operation: str, body: list[Line], width: int) -> None:

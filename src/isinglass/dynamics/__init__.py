@@ -1,47 +1,47 @@
 """Kernels: how a state moves. At T = 0 a kernel descends, above it samples."""
 
+from isinglass.core.kernel import FieldEnergy, Kernel, KernelState, Memoryless, run
+from isinglass.core.path import AnnealingPath
 from isinglass.dynamics.annealing import Annealed, Schedule, anneal, even_schedule
-from isinglass.dynamics.asynchronous import Asynchronous, PairwiseEnergy
-from isinglass.dynamics.cccp import CCCP
-from isinglass.dynamics.clamped import ClampedGibbs, impute
 from isinglass.dynamics.diagnostics import Diagnosis, diagnose, record
-from isinglass.dynamics.exchange import ReplicaExchange, Replicas
 from isinglass.dynamics.gaussian_path import GaussianPath
-from isinglass.dynamics.gibbs import BlockGibbs
-from isinglass.dynamics.hmc import HMC
-from isinglass.dynamics.kernel import FieldEnergy, Kernel, Memoryless, Position, run
-from isinglass.dynamics.langevin import MALA, Langevin
+from isinglass.dynamics.kernels.asynchronous import Asynchronous, CoupledEnergy
+from isinglass.dynamics.kernels.block_gibbs import BlockGibbs
+from isinglass.dynamics.kernels.cccp import CCCP
+from isinglass.dynamics.kernels.clamped_gibbs import ClampedGibbs, impute
+from isinglass.dynamics.kernels.hmc import HMC
+from isinglass.dynamics.kernels.langevin import MALA, Langevin
+from isinglass.dynamics.kernels.quantized_cccp import QuantizedCCCP
+from isinglass.dynamics.kernels.replica_exchange import ReplicaExchange, Replicas
+from isinglass.dynamics.kernels.single_site import SingleSite
+from isinglass.dynamics.kernels.synchronous import Synchronous
 from isinglass.dynamics.partition import LogPartition, PartitionStatus, log_partition
 from isinglass.dynamics.recall import Recall, recall
-from isinglass.dynamics.screened import Screened
-from isinglass.dynamics.single_site import SingleSite
-from isinglass.dynamics.synchronous import Synchronous
-from isinglass.path import Path
 
 __all__ = [
     "CCCP",
     "HMC",
     "MALA",
     "Annealed",
+    "AnnealingPath",
     "Asynchronous",
     "BlockGibbs",
     "ClampedGibbs",
+    "CoupledEnergy",
     "Diagnosis",
     "FieldEnergy",
     "GaussianPath",
     "Kernel",
+    "KernelState",
     "Langevin",
     "LogPartition",
     "Memoryless",
-    "PairwiseEnergy",
     "PartitionStatus",
-    "Path",
-    "Position",
+    "QuantizedCCCP",
     "Recall",
     "ReplicaExchange",
     "Replicas",
     "Schedule",
-    "Screened",
     "SingleSite",
     "Synchronous",
     "anneal",

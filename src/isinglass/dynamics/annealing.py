@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from isinglass._shapes import Float
-from isinglass.checks import check_count
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_count
+from isinglass.core.path import AnnealingPath
 from isinglass.errors import DomainError
-from isinglass.path import Path
 
 __all__ = ["Annealed", "Schedule", "anneal", "even_schedule"]
 
@@ -32,7 +32,7 @@ class Annealed(NamedTuple):
 
 @torch.no_grad()
 def anneal(
-    path: Path,
+    path: AnnealingPath,
     state: Float[Tensor, "chains size"],
     levels: Float[Tensor, " levels"],
     generator: Generator | None = None,
@@ -57,7 +57,7 @@ def anneal(
 
     Examples:
         >>> import isinglass as ig
-        >>> path = ig.RBM(ig.Bit(6), ig.Bit(4)).path()
+        >>> path = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(4)).path()
         >>> generator = torch.Generator().manual_seed(0)
         >>> start = path.draw_base(10, generator)
         >>> anneal(path, start, path.levels(20), generator).log_weights.shape
@@ -96,7 +96,11 @@ class Schedule(NamedTuple):
 
 @torch.no_grad()
 def even_schedule(
-    path: Path, count: int | None = None, *, chains: int = 100, generator: Generator | None = None
+    path: AnnealingPath,
+    count: int | None = None,
+    *,
+    chains: int = 100,
+    generator: Generator | None = None,
 ) -> Schedule:
     r"""Levels spaced by how much the weights of a pilot fluctuate.
 
@@ -120,7 +124,7 @@ def even_schedule(
 
     Examples:
         >>> import isinglass as ig
-        >>> path = ig.RBM(ig.Bit(6), ig.Bit(4), scale=1.0).path()
+        >>> path = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(4), scale=1.0).path()
         >>> even_schedule(path, 5, generator=torch.Generator().manual_seed(0)).levels.shape
         torch.Size([5])
     """
@@ -151,7 +155,9 @@ def interpolate(
     return torch.lerp(ys[right - 1], ys[right], part)
 
 
-def _friction(path: Path, levels: Tensor, chains: int, generator: Generator | None) -> Tensor:
+def _friction(
+    path: AnnealingPath, levels: Tensor, chains: int, generator: Generator | None
+) -> Tensor:
     """ζ at each level, from chains that walk up and make two moves at every stop."""
     state = path.draw_base(chains, generator)
     found = []

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Generator, Tensor
 
-from isinglass._shapes import Float
-from isinglass.checks import check_count, check_finite, check_temperature, check_tensor
-from isinglass.dynamics.kernel import Kernel, check_kernel
-from isinglass.energy import Energy
+from isinglass._support.optional import require_extra
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_count, check_finite, check_temperature, check_tensor
+from isinglass.core.energy import Energy
+from isinglass.core.kernel import Kernel, check_kernel
 from isinglass.errors import ShapeError
-from isinglass.extras import needs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +106,7 @@ class Diagnosis:
         Raises:
             MissingExtraError: If matplotlib is not installed.
         """
-        with needs("cli"):
+        with require_extra("cli"):
             from matplotlib.figure import Figure
         figure = Figure(figsize=(7, 2.2 * len(self.names)), layout="constrained")
         rows = figure.subplots(len(self.names), 2, squeeze=False)
@@ -209,7 +209,7 @@ def record(
 
     Examples:
         >>> import isinglass as ig
-        >>> rbm = ig.RBM(ig.Bit(4), ig.Bit(3))
+        >>> rbm = ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3))
         >>> start = rbm.extend(torch.zeros(8, 4))
         >>> record(ig.BlockGibbs(), rbm, start, steps=10, temperature=1.0).shape
         torch.Size([10, 8])
@@ -218,17 +218,17 @@ def record(
     temperature = check_temperature("record", temperature)
     check_kernel("record", kernel)
     energy.check_state("record", state)
-    position, noted = kernel.init(energy, state), []
+    kernel_state, noted = kernel.init(energy, state), []
     for _ in range(steps):
-        position, _ = kernel.step(energy, position, temperature, generator)
-        now = position.state
+        kernel_state, _ = kernel.step(energy, kernel_state, temperature, generator)
+        now = kernel_state.position
         noted.append(energy.energy_at(now, temperature) if quantity is None else quantity(now))
     return torch.stack(noted)
 
 
 def _arviz() -> ModuleType:
     """The package, without what it has to say of its own future."""
-    with needs("diagnostics"), warnings.catch_warnings():
+    with require_extra("diagnostics"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import arviz
     return arviz

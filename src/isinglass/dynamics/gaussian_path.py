@@ -8,19 +8,19 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from isinglass._shapes import Float
-from isinglass.checks import check_like, check_positive
-from isinglass.dynamics.gradient import check_real, normal_like
-from isinglass.dynamics.hmc import HMC
-from isinglass.dynamics.kernel import Kernel
-from isinglass.energy import Energy
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_like, check_positive
+from isinglass.core.energy import Energy
+from isinglass.core.kernel import Kernel
+from isinglass.core.path import AnnealingPath
+from isinglass.dynamics.kernels._gradient import check_real, normal_like
+from isinglass.dynamics.kernels.hmc import HMC
 from isinglass.errors import ParameterError, ShapeError
-from isinglass.path import Path
 
 __all__ = ["GaussianPath"]
 
 
-class GaussianPath(Path):
+class GaussianPath(AnnealingPath):
     r"""From N(m, diag σ²) to exp(−E/T), for any energy of real states whose Z is finite.
 
         log w_λ(s) = −λ E(s)/T − (1 − λ) ½ Σ_i (s_i − m_i)²/σ_i²
@@ -64,7 +64,7 @@ class GaussianPath(Path):
         kernel: Kernel | None = None,
     ) -> None:
         name = type(self).__name__
-        check_real(name, energy.areas, whole_line=True)
+        check_real(name, energy.layers, whole_line=True)
         if mean.ndim != 1 or mean.shape != deviation.shape:
             raise ShapeError(
                 name,
@@ -112,7 +112,7 @@ class GaussianPath(Path):
     ) -> Float[Tensor, " batch"]:
         """log w_end(s) − log w_start(s) = (end − start)(log w₁(s) − log w₀(s))."""
         with torch.no_grad():
-            gap = self.base_energy(state) - self.energy(state)
+            gap = self.base_measure_energy(state) - self.energy(state)
         return (end - start).to(gap) * gap / self.temperature
 
     def move(
@@ -124,11 +124,11 @@ class GaussianPath(Path):
         """One step of the kernel, each row at its own λ."""
         bridge = _Bridge(self, level)
         with torch.no_grad():
-            position = self.kernel.init(bridge, state)
-            position, _ = self.kernel.step(bridge, position, self.temperature, generator)
-        return position.state
+            kernel_state = self.kernel.init(bridge, state)
+            kernel_state, _ = self.kernel.step(bridge, kernel_state, self.temperature, generator)
+        return kernel_state.position
 
-    def base_energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
+    def base_measure_energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
         """T ½ Σ_i (s_i − m_i)²/σ_i², the energy of the Gaussian."""
         scaled = (state - self.mean) / self.deviation
         return self.temperature * scaled.square().sum(-1) / 2
@@ -143,4 +143,4 @@ class _Bridge(Energy):
 
     def forward(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
         level = self.level.to(state)
-        return level * self.way.energy(state) + (1 - level) * self.way.base_energy(state)
+        return level * self.way.energy(state) + (1 - level) * self.way.base_measure_energy(state)

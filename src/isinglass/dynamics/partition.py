@@ -10,20 +10,20 @@ from enum import Enum
 import torch
 from torch import Generator, Tensor
 
-from isinglass._shapes import Float
-from isinglass.checks import (
+from isinglass._support.progress import Progress, bar
+from isinglass._support.typing import Float
+from isinglass._support.validation import (
     check_count,
     check_finite,
     check_like,
     check_positive,
     check_rows,
 )
+from isinglass.core.energy import Energy
+from isinglass.core.path import AnnealingPath
 from isinglass.dynamics.annealing import PILOT_LEVELS, Annealed, anneal, even_schedule
-from isinglass.dynamics.exchange import ReplicaExchange
-from isinglass.dynamics.progress import Progress, bar
-from isinglass.energy import Energy
+from isinglass.dynamics.kernels.replica_exchange import ReplicaExchange
 from isinglass.errors import IntractableError, NoOverlapError, ParameterError, ShapeError
-from isinglass.path import Path
 
 __all__ = ["LogPartition", "PartitionStatus", "log_partition"]
 
@@ -160,7 +160,7 @@ def log_partition(
     Examples:
         >>> import isinglass as ig
         >>> generator = torch.Generator().manual_seed(0)
-        >>> rbm = ig.RBM(ig.Bit(8), ig.Bit(4), scale=1.0, generator=generator)
+        >>> rbm = ig.RBM(ig.Bernoulli(8), ig.Bernoulli(4), scale=1.0, generator=generator)
         >>> exact = log_partition(rbm)
         >>> found = log_partition(rbm, "ais", levels=200, generator=generator)
         >>> found.bracket[0] < exact.value < found.bracket[1]
@@ -199,7 +199,7 @@ def log_partition(
 def _annealed(
     model: Energy,
     temperature: float,
-    path: Path,
+    path: AnnealingPath,
     chains: int,
     levels: int | None,
     samples: Tensor | None,
@@ -267,7 +267,7 @@ def _path(
     data: Tensor | None,
     chains: int,
     generator: Generator | None,
-) -> Path:
+) -> AnnealingPath:
     """The path that leans to no mode, unless walks from the means of data do clearly better.
 
     Means of data are an easy end of little use where they lean to one mode of several: its walks
@@ -290,7 +290,7 @@ def _path(
 
 
 def _walk(
-    path: Path,
+    path: AnnealingPath,
     state: Tensor,
     levels: Tensor,
     generator: Generator | None,
@@ -307,7 +307,7 @@ def _walk(
 def _exchanged(
     model: Energy,
     temperature: float,
-    path: Path,
+    path: AnnealingPath,
     walked: Annealed,
     generator: Generator | None,
     tick: Progress,
@@ -321,12 +321,12 @@ def _exchanged(
     chosen = torch.softmax(walked.log_weights, 0).multinomial(
         len(walked.state), replacement=True, generator=generator
     )
-    position, rates = kernel.init(model, walked.state[chosen]), []
+    kernel_state, rates = kernel.init(model, walked.state[chosen]), []
     for _ in range(max(EXCHANGES, 5 * len(kernel.levels))):
-        position, info = kernel.step(model, position, temperature, generator)
+        kernel_state, info = kernel.step(model, kernel_state, temperature, generator)
         rates.append(info["acceptance"].mean(0))
     worst = torch.stack(rates).mean(0).min()
-    return position.state if float(worst) > MIXED else None
+    return kernel_state.position if float(worst) > MIXED else None
 
 
 def _refuse_collapse(mean: _Mean, chains: int) -> None:
@@ -339,7 +339,7 @@ def _refuse_collapse(mean: _Mean, chains: int) -> None:
         )
 
 
-def _found(path: Path, up: Tensor, down: Tensor | None, levels: int) -> LogPartition:
+def _found(path: AnnealingPath, up: Tensor, down: Tensor | None, levels: int) -> LogPartition:
     """What both ways say, or one."""
     base, rising = float(path.base_log_partition), _Mean.of(up)
     low = base + rising.value

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from isinglass._shapes import Bool, Float, Int
-from isinglass.checks import check_at_least_zero, check_count
-from isinglass.dynamics.kernel import Kernel, check_kernel
-from isinglass.energy import Energy
+from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.validation import check_at_least_zero, check_count
+from isinglass.core.energy import Energy
+from isinglass.core.kernel import Kernel, check_kernel
 from isinglass.errors import ParameterError, ShapeError
 
 __all__ = ["Recall", "recall"]
@@ -111,17 +111,17 @@ def recall(
     converged = torch.zeros(len(state), dtype=torch.bool, device=state.device)
     said: dict[str, Tensor] = {}
     active = torch.arange(len(state), device=state.device)
-    position = kernel.init(energy, cues.reshape(-1, size))
+    kernel_state = kernel.init(energy, cues.reshape(-1, size))
     energies = [kernel.energy(energy, state)] if trace else []
 
     for step in range(1, max_steps + 1):
-        before = position.state
-        position, info = kernel.step(energy, position)
-        change = (position.state - before).abs().amax(-1)
-        rests = change <= _tolerance(tolerance, position.state)
+        before = kernel_state.position
+        kernel_state, info = kernel.step(energy, kernel_state)
+        change = (kernel_state.position - before).abs().amax(-1)
+        rests = change <= _tolerance(tolerance, kernel_state.position)
         if trace:
             energies.append(
-                energies[-1].index_put((active,), kernel.energy(energy, position.state))
+                energies[-1].index_put((active,), kernel.energy(energy, kernel_state.position))
             )
         leaves = rests | info["cycle"] if "cycle" in info else rests
         if step == max_steps:
@@ -129,15 +129,15 @@ def recall(
         if not bool(leaves.any()):
             continue
         rows = active[leaves]
-        state[rows], steps[rows] = position.state[leaves], step
+        state[rows], steps[rows] = kernel_state.position[leaves], step
         residual[rows], converged[rows] = change[leaves], rests[leaves]
         for name, value in info.items():
-            blank = value.new_zeros(len(state), *value.shape[1:])
-            said.setdefault(name, blank)[rows] = value[leaves]
+            zeros_like_event = value.new_zeros(len(state), *value.shape[1:])
+            said.setdefault(name, zeros_like_event)[rows] = value[leaves]
         active = active[~leaves]
         if len(active) == 0:
             break
-        position = type(position)(*(part[~leaves] for part in position))
+        kernel_state = type(kernel_state)(*(part[~leaves] for part in kernel_state))
 
     return Recall(
         state.reshape(cues.shape),
@@ -154,7 +154,7 @@ def _checked_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int 
     """How many steps a row may take, once kernel and cues are found fit."""
     operation = f"{type(energy).__name__}.recall"
     check_kernel(operation, kernel)
-    if not kernel.rests:
+    if not kernel.converges:
         raise ParameterError(
             operation,
             f"{type(kernel).__name__} does not declare that a step without change means rest",

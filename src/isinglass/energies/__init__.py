@@ -1,38 +1,29 @@
 """The families of energies."""
 
-from isinglass.energies.attend import Attend
-from isinglass.energies.boltzmann import BoltzmannMachine
-from isinglass.energies.classical import ClassicalHopfield
-from isinglass.energies.continuous import ContinuousHopfield
+from isinglass.distributions.annealed_conditional import AnnealedConditional, Annealing
+from isinglass.distributions.conditional_boltzmann_machine import ConditionalBoltzmannMachine
+from isinglass.distributions.conditional_dbm import ConditionalDBM
+from isinglass.distributions.conditional_rbm import ConditionalRBM, ExpectedEnergyRBM
+from isinglass.distributions.pattern_mixture import PatternMixture
+from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
 from isinglass.energies.converters import (
     to_classical,
     to_gaussian_rbm,
     to_hopfield_boltzmann,
     to_modern,
 )
-from isinglass.energies.couplings import Couplings
-from isinglass.energies.couplings_dense import DenseCouplings
-from isinglass.energies.couplings_edges import EdgeCouplings
-from isinglass.energies.deep_boltzmann import DeepBoltzmann, MeanField
 from isinglass.energies.deep_energy import DeepEnergy
-from isinglass.energies.dense import DenseMemory
-from isinglass.energies.dense_classifier import DenseClassifier, FeedForwardTwin
-from isinglass.energies.draws_path import DrawsPath
-from isinglass.energies.driven import DrivenHarmonium, ExpectedHarmonium
-from isinglass.energies.driven_deep import DrivenDeep
-from isinglass.energies.driven_law import Annealing, DrivenLaw
-from isinglass.energies.driven_pairs import DrivenPairs
-from isinglass.energies.grids import GridCouplings
-from isinglass.energies.harmonium import Harmonium, Marginal
-from isinglass.energies.harmonium_path import HarmoniumPath
-from isinglass.energies.hetero import HeteroMemory, Reading
-from isinglass.energies.hopfield_boltzmann import HopfieldBoltzmann
-from isinglass.energies.interactions import Exponential, Interaction, Power
-from isinglass.energies.memory import Memory
-from isinglass.energies.mixture import PatternMixture
-from isinglass.energies.modern import ModernHopfield
-from isinglass.energies.rbm import RBM
-from isinglass.energies.rules import (
+from isinglass.energies.hopfield.base import Memory
+from isinglass.energies.hopfield.classical import ClassicalHopfield
+from isinglass.energies.hopfield.continuous import ContinuousHopfield
+from isinglass.energies.hopfield.dense import DenseMemory
+from isinglass.energies.hopfield.dense_classifier import DenseClassifier, FeedForwardTwin
+from isinglass.energies.hopfield.hetero_associative import HeteroMemory, Reading
+from isinglass.energies.hopfield.interactions import Exponential, Interaction, Power
+from isinglass.energies.hopfield.modern import ModernHopfield
+from isinglass.energies.hopfield.retrieval_layer import RetrievalLayer
+from isinglass.energies.hopfield.sparse import SparseHopfield, SubsetHopfield
+from isinglass.energies.hopfield.storage_rules import (
     ConvergenceWarning,
     Hebb,
     Perceptron,
@@ -40,15 +31,27 @@ from isinglass.energies.rules import (
     Rule,
     Storkey,
 )
-from isinglass.energies.sparse import SparseHopfield, SubsetHopfield
-from isinglass.energies.stretched import Stretched
+from isinglass.energies.layered.deep_boltzmann import DeepBoltzmann, MeanField
+from isinglass.energies.layered.draw_count_path import DrawCountPath
+from isinglass.energies.layered.harmonium import Harmonium, Marginal
+from isinglass.energies.layered.harmonium_path import HarmoniumPath
+from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
+from isinglass.energies.layered.rbm import RBM
+from isinglass.energies.pairwise.boltzmann_machine import BoltzmannMachine
+from isinglass.energies.pairwise.couplings import Couplings
+from isinglass.energies.pairwise.dense_couplings import DenseCouplings
+from isinglass.energies.pairwise.grid_couplings import GridCouplings
+from isinglass.energies.pairwise.sparse_couplings import SparseCouplings
 
 __all__ = [
     "RBM",
+    "AnnealedConditional",
     "Annealing",
-    "Attend",
     "BoltzmannMachine",
     "ClassicalHopfield",
+    "ConditionalBoltzmannMachine",
+    "ConditionalDBM",
+    "ConditionalRBM",
     "ContinuousHopfield",
     "ConvergenceWarning",
     "Couplings",
@@ -57,13 +60,8 @@ __all__ = [
     "DenseClassifier",
     "DenseCouplings",
     "DenseMemory",
-    "DrawsPath",
-    "DrivenDeep",
-    "DrivenHarmonium",
-    "DrivenLaw",
-    "DrivenPairs",
-    "EdgeCouplings",
-    "ExpectedHarmonium",
+    "DrawCountPath",
+    "ExpectedEnergyRBM",
     "Exponential",
     "FeedForwardTwin",
     "GridCouplings",
@@ -82,10 +80,12 @@ __all__ = [
     "Power",
     "PseudoInverse",
     "Reading",
+    "RetrievalLayer",
     "Rule",
+    "ScaledTruncatedMixture",
+    "SparseCouplings",
     "SparseHopfield",
     "Storkey",
-    "Stretched",
     "SubsetHopfield",
     "to_classical",
     "to_gaussian_rbm",

@@ -12,13 +12,13 @@ import math
 import torch
 from torch import Tensor
 
-from isinglass._shapes import Float
-from isinglass.checks import check_positive
-from isinglass.energies.classical import ClassicalHopfield
-from isinglass.energies.hopfield_boltzmann import HopfieldBoltzmann
-from isinglass.energies.modern import ModernHopfield
-from isinglass.energies.rbm import RBM
-from isinglass.energies.rules import Hebb, Rule
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_positive
+from isinglass.energies.hopfield.classical import ClassicalHopfield
+from isinglass.energies.hopfield.modern import ModernHopfield
+from isinglass.energies.hopfield.storage_rules import Hebb, Rule
+from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
+from isinglass.energies.layered.rbm import RBM
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Gaussian, Spin
 
@@ -107,7 +107,7 @@ def to_classical(
     """
     operation = "to_classical"
     check_positive(operation, "temperature", temperature)
-    visible, hidden = rbm.areas
+    visible, hidden = rbm.layers
     if type(visible) is not Spin or type(hidden) is not Gaussian:
         raise IntractableError(
             operation, f"an RBM of {visible} and {hidden}", "Give one of Spin and Gaussian units"

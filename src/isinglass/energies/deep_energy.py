@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isinglass._shapes import Float
-from isinglass.checks import (
+from isinglass._support.typing import Float
+from isinglass._support.validation import (
     check_count,
     check_features,
     check_finite,
@@ -16,10 +16,10 @@ from isinglass.checks import (
     check_positive,
     check_rows,
 )
+from isinglass.core.energy import Energy
+from isinglass.core.kernel import check_kernel
 from isinglass.dynamics import HMC, Kernel
 from isinglass.dynamics.gaussian_path import GaussianPath
-from isinglass.dynamics.kernel import check_kernel
-from isinglass.energy import Energy
 from isinglass.errors import IntractableError, ParameterError, ShapeError
 
 __all__ = ["DeepEnergy"]

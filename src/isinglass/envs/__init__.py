@@ -8,29 +8,29 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from isinglass._support.optional import require_extra
 from isinglass.errors import UnknownEnvironmentError
-from isinglass.extras import needs
 
-with needs("rl"):
+with require_extra("rl"):
     import gymnasium as gym
 
-from isinglass.envs.assignment import Assignment
+from isinglass.envs.bandits.assignment import Assignment
+from isinglass.envs.bandits.large_action import LargeAction
+from isinglass.envs.bandits.parity import Parity
+from isinglass.envs.bandits.trap import Trap
 from isinglass.envs.blockers import Blockers
-from isinglass.envs.large_action import LargeAction
-from isinglass.envs.parity import Parity
-from isinglass.envs.tictactoe import TicTacToe
-from isinglass.envs.trap import Trap
+from isinglass.envs.tictactoe.env import TicTacToe
 
 __all__ = ["Assignment", "Blockers", "LargeAction", "Parity", "TicTacToe", "Trap", "make_env"]
 
 ENTRY_POINTS = {
-    "isinglass/Assignment-v0": "isinglass.envs.assignment:Assignment",
+    "isinglass/Assignment-v0": "isinglass.envs.bandits.assignment:Assignment",
     "isinglass/Blockers-v0": "isinglass.envs.blockers:Blockers",
     "isinglass/Blockers4x7-v0": "isinglass.envs.blockers:Blockers",
-    "isinglass/LargeAction-v0": "isinglass.envs.large_action:LargeAction",
-    "isinglass/Parity-v0": "isinglass.envs.parity:Parity",
-    "isinglass/TicTacToe-v0": "isinglass.envs.tictactoe:TicTacToe",
-    "isinglass/Trap-v0": "isinglass.envs.trap:Trap",
+    "isinglass/LargeAction-v0": "isinglass.envs.bandits.large_action:LargeAction",
+    "isinglass/Parity-v0": "isinglass.envs.bandits.parity:Parity",
+    "isinglass/TicTacToe-v0": "isinglass.envs.tictactoe.env:TicTacToe",
+    "isinglass/Trap-v0": "isinglass.envs.bandits.trap:Trap",
 }
 
 ARGUMENTS = {

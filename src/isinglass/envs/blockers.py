@@ -11,8 +11,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from isinglass.checks import check_count
-from isinglass.envs.board import BAR, picture, tile
+from isinglass._support.validation import check_count
+from isinglass.envs._rendering import BAR, picture, tile
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 
 __all__ = ["Blockers", "Transitions"]
@@ -132,7 +132,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         self._bits = bits
         self.action_space = spaces.MultiDiscrete([len(MOVES)] * agents)
         self._neighbours = [
-            [self._neighbour(*divmod(cell, columns), *move) for move in MOVES]
+            [self._neighbor(*divmod(cell, columns), *move) for move in MOVES]
             for cell in range(rows * columns)
         ]
         self._cells: Cells = ()
@@ -255,7 +255,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
             return left
         return moved
 
-    def _neighbour(self, row: int, column: int, down: int, right: int) -> int:
+    def _neighbor(self, row: int, column: int, down: int, right: int) -> int:
         """The cell beside another; the same cell where the field ends."""
         inside = 0 <= row + down < self.rows and 0 <= column + right < self.columns
         return (

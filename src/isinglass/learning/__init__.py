@@ -1,32 +1,36 @@
 """Rules that turn data into parameters."""
 
-from isinglass.learning.centring import centred_step, seed_biases
-from isinglass.learning.contrastive import ContrastiveDivergence, PersistentCD, contrastive_loss
-from isinglass.learning.default import default_objective
-from isinglass.learning.exact import ExactGradient
-from isinglass.learning.exchange import PersistentExchange
-from isinglass.learning.fit import fit
-from isinglass.learning.greedy import greedy_pretraining
-from isinglass.learning.likelihood import (
+from isinglass.learning.em import (
     EMReport,
     em_step,
     expectation_maximization,
     seed_memories,
 )
-from isinglass.learning.missing import (
+from isinglass.learning.em_missing_data import (
     ObservedReport,
     Reading,
+    e_step,
     fit_observed,
-    read_observed,
+    m_step,
     seed_observed,
-    write_observed,
 )
-from isinglass.learning.objective import Objective
-from isinglass.learning.pseudo_likelihood import PseudoLikelihood, pseudo_log_likelihood
-from isinglass.learning.score import Likelihood
-from isinglass.learning.score_matching import DenoisingScoreMatching, SlicedScoreMatching
-from isinglass.learning.stepwise_em import ExpectationMaximization
-from isinglass.learning.track import Fit
+from isinglass.learning.fit import fit
+from isinglass.learning.objectives.base import Objective
+from isinglass.learning.objectives.contrastive_divergence import (
+    ContrastiveDivergence,
+    PersistentCD,
+    contrastive_loss,
+)
+from isinglass.learning.objectives.default import default_objective
+from isinglass.learning.objectives.exact_likelihood import ExactGradient
+from isinglass.learning.objectives.pseudo_likelihood import PseudoLikelihood, pseudo_log_likelihood
+from isinglass.learning.objectives.score_matching import DenoisingScoreMatching, SlicedScoreMatching
+from isinglass.learning.objectives.stepwise_em import ExpectationMaximization
+from isinglass.learning.objectives.tempered_pcd import TemperedPCD
+from isinglass.learning.pretraining import greedy_pretraining
+from isinglass.learning.trainer.centering import centred_step, seed_biases
+from isinglass.learning.trainer.evaluation import Likelihood
+from isinglass.learning.trainer.history import Fit
 
 __all__ = [
     "ContrastiveDivergence",
@@ -39,22 +43,22 @@ __all__ = [
     "Objective",
     "ObservedReport",
     "PersistentCD",
-    "PersistentExchange",
     "PseudoLikelihood",
     "Reading",
     "SlicedScoreMatching",
+    "TemperedPCD",
     "centred_step",
     "contrastive_loss",
     "default_objective",
+    "e_step",
     "em_step",
     "expectation_maximization",
     "fit",
     "fit_observed",
     "greedy_pretraining",
+    "m_step",
     "pseudo_log_likelihood",
-    "read_observed",
     "seed_biases",
     "seed_memories",
     "seed_observed",
-    "write_observed",
 ]

@@ -13,18 +13,18 @@ from torch.optim import LBFGS, Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
-from isinglass._shapes import Float
-from isinglass.checks import check_count, check_fraction
-from isinglass.energy import Energy
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_count, check_fraction
+from isinglass.core.energy import Energy
 from isinglass.errors import ParameterError
-from isinglass.learning.batches import Batches
-from isinglass.learning.checkpoint import Keeper
-from isinglass.learning.default import default_objective
-from isinglass.learning.objective import Objective
-from isinglass.learning.progress import bar, interrupts
-from isinglass.learning.score import Judge, Likelihood
-from isinglass.learning.track import Fit
-from isinglass.learning.training import MakeOptimizer, MakeScheduler, Training
+from isinglass.learning.objectives.base import Objective
+from isinglass.learning.objectives.default import default_objective
+from isinglass.learning.trainer.checkpoint import Checkpointer
+from isinglass.learning.trainer.data import Batches
+from isinglass.learning.trainer.evaluation import Evaluator, Likelihood
+from isinglass.learning.trainer.history import Fit
+from isinglass.learning.trainer.loop import MakeOptimizer, MakeScheduler, Training
+from isinglass.learning.trainer.progress import bar, interrupts
 
 __all__ = ["fit"]
 
@@ -48,7 +48,7 @@ def fit(
     batch_size: int | None = None,
     optimizer: MakeOptimizer | None = None,
     scheduler: MakeScheduler | None = None,
-    centred: bool = True,
+    centered: bool = True,
     average: float | None = None,
     autocast: torch.dtype | None = None,
     validation: Float[Tensor, "m d"] | None = None,
@@ -79,7 +79,7 @@ def fit(
             and SparseAdam are refused: a step is of one batch, and its gradient dense.
         scheduler: Makes a scheduler of the optimiser, stepped after every epoch;
             ``ReduceLROnPlateau`` after every score, of validation rows if there are any.
-        centred: Whether gradients of areas joined by weights are centred; see
+        centered: Whether gradients of layers joined by weights are centered; see
             :func:`~isinglass.learning.centred_step`.
         average: Decay a step, below 1, of a running average of the parameters, such as 0.999, which
             is scored, and left in the energy at the end; None is the last step's own parameters.
@@ -118,9 +118,9 @@ def fit(
         >>> from isinglass.learning import fit
         >>> generator = torch.Generator().manual_seed(0)
         >>> data = torch.eye(4).repeat(50, 1)
-        >>> rbm = ig.RBM(ig.Bit(4), ig.Bit(3), generator=generator)
+        >>> rbm = ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3), generator=generator)
         >>> report = fit(rbm, data, epochs=5, progress=False, generator=generator)
-        >>> [row["epoch"] for row in report.track]
+        >>> [row["epoch"] for row in report.history]
         [1, 2, 3, 4, 5]
     """
     _check(
@@ -134,34 +134,42 @@ def fit(
     held = None if validation is None else Batches("fit", validation, None, energy)
     run = Training(
         energy, batches, objective, optimizer=_optimizing(optimizer),
-        scheduler=_scheduling(scheduler), centred=centred, average=average, autocast=autocast,
+        scheduler=_scheduling(scheduler), centered=centered, average=average, autocast=autocast,
         generator=generator,
     )  # fmt: skip
     must = score is not None or isinstance(run.scheduler, ReduceLROnPlateau)
-    judge = Judge(run, validation, score or Likelihood(), patience, must=must)
-    settings = {"average": average, "score": judge.score, "validation": held and held.fingerprint()}
-    keeper = None if checkpoint is None else Keeper(checkpoint, every, run, settings, resume=resume)
+    evaluator = Evaluator(run, validation, score or Likelihood(), patience, must=must)
+    settings = {
+        "average": average,
+        "score": evaluator.score,
+        "validation": held and held.fingerprint(),
+    }
+    checkpointer = (
+        None
+        if checkpoint is None
+        else Checkpointer(checkpoint, every, run, settings, resume=resume)
+    )
     with bar(epochs * batches.count(), progress) as show, interrupts() as stop:
         show(run)
-        while run.epoch < epochs and not judge.is_over():
-            _epoch(run, keeper, stop, show)
-            run.track.append(judge(run.end_epoch()))
-            _schedule(run.scheduler, run.track[-1])
-            if keeper is not None:
-                keeper.after_epoch(last=run.epoch == epochs or judge.is_over())
+        while run.epoch < epochs and not evaluator.is_over():
+            _epoch(run, checkpointer, stop, show)
+            run.history.append(evaluator(run.end_epoch()))
+            _schedule(run.scheduler, run.history[-1])
+            if checkpointer is not None:
+                checkpointer.after_epoch(last=run.epoch == epochs or evaluator.is_over())
             if on_epoch is not None:
-                on_epoch(run.track[-1])
-    return judge.report()
+                on_epoch(run.history[-1])
+    return evaluator.report()
 
 
 def _epoch(
-    run: Training, keeper: Keeper | None, stop: Event, show: Callable[[Training], None]
+    run: Training, checkpointer: Checkpointer | None, stop: Event, show: Callable[[Training], None]
 ) -> None:
     """What is left of an epoch."""
     for batch in run.batches.epoch(run.seed, run.epoch, skip=run.batch):
         if stop.is_set():
-            if keeper is not None:
-                keeper.write()
+            if checkpointer is not None:
+                checkpointer.write()
             raise KeyboardInterrupt
         run.step(batch)
         show(run)

@@ -1,6 +1,7 @@
 """Attention for other people's networks."""
 
-from isinglass.nn.attention import stochastic_attention
+from isinglass.nn.attention.functional import stochastic_attention
+from isinglass.nn.attention.module import StochasticAttention, replace_attention
 from isinglass.nn.converters import from_layer, to_attention, to_heads, to_layer
 from isinglass.nn.energy_transformer import (
     Descent,
@@ -8,13 +9,11 @@ from isinglass.nn.energy_transformer import (
     EnergyTransformerBlock,
     TokenEnergy,
 )
-from isinglass.nn.hflayers import hflayers_options, import_hflayers_state
-from isinglass.nn.hopfield import Hopfield
-from isinglass.nn.layer import HopfieldLayer
-from isinglass.nn.options import HopfieldOptions
-from isinglass.nn.pooling import HopfieldPooling
-from isinglass.nn.stochastic import StochasticAttention, replace_attention
-from isinglass.nn.transformer import HopfieldDecoderLayer, HopfieldEncoderLayer
+from isinglass.nn.hopfield.layer import Hopfield
+from isinglass.nn.hopfield.lookup import HopfieldLayer
+from isinglass.nn.hopfield.options import HopfieldOptions
+from isinglass.nn.hopfield.pooling import HopfieldPooling
+from isinglass.nn.hopfield.transformer import HopfieldDecoderLayer, HopfieldEncoderLayer
 
 __all__ = [
     "Descent",
@@ -29,8 +28,6 @@ __all__ = [
     "StochasticAttention",
     "TokenEnergy",
     "from_layer",
-    "hflayers_options",
-    "import_hflayers_state",
     "replace_attention",
     "stochastic_attention",
     "to_attention",

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from isinglass._shapes import Float
-from isinglass.checks import check_features, check_like, check_patterns, check_positive
-from isinglass.energies import Attend, ModernHopfield
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_features, check_like, check_patterns, check_positive
+from isinglass.energies import ModernHopfield, RetrievalLayer
 from isinglass.errors import IntractableError, ParameterError
-from isinglass.nn.layer import HopfieldLayer
+from isinglass.nn.hopfield.lookup import HopfieldLayer
 
 __all__ = ["from_layer", "to_attention", "to_heads", "to_layer"]
 
@@ -99,7 +99,7 @@ def to_attention(memory: ModernHopfield) -> nn.MultiheadAttention:
 @torch.no_grad()
 def to_heads(
     attention: nn.MultiheadAttention, stored: Float[Tensor, "S d"], beta: float | None = None
-) -> list[Attend]:
+) -> list[RetrievalLayer]:
     r"""Each head of PyTorch's attention as a memory of what it looks at, with its query map.
 
         attention(x, stored, stored) = Σ_h head_h(x) + output bias
@@ -161,7 +161,9 @@ def to_heads(
         asks.weight.copy_(query * (usual / beta))
         asks.bias.copy_(query_bias * (usual / beta))
         memory = ModernHopfield(stored @ key.mT + key_bias, beta)
-        heads.append(Attend(memory, asks, values=(stored @ value.mT + value_bias) @ output.mT))
+        heads.append(
+            RetrievalLayer(memory, asks, values=(stored @ value.mT + value_bias) @ output.mT)
+        )
     return heads
 
 

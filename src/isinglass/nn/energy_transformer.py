@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isinglass._shapes import Bool, Float
-from isinglass.checks import (
+from isinglass._support.typing import Bool, Float
+from isinglass._support.validation import (
     check_count,
     check_features,
     check_finite,
@@ -20,9 +20,9 @@ from isinglass.checks import (
     check_positive,
     values_visible,
 )
-from isinglass.energy import Energy
+from isinglass.core.energy import Energy
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
-from isinglass.units import ReLU, Unit
+from isinglass.units import RectifiedGaussian, Unit
 
 __all__ = ["Descent", "EnergyLayerNorm", "EnergyTransformerBlock", "TokenEnergy"]
 
@@ -75,7 +75,7 @@ class TokenEnergy(Energy):
     Its slope has two parts: the attention of a Transformer, and what the tokens that look at
     this one ask of it. The second is a Hopfield net on every token by itself, its hidden units'
     log-partition A at T = 0: of the paper's ReLU units ½ Σ_μ max(ξ_μ·g, 0)², of
-    ``AveragedOneHot(beta=b)`` the log-sum-exp of a modern net.
+    ``Multinomial(beta=b)`` the log-sum-exp of a modern net.
 
     Reference: Hoover et al. 2023, arXiv:2302.07253, eqs. 3–5.
 
@@ -118,7 +118,7 @@ class TokenEnergy(Energy):
             )
         shape = (check_count(name, "num_heads", num_heads), check_count(name, "head_dim", head_dim))
         self.beta = 1 / math.sqrt(head_dim) if beta is None else check_positive(name, "beta", beta)
-        self.hidden = memories if isinstance(memories, Unit) else ReLU(memories)
+        self.hidden = memories if isinstance(memories, Unit) else RectifiedGaussian(memories)
         self.exclude_self = exclude_self
         self.key = nn.Parameter(torch.randn(*shape, dim) / math.sqrt(dim))
         self.query = nn.Parameter(torch.randn(*shape, dim) / math.sqrt(dim))

@@ -1,26 +1,26 @@
 """The laws that every unit, energy and kernel keeps; run them on your own.
 
-Each function returns nothing and raises :class:`LawViolation` with the numbers that disagree.
+Each function returns nothing and raises :class:`PropertyViolation` with the numbers that disagree.
 """
 
-from isinglass.testing.energy_laws import (
+from isinglass.testing.energies import (
     check_free_energy,
     check_gradient,
     check_posterior_gradient,
     check_round_trip,
 )
-from isinglass.testing.kernel_laws import (
+from isinglass.testing.kernels import (
     check_batch_invariance,
     check_mean_field,
     check_monotone,
     check_stationary,
     check_stationary_density,
 )
-from isinglass.testing.law import LawViolation
-from isinglass.testing.unit_laws import check_unit
+from isinglass.testing.property import PropertyViolation
+from isinglass.testing.units import check_unit
 
 __all__ = [
-    "LawViolation",
+    "PropertyViolation",
     "check_batch_invariance",
     "check_free_energy",
     "check_gradient",

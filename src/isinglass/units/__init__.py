@@ -1,6 +1,6 @@
 r"""What one unit is: a convex log-partition function of its input field.
 
-An area of units receives a field ``I`` and takes a state ``s`` with probability
+An layer of units receives a field ``I`` and takes a state ``s`` with probability
 proportional to ``exp((I·s − U(s))/T)``. Three functions of the field say everything:
 
     A_T(I)  = T log Σ_s exp((I·s − U(s))/T)     log-partition (an integral for continuous s)
@@ -10,15 +10,24 @@ proportional to ``exp((I·s − U(s))/T)``. Three functions of the field say eve
 As T → 0 the mean and the draw become the same thing: sign, step, identity, arg-max
 (Krotov & Hopfield 2021, arXiv:2008.06996, where A is the Lagrangian of a layer).
 
-All kinds take a field of shape ``(*batch, size)``. ``log_partition`` returns the area's total,
+All kinds take a field of shape ``(*batch, size)``. ``log_partition`` returns the layer's total,
 ``(*batch,)``; ``mean`` and ``sample`` return states, ``(*batch, size)``. Temperature is in the
 units of the energy.
 """
 
-from isinglass.units.continuous import Gaussian, ReLU
-from isinglass.units.mixed import Mixed
-from isinglass.units.one_hot import AveragedOneHot, OneHot
-from isinglass.units.two_state import Bit, Spin
-from isinglass.units.unit import Unit
+from isinglass.units.base import Unit
+from isinglass.units.binary import Bernoulli, Spin
+from isinglass.units.categorical import Categorical, Multinomial
+from isinglass.units.composite import Mixed
+from isinglass.units.gaussian import Gaussian, RectifiedGaussian
 
-__all__ = ["AveragedOneHot", "Bit", "Gaussian", "Mixed", "OneHot", "ReLU", "Spin", "Unit"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Gaussian",
+    "Mixed",
+    "Multinomial",
+    "RectifiedGaussian",
+    "Spin",
+    "Unit",
+]

@@ -1,0 +1,200 @@
+"""What an agent is given: environments, devices and settings, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+import torch
+from gymnasium import Env, spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.vec_env import VecEnv
+
+from isinglass._support.validation import check_count
+from isinglass.agents.action_codec import ActionCode
+from isinglass.agents.heads import ActionEnergy
+from isinglass.agents.policy import (
+    FreeEnergyCnnPolicy,
+    FreeEnergyMultiInputPolicy,
+    FreeEnergyPolicy,
+)
+from isinglass.agents.vec_env import GymnasiumVecEnv
+from isinglass.envs import make_env
+from isinglass.errors import ParameterError
+
+__all__ = [
+    "check_device",
+    "check_policy",
+    "check_storage",
+    "check_train_freq",
+    "environment",
+    "without",
+]
+
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+
+
+def environment(env: object, required: bool) -> Any:
+    """The environment; None only where ``load`` builds an agent without one."""
+    if isinstance(env, str):
+        env = make_env(env)
+    if env is None and not required:
+        return None
+    if isinstance(env, VectorEnv):
+        env = GymnasiumVecEnv(env)
+    if not isinstance(env, Env | VecEnv):
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"env = {env!r}, which is no environment",
+            "Give a gymnasium.Env, a VecEnv of Stable-Baselines3, or the name of an environment",
+        )
+    ActionCode.of(getattr(env, "action_space", None))
+    return env
+
+
+def check_device(device: torch.device | str) -> None:
+    """Refuse a device that is not there, where SB3 would take another without a word."""
+    if device == "auto":
+        return
+    try:
+        torch.empty(0, device=torch.device(device))
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"device = {str(device)!r}, which this machine or this torch does not have",
+            "Give device='cpu', or 'auto' for a GPU if there is one",
+        ) from error
+
+
+def check_policy(
+    policy: object, kinds: Mapping[str, type[BasePolicy]], given: object, space: spaces.Space
+) -> None:
+    """Refuse what is no policy, arguments that it does not take, observations it cannot look at.
+
+    Args:
+        policy: A class, or the name of one.
+        kinds: The classes that have names.
+        given: Its arguments.
+        space: The observation space.
+
+    Raises:
+        ParameterError: If it is one of these.
+    """
+    kind = kinds.get(policy) if isinstance(policy, str) else policy
+    if not (isinstance(kind, type) and issubclass(kind, FreeEnergyPolicy)):
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"policy = {policy!r}",
+            f"Give one of {', '.join(map(repr, kinds))}, or a subclass of FreeEnergyPolicy",
+        )
+    if not isinstance(given, Mapping | None):
+        raise ParameterError(
+            "FreeEnergyQ", f"policy_kwargs = {given!r}", "Give a dictionary, or None"
+        )
+    optimizer = (given or {}).get("optimizer_class", torch.optim.Adam)
+    if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
+        raise ParameterError(
+            "FreeEnergyQ", f"optimizer_class = {optimizer!r}", "Give a class, as torch.optim.Adam"
+        )
+    known = [*signature(FreeEnergyPolicy).parameters][3:]  # after spaces and schedule
+    for name, value in (given or {}).items():
+        if name in known or kind not in kinds.values():
+            continue  # a policy of the user's own may take more
+        energies = (e for e in ActionEnergy.__subclasses__() if name in signature(e).parameters)
+        owner = next(energies, None)
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"policy_kwargs with {name} = {value!r}",
+            f"It belongs to the energy: energy={owner.__name__}({name}={value!r})"
+            if owner
+            else f"They may have {', '.join(known[2:])}",
+        )
+    _check_sight(kind, space, given or {})
+
+
+def _check_sight(
+    kind: type[FreeEnergyPolicy], space: spaces.Space, given: Mapping[str, Any]
+) -> None:
+    parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+    if not all(isinstance(part, ARRAYS) for part in parts):
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"the observation space {space}",
+            "Supported are Box, Discrete, MultiBinary, MultiDiscrete and a Dict of these: wrap "
+            "the environment in gymnasium.wrappers.FlattenObservation",
+        )
+    named, normalized = isinstance(space, spaces.Dict), not given.get("normalize_images", True)
+    fits = {
+        FreeEnergyPolicy: not named,
+        FreeEnergyMultiInputPolicy: named,
+        FreeEnergyCnnPolicy: "features_extractor_class" in given
+        or is_image_space(space, check_channels=False, normalized_image=normalized),
+    }
+    if not fits.get(kind, True):
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"{kind.__name__} for observations in {space}",
+            "Give 'MultiInputPolicy' for a Dict, 'CnnPolicy' for pictures (uint8, 0 to 255), and "
+            "'MlpPolicy' for all else",
+        )
+
+
+def check_train_freq(value: Any) -> TrainFreq:
+    """How often to train, as SB3 has it.
+
+    Raises:
+        ParameterError: If it is no number of steps and no pair of a number and a unit.
+    """
+    try:
+        count, unit = value if isinstance(value, tuple) else (value, "step")
+        return TrainFreq(check_count("FreeEnergyQ", "train_freq", count), TrainFrequencyUnit(unit))
+    except ValueError as error:
+        raise ParameterError(
+            "FreeEnergyQ",
+            f"train_freq = {value!r}",
+            "Give a whole number of steps of at least 1, (n, 'step') or (n, 'episode')",
+        ) from error
+
+
+def without(policy_kwargs: dict[str, Any] | None, *names: str) -> dict[str, Any]:
+    """A copy of the arguments, which may not have these names: the agent's own arguments set them.
+
+    Raises:
+        ParameterError: If they do.
+    """
+    given = dict(policy_kwargs or {})
+    for name in names:
+        if name in given:
+            raise ParameterError(
+                "FreeEnergyQ",
+                f"policy_kwargs with {name} = {given[name]!r}",
+                "Give initial_temperature and final_temperature, or energy, to the agent instead",
+            )
+    return given
+
+
+def check_storage(settings: Mapping[str, Any], observations: spaces.Space) -> None:
+    """Refuse what a replay buffer cannot do that stores each observation once.
+
+    Args:
+        settings: Arguments of the buffer.
+        observations: What it stores.
+
+    Raises:
+        ParameterError: If time limits are to be told from ends, or observations are a ``Dict``.
+    """
+    if settings.get("handle_timeout_termination", True):
+        raise ParameterError(
+            "FreeEnergyQ",
+            "optimize_memory_usage = True, where time limits are told from ends",
+            "Give replay_buffer_kwargs={'handle_timeout_termination': False} with it: time "
+            "limits then count as done; or leave it out",
+        )
+    if isinstance(observations, spaces.Dict):
+        raise ParameterError(
+            "FreeEnergyQ", "optimize_memory_usage = True for a Dict", "Leave it out"
+        )

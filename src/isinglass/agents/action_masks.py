@@ -1,0 +1,271 @@
+"""Action masks: which actions an environment allows, from its infos to arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from isinglass._support.typing import Bool
+from isinglass.errors import DomainError, ParameterError, ShapeError
+
+__all__ = ["MASK_KEY", "MaskLayout", "acting_infos"]
+
+MASK_KEY = "action_mask"
+
+
+@dataclass(frozen=True)
+class MaskLayout:
+    r"""How the masks of an action space are laid out: True is allowed, False forbidden.
+
+    An action has ``parts``, each with its own number of values: n of ``Discrete(n)``, nvec of
+    ``MultiDiscrete(nvec)``, 2 a bit of ``MultiBinary(d)``. A mask is one of two things:
+
+        flat     (Σ_i n_i,)        value by value, part after part: a bit has "0 allowed",
+                                   "1 allowed"; any choice of allowed values is allowed
+        joint    (n_1, ..., n_k)   action by action: allows any set of actions
+
+    Flat masks are those of sb3-contrib's ``MaskablePPO``. Joint masks are flattened row-major,
+    to Π_i n_i values. Where both would have equally many, (2, 2) for one, flat masks become joint
+    ones, so that the width of an array of masks says what they are. ``Box`` has no parts and
+    takes no masks.
+
+    Reference: Huang & Ontañón 2022, "A closer look at invalid action masking in policy gradient
+    algorithms", arXiv:2006.14171.
+
+    Args:
+        space: Action space.
+        parts: Number of values of each part; :meth:`of` finds them.
+
+    Examples:
+        >>> layout = MaskLayout.of(spaces.MultiDiscrete([2, 3]))
+        >>> layout.parts, layout.flat_size, layout.joint_size
+        ((2, 3), 5, 6)
+        >>> layout.read([{"action_mask": np.array([1, 0, 1, 1, 0], bool)}, {}])
+        array([[ True, False,  True,  True, False],
+               [ True,  True,  True,  True,  True]])
+    """
+
+    space: spaces.Space
+    parts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, space: spaces.Space) -> MaskLayout:
+        """The layout of an action space.
+
+        Raises:
+            ParameterError: If it is none of ``Discrete``, ``MultiDiscrete``, ``MultiBinary``
+                and ``Box``.
+        """
+        if isinstance(space, spaces.Discrete):
+            return cls(space, (int(space.n),))
+        if isinstance(space, spaces.MultiDiscrete):
+            return cls(space, tuple(int(n) for n in space.nvec.flat))
+        if isinstance(space, spaces.MultiBinary):
+            return cls(space, (2,) * math.prod(space.shape))
+        if isinstance(space, spaces.Box):
+            return cls(space, ())
+        raise ParameterError(
+            "MaskLayout.of",
+            f"the action space {space}",
+            "Give a Discrete, MultiDiscrete, MultiBinary or Box space",
+        )
+
+    @property
+    def flat_size(self) -> int:
+        """Width of a flat mask, Σ_i n_i."""
+        return sum(self.parts)
+
+    @property
+    def joint_size(self) -> int:
+        """Width of a flattened joint mask, Π_i n_i: the number of actions."""
+        return math.prod(self.parts)
+
+    def is_joint(self, masks: Bool[np.ndarray, "*rows width"]) -> bool:
+        """Whether masks, ``(rows, width)``, are joint; those of a single part are both."""
+        return masks.shape[-1] == self.joint_size
+
+    def read(
+        self,
+        infos: Sequence[Mapping[str, Any]],
+        ended: Bool[np.ndarray, "rows"] | None = None,
+    ) -> Bool[np.ndarray, "rows width"] | None:
+        """The masks that infos hold under ``"action_mask"``, as bools of ``(rows, width)``.
+
+        An info without one allows everything; None if there is none at all.
+
+        Args:
+            infos: One info a row.
+            ended: Rows whose episode is over, ``(rows,)``: nothing is chosen there, so that
+                everything counts as allowed, whatever their masks say.
+
+        Raises:
+            ShapeError: If a mask is neither flat nor joint, or some are flat and some joint.
+            DomainError: If a mask is not made of bools or of 0 and 1, or forbids every value of
+                a part, and with that every action.
+            ParameterError: If the actions are a ``Box``.
+        """
+        found = [info.get(MASK_KEY) for info in infos]
+        rows = {i: self._flatten(_truths(mask)) for i, mask in enumerate(found) if mask is not None}
+        if not rows:
+            return None
+        widths = sorted({row.size for row in rows.values()})
+        if len(widths) > 1:
+            raise ShapeError(
+                "reading action masks",
+                f"masks of {widths[0]} and of {widths[1]} values side by side",
+                "Let all environments give flat masks, or all joint ones",
+            )
+        masks = np.ones((len(found), widths[0]), dtype=bool)
+        masks[list(rows)] = list(rows.values())
+        if ended is not None:
+            masks[ended] = True
+        return self._checked(masks)
+
+    def rows(self, masks: object, count: int) -> Bool[np.ndarray, "count width"]:
+        """Masks given by a user, one for all rows or one for each, as ``(count, width)`` bools.
+
+        Raises:
+            ShapeError: As :meth:`read`.
+            DomainError: As :meth:`read`.
+            ParameterError: As :meth:`read`.
+        """
+        given = _truths(masks)
+        one = given.shape in (self.parts, (self.flat_size,), (self.joint_size,))
+        flat = self._flatten(given, () if one else (count,))
+        return self._checked(np.tile(flat, (count, 1)) if one else flat)
+
+    def joint(self, masks: Bool[np.ndarray, "*rows flat"]) -> Bool[np.ndarray, "*rows joint"]:
+        """Flat masks as joint ones, ``(..., joint_size)``: an action is as allowed as its parts."""
+        pieces = np.split(masks, np.cumsum(self.parts)[:-1], axis=-1)
+        return reduce(_every_pair, pieces)
+
+    def by_parts(self, masks: Bool[np.ndarray, "rows width"]) -> np.ndarray:
+        """Joint masks as ``(rows, *parts)``, so that :meth:`rows` takes none for a flat one.
+
+        Where as many actions as values are there, as of two bits, their widths are the same.
+        """
+        return masks.reshape(len(masks), *self.parts) if self.is_joint(masks) else masks
+
+    def draw_allowed(
+        self, masks: Bool[np.ndarray, "rows width"], rng: np.random.Generator
+    ) -> np.ndarray:
+        """One action a row, uniform among the allowed, in the form that the space samples.
+
+        Args:
+            masks: ``(rows, width)`` bools, as :meth:`read` gives them.
+            rng: Random stream, ``space.np_random`` for one.
+
+        Examples:
+            >>> layout = MaskLayout.of(spaces.MultiBinary(3))
+            >>> masks = np.array([[1, 0, 0, 1, 1, 1]], bool)  # 0, 1, either
+            >>> layout.draw_allowed(masks, np.random.default_rng(0))[:, :2]
+            array([[0, 1]], dtype=int8)
+        """
+        sizes = self._sizes(masks)
+        starts = np.cumsum((0, *sizes[:-1]))
+        counts = np.add.reduceat(masks, starts, axis=-1, dtype=np.int64)
+        # The k-th allowed value of each part, k uniform: found by its rank in the whole row.
+        wanted = counts.cumsum(-1) - counts + rng.integers(counts) + 1
+        chosen = masks & (masks.cumsum(-1) == np.repeat(wanted, sizes, axis=-1))
+        values = chosen.nonzero()[1].reshape(counts.shape) - starts
+        if sizes != self.parts:
+            values = np.stack(np.unravel_index(values[:, 0], self.parts), axis=-1)
+        actions = values.reshape(len(masks), *(self.space.shape or ()))
+        return (actions + getattr(self.space, "start", 0)).astype(self.space.dtype)
+
+    def _sizes(self, masks: np.ndarray) -> tuple[int, ...]:
+        """Widths of the pieces of which each must allow something."""
+        return (self.joint_size,) if self.is_joint(masks) else self.parts
+
+    def _flatten(self, mask: np.ndarray, lead: tuple[int, ...] = ()) -> np.ndarray:
+        if not self.parts:
+            raise ParameterError(
+                "reading action masks",
+                f"a mask of actions in {self.space}",
+                "Leave masks out: a Box bounds its actions by low and high",
+            )
+        if mask.shape == (*lead, *self.parts):
+            return mask.reshape(*lead, self.joint_size)
+        if mask.shape == (*lead, self.joint_size) and self.joint_size != self.flat_size:
+            return mask
+        if mask.shape == (*lead, self.flat_size):
+            return self.joint(mask) if self.flat_size == self.joint_size else mask
+        raise ShapeError(
+            "reading action masks",
+            f"masks of shape {mask.shape} for actions in {self.space}",
+            f"Give them as {(*lead, self.flat_size)}, value by value and part after part, or as "
+            f"{(*lead, *self.parts)}, action by action, or that flat",
+        )
+
+    def _checked(self, masks: np.ndarray) -> np.ndarray:
+        starts = np.cumsum((0, *self._sizes(masks)[:-1]))
+        possible = np.logical_or.reduceat(masks, starts, axis=-1)
+        if not possible.all():
+            row, part = np.argwhere(~possible)[0]
+            raise DomainError(
+                "reading action masks",
+                f"masks that forbid every action: in row {row}, all values of part {part}"
+                if possible.shape[-1] > 1
+                else f"masks that forbid every action, in row {row}",
+                "Allow at least one value of every part, or end the episode",
+            )
+        return masks
+
+
+def acting_infos(
+    env: VecEnv,
+    infos: Sequence[dict[str, Any]] | None = None,
+    dones: np.ndarray | None = None,
+) -> list[dict[str, Any]]:
+    """The infos of the states to act in: after ``env.reset()``, or after a step.
+
+    Where an episode is over, ``infos`` speak of its last state; the state to act in is the first
+    of the next episode, and its info is what the reset gave.
+
+    Args:
+        env: Environment that was reset or stepped, wrapped or not.
+        infos: What the step gave; None after a reset.
+        dones: What the step gave.
+
+    Examples:
+        >>> from stable_baselines3.common.env_util import make_vec_env
+        >>> env = make_vec_env("Taxi-v4", 2, seed=0)
+        >>> state = env.reset()
+        >>> MaskLayout.of(env.action_space).read(acting_infos(env)).shape
+        (2, 6)
+    """
+    resets = env.unwrapped.reset_infos  # a wrapper has a list of its own, which nobody fills
+    if infos is None or dones is None:
+        return list(resets)
+    return [reset if done else info for reset, info, done in zip(resets, infos, dones, strict=True)]
+
+
+def _truths(mask: object) -> np.ndarray:
+    try:
+        array = np.asarray(mask)
+    except ValueError as error:
+        raise ShapeError(
+            "reading action masks", f"a mask that is no array ({error})", "Give rows of one length"
+        ) from error
+    if array.dtype == bool:
+        return array
+    if array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all():
+        return array.astype(bool)
+    raise DomainError(
+        "reading action masks",
+        f"masks of {array.dtype} that are not all 0 or 1",
+        "Give bools: True where a value is allowed",
+    )
+
+
+def _every_pair(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(..., m) and (..., n) to (..., m·n), row-major: what both allow."""
+    both = left[..., :, None] & right[..., None, :]
+    return both.reshape(*both.shape[:-2], -1)

@@ -1,0 +1,85 @@
+"""A state of mind: a set of propositions as features that do not depend on their order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from isinglass._support.typing import Float
+from isinglass.errors import ParameterError
+
+__all__ = ["SetExtractor"]
+
+MOST_PROPOSITIONS = 2**16
+
+
+class SetExtractor(BaseFeaturesExtractor):
+    r"""Σ_i mask_i e(p_i): the sum of the vectors of the propositions that are held.
+
+    Every different proposition p has a learned vector e(p); what the network sees is their sum,
+    the same for every order of the rows.
+
+    Reference: Zaheer et al. 2017, "Deep sets", arXiv:1703.06114.
+
+    Args:
+        observation_space: ``Dict`` with ``"propositions"``, a ``Box`` of whole numbers of shape
+            (rows, parts), and ``"mask"``, which rows are filled, of shape (rows,).
+        features_dim: Length of the vectors.
+
+    Raises:
+        ParameterError: If the space is another, or has more than 2¹⁶ different propositions.
+
+    Examples:
+        >>> from isinglass.envs import TicTacToe
+        >>> env = TicTacToe()
+        >>> extractor = SetExtractor(env.observation_space, features_dim=16)
+        >>> rows = torch.tensor([[[0, 1, 0], [2, 2, 1]], [[2, 2, 1], [0, 1, 0]]])
+        >>> seen = extractor({"propositions": rows, "mask": torch.ones(2, 2)})
+        >>> torch.allclose(seen[0], seen[1])
+        True
+    """
+
+    least: Tensor
+    strides: Tensor
+
+    def __init__(self, observation_space: spaces.Space, features_dim: int = 64) -> None:
+        rows, mask = _parts(observation_space)
+        super().__init__(observation_space, features_dim)
+        least, most = rows.low.min(0).tolist(), rows.high.max(0).tolist()
+        counts = [high - low + 1 for low, high in zip(least, most, strict=True)]
+        total = math.prod(counts)
+        if total > MOST_PROPOSITIONS or mask.shape != rows.shape[:1]:
+            raise ParameterError(
+                "SetExtractor",
+                f"{total:,} different propositions with a mask of shape {mask.shape}",
+                f"At most {MOST_PROPOSITIONS:,}, and one flag of the mask a row",
+            )
+        strides = np.append(np.cumprod(counts[:0:-1])[::-1], 1)
+        self.register_buffer("least", torch.as_tensor(least), persistent=False)
+        self.register_buffer("strides", torch.as_tensor(strides.copy()), persistent=False)
+        self.vectors = nn.Embedding(total, features_dim)
+
+    def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "batch features"]:
+        """The sum of the vectors of the filled rows."""
+        index = ((observations["propositions"].long() - self.least) * self.strides).sum(-1)
+        held = observations["mask"].bool()
+        vectors = self.vectors(index.where(held, 0))
+        return (vectors * held.unsqueeze(-1)).sum(-2)
+
+
+def _parts(space: object) -> tuple[spaces.Box, spaces.Space]:
+    parts = space.spaces if isinstance(space, spaces.Dict) else {}
+    rows, mask = parts.get("propositions"), parts.get("mask")
+    table = isinstance(rows, spaces.Box) and len(rows.shape) == 2
+    if isinstance(rows, spaces.Box) and table and rows.dtype.kind in "iu" and mask is not None:
+        return rows, mask
+    raise ParameterError(
+        "SetExtractor",
+        f"observations of {space}",
+        "Give a Dict of 'propositions', a Box of whole numbers (rows, parts), and 'mask'",
+    )

@@ -1,0 +1,509 @@
+"""Policies whose action values are the negative free energy of actions under an energy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Generator, Tensor, nn
+
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_count, check_positive
+from isinglass.agents.action_codec import ActionCode
+from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.constraints import meeting
+from isinglass.agents.heads import ActionEnergy, MixtureEnergy
+from isinglass.agents.network import FreeEnergyNetwork, check_real
+from isinglass.distributions.enumerated import ActionDistribution, Enumerated
+from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
+from isinglass.energies import PatternMixture
+from isinglass.errors import (
+    DivergenceError,
+    DomainError,
+    IsinglassError,
+    ParameterError,
+    ShapeError,
+)
+
+#: From actions to which of them may be taken.
+Constraint: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+FEW_ACTIONS = 256
+
+__all__ = [
+    "FreeEnergyCnnPolicy",
+    "FreeEnergyMultiInputPolicy",
+    "FreeEnergyPolicy",
+]
+
+
+class FreeEnergyPolicy(BasePolicy):
+    """Boltzmann policy π(a|s) = exp((Q(s,a) − V(s))/T) over actions too many to enumerate.
+
+    Holds the network, its target copy, the temperature and the random stream that actions are
+    drawn from. The stream is seeded, like the weights, from torch's global one; its state and
+    the temperature are part of ``state_dict``.
+
+    Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
+    JMLR 5:1063-1088 (Q = −F); Haarnoja et al. 2017, arXiv:1702.08165 (π and V).
+
+    Args:
+        observation_space: Observation space.
+        action_space: Action space: ``MultiBinary``, ``MultiDiscrete``, ``Discrete`` or ``Box``.
+        lr_schedule: Learning rate as a function of the remaining progress, 1 to 0.
+        energy: The energy of the actions, :class:`MixtureEnergy` by default.
+        temperature: T > 0, in units of the reward. The values of random actions differ by about
+            as much at the start.
+        net_arch: Widths of the hidden layers, ``[128, 128]`` by default, none after a CNN.
+        activation_fn: Non-linearity between the layers.
+        features_extractor_class: Features extractor.
+        features_extractor_kwargs: Its arguments.
+        normalize_images: Whether to divide images by 255.
+        optimizer_class: The optimizer, Adam by default.
+        optimizer_kwargs: Its arguments but for the learning rate.
+
+    Raises:
+        ParameterError: If ``temperature`` is not above zero, ``net_arch`` is no list of widths,
+            the action space is not supported, or the energy has no law for it.
+
+    Examples:
+        >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
+        >>> policy = FreeEnergyPolicy(observations, actions, lambda _: 1e-3, energy=MixtureEnergy(4))
+        >>> state = torch.zeros(1, 3)
+        >>> from isinglass import Bernoulli
+        >>> every_action = Bernoulli(5).enumerate_states().float()
+        >>> q = policy.action_values(state.expand(32, 3), every_action)
+        >>> bool((policy.distribution(state).value() - q.logsumexp(0)).abs() < 1e-5)  # T = 1
+        True
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        energy: ActionEnergy | None = None,
+        temperature: float = 1.0,
+        net_arch: list[int] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        if optimizer_kwargs is None and issubclass(optimizer_class, torch.optim.Adam):
+            optimizer_kwargs = {"fused": True}  # one kernel for all weights
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor_class,
+            features_extractor_kwargs,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+            normalize_images=normalize_images,
+            squash_output=True,  # boxes are seen from −1 to 1, and predict scales them back
+        )
+        if net_arch is None:
+            net_arch = [] if features_extractor_class == NatureCNN else [128, 128]
+        self.code = ActionCode.of(action_space)
+        self.energy = MixtureEnergy() if energy is None else energy
+        self.net_arch = _widths(net_arch)
+        self.activation_fn = activation_fn
+        self.temperature = check_positive("FreeEnergyPolicy", "temperature", temperature)
+        self.q_net = self._make_network()
+        self.q_net_target = self._make_network()
+        self.q_net_target.load_state_dict(self.q_net.state_dict())
+        self.q_net_target.set_training_mode(False)
+        self.optimizer = self.optimizer_class(  # pyright: ignore[reportCallIssue]
+            self.q_net.parameters(),
+            lr=lr_schedule(1),  # pyright: ignore[reportCallIssue]
+            **self.optimizer_kwargs,
+        )
+        # Listed once: walking the modules would cost more than the update itself.
+        self._followed = (list(self.q_net.parameters()), list(self.q_net_target.parameters()))
+        # The modules that own buffers, not the buffers: those are replaced on the way to a device.
+        self._copied = [
+            (ours, target)
+            for ours, target in zip(self.q_net.modules(), self.q_net_target.modules(), strict=True)
+            if next(ours.buffers(recurse=False), None) is not None
+        ]
+        self._seed = int(torch.randint(2**63 - 1, ()))
+        self._generator: Generator | None = None
+
+    @property
+    def generator(self) -> Generator:
+        """The random stream of the actions, on the device of the weights."""
+        device = self.weights[0].device  # SB3's ``device`` looks through all modules
+        if self._generator is None or self._generator.device != device:
+            self._generator = Generator(device).manual_seed(self._seed)
+        return self._generator
+
+    def seed(self, seed: int) -> None:
+        """Restart the random stream of the actions."""
+        self._seed = seed
+        self._generator = None
+
+    def distribution(
+        self, obs: PyTorchObs, masks: Tensor | None = None, *, target: bool = False
+    ) -> ActionDistribution:
+        """The law of actions as states of units, at the current temperature.
+
+        Args:
+            obs: Observations.
+            masks: Which actions are allowed, bools: flat or joint as :class:`MaskLayout` has it.
+            target: Whether the target network says.
+        """
+        distribution = (self.q_net_target if target else self.q_net)(obs, self.temperature)
+        if masks is not None and masks.shape[-1] == MaskLayout.of(self.action_space).joint_size:
+            return Enumerated.of(distribution, masks)
+        if not isinstance(distribution, PatternMixture | ScaledTruncatedMixture) and few_actions(
+            distribution
+        ):
+            distribution = Enumerated.of(distribution)
+        return distribution if masks is None else self.code.forbid(distribution, masks)
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """What the optimizer moves, listed once."""
+        return self._followed[0]
+
+    def log_action_count(self, masks: Tensor | None = None) -> Tensor | float:
+        """Log of how many actions are allowed; of the volume 2^d for a box of −1 to 1."""
+        unit = self.code.unit
+        if self.code.continuous:
+            return unit.size * math.log(2)
+        layout = MaskLayout.of(self.action_space)
+        if masks is None:
+            return sum(math.log(n) for n in layout.parts)
+        if masks.shape[-1] == layout.joint_size:
+            return masks.sum(-1).log()
+        return sum(part.sum(-1).log() for part in masks.split(list(layout.parts), -1))
+
+    def action_values(self, obs: PyTorchObs, actions: Tensor) -> Float[Tensor, "batch"]:
+        """Q(s, a) of actions as a replay buffer holds them, differentiable once."""
+        return self.q_net.score(obs, self.temperature, self.code.encode(actions))
+
+    def clip_gradients(self, largest: float) -> None:
+        """Scale all gradients down if their norm, taken together, is above ``largest``.
+
+        As torch's ``clip_grad_norm_``, which first sorts them by device and type: twice as long.
+        """
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        if not gradients:
+            return
+        norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
+        norm = torch.linalg.vector_norm(torch.stack([*norms]))
+        torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp_(max=1.0))  # pyright: ignore[reportPrivateImportUsage]
+
+    def update_target(self, tau: float) -> None:
+        """Move the target network the fraction ``tau`` of the way; copy running statistics."""
+        ours, targets = self._followed
+        with torch.no_grad():
+            torch._foreach_lerp_([*targets], [*ours], tau)  # all weights in one call  # pyright: ignore[reportPrivateImportUsage]
+            for ours, target in self._copied:
+                pairs = zip(ours.buffers(False), target.buffers(False), strict=True)
+                for value, copy in pairs:
+                    copy.copy_(value)  # whole numbers too: they have no fraction of the way
+
+    def obs_to_tensor(
+        self, observation: np.ndarray | dict[str, np.ndarray]
+    ) -> tuple[PyTorchObs, bool]:
+        """The observation as tensors, and whether it is a batch.
+
+        Raises:
+            DomainError: If a value is NaN or infinite.
+            ShapeError: If it is none of the observation space.
+        """
+        space = self.observation_space
+        try:
+            check_real("FreeEnergyPolicy.predict", "the observation", observation)
+            if isinstance(space, spaces.Dict):
+                itemgetter(*space)(observation)  # SB3 would not miss a key that is not there
+            return super().obs_to_tensor(observation)
+        except IsinglassError:
+            raise
+        except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ShapeError(
+                "FreeEnergyPolicy.predict",
+                f"an observation that does not fit ({error})",
+                f"Give one of {space}, or a batch of them",
+            ) from error
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+        fixed: np.ndarray | None = None,
+        constraint: Constraint | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Actions under restrictions that need no learning; else as in Stable-Baselines3.
+
+        With :class:`MixtureEnergy` a draw is an exact one from π given the restrictions.
+
+        Args:
+            observation: One observation, or a batch.
+            state: Not used, given back.
+            episode_start: Not used.
+            deterministic: The greedy action instead of a draw.
+            action_masks: What is allowed, for one observation or each: flat or joint bools, see
+                :class:`~isinglass.agents.MaskLayout`.
+            fixed: Values of some parts of the action, NaN where free, shaped like an action, for
+                one observation or each.
+            constraint: From actions ``(n, *shape)`` to n bools: which may be taken. Exact where
+                there are at most 256 actions, or a joint mask. Else draws are repeated until all
+                may be taken, and a greedy action is the best of those draws.
+
+        Raises:
+            DivergenceError: If the values of actions are NaN or infinite.
+            ParameterError: If the constraint cannot be called.
+            DomainError: If an observation is not finite, a fixed value is not in the action space
+                or forbidden, a mask forbids every value of a part, or no draw meets the constraint.
+            ShapeError: If an observation, a mask or ``fixed`` does not fit its space, or the
+                constraint does not give one bool an action.
+        """
+        if not callable(constraint) and constraint is not None:
+            raise ParameterError(
+                "FreeEnergyQ.predict",
+                f"constraint = {constraint!r}",
+                "Give a function from actions to bools, one an action",
+            )
+        self.set_training_mode(False)
+        obs, batched = self.obs_to_tensor(observation)
+        with torch.no_grad():
+            masks = self._masks(action_masks, obs)
+            distribution = self.distribution(obs, masks)
+            if (
+                constraint is not None
+                and not isinstance(distribution, Enumerated)
+                and few_actions(distribution)
+            ):
+                distribution = Enumerated.of(distribution)
+            if fixed is not None:
+                values = self._fixed(fixed, distribution.zeros_like_event())
+                distribution = self.code.fix(distribution, values)
+                self._check_allowed(values, masks)
+            actions = self._drawn(distribution, deterministic, constraint)
+        return (actions if batched else actions.squeeze(0)), state
+
+    def _masks(self, masks: np.ndarray | None, obs: PyTorchObs) -> Tensor | None:
+        if masks is None:
+            return None
+        rows = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+        found = MaskLayout.of(self.action_space).rows(masks, rows)
+        return torch.as_tensor(found, device=self.device)
+
+    def _fixed(self, fixed: np.ndarray, zeros_like_event: Tensor) -> Tensor:
+        shape = self.action_space.shape or ()
+        try:
+            values = np.asarray(fixed, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ShapeError(
+                "FreeEnergyQ.predict",
+                f"fixed = {fixed!r}, which is no array of numbers",
+                f"Give an array of shape {shape}, NaN where free",
+            ) from error
+        if values.shape not in (shape, (len(zeros_like_event), *shape)):
+            raise ShapeError(
+                "FreeEnergyQ.predict",
+                f"fixed of shape {values.shape} for {len(zeros_like_event)} actions of shape {shape}",
+                "Give values shaped like an action, NaN where free, for one action or each",
+            )
+        if isinstance(self.action_space, spaces.Box):
+            values = self.scale_action(values)
+        rows = np.broadcast_to(values, (len(zeros_like_event), *shape)).reshape(
+            len(zeros_like_event), -1
+        )
+        return torch.tensor(rows, device=self.device)
+
+    def _check_allowed(self, values: Tensor, masks: Tensor | None) -> None:
+        """Refuse what is fixed and forbidden; with a joint mask the law itself has seen to it."""
+        layout = MaskLayout.of(self.action_space)
+        if masks is None or masks.shape[-1] == layout.joint_size:
+            return
+        starts = np.cumsum((0, *layout.parts[:-1])) - getattr(self.action_space, "start", 0)
+        flags = values.nan_to_num() + torch.as_tensor(starts, device=values.device)
+        allowed = masks.gather(-1, flags.long().clamp_min(0)) | values.isnan()
+        if not bool(allowed.all()):
+            raise DomainError(
+                "FreeEnergyQ.predict",
+                f"{int((~allowed).sum())} values that are fixed and that the mask forbids",
+                "Leave them free (NaN), or allow them",
+            )
+
+    def _drawn(
+        self, distribution: ActionDistribution, deterministic: bool, constraint: Constraint | None
+    ) -> np.ndarray:
+        """Actions as the environment takes them."""
+        if constraint is None:
+            return self._taken(self._states(distribution, deterministic))
+        with _finite_values():
+            states = meeting(
+                distribution,
+                lambda drawn: self._meets(drawn, constraint),
+                deterministic,
+                self.generator,
+            )
+        return self._taken(states)
+
+    def _states(self, distribution: ActionDistribution, deterministic: bool) -> Tensor:
+        with _finite_values():
+            return distribution.mode() if deterministic else distribution.sample(self.generator)
+
+    def _meets(self, states: Tensor, constraint: Constraint) -> Tensor:
+        meets = np.asarray(constraint(self._taken(states)), dtype=bool)
+        if meets.shape != states.shape[:1]:
+            raise ShapeError(
+                "FreeEnergyQ.predict",
+                f"a constraint that gives {meets.shape} for {len(states)} actions",
+                "Let it give one bool an action",
+            )
+        return torch.as_tensor(meets, device=states.device)
+
+    def _taken(self, states: Tensor) -> np.ndarray:
+        actions = self.code.decode(states).cpu().numpy()
+        actions = actions.reshape(-1, *(self.action_space.shape or ()))
+        if isinstance(self.action_space, spaces.Box):
+            space = self.action_space  # scaling back may round beyond it
+            return np.clip(self.unscale_action(actions), space.low, space.high)
+        return actions
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> Tensor:
+        """Actions, one an observation."""
+        return self._predict(obs, deterministic)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        return self.code.decode(self._states(self.distribution(observation), deterministic))
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Put the network in training or evaluation mode; the target stays in evaluation mode."""
+        if mode != self.q_net.training:
+            self.q_net.set_training_mode(mode)
+        self.training = mode
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Temperature and random stream, for ``state_dict``."""
+        return {"temperature": self.temperature, "generator": self.generator.get_state()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore temperature and random stream."""
+        self.temperature = float(state["temperature"])
+        stream = state["generator"].cpu()
+        # A stream of another kind of device cannot be carried on; the new one is as random.
+        if stream.shape == self.generator.get_state().shape:
+            self.generator.set_state(stream)
+
+    def _make_network(self) -> FreeEnergyNetwork:
+        arguments = self._update_features_extractor(
+            {
+                "observation_space": self.observation_space,
+                "action_space": self.action_space,
+                "energy": self.energy,
+                "init_scale": self.temperature,
+                "net_arch": self.net_arch,
+                "activation_fn": self.activation_fn,
+                "normalize_images": self.normalize_images,
+            }
+        )
+        return FreeEnergyNetwork(**arguments).to(self.device)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {
+            "lr_schedule": self._dummy_schedule,  # not needed to load a policy alone
+            "energy": self.energy,
+            "temperature": self.temperature,
+            "net_arch": self.net_arch,
+            "activation_fn": self.activation_fn,
+            "features_extractor_class": self.features_extractor_class,
+            "features_extractor_kwargs": self.features_extractor_kwargs,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+        }
+
+
+@contextmanager
+def _finite_values() -> Iterator[None]:
+    """Say by name that nothing can be drawn, since learning has diverged."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor" not in str(error):
+            raise
+        raise DivergenceError(
+            "FreeEnergyPolicy.predict",
+            "weights or values that are NaN or infinite: learning has diverged",
+            "Lower the learning rate or max_grad_norm, and start from an earlier agent",
+        ) from error
+
+
+def _widths(net_arch: object) -> list[int]:
+    if not isinstance(net_arch, list | tuple):
+        raise ParameterError(
+            "FreeEnergyPolicy",
+            f"net_arch = {net_arch!r}",
+            "Give a list of widths, such as [64, 64]",
+        )
+    return [check_count("FreeEnergyPolicy", "a width of net_arch", width) for width in net_arch]
+
+
+def few_actions(distribution: ActionDistribution) -> bool:
+    """Whether looking at every action costs less than a chain."""
+    return distribution.unit.state_count(distribution.temperature) <= FEW_ACTIONS
+
+
+class FreeEnergyCnnPolicy(FreeEnergyPolicy):
+    """:class:`FreeEnergyPolicy` for images: the features are those of SB3's ``NatureCNN``.
+
+    Reference: Mnih et al. 2015, "Human-level control through deep reinforcement learning",
+    Nature 518:529-533 (the network); Sallans & Hinton 2004, JMLR 5:1063-1088 (Q = −F).
+
+    Examples:
+        >>> pictures, actions = spaces.Box(0, 255, (1, 36, 36), np.uint8), spaces.MultiBinary(5)
+        >>> policy = FreeEnergyCnnPolicy(pictures, actions, lambda _: 1e-3, energy=MixtureEnergy(4))
+        >>> action, _ = policy.predict(np.zeros((1, 36, 36), np.uint8))
+        >>> actions.contains(action)
+        True
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("features_extractor_class", NatureCNN)
+        super().__init__(*args, **kwargs)
+
+
+class FreeEnergyMultiInputPolicy(FreeEnergyPolicy):
+    """:class:`FreeEnergyPolicy` for dictionaries: SB3's ``CombinedExtractor``.
+
+    Bits inside the dictionary are seen as 0 and 1, not as spins.
+
+    Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
+    JMLR 5:1063-1088 (Q = −F).
+
+    Examples:
+        >>> parts = {"bits": spaces.MultiBinary(3), "speed": spaces.Box(-1, 1, (2,))}
+        >>> seen, actions = spaces.Dict(parts), spaces.MultiBinary(5)
+        >>> policy = FreeEnergyMultiInputPolicy(seen, actions, lambda _: 1e-3, energy=MixtureEnergy(4))
+        >>> action, _ = policy.predict({"bits": np.ones(3), "speed": np.zeros(2)})
+        >>> actions.contains(action)
+        True
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("features_extractor_class", CombinedExtractor)
+        super().__init__(*args, **kwargs)

@@ -1,0 +1,1 @@
+"""What memories and attention weights say about themselves: metastability and capacity."""

@@ -1,0 +1,109 @@
+"""Pictures of ``imagine``: how learning went, and a sheet of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from isinglass._support.optional import require_extra
+from isinglass.cli.imagine.source import Shape
+from isinglass.data.images import save_png
+
+with require_extra("cli"):
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
+
+__all__ = ["draw_curve", "draw_sheet"]
+
+INK, OURS = "#1c2a33", "#0b7285"
+#: Unknown pixels, in red, green and blue.
+UNKNOWN = (0.91, 0.35, 0.05)
+MOST_IMAGES = 100
+#: The least width of an image on a sheet, in pixels.
+LEAST_WIDTH = 64
+
+
+def draw_curve(path: Path, fitted: HopfieldBoltzmannMachine) -> None:
+    """Plot the likelihood step by step, and by number of memories where that was chosen.
+
+    Args:
+        path: A path given by :func:`isinglass.io.atomic.atomic_write`.
+        fitted: The fitted estimator.
+    """
+    scores = fitted.validation_scores_
+    figure = Figure(figsize=(8.4 if scores else 4.6, 3.2), layout="constrained")
+    panels = figure.subplots(1, 2 if scores else 1, squeeze=False)[0]
+    best = fitted.n_memories_
+    memories = "1 memory" if best == 1 else f"{best} memories"
+    panels[0].plot(fitted.log_likelihood_curve_, color=OURS, linewidth=2)
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].set(xlabel="EM step", ylabel="nats a row", title=f"All rows, {memories}")
+    if scores:
+        panels[1].semilogx(list(scores), list(scores.values()), "o-", color=OURS, markersize=4)
+        panels[1].plot(best, scores[best], "o", color=OURS, markersize=9)
+        panels[1].annotate(
+            f"{best} chosen", (best, 0.04), xycoords=panels[1].get_xaxis_transform(),
+            ha="center", va="bottom", color=INK,
+        )  # fmt: skip
+        panels[1].axvline(best, 0.13, color=OURS, linewidth=0.8, linestyle=":")
+        ticks = list(scores)
+        panels[1].set_xticks(ticks, [str(tick) for tick in ticks])
+        panels[1].minorticks_off()
+        panels[1].set(
+            xlabel="memories", ylabel="nats a row", title="A fifth held out, machines of the rest"
+        )
+        panels[1].margins(x=0.12)
+        low, high = panels[1].get_ylim()
+        panels[1].set_ylim(low - 0.3 * (high - low), high)  # room for the label below the line
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, format=path.suffix[1:].lower(), dpi=144)
+
+
+def draw_sheet(
+    path: Path,
+    rows: np.ndarray,
+    shape: Shape,
+    bounds: tuple[float, float],
+    seen: np.ndarray | None = None,
+) -> None:
+    """Write images side by side as one PNG; under ``seen``, each beside what was known of it.
+
+    Args:
+        path: A path given by :func:`isinglass.io.atomic.atomic_write`.
+        rows: One image a row; at most a hundred are shown.
+        shape: What each row is.
+        bounds: The numbers that are black and white.
+        seen: The rows before they were filled, NaN where unknown; whole ones are not shown.
+    """
+    low, high = bounds
+    scale = high - low if high > low else 1.0
+    if seen is not None:
+        torn = np.isnan(seen).any(-1)
+        rows, seen = rows[torn][: MOST_IMAGES // 2], seen[torn][: MOST_IMAGES // 2]
+    images = _colour((rows[:MOST_IMAGES] - low) / scale, shape)
+    if seen is not None:
+        images = torch.cat([_colour((seen - low) / scale, shape), images], 2)
+    height, width = images.shape[1:3]
+    zoom = max(1, -(-LEAST_WIDTH // shape[1]))
+    images = images.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+    images = torch.nn.functional.pad(images, (0, 0, 1, 1, 1, 1), value=1.0)
+    columns = min(len(images), max(1, round((len(images) * height / width) ** 0.5)))
+    missing = -len(images) % columns
+    zeros_like_event = images.new_ones(missing, *images.shape[1:])
+    grid = torch.cat([images, zeros_like_event]).unflatten(0, (-1, columns))
+    sheet = grid.permute(0, 2, 1, 3, 4).flatten(0, 1).flatten(1, 2)
+    save_png(path, sheet, f"{len(images)} images of isinglass imagine")
+
+
+def _colour(rows: np.ndarray, shape: Shape) -> torch.Tensor:
+    """Images of three channels, ``(n, h, w, 3)``, unknown pixels in a colour of their own."""
+    images = torch.from_numpy(rows.astype(np.float32)).reshape(-1, *shape)
+    images = images.expand(*images.shape[:-1], 3)
+    return torch.where(images.isnan(), torch.tensor(UNKNOWN), images)

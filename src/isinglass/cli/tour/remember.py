@@ -1,0 +1,181 @@
+"""Remember: digits stored in a classical and a modern memory, recalled from half of themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from isinglass.cli.tour.chapter import (
+    COLORS,
+    Chapter,
+    Drawing,
+    Fact,
+    Tick,
+    draw,
+    new_figure,
+    show_image,
+)
+from isinglass.data.digits import LEVELS, SIDE, Digits, load_digits
+from isinglass.data.image_memory import ImageMemory
+from isinglass.dynamics import Recall, SingleSite
+from isinglass.energies import ClassicalHopfield
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+STORED = [2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]
+SHOWN = [0, 3, 7, 8]
+UPPER = torch.arange(SIDE * SIDE) < SIDE * SIDE // 2
+
+LEAD = """A memory is an energy whose valleys are the stored patterns; to remember is to roll
+downhill. The classical Hopfield net flips one unit at a time, the modern one takes steps that are
+the attention of a Transformer. Both see the upper half of a handwritten digit. The modern memory
+is told that the lower half is unknown; the classical one cannot be told, so its cue has a lower
+half of paper."""
+
+
+def remember(tick: Tick, seed: int) -> Chapter:
+    """The chapter."""
+    train, _, _ = load_digits(seed)
+    chapter = Chapter("remember", "Remember: descend the energy", LEAD)
+    tick(0.1, "ten digits, step by step")
+    ten = _one_of_each(train)
+    chapter.pictures.append(_step_by_step(ten))
+    recalled = {"classical": [], "modern": []}
+    for number, count in enumerate(STORED):
+        tick(0.3 + 0.6 * number / len(STORED), f"{count} digits stored")
+        for kind, share in _shares(train, count).items():
+            recalled[kind].append(share)
+    chapter.pictures.append(_capacity(recalled))
+    for place in (0, STORED.index(10), len(STORED) - 1):
+        chapter.facts.append(
+            Fact(
+                f"{STORED[place]:,} digits stored, recalled from their upper half",
+                f"modern {recalled['modern'][place]:.0%}",
+                f"classical {recalled['classical'][place]:.0%}",
+            )
+        )
+    chapter.notes.append(
+        "Recalled means that at most 2 of 64 pixels, divided into ink and paper, differ from the "
+        f"stored digit. {_confusions(train)}"
+    )
+    tick(1.0, "done")
+    return chapter
+
+
+def _one_of_each(digits: Digits) -> Digits:
+    first = torch.stack([(digits.labels == label).nonzero()[0, 0] for label in range(10)])
+    return Digits(digits.images[first], digits.labels[first])
+
+
+def _classical(digits: Digits, max_steps: int | None = None, trace: bool = False) -> Recall:
+    """Recall every digit from its upper half, the lower half all paper."""
+    spins = digits.spins()
+    cues = torch.where(UPPER, spins, -1.0)
+    one_by_one = SingleSite()  # a step is a flip
+    return ClassicalHopfield(spins).recall(
+        cues, kernel=one_by_one, max_steps=max_steps, trace=trace
+    )
+
+
+def _shares(train: Digits, count: int) -> dict[str, float]:
+    """The share of the first ``count`` digits that each memory recalls."""
+    digits = Digits(train.images[:count], train.labels[:count])
+    classical = _classical(digits).state
+    modern = ImageMemory(digits.images).complete(digits.images, UPPER).images
+    stored = digits.spins()
+    return {
+        "classical": float(_recalled(classical, stored).double().mean()),
+        "modern": float(_recalled(Digits(modern, digits.labels).spins(), stored).double().mean()),
+    }
+
+
+def _recalled(found: Tensor, stored: Tensor) -> Tensor:
+    """Which rows differ from what was stored in at most 2 pixels."""
+    return (found != stored).sum(-1) <= 2
+
+
+def _confusions(train: Digits) -> str:
+    """What becomes of the digits that the modern memory does not recall, at its fullest."""
+    count = STORED[-1]
+    digits = Digits(train.images[:count], train.labels[:count])
+    done = ImageMemory(digits.images).complete(digits.images, UPPER)
+    missed = ~_recalled(Digits(done.images, digits.labels).spins(), digits.spins())
+    other = missed & (done.nearest != torch.arange(count))
+    same = other & (digits.labels[done.nearest] == digits.labels)
+    return (
+        f"With {count:,} stored, the modern memory misses {int(missed.sum())}: it takes "
+        f"{int(other.sum())} of them for another stored digit with a similar upper half, "
+        f"{int(same.sum())} for one of the same class."
+    )
+
+
+def _step_by_step(ten: Digits) -> Drawing:
+    flips = _classical(ten, trace=True)
+    most = int(flips.steps.max())
+    stops = [round(most * share) for share in (0, 0.25, 0.5, 0.75, 1)]
+    inked = [(_classical(ten, max_steps=stop).state + 1) * (LEVELS // 2) for stop in stops]
+
+    memory = ImageMemory(ten.images)
+    steps = memory.complete(ten.images, UPPER, trace=True).recall
+    grey = [torch.where(UPPER, ten.images, 0.0)]
+    grey += [memory.complete(ten.images, UPPER, max_steps=step).images for step in range(3)]
+
+    figure = new_figure(10.5, 6.4)
+    left, right = figure.subfigures(1, 2, width_ratios=[6, 5], squeeze=False)[0]
+    left.suptitle("classical: one spin at a time", color=COLORS["peer"], fontsize=14)
+    right.suptitle("modern: one attention step at a time", color=COLORS["ours"], fontsize=14)
+    lower = _strip(left, inked, ten, [f"{stop} flips" for stop in stops])
+    _energies(lower, flips, COLORS["peer"])
+    lower = _strip(right, grey, ten, ["cue", "step 1", "step 2", "step 3"])
+    _energies(lower, steps, COLORS["ours"])
+    return draw(
+        figure,
+        "Ten digits stored, one of each; four recalled from their upper half, the last column "
+        "being what was stored. Below, the energy of all ten falls at every step until each rests.",
+    )
+
+
+def _strip(panel: SubFigure, states: list[Tensor], ten: Digits, titles: list[str]) -> Axes:
+    """Rows of images, and the axes left free below them."""
+    columns = len(states) + 1
+    grid = panel.add_gridspec(len(SHOWN) + 1, columns, height_ratios=[1] * len(SHOWN) + [2.2])
+    for row, digit in enumerate(SHOWN):
+        for column, state in enumerate(states):
+            axes = panel.add_subplot(grid[row, column])
+            show_image(axes, state[digit].reshape(SIDE, SIDE), titles[column] if row == 0 else "")
+        axes = panel.add_subplot(grid[row, columns - 1])
+        title = "stored" if row == 0 else ""
+        show_image(axes, ten.images[digit].reshape(SIDE, SIDE), title, edge=COLORS["ink"])
+    return panel.add_subplot(grid[len(SHOWN), :])
+
+
+def _energies(axes: Axes, found: Recall, color: str) -> None:
+    if found.energy_trace is not None:
+        axes.plot(found.energy_trace.numpy(), color=color, alpha=0.6, linewidth=1.2)
+    axes.set_xlabel("step")
+    axes.set_ylabel("energy")
+
+
+def _capacity(recalled: dict[str, list[float]]) -> Drawing:
+    figure = new_figure(7.2, 3.2)
+    axes = figure.add_subplot()
+    for kind, color in (("modern", "ours"), ("classical", "peer")):
+        axes.plot(STORED, recalled[kind], "o-", color=COLORS[color], label=kind)
+    limit = 0.138 * SIDE * SIDE
+    axes.axvline(limit, color=COLORS["other"], linestyle=":", label="0.138 d, random patterns")
+    axes.set_xscale("log")
+    axes.set_xlabel("digits stored")
+    axes.set_ylabel("completed from the upper half")
+    axes.set_ylim(-0.03, 1.03)
+    axes.legend(frameon=False)
+    return draw(
+        figure,
+        "The share of N stored digits that each memory completes from their upper half, the lower "
+        "one being unknown to the modern memory and paper to the classical. Digits resemble each "
+        "other and half is missing, so the classical net fails before 0.138 d, the number of "
+        "random patterns it could hold.",
+    )

@@ -1,0 +1,226 @@
+"""What a kernel is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.typing import Float, Int
+from isinglass._support.validation import check_count, check_temperature
+from isinglass.core.energy import Energy
+from isinglass.errors import IntractableError, ParameterError
+from isinglass.units import Unit
+
+__all__ = [
+    "FieldEnergy",
+    "Kernel",
+    "KernelState",
+    "Memoryless",
+    "check_kernel",
+    "descending_only",
+    "field_energy",
+    "run",
+]
+
+
+class KernelState(NamedTuple):
+    """What a memoryless kernel carries from step to step: the state alone.
+
+    Kernels that need more carry their own named tuple, whose first field is ``state`` and whose
+    every tensor has the batch first, so that rows can be picked out.
+    """
+
+    position: Tensor
+
+
+class Kernel(ABC):
+    """A way to move a state on an energy, by ``init`` once and ``step`` as often as wanted.
+
+    A step returns ``(kernel_state, info)``: the position is what the next step needs, the info is
+    for looking. ``leaves_invariant`` declares that a step at T > 0 leaves exp(−E/T) unchanged;
+    ``monotone`` that a step at T = 0 never raises E; ``converges`` that once a step at T = 0 changes
+    nothing, none will, which recall relies on. The laws in :mod:`isinglass.testing` hold the
+    first two to account.
+
+    Examples:
+        >>> class Downhill(Kernel):
+        ...     converges = True
+        ...     def step(self, energy, kernel_state, temperature=0.0, generator=None):
+        ...         return KernelState(kernel_state.position - 0.1 * energy.grad(kernel_state.position)), {}
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(2), beta=20.0)
+        >>> found = memory.recall(torch.tensor([0.9, 0.2]), kernel=Downhill(), max_steps=1000)
+        >>> found.state.round(decimals=3), bool(found.converged)
+        (tensor([1., 0.]), True)
+    """
+
+    leaves_invariant: ClassVar[bool] = False
+    monotone: ClassVar[bool] = False
+    converges: ClassVar[bool] = False
+
+    def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Any:
+        """The position to start from."""
+        return KernelState(state)
+
+    @abstractmethod
+    def step(
+        self,
+        energy: Energy,
+        kernel_state: Any,
+        temperature: float = 0.0,
+        generator: Generator | None = None,
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """Move every row once."""
+
+    def energy(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
+        """E at T = 0, for recall to report; a kernel that has it cheaper says so here."""
+        return energy.energy_at(state, 0.0)
+
+    def default_max_steps(self, size: int) -> int:
+        """How many steps recall allows a row of ``size`` units unless told otherwise."""
+        return 100
+
+
+class Memoryless(Kernel):
+    """A kernel whose next state follows from the state alone: it gives ``move``.
+
+    Examples:
+        >>> class Stay(Memoryless):
+        ...     def move(self, energy, state, temperature, generator):
+        ...         return state
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(3))
+        >>> ig.run(Stay(), memory, torch.ones(1, 3), steps=5, temperature=1.0)
+        tensor([[1., 1., 1.]])
+    """
+
+    @abstractmethod
+    def move(
+        self,
+        energy: Energy,
+        state: Float[Tensor, "batch size"],
+        temperature: float,
+        generator: Generator | None,
+    ) -> Float[Tensor, "batch size"]:
+        """The next state of every row."""
+
+    def step(
+        self,
+        energy: Energy,
+        kernel_state: KernelState,
+        temperature: float = 0.0,
+        generator: Generator | None = None,
+    ) -> tuple[KernelState, dict[str, Tensor]]:
+        """Move every row once; there is nothing else to look at."""
+        return KernelState(self.move(energy, kernel_state.position, temperature, generator)), {}
+
+
+@runtime_checkable
+class FieldEnergy(Protocol):
+    """An energy of units of one kind that each feel a local field of the others.
+
+    The field of a unit is what its kind needs to be drawn given the rest: for two states a, b it
+    is (E(b) − E(a))/(a − b), so that the Boltzmann rule is exact.
+    """
+
+    unit: Unit
+
+    def local_field(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
+        """The field on every unit."""
+        ...
+
+    def moved_field(
+        self,
+        field: Float[Tensor, "batch size"],
+        state: Float[Tensor, "batch size"],
+        site: Int[Tensor, " batch"],
+        change: Float[Tensor, " batch"],
+    ) -> Float[Tensor, "batch size"]:
+        """The field at ``state``, once unit ``site`` of each row has changed by ``change``."""
+        ...
+
+
+def field_energy(operation: str, energy: Energy) -> FieldEnergy:
+    """The energy as one with local fields.
+
+    Raises:
+        IntractableError: If it has none.
+    """
+    if not isinstance(energy, FieldEnergy) or not energy.unit.pointwise:
+        raise IntractableError(
+            operation,
+            f"{type(energy).__name__} has no local fields on units of one kind",
+            "Use CCCP or BlockGibbs, or an energy with local_field, such as ClassicalHopfield",
+        )
+    return cast("FieldEnergy", energy)
+
+
+def descending_only(kernel: Kernel, temperature: float) -> None:
+    """Refuse T > 0 for a kernel that only descends.
+
+    Raises:
+        ParameterError: If the temperature is not zero.
+    """
+    if temperature != 0:
+        raise ParameterError(
+            f"{type(kernel).__name__}.step",
+            f"temperature = {temperature}, but this kernel only descends",
+            "Use temperature=0, or sample with BlockGibbs or SingleSite",
+        )
+
+
+def check_kernel(operation: str, kernel: Kernel) -> None:
+    """Refuse what is not a kernel, such as the class of one.
+
+    Raises:
+        ParameterError: If it is not.
+    """
+    if not isinstance(kernel, Kernel):
+        raise ParameterError(
+            operation, f"kernel = {kernel!r}", "Give a kernel object, such as SingleSite()"
+        )
+
+
+@torch.no_grad()
+def run(
+    kernel: Kernel,
+    energy: Energy,
+    state: Float[Tensor, "*batch size"],
+    *,
+    steps: int,
+    temperature: float,
+    generator: Generator | None = None,
+) -> Float[Tensor, "*batch size"]:
+    """Take ``steps`` steps of a kernel and return the last state.
+
+    Args:
+        kernel: How to move.
+        energy: What to move on.
+        state: Where to start, one chain a row, ``(*batch, size)``.
+        steps: How many steps to take.
+        temperature: T, in units of the energy.
+        generator: Source of randomness; None is torch's global one.
+
+    Raises:
+        ParameterError: If ``steps`` or ``temperature`` is negative, or ``kernel`` is no kernel.
+        DomainError: If the state is not one the energy is defined on.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> from isinglass.dynamics import BlockGibbs
+        >>> rbm = ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3))
+        >>> start = torch.zeros(10, 7)
+        >>> run(BlockGibbs(), rbm, start, steps=5, temperature=1.0).shape
+        torch.Size([10, 7])
+    """
+    check_count("run", "steps", steps, least=0)
+    temperature = check_temperature("run", temperature)
+    check_kernel("run", kernel)
+    energy.check_state("run", state)
+    kernel_state = kernel.init(energy, state.reshape(-1, state.shape[-1]))
+    for _ in range(steps):
+        kernel_state, _ = kernel.step(energy, kernel_state, temperature, generator)
+    return kernel_state.position.reshape(state.shape)

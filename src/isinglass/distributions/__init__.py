@@ -1,0 +1,21 @@
+"""Distributions of one layer of units whose parameters come row by row, from a table or a network."""
+
+from isinglass.distributions.annealed_conditional import AnnealedConditional, Annealing
+from isinglass.distributions.conditional_boltzmann_machine import ConditionalBoltzmannMachine
+from isinglass.distributions.conditional_dbm import ConditionalDBM
+from isinglass.distributions.conditional_rbm import ConditionalRBM, ExpectedEnergyRBM
+from isinglass.distributions.enumerated import Enumerated
+from isinglass.distributions.pattern_mixture import PatternMixture
+from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
+
+__all__ = [
+    "AnnealedConditional",
+    "Annealing",
+    "ConditionalBoltzmannMachine",
+    "ConditionalDBM",
+    "ConditionalRBM",
+    "Enumerated",
+    "ExpectedEnergyRBM",
+    "PatternMixture",
+    "ScaledTruncatedMixture",
+]

@@ -1,0 +1,117 @@
+"""A driven machine with a second hidden layer: a deep Boltzmann machine over actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.typing import Bool, Float
+from isinglass.distributions.annealed_conditional import taken
+from isinglass.distributions.conditional_rbm import ConditionalRBM
+from isinglass.units import Mixed, Unit
+
+__all__ = ["ConditionalDBM"]
+
+
+@dataclass(frozen=True)
+class ConditionalDBM:
+    r"""Units v under two hidden layers, h¹ joined to v and to h²: S(v) bounds −F(v) from below.
+
+        E(v, h¹, h²) = U(v) − b·v − c¹·h¹ − c²·h² − h¹ᵀ(Wv + Jh²)
+        S(v)         = b·v − U(v) + c²·m + A_T(c¹ + Wv + Jm) − [I·m − A_T(I)] − const,
+                       m = ⟨h²⟩ by mean-field inference, I = c² + Jᵀ⟨h¹⟩
+
+    v and h² do not touch: given h¹ both are drawn at once, so that the chains of
+    :class:`ConditionalRBM` over (v, h²) serve, and V is that of −F itself. Without weights S = 0.
+
+    Reference: Crawford, Levit, Ghadermarzy, Oberoi & Ronagh 2018, "Reinforcement learning using
+    quantum Boltzmann machines", arXiv:1612.05695 (deep Boltzmann machines for Q); Salakhutdinov &
+    Hinton 2009, "Deep Boltzmann machines", AISTATS (mean field).
+
+    Attributes:
+        unit: The kind of the units v.
+        joint: The machine over (v, h²), its unit :class:`~isinglass.Mixed`, its hidden layer h¹.
+        steps: Steps of mean-field inference.
+    """
+
+    unit: Unit
+    joint: ConditionalRBM
+    steps: int = 10
+
+    @property
+    def temperature(self) -> float:
+        """T."""
+        return self.joint.temperature
+
+    @property
+    def top(self) -> Unit:
+        """The kind of h²."""
+        return Mixed(list(self.joint.unit.parts[len(self.unit.parts) :]))
+
+    def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
+        """S(v), its gradient taken at means that are held fixed."""
+        joint, temperature, top = self.joint, self.temperature, self.top
+        size = self.unit.size
+        bottom_bias, top_bias = joint.bias[..., :size], joint.bias[..., size:]
+        weight, coupling = joint.weight[:, :size], joint.weight[:, size:]
+        below = joint.hidden_bias + state @ weight.mT
+        with torch.no_grad():
+            field = top_bias.expand(*below.shape[:-1], top.size)
+            for _ in range(self.steps):
+                mean = top.mean(field, temperature)
+                field = (
+                    top_bias + joint.hidden.mean(below + mean @ coupling.mT, temperature) @ coupling
+                )
+            mean = top.mean(field, temperature)
+            dual = (field * mean).sum(-1) - top.log_partition(field, temperature)
+            dual = dual + top.log_partition(torch.zeros_like(field), temperature)
+        own = (state * bottom_bias).sum(-1) - self.unit.base_measure_energy(state, temperature)
+        return (
+            own
+            + joint.offset
+            + (mean * top_bias).sum(-1)
+            + joint._above_rest(below + mean @ coupling.mT)
+            - dual
+        )
+
+    def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
+        """V of the units that are not clamped, estimated."""
+        none = torch.zeros(
+            self.top.size, dtype=self.joint.bias.dtype, device=self.joint.bias.device
+        )
+        return self.joint.value(generator) - self.top.log_partition(none, self.temperature)
+
+    def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
+        """One draw a row."""
+        return self.joint.sample(generator)[..., : self.unit.size]
+
+    def mode(self) -> Float[Tensor, "*batch d"]:
+        """The best state that the chains end in, each climbed from: the same at every call."""
+        states = self.joint.peaks()[..., : self.unit.size]
+        return taken(states, self.score(states).argmax(0))
+
+    def condition(
+        self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
+    ) -> ConditionalDBM:
+        """The distribution of the other units given the observed ones; see ConditionalRBM.
+
+        Raises:
+            IsinglassError: As :meth:`ConditionalRBM.condition`.
+        """
+        return replace(
+            self, joint=self.joint.condition(self._padded(state), self._padded(observed))
+        )
+
+    def zeros_like_event(self) -> Float[Tensor, "*batch d"]:
+        """Zeros shaped like one state a row."""
+        return self.joint.zeros_like_event()[..., : self.unit.size]
+
+    def lowered(self, penalty: Float[Tensor, "*batch d"]) -> ConditionalDBM:
+        """The same with a penalty taken off the field of every unit v."""
+        return replace(self, joint=self.joint.lowered(self._padded(penalty)))
+
+    def _padded(self, values: Tensor) -> Tensor:
+        """With zeros, or False, for h²."""
+        return torch.nn.functional.pad(values, (0, self.top.size))

@@ -1,0 +1,239 @@
+"""Hamiltonian Monte Carlo: states that roll on the energy, kicked anew each time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.typing import Float
+from isinglass._support.validation import (
+    check_count,
+    check_fraction,
+    check_positive,
+    check_temperature,
+)
+from isinglass.core.energy import Energy
+from isinglass.dynamics.kernels._gradient import (
+    GradientKernel,
+    GradientState,
+    chosen,
+    evaluate,
+    normal_like,
+)
+from isinglass.errors import ParameterError
+
+__all__ = ["HMC"]
+
+Tuned = TypeVar("Tuned", bound="HMC")
+PILOTS = 4  # runs whose variance sets the mass of the next: each sees further than the one before
+
+
+@dataclass(frozen=True, eq=False)
+class HMC(GradientKernel):
+    r"""Hamiltonian Monte Carlo, at any temperature: roll L leaps from a random kick p, then judge.
+
+        p ~ N(0, T·M);   L times:  p ← p − ½h∇E,  s ← s + h M⁻¹p,  p ← p − ½h∇E
+        accept with probability min(1, exp(−ΔH/T)),   H = E(s) + ½ pᵀM⁻¹p
+
+    exp(−E/T) is left exactly as it is, whatever the step size h; too large a one is rejected
+    often. The best h does not depend on T. A roll that leaves the domain of bounded units, or
+    overflows, is rejected. At T = 0 the state rolls from rest, and stays where it was if it would
+    end higher, so that E never rises.
+
+    Reference: Neal 2011, arXiv:1206.1901; Duane et al. 1987, doi:10.1016/0370-2693(87)91197-X.
+
+    Args:
+        step_size: h > 0, in units of the state; None is 1.2 d^(−1/4), about right for d units
+            of unit curvature, U = ½|s|². :meth:`tuned` finds one.
+        leaps: L, leapfrog steps; each costs one gradient.
+        jitter: Each row's h is drawn within this fraction of it, at T > 0, so that no period of
+            the roll repeats itself for ever.
+        mass: M > 0, one number a unit; None is one.
+
+    Raises:
+        ParameterError: If a number is out of range.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> rbm = ig.RBM(ig.Gaussian(3), ig.Bernoulli(2)).marginal()
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> kernel = HMC()
+        >>> kernel_state = kernel.init(rbm, torch.zeros(100, 3))
+        >>> kernel_state, info = kernel.step(rbm, kernel_state, 1.0, generator)
+        >>> bool(info["acceptance"].mean() > 0.7)
+        True
+    """
+
+    leaves_invariant: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
+    #: The mean acceptance that :meth:`tuned` aims at (Hoffman & Gelman 2014).
+    target: ClassVar[float] = 0.8
+
+    _: KW_ONLY
+    leaps: int = 5
+    jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count(type(self).__name__, "leaps", self.leaps)
+        check_fraction(type(self).__name__, "jitter", self.jitter)
+
+    def default_step_size(self, size: int) -> float:
+        """1.2 d^(−1/4) (Beskos et al. 2013, arXiv:1001.4460)."""
+        return 1.2 * size**-0.25
+
+    def step(
+        self,
+        energy: Energy,
+        kernel_state: GradientState,
+        temperature: float = 0.0,
+        generator: Generator | None = None,
+    ) -> tuple[GradientState, dict[str, Tensor]]:
+        """Kick, roll, accept or reject, each row by itself.
+
+        The info has ``acceptance``, the probability of it, and ``accepted``.
+        """
+        temperature = check_temperature(f"{type(self).__name__}.step", temperature)
+        mass, size = (
+            self._mass(kernel_state.position),
+            self._sizes(kernel_state.position, temperature, generator),
+        )
+        kick = torch.zeros_like(kernel_state.position)
+        if temperature > 0:
+            kick = (temperature * mass).sqrt() * normal_like(kick, generator)
+        end, momentum = self._roll(energy, kernel_state, kick, size, mass)
+        kinetic = (momentum.square() - kick.square()).div(mass).sum(-1) / 2
+        rise = end.energy - kernel_state.energy + kinetic
+        if temperature > 0:
+            acceptance = (-rise / temperature).clamp_max(0.0).exp()
+        else:
+            acceptance = (end.energy <= kernel_state.energy).to(rise.dtype)
+        acceptance = acceptance.where(rise.isfinite(), 0.0)
+        drawn = torch.rand(rise.shape, dtype=rise.dtype, device=rise.device, generator=generator)
+        accepted = drawn < acceptance
+        info = {"acceptance": acceptance, "accepted": accepted}
+        return chosen(accepted, end, kernel_state), info
+
+    def _sizes(
+        self, state: Tensor, temperature: float, generator: Generator | None
+    ) -> Tensor | float:
+        """h of every row."""
+        size = self._step_size(state)
+        if self.jitter == 0 or temperature == 0:
+            return size
+        uniform = torch.rand(
+            len(state), 1, dtype=state.dtype, device=state.device, generator=generator
+        )
+        return size * (1 + self.jitter * (2 * uniform - 1))
+
+    def _roll(
+        self,
+        energy: Energy,
+        kernel_state: GradientState,
+        momentum: Tensor,
+        size: Tensor | float,
+        mass: Tensor,
+    ) -> tuple[GradientState, Tensor]:
+        """The leapfrog rule, L times."""
+        for _ in range(self.leaps):
+            momentum = momentum - size / 2 * kernel_state.grad
+            kernel_state = evaluate(energy, kernel_state.position + size * momentum / mass)
+            momentum = momentum - size / 2 * kernel_state.grad
+        return kernel_state, momentum
+
+    @torch.no_grad()
+    def tuned(
+        self: Tuned,
+        energy: Energy,
+        state: Float[Tensor, "*batch size"],
+        temperature: float,
+        generator: Generator | None = None,
+        *,
+        steps: int = 300,
+        target: float | None = None,
+        adapt_mass: bool = False,
+    ) -> Tuned:
+        """The same kernel with the step size at which proposals are accepted at the target rate.
+
+        Dual averaging on log h, while the chains run on; all rows share one h. With
+        ``adapt_mass`` most of the run is four pilots, and the variance σ² in the later half of
+        each, over all rows, sets M = T/σ² for the next. Tune before sampling: a kernel that goes
+        on adapting is not exact.
+
+        Reference: Hoffman & Gelman 2014, arXiv:1111.4246.
+
+        Args:
+            energy: What to sample.
+            state: Where chains start, ``(*batch, size)``; the more, the surer the estimate.
+            temperature: T > 0.
+            generator: Source of randomness; None is torch's global one.
+            steps: How many steps to adapt for.
+            target: Mean acceptance to aim at; None is the kernel's own, 0.8 or MALA's 0.574.
+            adapt_mass: Whether M follows the variance of each unit.
+
+        Raises:
+            ParameterError: If a number is out of range.
+            IsinglassError: As :meth:`init` does.
+
+        Examples:
+            >>> import isinglass as ig
+            >>> narrow = ig.HopfieldBoltzmann(ig.Gaussian(2), 3, beta=100.0).marginal()
+            >>> generator = torch.Generator().manual_seed(0)
+            >>> kernel = HMC(10.0).tuned(narrow, torch.zeros(50, 2), 0.01, generator, steps=50)
+            >>> kernel.step_size < 2
+            True
+        """
+        operation = f"{type(self).__name__}.tuned"
+        check_positive(operation, "temperature", temperature)
+        check_count(operation, "steps", steps, least=2)
+        if target is not None and not 0 < target < 1:
+            raise ParameterError(operation, f"target = {target}", "Give a rate between 0 and 1")
+        aim = self.target if target is None else target
+        kernel_state = self.init(energy, state.reshape(-1, state.shape[-1]))
+        kernel = self
+        pilots = min(PILOTS, steps - 1) if adapt_mass else 0
+        steps //= pilots + 1
+        for _ in range(pilots):
+            _, kernel_state, variance = kernel._adapted(
+                energy, kernel_state, temperature, generator, steps, aim
+            )
+            kernel = replace(kernel, mass=temperature / variance, step_size=None)
+        return kernel._adapted(energy, kernel_state, temperature, generator, steps, aim)[0]
+
+    def _adapted(
+        self: Tuned,
+        energy: Energy,
+        kernel_state: GradientState,
+        temperature: float,
+        generator: Generator | None,
+        steps: int,
+        aim: float,
+    ) -> tuple[Tuned, GradientState, Tensor]:
+        """The kernel after dual averaging, where the chains are, their variance in the later half.
+
+        With the constants of Hoffman & Gelman, γ = 0.05, t₀ = 10, κ = 0.75.
+        """
+        start = self._step_size(kernel_state.position)
+        lacking, average, log_size = 0.0, math.log(start), math.log(start)
+        seen, total, squares = 0, 0.0, 0.0
+        origin = kernel_state.position.mean(0)  # near it, squares cancel the least
+        for time in range(1, steps + 1):
+            kernel = replace(self, step_size=math.exp(log_size))
+            kernel_state, info = kernel.step(energy, kernel_state, temperature, generator)
+            lacking += aim - float(info["acceptance"].mean())
+            log_size = math.log(10 * start) - math.sqrt(time) / 0.05 * lacking / (time + 10)
+            log_size = min(max(log_size, -30.0), 30.0)
+            weight = time**-0.75
+            average = weight * log_size + (1 - weight) * average
+            if 2 * time > steps:
+                shifted = kernel_state.position - origin
+                seen += len(shifted)
+                total, squares = total + shifted.sum(0), squares + shifted.square().sum(0)
+        variance = torch.as_tensor(squares / seen - (total / seen) ** 2)
+        least = max(1e-8 * float(variance.max()), torch.finfo(variance.dtype).tiny)
+        variance = variance.clamp_min(least)  # of what stood still
+        return replace(self, step_size=math.exp(average)), kernel_state, variance

@@ -1,0 +1,1 @@
+"""Associative memories: energies whose minima are stored patterns."""

@@ -1,0 +1,228 @@
+"""Hopfield networks of real vectors: what softmax, sparse and structured retrieval share."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isinglass._support.typing import Bool, Float
+from isinglass._support.validation import (
+    ROWS,
+    check_features,
+    check_operand,
+    check_positive,
+    check_values,
+)
+from isinglass.energies.hopfield.base import Memory
+from isinglass.errors import ParameterError
+
+__all__ = ["ContinuousHopfield"]
+
+
+class ContinuousHopfield(Memory):
+    r"""A memory of real vectors, recalled by attention: one convex Ω decides how it attends.
+
+        E(ξ) = ½|ξ|² − Φ(Xξ),   Φ(s) = max_p p·s − β⁻¹Ω(p)      p over the simplex, or a part of it
+        ξ ← Xᵀp,   p = ∇Φ(Xξ)                                 the association weights
+
+    Φ is convex, so a step never raises E. A subclass gives :meth:`weigh`, the arg-max p, and
+    :meth:`negentropy`, Ω; with Ω(p) = Σ p log p they are softmax and log-sum-exp.
+
+    Reference: Ramsauer et al. 2020, arXiv:2008.02217; Santos et al. 2024, arXiv:2402.13725
+    (Hopfield–Fenchel–Young energies).
+
+    Args:
+        patterns: ``(N, d)``, one pattern a row; an ``nn.Parameter`` is learned.
+        beta: β > 0, in inverse units of x·x. Larger recalls single patterns, smaller blends.
+        learn_beta: Whether β is learned too; it is kept as ``log_beta``, so that it stays above
+            zero.
+        constants: Whether E includes :attr:`offset`, which makes 0 ≤ E ≤ 2M² for |ξ| ≤ M, the
+            norm of the longest pattern. Neither recall nor sampling depends on it.
+        copy: Whether a plain tensor is copied; False keeps it itself, which may lie in a file
+            (:func:`isinglass.io.map_patterns`).
+
+    Raises:
+        ShapeError: If there is no pattern or the tensor is not a matrix.
+        DomainError: If a value is not finite.
+        ParameterError: If ``beta`` is not one number above zero.
+
+    Examples:
+        >>> class Nearest(ContinuousHopfield):
+        ...     "Ω = 0: all weight on the best pattern, whatever β."
+        ...     def weigh(self, scores):
+        ...         return torch.nn.functional.one_hot(scores.argmax(-1), scores.shape[-1]).float()
+        ...     def negentropy(self, weights):
+        ...         return torch.zeros_like(weights[..., 0])
+        >>> Nearest(torch.eye(2)).recall(torch.tensor([[0.6, 0.5]])).state
+        tensor([[1., 0.]])
+    """
+
+    log_beta: nn.Parameter | None
+
+    def __init__(
+        self,
+        patterns: Tensor,
+        beta: float = 1.0,
+        *,
+        learn_beta: bool = False,
+        constants: bool = False,
+        copy: bool = True,
+    ) -> None:
+        super().__init__(patterns, copy=copy)
+        self.constants = constants
+        log_beta = torch.zeros((), dtype=patterns.dtype, device=patterns.device)
+        self.register_parameter("log_beta", nn.Parameter(log_beta) if learn_beta else None)
+        self._set_beta(beta)  # past nn.Module, which would keep a Parameter as it is
+
+    @property
+    def beta(self) -> float | Tensor:
+        """β, a tensor of no dimension where it is learned; may be set anew to a number."""
+        return self._beta if self.log_beta is None else self.log_beta.exp()
+
+    @beta.setter
+    def beta(self, beta: float) -> None:
+        self._set_beta(beta)
+
+    def _set_beta(self, beta: float) -> None:
+        name = type(self).__name__
+        if isinstance(beta, Tensor) and beta.requires_grad:
+            raise ParameterError(
+                name, "a beta that requires a gradient", "Give its value, and learn_beta=True"
+            )
+        number = check_positive(name, "beta", beta)
+        if self.log_beta is None:
+            self._beta = number
+        else:
+            nn.init.constant_(self.log_beta, math.log(number))
+
+    @property
+    def offset(self) -> Float[Tensor, ""]:
+        """½M² − β⁻¹Ω(1/N), M the norm of the longest pattern: with it, 0 ≤ E ≤ 2M²."""
+        count = len(self.patterns)
+        wide = torch.promote_types(self.patterns.dtype, torch.float32)
+        uniform = torch.full((count,), 1 / count, dtype=wide, device=self.patterns.device)
+        blocks = self.patterns.split(ROWS)  # a copy of all would be as large as the memory
+        largest = torch.stack([b.to(wide).square().sum(-1).amax() for b in blocks]).amax()
+        return (largest / 2 - self.negentropy(uniform) / self.beta).to(self.patterns.dtype)
+
+    @property
+    def margin(self) -> float:
+        """By how much β times a score must lead for :meth:`retrieves_exactly`: never, if ∞.
+
+        Reference: Blondel, Martins & Niculae 2020, arXiv:1901.02324 (the margin of a loss).
+        """
+        return math.inf
+
+    @property
+    def subset(self) -> int:
+        """How many patterns are retrieved together."""
+        return 1
+
+    @abstractmethod
+    def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
+        """p = argmax_p p·s − β⁻¹Ω(p), the association weights of these scores s = Xξ."""
+
+    @abstractmethod
+    def negentropy(self, weights: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
+        """Ω(p)."""
+
+    def potential(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
+        """Φ(s) = max_p p·s − β⁻¹Ω(p), whose gradient is :meth:`weigh`."""
+        weights = self.weigh(scores)
+        return (weights * scores).sum(-1) - self.negentropy(weights) / self.beta
+
+    def association(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch N"]:
+        """How much of each pattern the next state is made of; sums to 1.
+
+        Examples:
+            >>> import isinglass as ig
+            >>> memory = ig.ModernHopfield(torch.eye(3), beta=8.0)
+            >>> memory.association(torch.tensor([1.0, 0.0, 0.0])).round(decimals=3)
+            tensor([0.9990, 0.0000, 0.0000])
+        """
+        self._check_operand(state)
+        return self.weigh(state @ self.patterns.mT)
+
+    def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """E(ξ) = ½|ξ|² − Φ(Xξ), plus :attr:`offset` where ``constants`` are wanted."""
+        self._check_operand(state)
+        return self.energy_from(state, self.potential(state @ self.patterns.mT))
+
+    def energy_from(
+        self, state: Float[Tensor, "*batch d"], potential: Float[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch"]:
+        """E(ξ), given Φ(Xξ)."""
+        energy = self.unit.base_measure_energy(state) - potential
+        return energy + self.offset if self.constants else energy
+
+    def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """∂E/∂ξ = ξ − Xᵀp."""
+        return state - self.cccp_update(state)
+
+    def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """ξ ← Xᵀp."""
+        return self.association(state) @ self.patterns
+
+    def read(
+        self, state: Float[Tensor, "*batch d"], values: Float[Tensor, "N e"]
+    ) -> Float[Tensor, "*batch e"]:
+        """Σ_μ p_μ value_μ: what goes with the patterns that this state recalls.
+
+        Args:
+            state: ``(*batch, d)``.
+            values: One value a pattern, ``(N, e)``.
+
+        Raises:
+            ShapeError: If there is not one value a pattern, or a state has the wrong size.
+            DomainError: If dtype or device of the values is not the patterns'.
+        """
+        check_values(f"{type(self).__name__}.read", values, self.patterns)
+        return self.association(state) @ values
+
+    def attend(
+        self, query: nn.Module | None = None, *, values: Tensor | None = None, steps: int = 1
+    ) -> nn.Module:
+        """A layer that asks this memory and shares its patterns: :class:`RetrievalLayer`.
+
+        Examples:
+            >>> import isinglass as ig
+            >>> memory = ig.ModernHopfield(torch.eye(3), beta=8.0)
+            >>> network = nn.Sequential(memory.attend(nn.Linear(5, 3)), nn.ReLU())
+            >>> network(torch.zeros(2, 5)).shape
+            torch.Size([2, 3])
+        """
+        from isinglass.energies.hopfield.retrieval_layer import (
+            RetrievalLayer,  # which needs this class
+        )
+
+        return RetrievalLayer(self, query, values=values, steps=steps)
+
+    def retrieves_exactly(self, state: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]:
+        """Whether one step gives the nearest pattern itself, nothing of the others.
+
+        So it is where the best score leads the next by at least :attr:`margin`/β; of a subset of
+        k, the k-th the next.
+
+        Reference: Santos et al. 2024, arXiv:2402.13725.
+        """
+        self._check_operand(state)
+        scores = state @ self.patterns.mT
+        if scores.shape[-1] == self.subset:
+            return torch.ones_like(scores[..., 0], dtype=torch.bool)
+        top = scores.topk(self.subset + 1, -1).values
+        return self.beta * (top[..., -2] - top[..., -1]) >= self.margin
+
+    def _check_operand(self, state: Tensor) -> None:
+        check_features(type(self).__name__, state, self.unit.size)
+        check_operand(type(self).__name__, state, self.patterns)
+
+    def config(self) -> dict[str, Any]:
+        """The shape of the patterns, β, and what is not as by default."""
+        switches = {"learn_beta": self.log_beta is not None, "constants": self.constants}
+        chosen = {name: True for name, on in switches.items() if on}
+        beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta
+        return super().config() | {"beta": beta} | chosen

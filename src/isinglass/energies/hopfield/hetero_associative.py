@@ -1,0 +1,170 @@
+"""Hetero-associative recall: find the key, read what goes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Generator, Tensor, nn
+
+from isinglass._support.registry import name_of, subclasses_by_name
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_finite, check_values
+from isinglass.core.energy import Energy
+from isinglass.dynamics import Recall
+from isinglass.energies.hopfield.continuous import ContinuousHopfield
+from isinglass.errors import FileError, ParameterError
+from isinglass.units import Unit
+
+__all__ = ["HeteroMemory", "Reading"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a :class:`HeteroMemory` recalled, row by row.
+
+    Attributes:
+        values: Σ_μ p_μ value_μ, ``(*batch, e)``.
+        weights: p, how much of each key is in the recalled one, ``(*batch, N)``; sums to 1.
+        recall: State, energy, steps, residual and convergence on the keys.
+    """
+
+    values: Float[Tensor, "*batch e"]
+    weights: Float[Tensor, "*batch N"]
+    recall: Recall
+
+
+class HeteroMemory(Energy):
+    r"""Keys with values: recall descends on the keys, then reads with the association weights.
+
+        ξ* = recall(cue),   p = p(Xξ*),   value = Σ_μ p_μ value_μ
+
+    The energy is that of the keys. One look-up without recall, ``read``, is attention with keys
+    and values of their own.
+
+    Reference: Kosko 1988, doi:10.1109/21.87054 (hetero-association); Ramsauer et al. 2020,
+    arXiv:2008.02217, Eq. 10; Millidge et al. 2022, arXiv:2202.04557 (projection to values).
+
+    Args:
+        memory: A memory of N keys: :class:`ModernHopfield`, :class:`SparseHopfield` or
+            :class:`SubsetHopfield`.
+        values: ``(N, e)``, one value a key, of any size e. An ``nn.Parameter`` is learned; of a
+            plain tensor a copy is kept.
+
+    Raises:
+        ShapeError: If there is not one value a key.
+        DomainError: If a value is not finite, or dtype or device is not the keys'.
+        ParameterError: If ``memory`` has no association weights.
+
+    Examples:
+        >>> import torch, isinglass as ig
+        >>> keys, values = torch.eye(3), torch.tensor([[10.0], [20.0], [30.0]])
+        >>> memory = HeteroMemory(ig.ModernHopfield(keys, beta=20.0), values)
+        >>> memory.recall(torch.tensor([[0.2, 0.9, 0.1]])).values.round(decimals=3)
+        tensor([[20.]])
+    """
+
+    values: Tensor
+
+    def __init__(self, memory: ContinuousHopfield, values: Tensor) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if not isinstance(memory, ContinuousHopfield):
+            raise ParameterError(
+                name,
+                f"a memory of type {type(memory).__name__}, which has no association weights",
+                "Give the keys as a ModernHopfield, SparseHopfield or SubsetHopfield",
+            )
+        check_values(name, values, memory.patterns)
+        check_finite(name, "the values", values)
+        self.memory = memory
+        if isinstance(values, nn.Parameter):
+            self.values = values
+        else:
+            self.register_buffer("values", values.detach().clone())
+
+    @property
+    def layers(self) -> tuple[Unit, ...]:
+        """The keys' units."""
+        return self.memory.layers
+
+    @property
+    def keys(self) -> Tensor:
+        """The stored keys, ``(N, d)``."""
+        return self.memory.patterns
+
+    def recall(self, cues: Float[Tensor, "*batch d"], **settings: Any) -> Reading:
+        """Recall the key of each cue and read its value.
+
+        Args:
+            cues: ``(*batch, d)``, or a single ``(d,)``.
+            **settings: What :meth:`Memory.recall` takes: ``max_steps``, ``tolerance``, ``trace``,
+                ``kernel``.
+
+        Raises:
+            ShapeError: If a cue has the wrong number of features, or there is none.
+            DomainError: If a cue is not finite.
+        """
+        found = self.memory.recall(cues, **settings)
+        weights = self.memory.association(found.state)
+        return Reading(weights @ self.values, weights, found)
+
+    def read(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch e"]:
+        """The value at this state by one look-up, differentiable."""
+        return self.memory.read(state, self.values)
+
+    def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """E of the keys."""
+        return self.memory(state)
+
+    def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """∂E/∂ξ of the keys."""
+        return self.memory.grad(state)
+
+    def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """The step of the keys."""
+        return self.memory.cccp_update(state)
+
+    def sweep(
+        self,
+        state: Float[Tensor, "*batch d"],
+        temperature: float,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "*batch d"]:
+        """The sweep of the keys.
+
+        Raises:
+            IntractableError: If they have none.
+        """
+        return self.memory.sweep(state, temperature, generator)
+
+    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is not a vector of the keys' size.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite, or dtype or device is not the keys'.
+        """
+        self.memory.check_state(operation, state)
+
+    def config(self) -> dict[str, Any]:
+        """The class and configuration of the keys' memory, and the size of a value."""
+        keys = self.memory.config()
+        return {"kind": name_of(type(self.memory)), "memory": keys, "size": self.values.shape[-1]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> HeteroMemory:
+        """A memory of the same shape.
+
+        Raises:
+            FileError: If the keys' memory is of a class that is not imported.
+        """
+        kind = subclasses_by_name(ContinuousHopfield).get(config["kind"])
+        if kind is None:
+            raise FileError(
+                f"{cls.__name__}.from_config",
+                f"the memory kind {config['kind']!r} is not imported",
+                "Import the module that defines it first",
+            )
+        memory = cast("ContinuousHopfield", kind.from_config(config["memory"]))
+        return cls(memory, memory.patterns.new_zeros(len(memory.patterns), config["size"]))

@@ -1,0 +1,114 @@
+"""The modern continuous Hopfield network, one head of attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.typing import Float
+from isinglass._support.validation import values_visible
+from isinglass.energies.hopfield.continuous import ContinuousHopfield
+from isinglass.retrieval import BLOCK, Lookup, streamed_lookup
+from isinglass.units import Multinomial
+
+__all__ = ["ModernHopfield"]
+
+
+class ModernHopfield(ContinuousHopfield):
+    """The modern continuous network: E(ξ) = ½|ξ|² − β⁻¹ log Σ_μ exp(β x_μ·ξ).
+
+    One step, ξ ← Xᵀ softmax(βXξ), is one head of a Transformer's attention. It is the one-group
+    Hopfield–Boltzmann machine with Gaussian visible units, its hidden softmax summed out, so at
+    T = 1/(mβ) it can also be sampled exactly, m look-ups at a time.
+
+    Where no gradient is wanted, many patterns are looked at block by block, so that memory does
+    not grow with cues × patterns; for millions of them there is
+    :class:`~isinglass.dynamics.kernels.quantized_cccp.QuantizedCCCP`.
+
+    Reference: Ramsauer et al. 2020, arXiv:2008.02217; its E includes β⁻¹ log N + ½M², as here
+    with ``constants=True``.
+
+    Args:
+        patterns: ``(N, d)``, one pattern a row; an ``nn.Parameter`` is learned.
+        beta: β > 0, inverse temperature of the softmax, in inverse units of x·x. Larger recalls
+            single patterns, smaller blends of them.
+        learn_beta: Whether β is learned too; it is kept as ``log_beta``, so that it stays above
+            zero.
+        constants: Whether E includes the paper's constants, which make 0 ≤ E ≤ 2M² for |ξ| ≤ M,
+            the norm of the longest pattern. Neither recall nor sampling depends on them.
+        copy: Whether a plain tensor is copied; False keeps it itself, which may lie in a file
+            (:func:`isinglass.io.map_patterns`).
+
+    Raises:
+        ShapeError: If there is no pattern or the tensor is not a matrix.
+        DomainError: If a value is not finite.
+        ParameterError: If ``beta`` is not one number above zero.
+
+    Examples:
+        >>> memory = ModernHopfield(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), beta=8.0)
+        >>> found = memory.recall(torch.tensor([[0.8, 0.3]]))
+        >>> found.state.round(decimals=3), bool(found.converged)
+        (tensor([[1., 0.]]), True)
+    """
+
+    @property
+    def hidden(self) -> Multinomial:
+        """The softmax over patterns, as an layer of units."""
+        return Multinomial(beta=self.beta, size=len(self.patterns))
+
+    def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
+        """softmax(βs)."""
+        return self.hidden.mean(scores)
+
+    def negentropy(self, weights: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
+        """Σ p log p, Shannon's."""
+        return torch.special.xlogy(weights, weights).sum(-1)
+
+    def potential(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
+        """lse_β(s) = β⁻¹ log Σ_μ exp(β s_μ)."""
+        return self.hidden.log_partition(scores)
+
+    def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """E(ξ) = ½|ξ|² − lse_β(Xξ), plus :attr:`offset` where ``constants`` are wanted."""
+        if not self._streams(state):
+            return super().forward(state)
+        return self.energy_from(state, self._lookup(state).log_partition)
+
+    def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """ξ ← Xᵀ softmax(βXξ)."""
+        return self._lookup(state).average if self._streams(state) else super().cccp_update(state)
+
+    def read(
+        self, state: Float[Tensor, "*batch d"], values: Float[Tensor, "N e"]
+    ) -> Float[Tensor, "*batch e"]:
+        """Σ_μ softmax_μ(βXξ) value_μ; see :meth:`ContinuousHopfield.read`."""
+        if values is None or not self._streams(state):
+            return super().read(state, values)
+        return self._lookup(state, values).average
+
+    def _lookup(self, state: Tensor, values: Tensor | None = None) -> Lookup:
+        return streamed_lookup(state, self.patterns, torch.as_tensor(self.beta).item(), values)
+
+    def _streams(self, state: Tensor) -> bool:
+        """Whether to go block by block: many patterns, and nothing to differentiate or trace."""
+        if len(self.patterns) <= BLOCK or not values_visible(state):
+            return False
+        learned = (state, self.patterns, self.log_beta)
+        wanted = any(tensor is not None and tensor.requires_grad for tensor in learned)
+        return not (torch.is_grad_enabled() and wanted)
+
+    def sweep(
+        self,
+        state: Float[Tensor, "*batch d"],
+        temperature: float,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "*batch d"]:
+        """Look up m = 1/(βT) patterns by attention weight, then copy their average with noise.
+
+        Raises:
+            ParameterError: If T is not 1/(mβ) for a whole m.
+        """
+        if temperature == 0:
+            return self.cccp_update(state)
+        lookup = self.hidden.sample(state @ self.patterns.mT, temperature, generator)
+        return self.unit.sample(lookup @ self.patterns, temperature, generator)

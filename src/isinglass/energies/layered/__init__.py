@@ -1,0 +1,1 @@
+"""Boltzmann machines of layers: units of one kind side by side, joined layer to layer."""

@@ -1,0 +1,46 @@
+"""The graph of layers: how far each lies from the visible one, and which are drawn together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["colors", "outward"]
+
+Pairs = Sequence[tuple[int, int]]
+
+
+def outward(count: int, couplings: Pairs) -> list[int]:
+    """The layers that layer 0 reaches, itself first, then by how many couplings away they are.
+
+    Examples:
+        >>> outward(5, [(0, 2), (2, 1), (3, 4)])
+        [0, 2, 1]
+    """
+    found = [0]
+    for layer in found:  # which grows meanwhile
+        near = {a + b - layer for a, b in couplings if layer in (a, b)}
+        found += sorted(near - set(found))
+    return [layer for layer in found if layer < count]
+
+
+def colors(count: int, couplings: Pairs) -> list[list[int]]:
+    """The layers in as many sets as it takes for no two of a set to touch; layer 0 in the first.
+
+    Greedy, outward from layer 0: two sets wherever two will do, such as for a chain, whose layers
+    of even and of odd number then take turns.
+
+    Examples:
+        >>> colors(4, [(0, 1), (1, 2), (2, 3)])
+        [[0, 2], [1, 3]]
+        >>> colors(3, [(0, 1), (1, 2), (0, 2)])
+        [[0], [1], [2]]
+    """
+    reached = outward(count, couplings)
+    sets: list[list[int]] = []
+    for layer in [*reached, *(a for a in range(count) if a not in reached)]:
+        near = {a + b - layer for a, b in couplings if layer in (a, b)}
+        free = [together for together in sets if not near & set(together)]
+        if not free:
+            sets.append([])
+        (free or sets[-1:])[0].append(layer)
+    return sets

@@ -1,0 +1,502 @@
+"""Layers of units joined by couplings: the one graph behind Hopfield nets and Boltzmann machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from isinglass._support.typing import Bool, Float
+from isinglass._support.validation import (
+    check_features,
+    check_finite,
+    check_like,
+    check_temperature,
+)
+from isinglass.core.energy import Energy
+from isinglass.core.path import AnnealingPath
+from isinglass.dynamics import BlockGibbs
+from isinglass.energies.layered._fast_gradient import FastContrastiveGradient
+from isinglass.energies.layered._layer_graph import colors
+from isinglass.energies.layered._partition import check_normalisable, fewest_states, sum_states
+from isinglass.energies.layered.harmonium_path import HarmoniumPath
+from isinglass.errors import IntractableError, ParameterError
+from isinglass.units import Mixed, Unit
+
+__all__ = ["Harmonium", "Marginal"]
+
+
+class Harmonium(Energy):
+    r"""Layers of units, joined pairwise: E(s) = Σ_a [U(s_a) − b_a·s_a] − Σ_{(a,b)} s_bᵀ W_ab s_a.
+
+    A state is one tensor, the layers side by side in the last dimension; layer 0 is the visible
+    one. Summing the others out, where they do not touch each other, leaves the free energy
+
+        F_T(v) = U(v) − b·v − Σ_h A_T(c_h + W_h v)
+
+    and the kind of the hidden units picks the network: Gaussian, a classical Hopfield net;
+    one-hot, a modern one; bits, a restricted Boltzmann machine.
+
+    Reference: Smolensky 1986 (harmonium); Krotov & Hopfield 2021, arXiv:2008.06996.
+
+    Args:
+        layers: The kind and size of each layer, visible first.
+        couplings: Pairs of layers that are joined; each gets a weight matrix of shape
+            ``(size of the second, size of the first)``.
+        scale: Standard deviation of the initial weights; biases start at zero.
+        generator: Source of the initial weights; None is torch's global one.
+
+    Raises:
+        ParameterError: If there is no layer, an layer is not a unit, or a coupling names an layer
+            that does not exist, joins one to itself or is named twice.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> deep = Harmonium([ig.Bernoulli(4), ig.Bernoulli(3), ig.Bernoulli(2)], [(0, 1), (1, 2)])
+        >>> deep(torch.zeros(5, 9)).shape
+        torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Unit],
+        couplings: Sequence[tuple[int, int]] = ((0, 1),),
+        *,
+        scale: float = 0.01,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        _check_layers(type(self).__name__, layers)
+        self._layers = tuple(layers)
+        self.couplings = tuple((int(a), int(b)) for a, b in couplings)
+        for first, second in self.couplings:
+            if not (0 <= first < len(layers) and 0 <= second < len(layers)) or first == second:
+                raise ParameterError(
+                    type(self).__name__,
+                    f"coupling ({first}, {second}) among {len(layers)} layers",
+                    "Join two different layers, numbered from 0",
+                )
+        if len({frozenset(pair) for pair in self.couplings}) < len(self.couplings):
+            raise ParameterError(
+                type(self).__name__, f"couplings {self.couplings}", "Name each pair once"
+            )
+        first, *others = colors(len(layers), self.couplings)
+        self._order = (*chain.from_iterable(others), *first[1:], 0)
+        self.weights = nn.ParameterList(
+            scale * torch.randn(layers[b].size, layers[a].size, generator=generator)
+            for a, b in self.couplings
+        )
+        self.biases = nn.ParameterList(torch.zeros(layer.size) for layer in layers)
+
+    @property
+    def layers(self) -> tuple[Unit, ...]:
+        """The layers, visible first."""
+        return self._layers
+
+    @property
+    def visible(self) -> Unit:
+        """Layer 0."""
+        return self.layers[0]
+
+    @property
+    def temperature(self) -> float:
+        """T at which the machine's own quantities are stated unless another is given."""
+        return 1.0
+
+    def split(self, state: Tensor) -> tuple[Tensor, ...]:
+        """Views of the layers, of states or of masks."""
+        return state.split([layer.size for layer in self.layers], -1)
+
+    def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
+        """A joint state with this visible part and all else zero, for a sweep to fill."""
+        hidden = sum(layer.size for layer in self.layers[1:])
+        return torch.cat([visible, visible.new_zeros(*visible.shape[:-1], hidden)], -1)
+
+    def visible_part(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch d"]:
+        """Layer 0 of a joint state."""
+        return state[..., : self.visible.size]
+
+    def default_sampler(self) -> BlockGibbs:
+        """Block Gibbs, exact at every temperature."""
+        return BlockGibbs()
+
+    def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
+        """E(s) of all layers together."""
+        return self.energy_at(state, self.temperature)
+
+    def energy_at(
+        self, state: Float[Tensor, "*batch size"], temperature: float
+    ) -> Float[Tensor, "*batch"]:
+        """E(s), with the multiplicities that averaged one-hot units have at this temperature."""
+        parts = self.split(state)
+        total = -self._agreement(parts)
+        for layer, part in zip(self.layers, parts, strict=True):
+            total = total + layer.base_measure_energy(part, temperature)
+        return total
+
+    def _agreement(self, parts: Sequence[Tensor]) -> Tensor:
+        """Σ_a b_a·s_a + Σ_{(a,b)} s_bᵀ W_ab s_a."""
+        total = torch.zeros_like(parts[0][..., 0])
+        for bias, part in zip(self.biases, parts, strict=True):
+            total = total + part @ bias
+        for (first, second), weight in zip(self.couplings, self.weights, strict=True):
+            total = total + ((parts[first] @ weight.mT) * parts[second]).sum(-1)
+        return total
+
+    def _field(self, parts: Sequence[Tensor], index: int) -> Tensor:
+        """The input field of one layer: its bias plus what its neighbours send."""
+        total: Tensor = self.biases[index]
+        for (first, second), weight in zip(self.couplings, self.weights, strict=True):
+            if index == second:
+                total = total + parts[first] @ weight.mT
+            elif index == first:
+                total = total + parts[second] @ weight
+        return total.expand(*parts[index].shape)
+
+    def enumerate_states(self, temperature: float | None = None) -> Float[Tensor, "states size"]:
+        """Every joint state, one a row, in float64; the first layer changes slowest.
+
+        Raises:
+            IntractableError: If an layer has infinitely many states, or too many.
+        """
+        temperature = self.temperature if temperature is None else temperature
+        return Mixed(self.layers).enumerate_states(temperature)
+
+    def mean_sweep(
+        self, state: Float[Tensor, "*batch size"], temperature: float
+    ) -> Float[Tensor, "*batch size"]:
+        """Give every layer its mean given the others, in :attr:`order`: recall, a forward pass.
+
+        At T = 0 a unit whose field is zero keeps its value. The mean-field free energy never
+        rises.
+        """
+        return self._sweep(state, temperature, lambda layer, field: layer.mean(field, temperature))
+
+    def sweep(
+        self,
+        state: Float[Tensor, "*batch size"],
+        temperature: float,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "*batch size"]:
+        """Draw every layer given the others, in :attr:`order`: block Gibbs, exact at every T."""
+        return self._sweep(
+            state, temperature, lambda layer, field: layer.sample(field, temperature, generator)
+        )
+
+    def clamped_sweep(
+        self,
+        state: Float[Tensor, "*batch size"],
+        observed: Bool[Tensor, "*batch size"],
+        temperature: float,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "*batch size"]:
+        """A :meth:`sweep` in which observed units, of any layer, keep their values."""
+        return self._sweep(
+            state,
+            temperature,
+            lambda layer, field: layer.sample(field, temperature, generator),
+            self.split(observed),
+        )
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The layers in the order of a sweep, those of one colour together, the visible one last.
+
+        Layers of a colour do not touch, so that drawing them in turn is drawing them at once: in
+        a chain all of odd number, then all of even number.
+        """
+        return self._order
+
+    def _sweep(
+        self,
+        state: Tensor,
+        temperature: float,
+        update: Callable[[Unit, Tensor], Tensor],
+        observed: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        check_temperature(f"{type(self).__name__}.sweep", temperature)
+        parts = list(self.split(state))
+        for index in self.order:
+            layer, field = self.layers[index], self._field(parts, index)
+            new = (
+                layer.argmax_state(field, parts[index])
+                if temperature == 0
+                else update(layer, field)
+            )
+            if observed is not None:
+                new = torch.where(observed[index], parts[index], new)
+            parts[index] = new
+        return torch.cat(parts, -1)
+
+    def mean_field_energy(
+        self, state: Float[Tensor, "*batch size"], temperature: float
+    ) -> Float[Tensor, "*batch"]:
+        """The mean-field free energy of the means that follow from the current fields.
+
+            G = −Σ_a b_a·m_a − Σ_{(a,b)} m_bᵀ W m_a + Σ_a [I_a·m_a − A_T(I_a)],  m_a = ∂A_T(I_a)
+
+        where the bracket, the Legendre dual of A, is energy minus T times entropy of the layer.
+        The state given here holds fields I_a, not means.
+        """
+        fields = self.split(state)
+        means = [a.mean(i, temperature) for a, i in zip(self.layers, fields, strict=True)]
+        total = -self._agreement(means)
+        for layer, field, mean in zip(self.layers, fields, means, strict=True):
+            total = total + (field * mean).sum(-1) - layer.log_partition(field, temperature)
+        return total
+
+    def conditional_field(
+        self, state: Float[Tensor, "*batch size"], index: int
+    ) -> Float[Tensor, "*batch layer"]:
+        """The field of layer ``index`` given the rest; its unit's three functions do what remains.
+
+        Examples:
+            >>> import isinglass as ig
+            >>> rbm = ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2))
+            >>> field = rbm.conditional_field(torch.ones(4, 5), 1)
+            >>> rbm.layers[1].mean(field, 1.0).shape  # P(h = 1 | v)
+            torch.Size([4, 2])
+        """
+        return self._field(self.split(state), index)
+
+    def free_energy(
+        self, visible: Float[Tensor, "*batch d"], temperature: float | None = None
+    ) -> Float[Tensor, "*batch"]:
+        """F_T(v) = U(v) − b·v − Σ_h A_T(c_h + W_h v), hidden layers summed out.
+
+        Args:
+            visible: Visible states, ``(*batch, d)``.
+            temperature: T; None is the machine's own.
+
+        Raises:
+            ShapeError: If the visible states have the wrong number of features.
+            DomainError: If they are not states of the visible units.
+            IntractableError: If hidden layers are joined to each other.
+        """
+        operation = f"{type(self).__name__}.free_energy"
+        self.visible.check(operation, visible)
+        check_like(operation, visible, self.biases[0])
+        return self.marginal(temperature)(visible)
+
+    def marginal(self, temperature: float | None = None) -> Marginal:
+        """The free energy at one temperature as an energy of the visible units alone.
+
+        Raises:
+            IntractableError: If hidden layers are joined to each other.
+            ParameterError: If the temperature is negative or not finite.
+        """
+        return Marginal(self, self.temperature if temperature is None else temperature)
+
+    def exact_log_partition(self, temperature: float | None = None) -> Tensor:
+        """log Z at T: the fewest layers enumerated, the others summed out; differentiable.
+
+        Raises:
+            IntractableError: If more than 2²² states are left, or Z is infinite.
+            ParameterError: If the temperature is not above zero.
+        """
+        return sum_states(self, temperature)
+
+    def log_states_summed(self) -> float:
+        """Log of how many states are left to enumerate for log Z."""
+        return fewest_states(self, self.temperature)[1]
+
+    def path(
+        self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
+    ) -> AnnealingPath:
+        """From units by themselves to the machine, by scaling the fields that they feel.
+
+        Raises:
+            DomainError: If the data are not visible states.
+            IntractableError: If Z is infinite.
+        """
+        check_normalisable(f"{type(self).__name__}.path", self)
+        return HarmoniumPath(self, temperature, data)
+
+    def contrastive_loss(
+        self, visible: Float[Tensor, "batch d"], state: Float[Tensor, "chains size"]
+    ) -> Float[Tensor, ""]:
+        """(⟨data energy⟩ − ⟨fantasy energy⟩)/T; its gradient is that of −log p(data), in nats.
+
+        Where hidden layers touch only the visible one, data and fantasies share one product, and
+        ∂F(v) = ∂E(v, ⟨h⟩_v) spares the way back: the value is that of −b·v − Σ_h I·⟨h⟩_v + U(v).
+        """
+        if not self._is_star:
+            return super().contrastive_loss(visible, state)
+        return FastContrastiveGradient(self).between(visible, self.visible_part(state))
+
+    def persistent_contrastive_loss(
+        self,
+        visible: Float[Tensor, "batch d"],
+        state: Float[Tensor, "chains size"],
+        steps: int = 1,
+        generator: Generator | None = None,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "chains size"]]:
+        """The contrast with chains moved on by block Gibbs, and where they are now.
+
+        Where hidden layers touch only the visible one, a step draws that first, so that the hidden
+        fields at its end serve the gradient too.
+        """
+        if not self._is_star:
+            return super().persistent_contrastive_loss(visible, state, steps, generator)
+        return FastContrastiveGradient(self).moved(visible, state, steps, generator)
+
+    @property
+    def _is_star(self) -> bool:
+        """Whether hidden layers touch only the visible one."""
+        return len(self.layers) > 1 and all(0 in pair for pair in self.couplings)
+
+    def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
+        """Refuse joint states of the wrong size or outside their units' states.
+
+        Hidden layers may start at zero, as :meth:`extend` leaves them, whatever their kind.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite or not a state of its unit.
+        """
+        check_features(operation, state, sum(layer.size for layer in self.layers))
+        check_finite(operation, "the state", state)
+        check_like(operation, state, self.biases[0])
+        parts = self.split(state)
+        self.visible.check(operation, parts[0])
+        for layer, part in zip(self.layers[1:], parts[1:], strict=True):
+            filled = (part != 0).any(-1)
+            if bool(filled.any()):
+                layer.check(operation, part[filled])
+
+    def check_visible(self, operation: str, visible: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is no state of the visible units.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite or not a state of its unit.
+        """
+        self.visible.check(operation, visible)
+        check_like(operation, visible, self.biases[0])
+
+    def config(self) -> dict[str, Any]:
+        """Layers and couplings."""
+        return {
+            "layers": [layer.config() for layer in self.layers],
+            "couplings": [list(pair) for pair in self.couplings],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Harmonium:
+        """A harmonium of the same graph."""
+        layers = [Unit.from_config(layer) for layer in config["layers"]]
+        return cls(layers, [tuple(pair) for pair in config["couplings"]])
+
+
+def _check_layers(name: str, layers: Sequence[Unit]) -> None:
+    wrong = [layer for layer in layers if not isinstance(layer, Unit)]
+    if wrong or not layers:
+        raise ParameterError(
+            name,
+            f"layers {list(layers)}",
+            "Give at least one layer, each a unit such as Bernoulli(64)",
+        )
+
+
+class Marginal(Energy):
+    """F_T(v) of a harmonium as an energy of its visible units; shares the harmonium's weights.
+
+    Its concave–convex step, hidden means at T then visible units settled, never raises F_T.
+
+    Args:
+        harmonium: A machine whose hidden layers do not touch each other.
+        temperature: T at which they are summed out.
+
+    Raises:
+        IntractableError: If hidden layers are joined to each other.
+        ParameterError: If the temperature is negative or not finite.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> rbm = ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3))
+        >>> rbm.marginal(temperature=1.0).grad(torch.zeros(2, 4)).shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(self, harmonium: Harmonium, temperature: float = 1.0) -> None:
+        super().__init__()
+        joined = [pair for pair in harmonium.couplings if 0 not in pair]
+        if joined:
+            raise IntractableError(
+                f"{type(harmonium).__name__}.free_energy",
+                f"hidden layers {joined} are joined to each other",
+                "Sample the joint state with BlockGibbs instead",
+            )
+        self.harmonium = harmonium
+        name = f"{type(harmonium).__name__}.free_energy"
+        self._temperature = check_temperature(name, temperature)
+        for layer in harmonium.layers:
+            layer.check_temperature(self.temperature)
+
+    @property
+    def temperature(self) -> float:
+        """T at which the hidden layers are summed out."""
+        return self._temperature
+
+    @property
+    def layers(self) -> tuple[Unit, ...]:
+        """The visible units alone."""
+        return (self.harmonium.visible,)
+
+    def _hidden_fields(self, visible: Tensor) -> list[Tensor]:
+        parts = self.harmonium.split(self.harmonium.extend(visible))
+        return [self.harmonium._field(parts, index) for index in range(1, len(parts))]
+
+    def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """F_T(v)."""
+        visible, *hidden = self.harmonium.layers
+        total = (
+            visible.base_measure_energy(state, self.temperature) - state @ self.harmonium.biases[0]
+        )
+        for layer, field in zip(hidden, self._hidden_fields(state), strict=True):
+            total = total - layer.log_partition(field, self.temperature)
+        return total
+
+    def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """v ← settle(b + Σ_h W_hᵀ mean_T(c_h + W_h v)).
+
+        Raises:
+            IntractableError: If the visible units are averages of several draws.
+        """
+        visible, *hidden = self.harmonium.layers
+        if visible.has_multiplicity:
+            raise IntractableError(
+                "Marginal.cccp_update",
+                f"{visible} has an energy of its own that depends on the temperature",
+                "Use visible units of a single draw",
+            )
+        means = [
+            layer.mean(field, self.temperature)
+            for layer, field in zip(hidden, self._hidden_fields(state), strict=True)
+        ]
+        return visible.argmax_state(self.harmonium._field([state, *means], 0), state)
+
+    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
+        """Refuse what is not a state of the visible units.
+
+        Raises:
+            ShapeError: If the number of features is wrong.
+            DomainError: If a value is not finite or not a state of its unit.
+        """
+        self.harmonium.visible.check(operation, state)
+        check_like(operation, state, self.harmonium.biases[0])
+
+    def config(self) -> dict[str, Any]:
+        """Not saved by itself.
+
+        Raises:
+            IntractableError: Always: the harmonium is what is saved.
+        """
+        raise IntractableError(
+            "saving a Marginal",
+            "it shares the weights of a harmonium",
+            "Save marginal.harmonium, and call marginal() on it after loading",
+        )

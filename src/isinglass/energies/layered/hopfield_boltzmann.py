@@ -1,0 +1,288 @@
+"""The modern Hopfield net as a Boltzmann machine: softmax groups for hidden units."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.typing import Bool, Float
+from isinglass._support.validation import (
+    check_count,
+    check_finite,
+    check_like,
+    check_patterns,
+    check_positive,
+)
+from isinglass.core.path import AnnealingPath
+from isinglass.distributions.pattern_mixture import PatternMixture
+from isinglass.energies.layered.draw_count_path import DrawCountPath, one_draw
+from isinglass.energies.layered.harmonium import Harmonium
+from isinglass.errors import IntractableError, ShapeError
+from isinglass.units import Gaussian, Multinomial, Unit
+
+__all__ = ["HopfieldBoltzmann"]
+
+
+class HopfieldBoltzmann(Harmonium):
+    r"""Visible units and groups of memories: F(v) = U(v) − b·v − Σ_g lse_β(c_g + X_g v).
+
+    At temperature T = 1/(mβ), m = ``draws``, the machine has exact conditionals
+
+        n | v ~ Multinomial(m, softmax(β(c + Xv)))      v | n ~ exp(((b + Xᵀn/m)·v − U(v))/T)
+
+    whose mean is the Hopfield update, an attention head; m → ∞ is the Transformer and m = 1 is
+    hard attention. For one group and one draw everything is closed: with p(μ) and the unit's A,
+
+        Z = Σ_μ exp(β(c_μ + A_T(x_μ + b)))
+
+    so :meth:`log_prob`, :meth:`sample` and :meth:`conditional` are exact and immediate.
+
+    Reference: Ramsauer et al. 2020, arXiv:2008.02217; Ota & Karakida 2023, arXiv:2212.04692
+    (m = 1, Gaussian: the attentional Boltzmann machine).
+
+    Args:
+        visible: Kind and size of the visible units.
+        memories: N, how many memories each group holds.
+        groups: How many softmax groups: 1 is a mixture, more are a product of mixtures.
+        draws: m, how many memories each group looks up at once; sets ``temperature``.
+        beta: β, inverse temperature inside each group's softmax.
+        scale: Standard deviation of the initial patterns.
+        generator: Source of the initial patterns; None is torch's global one.
+
+    Raises:
+        ParameterError: If ``beta`` is not above zero, or a count is not a whole number above 0.
+
+    Examples:
+        >>> from isinglass import Spin
+        >>> machine = HopfieldBoltzmann(Spin(10), memories=6, beta=0.7)
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> v = machine.sample(5, generator=generator)
+        >>> machine.log_prob(v).shape
+        torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        visible: Unit,
+        memories: int,
+        groups: int = 1,
+        draws: int = 1,
+        *,
+        beta: float = 1.0,
+        scale: float = 0.1,
+        generator: Generator | None = None,
+    ) -> None:
+        name = type(self).__name__
+        self.beta = check_positive(name, "beta", beta)
+        self.memories = check_count(name, "memories", memories)
+        self.groups = check_count(name, "groups", groups)
+        self.draws = check_count(name, "draws", draws)
+        hidden = Multinomial(beta=beta, size=groups * memories, groups=groups)
+        super().__init__([visible, hidden], scale=scale, generator=generator)
+
+    @classmethod
+    def from_patterns(
+        cls, visible: Unit, patterns: Float[Tensor, "N d"], *, beta: float = 1.0, draws: int = 1
+    ) -> HopfieldBoltzmann:
+        """One group whose memories are these patterns, one a row.
+
+        Raises:
+            ShapeError: If there is no pattern, or it does not fit the visible units.
+            DomainError: If a pattern is not finite.
+        """
+        check_patterns(cls.__name__, patterns)
+        if patterns.shape[-1] != visible.size:
+            raise ShapeError(
+                cls.__name__,
+                f"patterns of shape {tuple(patterns.shape)} for {visible.size} visible units",
+                "Give patterns with one column a visible unit",
+            )
+        machine = cls(visible, len(patterns), beta=beta, draws=draws).to(patterns)
+        machine.patterns.data.copy_(patterns)
+        return machine
+
+    @classmethod
+    def attentional(
+        cls,
+        weight: Float[Tensor, "N d"],
+        visible_bias: Float[Tensor, " d"] | None = None,
+        memory_bias: Float[Tensor, " N"] | None = None,
+    ) -> HopfieldBoltzmann:
+        r"""The attentional Boltzmann machine: E(v) = ½|v − b|² − lse(Wv + c).
+
+        It is the machine of one group, one draw and Gaussian visible units at β = 1, whose F
+        lacks the constant ½|b|²: F(v) = E(v) − ½|b|², so the log-partition function of E is
+        log Z = lse_μ(½|w_μ|² + b·w_μ + c_μ) + (d/2) log 2π = that of F − ½|b|².
+
+        Reference: Ota & Karakida 2023, arXiv:2212.04692.
+
+        Args:
+            weight: W, one memory a row.
+            visible_bias: b; None is zero.
+            memory_bias: c; None is zero.
+
+        Raises:
+            ShapeError: If W is no matrix of rows, or a bias does not fit it.
+            DomainError: If a value is not finite.
+
+        Examples:
+            >>> machine = HopfieldBoltzmann.attentional(torch.eye(3), torch.ones(3))
+            >>> v = torch.zeros(1, 3)
+            >>> machine.free_energy(v) + 3 / 2  # 3/2 - log 3
+            tensor([0.4014], grad_fn=<AddBackward0>)
+        """
+        check_patterns(f"{cls.__name__}.attentional", weight)
+        machine = cls.from_patterns(Gaussian(weight.shape[-1]), weight)
+        biases = ((machine.visible_bias, visible_bias), (machine.memory_bias, memory_bias))
+        for own, bias in biases:
+            if bias is None:
+                continue
+            if bias.shape != own.shape:
+                raise ShapeError(
+                    f"{cls.__name__}.attentional",
+                    f"a bias of shape {tuple(bias.shape)} for W of shape {tuple(weight.shape)}",
+                    "Give one visible bias a column of W, one memory bias a row",
+                )
+            check_finite(f"{cls.__name__}.attentional", "a bias", bias)
+            own.data.copy_(bias)
+        return machine
+
+    @property
+    def layers(self) -> tuple[Unit, ...]:
+        """Visible units, and the groups at the present ``beta`` (which learning may change)."""
+        hidden = Multinomial(beta=self.beta, size=self.groups * self.memories, groups=self.groups)
+        return (self._layers[0], hidden)
+
+    @property
+    def temperature(self) -> float:
+        """T = 1/(mβ)."""
+        return 1 / (self.draws * self.beta)
+
+    @property
+    def patterns(self) -> Tensor:
+        """X, one memory a row, ``(groups · memories, d)``, group by group."""
+        return self.weights[0]
+
+    @property
+    def visible_bias(self) -> Tensor:
+        """b, ``(d,)``."""
+        return self.biases[0]
+
+    @property
+    def memory_bias(self) -> Tensor:
+        """c, ``(groups · memories,)``."""
+        return self.biases[1]
+
+    def mixture(self) -> PatternMixture:
+        """The machine as an exact mixture over its memories.
+
+        Raises:
+            IntractableError: If it has several groups or draws.
+        """
+        if self.groups != 1 or self.draws != 1:
+            raise IntractableError(
+                f"{type(self).__name__}.mixture",
+                f"groups = {self.groups} and draws = {self.draws} leave no closed form",
+                "Use groups=1 and draws=1, or sample with BlockGibbs at machine.temperature",
+            )
+        return one_draw(self)
+
+    def exact_log_partition(self, temperature: float | None = None) -> Tensor:
+        """log Z: a closed form for one group and one draw, else a sum over states.
+
+        Raises:
+            IntractableError: If there is no closed form and more than 2²² states.
+            ParameterError: If the temperature is not 1/(mβ).
+        """
+        temperature = self.temperature if temperature is None else temperature
+        if self.groups == 1 and math.isclose(temperature * self.beta, 1.0, rel_tol=1e-6):
+            return one_draw(self).value().double() * self.beta
+        return super().exact_log_partition(temperature)
+
+    def path(
+        self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
+    ) -> AnnealingPath:
+        """For one group over the number of draws, from an exact mixture; else over λ.
+
+        Raises:
+            DomainError: If the data are not visible states.
+            ParameterError: If the temperature is not 1/(mβ).
+        """
+        if self.groups == 1:
+            return DrawCountPath(self, temperature)
+        return super().path(temperature, data)
+
+    def log_prob(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """log p(v) = −F(v)/T − log Z, exactly (a log density for continuous units).
+
+        Raises:
+            ShapeError: If the visible states have the wrong number of features.
+            DomainError: If they are not states of the visible units.
+            IntractableError: If the machine has several groups or draws.
+        """
+        operation = f"{type(self).__name__}.log_prob"
+        self.visible.check(operation, visible)
+        check_like(operation, visible, self.patterns)
+        return self.mixture().log_prob(visible)
+
+    def sample(self, count: int, *, generator: Generator | None = None) -> Float[Tensor, "n d"]:
+        """``count`` exact independent draws: a memory, then every unit by itself.
+
+        Raises:
+            ParameterError: If ``count`` is not a whole number of at least one.
+            IntractableError: If the machine has several groups or draws.
+        """
+        with torch.no_grad():
+            return self.mixture().sample_n(count, generator)
+
+    def conditional(
+        self, visible: Float[Tensor, "*batch d"], observed_mask: Bool[Tensor, "*mask"]
+    ) -> PatternMixture:
+        r"""The exact distribution of the unobserved units given the observed ones.
+
+        With several groups or draws :func:`~isinglass.impute` draws from it by Gibbs sweeps.
+
+            p(μ | v_O) ∝ exp(β(c_μ + Σ_{i∈O} (x_μi + b_i) v_i)) Π_{i∉O} exp(β A_T(x_μi + b_i))
+
+        Args:
+            visible: Visible states; where they are not observed they may be anything.
+            observed_mask: True where a unit is observed.
+
+        Returns:
+            A mixture whose ``mean()``, ``sample(generator)`` and ``log_weights()`` are exact.
+
+        Raises:
+            ShapeError: If a shape is wrong or the mask cuts through a one-hot unit.
+            DomainError: If an observed value is not a state of the visible units.
+            IntractableError: If the machine has several groups or draws.
+
+        Examples:
+            >>> from isinglass import Spin
+            >>> machine = HopfieldBoltzmann.from_patterns(
+            ...     Spin(4), torch.tensor([[1.0, 1, 1, 1], [-1, -1, -1, -1]]), beta=3.0)
+            >>> seen = torch.tensor([True, True, False, False])
+            >>> cue = torch.tensor([-1.0, -1, 0, 0])
+            >>> bool((machine.conditional(cue, seen).mean()[2:] < -0.99).all())
+            True
+        """
+        check_like(f"{type(self).__name__}.conditional", visible, self.patterns)
+        return self.mixture().condition(visible, observed_mask)
+
+    def config(self) -> dict[str, Any]:
+        """Visible kind, counts and β."""
+        return {
+            "visible": self.visible.config(),
+            "memories": self.memories,
+            "groups": self.groups,
+            "draws": self.draws,
+            "beta": self.beta,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> HopfieldBoltzmann:
+        """A machine of the same shape."""
+        settings: dict[str, Any] = config | {"visible": Unit.from_config(config["visible"])}
+        return cls(**settings)

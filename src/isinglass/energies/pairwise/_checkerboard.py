@@ -1,0 +1,128 @@
+"""The two halves of an even torus, drawn in bytes: the fast way through Ising grids."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.typing import Float, Int
+from isinglass.units import Bernoulli, Spin
+
+__all__ = ["Checkerboard"]
+
+#: What a random byte can say.
+CODES = 256
+
+
+class Checkerboard:
+    r"""Block Gibbs on a torus of even sides where all bonds are alike, and all fields.
+
+    A unit's law depends only on n, how many of its 2d neighbours are high: p_n = P(high | n).
+    With U uniform and p_n rising in n, "high if U < p_n" is "high if n ≥ c" for
+
+        c = #{k : U ≥ p_k},   P(c = k) = p_k − p_{k−1}
+
+    whose law does not depend on the state. So each c is a random byte, compared with 2d + 1
+    numbers; the few bytes that are left over, as 256 P(c) are no whole numbers, are drawn anew in
+    float64, which makes the law exact. Units of one colour lie together, a byte each, and
+    neighbours are sums of shifted halves.
+
+    Args:
+        shape: The sides, all even.
+        unit: Spins or bits.
+        coupling: J of every bond.
+        field: b of every unit.
+        temperature: T > 0.
+        device: Where states are.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        unit: Spin | Bernoulli,
+        coupling: float,
+        field: float,
+        temperature: float,
+        device: torch.device,
+    ) -> None:
+        self.shape = shape
+        self.half = math.prod(shape) // 2
+        self.low, self.span = int(unit.low), int(unit.high - unit.low)
+        self.degree = 2 * len(shape)
+        self.rises = coupling >= 0
+        near = torch.arange(self.degree + 1, dtype=torch.float64)
+        if not self.rises:
+            near = near.flip(0)
+        fields = coupling * (self.low * self.degree + self.span * near) + field
+        high = torch.sigmoid(self.span * fields / temperature)
+        mass = CODES * torch.diff(high, prepend=high.new_zeros(1), append=high.new_ones(1))
+        whole = mass.floor()
+        self.codes = [self._row(int(code), device) for code in whole.cumsum(0)[:-1] if code < CODES]
+        used = int(whole.sum())
+        self.spare = self._row(used, device) if used < CODES else None
+        self.left_over = (mass - whole).cumsum(0).to(device)
+        odd = torch.ones(shape[:-1]).nonzero().sum(-1) % 2  # coordinates of the row, added up
+        self.odd = -odd.to(device, torch.int8).reshape(*shape[:-1], 1)
+
+    def _row(self, code: int, device: torch.device) -> Tensor:
+        """Bytes are compared many times faster with a row of bytes than with one number."""
+        return torch.full((self.half,), code, dtype=torch.uint8, device=device)
+
+    def pack(self, state: Float[Tensor, "batch size"]) -> list[Int[Tensor, "batch *half"]]:
+        """Both colours, 1 where a unit is high."""
+        high = (state - self.low).to(torch.int8).clamp_max(1)
+        first, second = high.reshape(len(state), *self.shape[:-1], -1, 2).unbind(-1)
+        return [self._either(first, second), self._either(second, first)]
+
+    def unpack(
+        self, halves: list[Int[Tensor, "batch *half"]], dtype: torch.dtype
+    ) -> Float[Tensor, "batch size"]:
+        """The state of both colours together."""
+        one, other = halves
+        pairs = torch.stack([self._either(one, other), self._either(other, one)], -1)
+        return (pairs.flatten(1) * self.span + self.low).to(dtype)
+
+    def sweep(
+        self, halves: list[Int[Tensor, "batch *half"]], generator: Generator | None
+    ) -> list[Int[Tensor, "batch *half"]]:
+        """Draw one colour given the other, then the other given the new one."""
+        one, other = halves
+        one = self._drawn(other, other.roll(1, -1), other.roll(-1, -1), generator)
+        other = self._drawn(one, one.roll(-1, -1), one.roll(1, -1), generator)
+        return [one, other]
+
+    def _drawn(
+        self, other: Tensor, even: Tensor, odd: Tensor, generator: Generator | None
+    ) -> Tensor:
+        """One colour given the other, and the other's second neighbours in even and odd rows."""
+        near = other + self._either(even, odd)
+        for axis in range(1, other.ndim - 1):
+            near += other.roll(1, axis)
+            near += other.roll(-1, axis)
+        if not self.rises:
+            near = self.degree - near
+        return (near >= self._cuts(near, generator)).view(torch.int8)
+
+    def _cuts(self, near: Tensor, generator: Generator | None) -> Tensor:
+        """c of every unit of one colour."""
+        count = near.numel()
+        words = torch.empty(-(-count // 8), dtype=torch.int64, device=near.device)
+        words.random_(-(2**63), None, generator=generator)  # all 64 bits
+        codes = words.view(torch.uint8)[:count].view(-1, self.half)
+        cut = torch.zeros_like(codes, dtype=torch.int8)
+        for code in self.codes:
+            cut += (codes >= code).view(torch.int8)
+        if self.spare is not None:
+            places = (codes >= self.spare).flatten().nonzero()[:, 0]
+            again = torch.rand(
+                len(places), dtype=torch.float64, device=near.device, generator=generator
+            )
+            drawn = torch.searchsorted(self.left_over, again * self.left_over[-1], right=True)
+            cut.view(-1)[places] = drawn.to(torch.int8)
+        return cut.view(near.shape)
+
+    def _either(self, even: Tensor, odd: Tensor) -> Tensor:
+        """The one in rows whose coordinates add up to an even number, the other elsewhere."""
+        return even ^ ((even ^ odd) & self.odd)

@@ -1,0 +1,287 @@
+"""What every unit of a Boltzmann machine feels from the others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from isinglass._support.registry import Configurable, name_of
+from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.validation import check_count
+from isinglass.errors import IntractableError
+from isinglass.units import Categorical, Spin, Unit
+from isinglass.units.base import uniform_like
+
+__all__ = ["Block", "Couplings", "several"]
+
+#: Units of which a dense matrix is made: 1 GB in float64.
+DENSE = 2**13
+#: States that are enumerated, and how many of them at once.
+MOST, AT_ONCE = 2**24, 2**22
+
+
+class Block(NamedTuple):
+    """Units that are drawn together.
+
+    Attributes:
+        places: Which components of the state they are.
+        field: What they feel of a state.
+        among: What they do to each other, where they touch; None where not.
+    """
+
+    places: Tensor
+    field: Callable[[Tensor], Tensor]
+    among: Tensor | None = None
+
+
+class Couplings(nn.Module, Configurable, ABC):
+    """A symmetric matrix W without a diagonal, in whatever form gives Ws fast.
+
+    Only :meth:`forward` is required. Units with several components (one-hot) have them side by
+    side; a unit is not joined to itself.
+
+    Args:
+        units: How many units are joined.
+        components: How many components the state of each has.
+
+    Examples:
+        >>> class Ring(Couplings):
+        ...     "Everyone feels the two neighbors."
+        ...     def forward(self, state):
+        ...         return state.roll(1, -1) + state.roll(-1, -1)
+        >>> [places.tolist() for places in Ring(6).colors()]
+        [[0, 2, 4], [1, 3, 5]]
+    """
+
+    def __init__(self, units: int, components: int = 1) -> None:
+        super().__init__()
+        self.units = check_count(type(self).__name__, "units", units)
+        self.components = check_count(type(self).__name__, "components", components)
+        self._known: list[tuple[Tensor, bool]] | None = None
+
+    @property
+    def size(self) -> int:
+        """Components of a state."""
+        return self.units * self.components
+
+    @abstractmethod
+    def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
+        """Ws, what every unit feels from the others."""
+
+    def matrix(self) -> Float[Tensor, "size size"]:
+        """W itself.
+
+        Raises:
+            IntractableError: If it has more than 8,192 rows.
+        """
+        if self.size > DENSE:
+            raise IntractableError(
+                f"{type(self).__name__}.matrix",
+                f"{self.size} × {self.size} couplings",
+                "Use what needs no matrix: BlockGibbs, SingleSite, AIS",
+            )
+        one = next(self.parameters(), torch.zeros(()))
+        return self(torch.eye(self.size, dtype=one.dtype, device=one.device))
+
+    def neighbors(self) -> list[list[int]]:
+        """Which units each unit touches, whatever the strengths may become."""
+        touching = self.matrix().detach() != 0
+        blocks = touching.unflatten(1, (self.units, -1)).unflatten(0, (self.units, -1))
+        return [row.nonzero()[:, 0].tolist() for row in blocks.any(-1).any(1)]
+
+    def colors(self) -> list[Int[Tensor, " units"]]:
+        """Classes of units that do not touch: two of them if that can be."""
+        return [torch.tensor(units) for units in _greedy(self.neighbors())]
+
+    def blocks(self) -> Iterator[Block]:
+        """What is drawn together, one after another: a sweep."""
+        for places, _ in self._classes():
+            yield Block(places, lambda state, places=places: self(state)[..., places])
+
+    def _classes(self) -> list[tuple[Tensor, bool]]:
+        """Places that are drawn together, and whether their units touch; found once."""
+        device = next(self.parameters(), torch.zeros(())).device
+        if self._known is None or self._known[0][0].device != device:
+            self._known = [(self._places(units).to(device), some) for units, some in self._drawn()]
+        return self._known
+
+    def _drawn(self) -> list[tuple[Tensor, bool]]:
+        """Units that are drawn together, and whether they touch."""
+        return [(units, False) for units in self.colors()]
+
+    def moved(
+        self,
+        field: Float[Tensor, "batch size"],
+        site: Int[Tensor, " batch"],
+        change: Float[Tensor, " batch"],
+    ) -> Float[Tensor, "batch size"]:
+        """The field after component ``site`` of each row has changed by ``change``."""
+        return field + self(torch.zeros_like(field).scatter(-1, site[:, None], change[:, None]))
+
+    def sweep(
+        self,
+        state: Float[Tensor, "batch size"],
+        unit: Unit,
+        bias: Float[Tensor, "*rows size"],
+        temperature: float,
+        generator: Generator | None = None,
+        *,
+        scale: float | Float[Tensor, "batch 1"] = 1.0,
+        held: Bool[Tensor, "batch size"] | None = None,
+        sweeps: int = 1,
+        backward: bool = False,
+    ) -> Float[Tensor, "batch size"]:
+        """Draw every unit given the others at field = scale · Ws + bias, block by block.
+
+        Backward, units are visited in the opposite order: the reversal of a sweep.
+        """
+        blocks, state = list(self.blocks())[:: -1 if backward else 1], state.clone()
+        bias = bias.expand(state.shape)
+        for _ in range(sweeps):
+            for places, field, among in blocks:
+                draw = _Draw(
+                    several(unit, len(places) // self.components),
+                    scale * field(state) + bias[:, places],
+                    state[:, places],
+                    temperature,
+                    None if held is None else held[:, places],
+                )
+                state[:, places] = (
+                    draw.at_once(generator)
+                    if among is None
+                    else draw.in_turn(
+                        scale, among.tril(-1) if backward else among.triu(1), generator
+                    )
+                )
+        return state
+
+    def log_partition(
+        self, unit: Unit, bias: Float[Tensor, " size"], temperature: float
+    ) -> Float[Tensor, ""]:
+        """log Σ_s exp((½ sᵀWs + bias·s)/T) in float64, by enumeration; differentiable.
+
+        The units are cut in two: each half is enumerated, and what they do to each other is one
+        product of matrices.
+
+        Raises:
+            IntractableError: If there are more than 2^24 states.
+        """
+        kinds = several(unit, 1).enumerate_states()
+        if len(kinds) ** self.units > MOST:
+            raise IntractableError(
+                f"{type(self).__name__}.log_partition",
+                f"{len(kinds)}^{self.units} states",
+                "Estimate it: log_partition(energy, method='ais')",
+            )
+        weight = self.matrix().double().cpu() / temperature
+        cut = self.components * (self.units // 2)
+        bias = bias.double().cpu() / temperature
+        states, alone = [], []
+        for part in (slice(0, cut), slice(cut, self.size)):
+            count = (part.stop - part.start) // self.components
+            rows = several(unit, count).enumerate_states() if count else weight.new_ones(1, 0)
+            states.append(rows)
+            alone.append(((rows @ weight[part, part] / 2 + bias[part]) * rows).sum(-1))
+        across = states[0] @ weight[:cut, cut:]
+        step = max(1, AT_ONCE // len(states[1]))
+        sums = [
+            torch.logsumexp(rows @ states[1].mT + alone[1], -1) + own
+            for rows, own in zip(across.split(step), alone[0].split(step), strict=True)
+        ]
+        return torch.logsumexp(torch.cat(sums), 0)
+
+    def config(self) -> dict[str, Any]:
+        """The kind by name, and what its constructor needs beside it."""
+        return {"kind": name_of(type(self)), "units": self.units, "components": self.components}
+
+    def extra_repr(self) -> str:
+        """The configuration."""
+        rest = {name: value for name, value in self.config().items() if name != "kind"}
+        return ", ".join(f"{name}={value}" for name, value in rest.items() if name != "edges")
+
+    def _places(self, units: Tensor) -> Tensor:
+        """The components of these units."""
+        inside = torch.arange(self.components, device=units.device)
+        return (units[:, None] * self.components + inside).flatten()
+
+
+class _Draw(NamedTuple):
+    """A block of units to be drawn."""
+
+    unit: Unit
+    field: Tensor
+    before: Tensor
+    temperature: float
+    held: Tensor | None
+
+    def at_once(self, generator: Generator | None) -> Tensor:
+        """Units that do not touch."""
+        if self.temperature == 0:
+            return self._settled(0.0)
+        return self._kept(self.unit.sample(self.field, self.temperature, generator))
+
+    def in_turn(self, scale: float | Tensor, among: Tensor, generator: Generator | None) -> Tensor:
+        """Units that touch, as if one after another.
+
+        With the noise drawn beforehand each unit settles in its noisy field, which depends on
+        those before it alone: a triangular system, solved by iterating it on all at once. The
+        first k units are final after k rounds, and mostly all of them after a few.
+        """
+        noise: Tensor | float = 0.0
+        if self.temperature > 0:
+            noise = self.temperature * _noise(self.unit, self.field, generator)
+        now = self._settled(noise)
+        for _ in range(among.shape[-1]):
+            after = self._settled(noise + scale * ((now - self.before) @ among))
+            if torch.equal(after, now):
+                break
+            now = after
+        return now
+
+    def _settled(self, more: Tensor | float) -> Tensor:
+        return self._kept(self.unit.argmax_state(self.field + more, self.before))
+
+    def _kept(self, drawn: Tensor) -> Tensor:
+        return drawn if self.held is None else torch.where(self.held, self.before, drawn)
+
+
+def several(unit: Unit, count: int) -> Unit:
+    """As many units of the same kind."""
+    if isinstance(unit, Categorical):
+        return Categorical(count * unit.components, groups=count)
+    return type(unit)(count)
+
+
+def _noise(unit: Unit, field: Tensor, generator: Generator | None) -> Tensor:
+    """What added to I/T makes the settled state a draw: logistic, or Gumbel's for one-hot."""
+    uniform = uniform_like(field, generator)
+    if isinstance(unit, Categorical):
+        return -torch.log(-torch.log(uniform))
+    return torch.logit(uniform) / (2.0 if isinstance(unit, Spin) else 1.0)
+
+
+def _greedy(neighbors: list[list[int]]) -> list[list[int]]:
+    """Colour each unit as none of its neighbours is, walking the graph in breadth.
+
+    A graph that can do with two colours gets two.
+    """
+    color = [-1] * len(neighbors)
+    for start in range(len(color)):
+        queue = deque([start])
+        while queue:
+            unit = queue.popleft()
+            if color[unit] >= 0:
+                continue
+            taken = {color[other] for other in neighbors[unit]}
+            color[unit] = next(free for free in count() if free not in taken)
+            queue.extend(other for other in neighbors[unit] if color[other] < 0)
+    classes: list[list[int]] = [[] for _ in range(max(color) + 1)]
+    for unit, number in enumerate(color):
+        classes[number].append(unit)
+    return classes

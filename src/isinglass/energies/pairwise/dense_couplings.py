@@ -1,0 +1,148 @@
+"""Couplings between all pairs of units, or those of a mask, as a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.validation import check_finite, check_tensor
+from isinglass.energies.pairwise.couplings import Block, Couplings
+from isinglass.errors import ParameterError, ShapeError
+
+__all__ = ["DenseCouplings"]
+
+#: Units that touch and are drawn together, by rounds.
+BLOCK = 128
+#: So many small classes of units that do not touch are still drawn one by one.
+CLASSES = 6
+
+
+class DenseCouplings(Couplings):
+    r"""Every pair of units joined by a weight of its own, or those of a mask: W = U + Uᵀ.
+
+    U, the parameter's part above the diagonal, is what counts, so that W is symmetric whatever
+    learning does to it, and −∂E/∂U_ij = s_i s_j.
+
+    Args:
+        units: How many units are joined.
+        components: How many components the state of each has.
+
+    Attributes:
+        upper: The parameter, ``(size, size)``.
+        mask: Which of it counts.
+
+    Examples:
+        >>> pair = DenseCouplings.of(torch.tensor([[0.0, 2.0], [2.0, 0.0]]))
+        >>> pair(torch.tensor([1.0, -1.0]))
+        tensor([-2.,  2.], grad_fn=<SqueezeBackward4>)
+    """
+
+    mask: Tensor
+
+    def __init__(self, units: int, components: int = 1) -> None:
+        super().__init__(units, components)
+        self.upper = nn.Parameter(torch.zeros(self.size, self.size))
+        self.register_buffer("mask", _above(torch.ones(units, units).bool(), components))
+
+    @classmethod
+    def of(cls, weight: Tensor, components: int = 1) -> DenseCouplings:
+        """Couplings of these strengths: symmetric, and none of a unit to itself.
+
+        Raises:
+            ShapeError: If they are no square matrix, or not of whole units.
+            DomainError: If they are no tensor, or not finite.
+            ParameterError: If they are not symmetric, or join a unit to itself.
+        """
+        operation = cls.__name__
+        check_tensor(operation, "couplings", weight)
+        if weight.ndim != 2 or len(set(weight.shape)) > 1 or len(weight) % components:
+            raise ShapeError(
+                operation,
+                f"couplings of shape {tuple(weight.shape)}",
+                f"Give a square matrix, {components} rows a unit",
+            )
+        check_finite(operation, "the couplings", weight)
+        couplings = cls(len(weight) // components, components).to(weight)
+        itself = ~(couplings.mask | couplings.mask.mT)
+        if bool(weight[itself].any()):
+            raise ParameterError(
+                operation, "couplings of units to themselves", "Put zeros on the diagonal"
+            )
+        apart, largest = (weight - weight.mT).abs().amax(), weight.abs().amax()
+        if bool(apart > torch.finfo(weight.dtype).eps ** 0.5 * largest):
+            raise ParameterError(
+                operation, "couplings that are not symmetric", "Give (W + W.mT) / 2"
+            )
+        couplings.upper.data.copy_(weight * couplings.mask)
+        return couplings
+
+    def masked(self, joined: Bool[Tensor, "units units"]) -> DenseCouplings:
+        """Keep the couplings of these pairs of units alone, now and while learning.
+
+        Raises:
+            ShapeError: If it is not one yes or no for every pair.
+        """
+        if joined.shape != (self.units, self.units):
+            raise ShapeError(
+                f"{type(self).__name__}.masked",
+                f"a mask of shape {tuple(joined.shape)} for {self.units} units",
+                "Give one row and one column a unit",
+            )
+        self.mask = _above(joined.to(self.mask.device), self.components)
+        return self
+
+    def matrix(self) -> Float[Tensor, "size size"]:
+        """W."""
+        upper = self.upper * self.mask
+        return upper + upper.mT
+
+    def neighbors(self) -> list[list[int]]:
+        """The pairs of the mask."""
+        above = self.mask[:: self.components, :: self.components]
+        return [row.nonzero()[:, 0].tolist() for row in above | above.mT]
+
+    def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
+        """Ws."""
+        return state @ self.matrix()
+
+    def blocks(self) -> Iterator[Block]:
+        """Classes of units that do not touch; many small ones are drawn together by rounds."""
+        weight = self.matrix()
+        for places, touching in self._classes():
+            columns = weight[:, places]
+            among = columns[places] if touching else None
+            yield Block(places, lambda state, columns=columns: state @ columns, among)
+
+    def moved(
+        self,
+        field: Float[Tensor, "batch size"],
+        site: Int[Tensor, " batch"],
+        change: Float[Tensor, " batch"],
+    ) -> Float[Tensor, "batch size"]:
+        """A row of W is added."""
+        return torch.addcmul(field, change.unsqueeze(-1), self.matrix()[site])
+
+    def _drawn(self) -> list[tuple[Tensor, bool]]:
+        pairs = self.units * (self.units - 1) // 2
+        if int(self.mask.sum()) == pairs * self.components**2:
+            return [(units, True) for units in torch.arange(self.units).split(BLOCK)]
+        classes = self.colors()
+        small = [units for units in classes if len(units) < BLOCK // CLASSES]
+        if len(small) <= CLASSES:
+            return [(units, False) for units in classes]
+        large = [(units, False) for units in classes if len(units) >= BLOCK // CLASSES]
+        return large + [(units, True) for units in torch.cat(small).split(BLOCK)]
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._known = None  # the mask may be another
+
+
+def _above(joined: Tensor, components: int) -> Tensor:
+    """The pairs of components whose units are joined, the first before the second."""
+    above = (joined | joined.mT).triu(1)
+    return above.repeat_interleave(components, 0).repeat_interleave(components, 1)

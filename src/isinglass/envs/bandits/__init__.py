@@ -1,0 +1,1 @@
+"""Environments of one step: a state, an action of many bits, a reward."""

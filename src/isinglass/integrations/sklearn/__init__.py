@@ -1,0 +1,17 @@
+"""Memories and machines as scikit-learn estimators (extra ``sklearn``)."""
+
+from isinglass.integrations.sklearn.dense_classifier import DenseMemoryClassifier
+from isinglass.integrations.sklearn.gaussian_mixture import (
+    from_gaussian_mixture,
+    to_gaussian_mixture,
+)
+from isinglass.integrations.sklearn.hopfield_boltzmann import HopfieldBoltzmannMachine
+from isinglass.integrations.sklearn.rbm import RBMTransformer
+
+__all__ = [
+    "DenseMemoryClassifier",
+    "HopfieldBoltzmannMachine",
+    "RBMTransformer",
+    "from_gaussian_mixture",
+    "to_gaussian_mixture",
+]

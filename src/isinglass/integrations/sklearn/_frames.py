@@ -1,0 +1,177 @@
+"""Tables of several forms taken apart into columns, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from isinglass._support.optional import require_extra
+from isinglass.data.columns import Cells
+from isinglass.errors import ShapeError
+
+with require_extra("sklearn"):
+    from sklearn.utils import check_array
+    from sklearn.utils.validation import validate_data
+
+__all__ = ["TableMixin", "form_of", "of_form", "rows_like"]
+
+
+class TableMixin:
+    """An estimator that takes arrays, data frames and dictionaries of columns."""
+
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
+    def _table(self, rows: Any, reset: bool = False) -> list[Cells]:
+        """The cells of each column, checked as scikit-learn does."""
+        if _is_columns(rows):
+            table = self._mapping(rows, reset)
+        elif _is_frame(rows):
+            _check_names(type(self).__name__, list(rows.columns))
+            validate_data(self, rows, skip_check_array=True, reset=reset)
+            check_array(np.zeros(rows.shape), estimator=self)  # it has rows and columns
+            table = _split_frame(rows)
+        else:
+            if not hasattr(rows, "dtype") and np.asarray(rows).dtype.kind in "US":
+                rows = np.array(rows, dtype=object)  # a list of lists, with some strings in it
+            checked = validate_data(
+                self, rows, dtype=None, ensure_all_finite="allow-nan", reset=reset
+            )
+            table = list(cast("np.ndarray", checked).T)
+        if reset:
+            self._example = _empty_like(rows)
+        return table
+
+    def _mapping(self, rows: Mapping[str, Any], reset: bool) -> list[Cells]:
+        """Columns by name; scikit-learn knows none, so names and lengths are checked here."""
+        table = [np.asarray(cells) for cells in rows.values()]
+        if len({cells.shape for cells in table}) != 1 or table[0].ndim != 1 or not len(table[0]):
+            raise ShapeError(
+                type(self).__name__,
+                f"columns of shapes {', '.join(str(cells.shape) for cells in table) or 'none'}",
+                "Give columns of one length, of at least one row",
+            )
+        if reset:
+            self.feature_names_in_ = np.array(list(rows), dtype=object)
+            self.n_features_in_ = len(rows)
+        elif list(rows) != list(self.feature_names_in_):
+            raise ShapeError(
+                type(self).__name__, f"columns {', '.join(rows)}",
+                f"Give the columns of the fit: {', '.join(self.feature_names_in_)}",
+            )  # fmt: skip
+        return table
+
+
+def _is_columns(rows: Any) -> bool:
+    """Whether these are columns by name; sparse arrays of one kind are mappings too."""
+    return isinstance(rows, Mapping) and not hasattr(rows, "shape")
+
+
+def _is_frame(rows: Any) -> bool:
+    """Whether these are a pandas data frame, or something with its interface."""
+    return hasattr(rows, "iloc") and hasattr(rows, "dtypes")
+
+
+def _check_names(operation: str, names: list[Any]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ShapeError(operation, f"two columns named {twice!r}", "Give each a name of its own")
+
+
+def _split_frame(frame: Any) -> list[Cells]:
+    """The columns of a data frame, as numbers or as objects."""
+    return [_cells(frame.iloc[:, number]) for number in range(frame.shape[1])]
+
+
+def rows_like(example: Any, table: list[Cells]) -> Any:
+    """Columns in the form of an example: an array, a dictionary of columns, or a data frame.
+
+    Examples:
+        >>> table = [np.array([1.0, 2.0]), np.array(["a", "b"], object)]
+        >>> rows_like(np.empty((0, 2)), table)
+        array([[1.0, 'a'],
+               [2.0, 'b']], dtype=object)
+    """
+    if _is_columns(example):
+        return dict(zip(example, table, strict=True))
+    if _is_frame(example):
+        index = example.index if len(example) == len(table[0]) else None
+        return _frame(table, example.columns, list(example.dtypes), index)
+    if all(cells.dtype.kind in "biuf" for cells in table):
+        return np.column_stack(table).astype(np.float64)
+    return np.column_stack([cells.astype(object) for cells in table])
+
+
+def _empty_like(rows: Any) -> Any:
+    """What :func:`rows_like` needs of these rows."""
+    if _is_columns(rows):
+        return dict.fromkeys(rows)
+    return rows.iloc[:0] if _is_frame(rows) else None
+
+
+def form_of(example: Any) -> dict[str, Any]:
+    """The form of an example as JSON values; :func:`of_form` reads it back.
+
+    Examples:
+        >>> form_of(of_form({"form": "columns", "names": ["a"]}))
+        {'form': 'columns', 'names': ['a']}
+    """
+    if _is_columns(example):
+        return {"form": "columns", "names": list(example)}
+    if _is_frame(example):
+        names = list(map(str, example.columns))
+        return {"form": "frame", "names": names, "dtypes": [_described(d) for d in example.dtypes]}
+    return {"form": "array"}
+
+
+def of_form(form: Mapping[str, Any]) -> Any:
+    """An example of this form, without rows."""
+    if form["form"] == "columns":
+        return dict.fromkeys(form["names"])
+    if form["form"] == "frame":
+        dtypes = [_dtype(dtype) for dtype in form["dtypes"]]
+        return _frame([np.empty(0, object) for _ in form["names"]], form["names"], dtypes)
+    return None
+
+
+def categories_of(example: Any) -> list[str]:
+    """The columns that a data frame calls categorical."""
+    if not _is_frame(example):
+        return []
+    return [str(name) for name, dtype in example.dtypes.items() if hasattr(dtype, "categories")]
+
+
+def _described(dtype: Any) -> Any:
+    """A type of a data frame's column as JSON values."""
+    if hasattr(dtype, "categories") and dtype.categories is not None:
+        return {"categories": dtype.categories.tolist(), "ordered": dtype.ordered}
+    return str(dtype)
+
+
+def _dtype(described: Any) -> Any:
+    import pandas as pd
+
+    return pd.CategoricalDtype(**described) if isinstance(described, dict) else described
+
+
+def _frame(table: list[Cells], names: Any, dtypes: list[Any], index: Any = None) -> Any:
+    """A data frame of these types, as far as its cells allow."""
+    import pandas as pd
+
+    frame = pd.DataFrame(dict(enumerate(table)), index=index)
+    for number, dtype in enumerate(dtypes):
+        for wanted in (dtype, "float64"):  # the mean of whole numbers may be none
+            try:
+                frame[number] = frame[number].astype(wanted)
+                break
+            except (TypeError, ValueError):
+                continue
+    frame.columns = names
+    return frame
+
+
+def _cells(series: Any) -> Cells:
+    plain = isinstance(series.dtype, np.dtype) and series.dtype.kind in "biufMm"
+    return series.to_numpy() if plain else series.astype(object).to_numpy()

@@ -1,0 +1,505 @@
+"""The one-group Hopfield–Boltzmann machine as a scikit-learn estimator for tables."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.optional import require_extra
+from isinglass._support.validation import check_at_least_zero, check_count, check_positive
+from isinglass.data.columns import Cells, Columns, is_unknown
+from isinglass.energies import HopfieldBoltzmann, PatternMixture
+from isinglass.errors import FileError, ParameterError
+from isinglass.integrations.sklearn._frames import (
+    TableMixin,
+    categories_of,
+    form_of,
+    of_form,
+    rows_like,
+)
+from isinglass.integrations.sklearn._shared import generator_of, learning_bar
+from isinglass.io.archive import load, read_note, save
+from isinglass.learning.em_missing_data import (
+    ObservedReport,
+    Reading,
+    e_step,
+    fit_observed,
+    m_step,
+    seed_observed,
+)
+
+with require_extra("sklearn"):
+    from sklearn.base import (
+        BaseEstimator,
+        ClassNamePrefixFeaturesOutMixin,
+        DensityMixin,
+        TransformerMixin,
+    )
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.utils.validation import check_is_fitted
+
+__all__ = ["HopfieldBoltzmannMachine"]
+
+#: Numbers of memories that "auto" tries, as long as the rows held out gain.
+CANDIDATES = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200)
+#: How many candidates in a row may gain nothing.
+PATIENCE = 2
+#: Share of the rows that "auto" holds out.
+HELD_OUT = 0.2
+#: Stepwise EM forgets as (batches + 2)^−FORGETTING.
+FORGETTING = 0.6
+#: Under which name files keep what the columns are.
+NOTE = "table"
+#: Parameters that files keep too.
+KEPT = ("max_iter", "tol", "pseudo_count", "least_spread", "n_init")
+#: Most numbers of rows × memories × components filled in at once.
+BLOCK = 1 << 22
+
+
+class HopfieldBoltzmannMachine(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, TableMixin, BaseEstimator
+):
+    r"""The distribution of a table's rows, learned by memories: density, samples, imputation.
+
+        p(x) = Σ_μ π_μ Π_i p(x_i | μ),    x_i = centre_i + spread_i s_i v_i
+
+    Each row reminds of one memory; given it, cells are independent: numbers Gaussian, with a mean a
+    memory and a spread s_i a column; zeros and ones bits; names one-hot. All sums are closed, so
+    likelihood, samples and what is missing given what is there are exact. It is a
+    :class:`~isinglass.HopfieldBoltzmann` of one group at T = 1, fitted by EM to the cells that
+    are there: maximum likelihood for values missing at random.
+
+    Reference: Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x; Cappé &
+    Moulines 2009, arXiv:0712.4273 (``partial_fit``); Arthur & Vassilvitskii 2007 (the start).
+
+    Args:
+        n_memories: N; "auto" holds out a fifth of the rows, and takes the fewest memories under
+            which they are as likely as under any number, within one standard error.
+        columns: "numeric", "binary" or "categorical" for columns that are not as they look, by
+            name or number. Strings look categorical, 0 and 1 together binary, other
+            numbers numeric.
+        max_iter: Most steps of EM.
+        tol: Rise of the mean log-likelihood, in nats a row, below which the fit rests.
+        pseudo_count: How many imagined rows at the data's mean every memory is given: keeps
+            probabilities off 0 and 1, and memories of few rows near the rest.
+        least_spread: The least spread of a numeric column about a memory, as a share of the
+            column's standard deviation.
+        n_init: How many starts to try; the best likelihood stays.
+        warm_start: Whether :meth:`fit` goes on from where it was.
+        handle_unknown: What a category not seen in the fit is: "error", or "missing".
+        random_state: Seed or ``numpy.random.RandomState``.
+        verbose: Whether to show a progress bar (extra ``cli``).
+
+    Attributes:
+        machine_: The :class:`~isinglass.HopfieldBoltzmann`.
+        columns_: The :class:`~isinglass.data.columns.Columns`: kinds, categories, centres.
+        scale_: s_i, ``(components,)``, ones but for numbers.
+        n_memories_: N in use.
+        log_likelihood_curve_: Mean log p(x) of the rows before each step, and after the last.
+        n_iter_: Steps of EM.
+        converged_: Whether the likelihood came to rest.
+        validation_scores_: Mean log p(x) held out, by number of memories; None unless "auto".
+            Categories that only rows held out have count as unknown.
+        n_samples_seen_: Rows seen by ``fit`` and ``partial_fit``.
+        n_features_in_: Number of columns.
+        feature_names_in_: Their names, if X had names.
+
+    Examples:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=500)
+        >>> table = np.column_stack([x, 2 * x + 0.1 * rng.normal(size=500), x > 0])
+        >>> model = HopfieldBoltzmannMachine(random_state=0).fit(table)
+        >>> torn = np.array([[1.0, np.nan, np.nan]])
+        >>> model.impute(torn).round()
+        array([[1., 2., 1.]])
+        >>> model.sample(2).shape
+        (2, 3)
+    """
+
+    def __init__(
+        self,
+        n_memories: int | str = "auto",
+        *,
+        columns: Mapping[Any, str] | None = None,
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        pseudo_count: float = 1.0,
+        least_spread: float = 0.01,
+        n_init: int = 1,
+        warm_start: bool = False,
+        handle_unknown: str = "error",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_memories = n_memories
+        self.columns = columns
+        self.max_iter = max_iter
+        self.tol = tol
+        self.pseudo_count = pseudo_count
+        self.least_spread = least_spread
+        self.n_init = n_init
+        self.warm_start = warm_start
+        self.handle_unknown = handle_unknown
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> HopfieldBoltzmannMachine:  # noqa: N803
+        """Learn from the rows of a table; NaN, None and pandas' NA are unknown cells.
+
+        Args:
+            X: An array, a data frame, or a dictionary of columns, ``(n, columns)``.
+            y: Not used.
+
+        Raises:
+            DomainError: If nothing is known of a column, or a cell is not of its column's kind.
+            ParameterError: If a parameter is out of range.
+            ValueError: If X is not a matrix, or has no row.
+
+        Warns:
+            ConvergenceWarning: If ``max_iter`` ran out before the likelihood came to rest.
+        """
+        self._check_parameters()
+        again = self.warm_start and hasattr(self, "machine_")
+        table = self._table(X, reset=not again)
+        if not again:
+            self.columns_ = Columns.of(self._names(), table, self._kinds())
+        data, observed = self._encode("fit", table)
+        with learning_bar(self.verbose, self.max_iter) as show:
+            if again:
+                report = self._learn(self.machine_, data, observed, self.scale_, show)
+            else:
+                generator = generator_of(self.random_state)
+                self.n_memories_ = self._count(data, observed, generator, show)
+                self.machine_, report = self._best(
+                    self.n_memories_, data, observed, generator, show
+                )
+        self.scale_ = report.scale
+        # In the units of the data, where scikit-learn's and the user's likelihoods are.
+        volume = float(self._volume(observed).mean())
+        self.log_likelihood_curve_ = [value - volume for value in report.log_likelihood]
+        self.n_iter_ = len(report.log_likelihood) - 1
+        self.converged_ = report.converged
+        if not self.converged_:
+            said = f"EM was not at rest after max_iter = {self.max_iter} steps: allow more"
+            warnings.warn(said, ConvergenceWarning, stacklevel=2)
+        self.n_samples_seen_, self._batches = len(data), 0
+        self._reading: Reading | None = self._read(data, observed)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> HopfieldBoltzmannMachine:  # noqa: N803
+        """Learn from a batch of rows by a step of stepwise EM; the first batch is fitted whole.
+
+        Expected statistics move toward the batch's by (t + 2)^−0.6 at the t-th. The first batch
+        sets the columns' kinds, centres and categories, and the number of memories.
+
+        Reference: Cappé & Moulines 2009, arXiv:0712.4273.
+
+        Args:
+            X: An array or data frame, ``(n, columns)``.
+            y: Not used.
+
+        Raises:
+            DomainError: If a cell is not of its column's kind.
+        """
+        if not hasattr(self, "machine_"):
+            return self.fit(X)
+        self._check_parameters()
+        data, observed = self._encode("partial_fit", self._table(X))
+        self._batches += 1
+        self.n_samples_seen_ += len(data)
+        batch = self._read(data, observed)
+        rate = (self._batches + 2) ** -FORGETTING
+        self._reading = batch if self._reading is None else self._reading.toward(batch, rate)
+        self.scale_ = m_step(
+            self.machine_, self._reading, self.scale_, self.columns_.numeric,
+            pseudo_count=self.pseudo_count / self.n_samples_seen_, least_scale=self.least_spread,
+        )  # fmt: skip
+        return self
+
+    def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
+        """log p of the known cells of each row, ``(n,)``, in nats; a density in the data's units.
+
+        A row of which nothing is known has 0.
+        """
+        data, observed = self._rows("score_samples", X)
+        _, log_prob = e_step(self.machine_, data, observed, self.scale_)
+        return (log_prob - self._volume(observed)).numpy()
+
+    def score(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        X: Any,  # noqa: N803
+        y: Any = None,
+    ) -> float:
+        """The mean of :meth:`score_samples`, in nats a row."""
+        return float(self.score_samples(X).mean())
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """p(μ | x): which memory the known cells of each row remind of, ``(n, N)``."""
+        data, observed = self._rows("transform", X)
+        return e_step(self.machine_, data, observed, self.scale_)[0].numpy()
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
+        """Fresh rows, exact and independent, in the form of the fit's.
+
+        Args:
+            n_samples: How many.
+            random_state: Seed; None is the estimator's own, so that an estimator with a seed draws
+                the same rows at every call.
+
+        Raises:
+            ParameterError: If ``n_samples`` is not a whole number of at least one.
+        """
+        check_is_fitted(self)
+        check_count("sample", "n_samples", n_samples)
+        states = self.machine_.sample(n_samples, generator=self._generator(random_state))
+        return rows_like(self._example, self.columns_.decode(states * self.scale_))
+
+    def impute(self, X: Any, how: str = "mean", random_state: Any = None) -> Any:  # noqa: N803
+        """Fill unknown cells by their exact distribution given the known ones of the row.
+
+        Args:
+            X: An array or data frame, ``(n, columns)``; known cells stay as they are.
+            how: "mean", the expected number and the likeliest category of each cell by itself;
+                "mode", a likeliest row as a whole; "draw", one draw of the row.
+            random_state: Seed for "draw"; None is the estimator's own, the same at every call.
+
+        Returns:
+            The table in the form of X; a column of whole numbers (pandas' Int64) becomes float64 if
+            what it is filled with is not whole, as means are.
+
+        Raises:
+            ParameterError: If ``how`` is none of these.
+            DomainError: If a known cell is not of its column's kind.
+        """
+        if how not in {"mean", "mode", "draw"}:
+            raise ParameterError("impute", f"how = {how!r}", "Say 'mean', 'mode' or 'draw'")
+        check_is_fitted(self)
+        table = self._table(X)
+        states, observed = self._states("impute", table)
+        generator = self._generator(random_state)
+        size = max(1, BLOCK // (self.n_memories_ * states.shape[-1]))
+        filled = []
+        with torch.no_grad():
+            for rows, seen in zip(states.split(size), observed.split(size), strict=True):
+                mixture = self.machine_.conditional(rows, seen)
+                filled.append(
+                    mixture.sample(generator)
+                    if how == "draw"
+                    else mixture.mode()
+                    if how == "mode"
+                    else mixture.mean()
+                )
+        cells = self.columns_.decode(torch.cat(filled) * self.scale_, rounded=how == "draw")
+        whole = [
+            np.where(is_unknown(mine), theirs, mine)
+            for mine, theirs in zip(table, cells, strict=True)
+        ]
+        return rows_like(X, whole)
+
+    def conditional(self, X: Any) -> PatternMixture:  # noqa: N803
+        """The distribution of the unknown cells of each row, in states of ``machine_``.
+
+        A number x is the state (x − centre)/(spread · s); ``columns_.places`` says where each
+        column stands, and ``columns_.decode(states * scale_)`` brings states back.
+        """
+        check_is_fitted(self)
+        with torch.no_grad():
+            return self.machine_.conditional(*self._states("conditional", self._table(X)))
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the fitted machine and what its columns are to one safetensors file, no pickle.
+
+        Args:
+            path: The file, by custom ``*.safetensors``; :func:`isinglass.load` reads its machine.
+            overwrite: Whether a file already there may be replaced.
+
+        Raises:
+            FileError: If the file exists and ``overwrite`` is false, or cannot be written.
+        """
+        check_is_fitted(self)
+        note = {
+            "columns": self.columns_.config(),
+            "scale": self.scale_.tolist(),
+            "named": hasattr(self, "feature_names_in_"),
+            "form": form_of(self._example),
+            "curve": self.log_likelihood_curve_,
+            "converged": self.converged_,
+            "validation": self.validation_scores_ and list(self.validation_scores_.items()),
+            "rows": self.n_samples_seen_,
+            "parameters": {name: getattr(self, name) for name in KEPT},
+        }
+        save(self.machine_, path, overwrite=overwrite, note={NOTE: note})
+
+    @classmethod
+    def load(cls, path: str | Path) -> HopfieldBoltzmannMachine:
+        """A fitted estimator from a file written by :meth:`save`.
+
+        What ``partial_fit`` has gathered is not in the file: it starts from the next batch.
+
+        Raises:
+            FileError: If the file is missing, damaged, or holds something else.
+        """
+        note = (read_note(path) or {}).get(NOTE)
+        machine = load(path)
+        if note is None or not isinstance(machine, HopfieldBoltzmann):
+            raise FileError(
+                f"loading {path}", "it describes no columns of a table",
+                "Give a file written by HopfieldBoltzmannMachine.save or isinglass imagine --model",
+            )  # fmt: skip
+        model = cls(n_memories=machine.memories, **note.get("parameters", {}))
+        model.machine_, model.n_memories_ = machine, machine.memories
+        model.columns_ = Columns.from_config(note["columns"])
+        model.scale_ = torch.tensor(note["scale"], dtype=torch.float64)
+        model.n_features_in_ = len(note["columns"])
+        if note["named"]:
+            model.feature_names_in_ = np.array(model.columns_.names, dtype=object)
+        model._example = of_form(note["form"])
+        model.log_likelihood_curve_, model.converged_ = note["curve"], note["converged"]
+        model.n_iter_ = len(note["curve"]) - 1
+        model.validation_scores_ = note["validation"] and dict(note["validation"])
+        model.n_samples_seen_, model._batches, model._reading = note["rows"], 0, None
+        return model
+
+    def __sklearn_tags__(self) -> Any:
+        """Unknown cells and categories are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_memories_
+
+    def _check_parameters(self) -> None:
+        name = type(self).__name__
+        if isinstance(self.n_memories, str) and self.n_memories != "auto":
+            raise ParameterError(
+                name, f"n_memories = {self.n_memories!r}", "Say 'auto', or a number"
+            )
+        if not isinstance(self.n_memories, str):
+            check_count(name, "n_memories", self.n_memories)
+        check_count(name, "max_iter", self.max_iter)
+        check_count(name, "n_init", self.n_init)
+        check_at_least_zero(name, "tol", self.tol)
+        check_at_least_zero(name, "pseudo_count", self.pseudo_count)
+        check_positive(name, "least_spread", self.least_spread)
+        if self.handle_unknown not in {"error", "missing"}:
+            raise ParameterError(
+                name, f"handle_unknown = {self.handle_unknown!r}", "Say 'error' or 'missing'"
+            )
+
+    def _names(self) -> list[str]:
+        names = getattr(self, "feature_names_in_", range(self.n_features_in_))
+        return [str(name) for name in names]
+
+    def _kinds(self) -> dict[str, str]:
+        """What the data frame calls categories, then what the user does."""
+        told = {str(name): kind for name, kind in (self.columns or {}).items()}
+        return dict.fromkeys(categories_of(self._example), "categorical") | told
+
+    def _encode(self, operation: str, table: list[Cells]) -> tuple[Tensor, Tensor]:
+        return self.columns_.encode(operation, table, self.handle_unknown)
+
+    def _rows(self, operation: str, rows: Any) -> tuple[Tensor, Tensor]:
+        check_is_fitted(self)
+        return self._encode(operation, self._table(rows))
+
+    def _states(self, operation: str, table: list[Cells]) -> tuple[Tensor, Tensor]:
+        """States of the machine, and which components are known."""
+        data, observed = self._encode(operation, table)
+        return data / self.scale_, observed
+
+    def _read(self, data: Tensor, observed: Tensor) -> Reading:
+        reads, _ = e_step(self.machine_, data, observed, self.scale_)
+        return Reading.of(reads, data, observed)
+
+    def _count(
+        self,
+        data: Tensor,
+        observed: Tensor,
+        generator: Generator,
+        show: Callable[[str], None],
+    ) -> int:
+        """N, as given or as the rows held out like it."""
+        self.validation_scores_ = None
+        if self.n_memories != "auto":
+            count = int(self.n_memories)
+            if count > len(data):
+                raise ParameterError(
+                    type(self).__name__, f"n_memories = {count} for n_samples = {len(data)}",
+                    "Ask for fewer memories, or give more rows",
+                )  # fmt: skip
+            return count
+        held = int(HELD_OUT * len(data))
+        order = torch.randperm(len(data), generator=generator)
+        test, train = order[:held], order[held:]
+        seen = observed[test] & ~self.columns_.new(data[test], data[train])
+        found: dict[int, Tensor] = {}
+        best = 1
+        for count in CANDIDATES:
+            if held == 0 or count > len(train) or _stale(list(found), best):
+                break
+            machine, report = self._best(count, data[train], observed[train], generator)
+            _, log_prob = e_step(machine, data[test], seen, report.scale)
+            found[count] = log_prob - self._volume(seen)
+            show(f"{count} memories, {float(found[count].mean()):.4g} nats a row held out")
+            best = max(found, key=lambda count: float(found[count].mean()))
+        self.validation_scores_ = {count: float(scores.mean()) for count, scores in found.items()}
+        return next((count for count in found if _as_good(found[count], found[best])), best)
+
+    def _volume(self, observed: Tensor) -> Tensor:
+        """Σ_i log spread_i of what was observed: from densities of states to those of the data."""
+        return observed.double() @ self.columns_.spreads.log()
+
+    def _best(
+        self,
+        count: int,
+        data: Tensor,
+        observed: Tensor,
+        generator: Generator,
+        show: Callable[[str], None] = lambda _: None,
+    ) -> tuple[HopfieldBoltzmann, ObservedReport]:
+        """The likeliest of ``n_init`` machines."""
+        fits = []
+        for _ in range(self.n_init):
+            machine = HopfieldBoltzmann(self.columns_.unit, count, generator=generator).double()
+            scale = seed_observed(machine, data, observed, self.columns_.numeric, generator)
+            fits.append((machine, self._learn(machine, data, observed, scale, show)))
+        return max(fits, key=lambda fit: fit[1].log_likelihood[-1])
+
+    def _learn(
+        self,
+        machine: HopfieldBoltzmann,
+        data: Tensor,
+        observed: Tensor,
+        scale: Tensor,
+        show: Callable[[str], None],
+    ) -> ObservedReport:
+        return fit_observed(
+            machine, data, observed, scale=scale, learn_scale=self.columns_.numeric,
+            steps=self.max_iter, tolerance=self.tol, pseudo_count=self.pseudo_count,
+            least_scale=self.least_spread,
+            on_step=lambda _, value: show(f"{machine.memories} memories, {value:.4g} nats a row"),
+        )  # fmt: skip
+
+    def _generator(self, random_state: Any) -> Generator:
+        return generator_of(self.random_state if random_state is None else random_state)
+
+
+def _stale(counts: list[int], best: int) -> bool:
+    """Whether the last candidates have gained nothing."""
+    return len(counts) > PATIENCE and best not in counts[-PATIENCE:]
+
+
+def _as_good(scores: Tensor, best: Tensor) -> bool:
+    """Whether rows are as likely as under the best machine, within one standard error."""
+    gap = best - scores
+    return len(gap) > 1 and float(gap.mean()) <= float(gap.std()) / len(gap) ** 0.5

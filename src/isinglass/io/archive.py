@@ -1,0 +1,225 @@
+"""Saving and loading: safetensors with a JSON header, a format version and a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from isinglass._support.registry import name_of, subclasses_by_name
+from isinglass.core.energy import Energy
+from isinglass.errors import FileError, ParameterError
+from isinglass.io.atomic import atomic_write
+
+__all__ = ["load", "read_note", "save"]
+
+FORMAT = 1
+
+
+def save(
+    energy: Energy, path: str | Path, *, overwrite: bool = False, note: dict[str, Any] | None = None
+) -> None:
+    """Write an energy to one safetensors file: its tensors, its configuration, a checksum.
+
+    Args:
+        energy: The energy to save.
+        path: The file, by custom ``*.safetensors``.
+        overwrite: Whether a file already there may be replaced.
+        note: JSON values to keep with it, such as what its units stand for; :func:`read_note`
+            reads them.
+
+    Raises:
+        FileError: If the file exists and ``overwrite`` is false, or cannot be written.
+        ParameterError: If ``energy`` is not an energy.
+
+    Examples:
+        >>> import isinglass as ig, tempfile
+        >>> memory = ig.ModernHopfield(torch.eye(3), beta=8.0)
+        >>> path = Path(tempfile.mkdtemp()) / "memory.safetensors"
+        >>> ig.save(memory, path)
+        >>> torch.equal(ig.load(path).patterns, memory.patterns)
+        True
+    """
+    if not isinstance(energy, Energy):
+        raise ParameterError("saving", f"a {type(energy).__name__}", "Give an energy")
+    header = {
+        "class": name_of(type(energy)),
+        "config": energy.config(),
+        "learned": sorted(name for name, p in energy.named_parameters() if p.requires_grad),
+    }
+    if note is not None:
+        header["note"] = note
+    write_tensors(path, header, energy.state_dict(), overwrite=overwrite)
+
+
+def write_tensors(
+    path: str | Path, header: dict[str, Any], tensors: dict[str, Tensor], *, overwrite: bool = False
+) -> None:
+    """Write tensors and a header of JSON values to one file, with a format and a checksum.
+
+    Args:
+        path: The file.
+        header: JSON values.
+        tensors: By name.
+        overwrite: Whether a file already there may be replaced.
+
+    Raises:
+        FileError: If the file exists and ``overwrite`` is false, or cannot be written.
+    """
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    header = {"format": FORMAT} | header
+    header["sha256"] = _digest(header, tensors)
+    with atomic_write(path, overwrite=overwrite) as aside:
+        try:
+            save_file(tensors, aside, metadata={"isinglass": json.dumps(header)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
+    """Read an energy back, refusing a file that is truncated, altered or of another format.
+
+    The class is looked for among the energies already imported, so that a file can name no code.
+
+    Args:
+        path: The file written by :func:`save`.
+        device: Where the tensors go.
+
+    Raises:
+        FileError: If the file is missing, truncated, altered, of a newer format, or holds a
+            class that is not imported, or that was another in the version that wrote it.
+
+    Examples:
+        >>> import isinglass as ig, tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "rbm.safetensors"
+        >>> ig.save(ig.RBM(ig.Bernoulli(4), ig.Spin(2)), path)
+        >>> ig.load(path).layers
+        (Bernoulli(size=4), Spin(size=2))
+    """
+    operation = f"loading {path}"
+    header, tensors = read_tensors(path)
+    if "class" not in header:
+        raise FileError(
+            operation, "it holds no energy but a checkpoint of learning",
+            "Go on with it: isinglass.learning.fit(…, checkpoint=path, resume=True)",
+        )  # fmt: skip
+    kind = subclasses_by_name(Energy).get(header["class"])
+    if kind is None:
+        raise FileError(
+            operation, f"it holds a {header['class']}, which is not imported",
+            "Import the module that defines it first",
+        )  # fmt: skip
+    try:
+        energy = _restored(kind, header, tensors)
+    except FileError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())  # PyTorch's has several lines
+        raise FileError(
+            operation, f"its {header['class']} does not fit the one of this version ({why})",
+            "Save it again with this version of isinglass, or load it with the one that wrote it",
+        ) from error  # fmt: skip
+    return energy.to(device)
+
+
+def read_note(path: str | Path) -> dict[str, Any] | None:
+    """What :func:`save` was told to keep with the energy; None if nothing.
+
+    Args:
+        path: The file written by :func:`save`.
+
+    Raises:
+        FileError: If the file is missing, truncated, altered or of another format.
+
+    Examples:
+        >>> import isinglass as ig, tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "memory.safetensors"
+        >>> ig.save(ig.ModernHopfield(torch.eye(2)), path, note={"rows": ["left", "right"]})
+        >>> read_note(path)
+        {'rows': ['left', 'right']}
+    """
+    return read_tensors(path)[0].get("note")
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file of :func:`write_tensors`.
+
+    Raises:
+        FileError: If the file is missing, truncated, altered or of another format.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "three.safetensors"
+        >>> write_tensors(path, {"name": "three"}, {"x": torch.tensor([3])})
+        >>> read_tensors(path)
+        ({'format': 1, 'name': 'three'}, {'x': tensor([3])})
+    """
+    operation = f"loading {path}"
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = json.loads((file.metadata() or {})["isinglass"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise FileError(operation, "there is no such file", "Check the path") from error
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise FileError(
+            operation,
+            f"not a whole isinglass file ({error})",
+            "Use a file written by isinglass.save; if it was copied, copy it again",
+        ) from error
+    _check_header(operation, header, tensors)
+    return header, tensors
+
+
+def _restored(kind: type[Energy], header: dict[str, Any], tensors: dict[str, Tensor]) -> Energy:
+    """The energy that the header describes, with these tensors."""
+    energy = kind.from_config(header["config"])
+    floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
+    if floating:  # the twin is built in the default dtype; the file's is the one that counts
+        energy = energy.to(floating[0])
+    energy.load_state_dict(tensors)
+    for name in header["learned"]:
+        _make_parameter(energy, name)
+    for name, parameter in energy.named_parameters():
+        parameter.requires_grad_(name in header["learned"])
+    return energy
+
+
+def _make_parameter(energy: Energy, name: str) -> None:
+    """Turn a buffer into the parameter it was: patterns may be either."""
+    path, _, leaf = name.rpartition(".")
+    owner = energy.get_submodule(path)
+    if leaf in owner._buffers:
+        value = owner._buffers.pop(leaf)
+        owner.register_parameter(leaf, None if value is None else nn.Parameter(value))
+
+
+def _check_header(operation: str, header: Any, tensors: dict[str, Tensor]) -> None:
+    if not isinstance(header, dict):
+        raise FileError(operation, "its header is no table", "Use a file of isinglass.save")
+    if header.get("format") != FORMAT:
+        raise FileError(
+            operation, f"format {header.get('format')}, this version reads {FORMAT}",
+            "Upgrade isinglass, or save the file again with this version",
+        )  # fmt: skip
+    stated = header.pop("sha256", None)
+    if stated != _digest(header, tensors):
+        raise FileError(
+            operation, "the checksum does not match: the file was altered or damaged",
+            "Restore it from a good copy",
+        )  # fmt: skip
+
+
+def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What learning lowers: one objective a file."""

@@ -1,0 +1,1 @@
+"""The loop behind ``fit``: data, steps, evaluation, checkpoints, history."""

@@ -1,0 +1,1 @@
+"""Attention by draws: as a function and as a module."""

@@ -1,0 +1,1 @@
+"""Hopfield layers: association, pooling, look-up, and the blocks built of them."""

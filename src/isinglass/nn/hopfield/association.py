@@ -1,0 +1,307 @@
+"""Association of states with stored patterns, head by head: the maths under the Hopfield layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.validation import check_finite, check_positive, values_visible
+from isinglass.errors import DomainError, ParameterError, ShapeError
+
+__all__ = ["Association", "Mask", "check_above_zero", "common_batch", "inverse_temperatures"]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which stored patterns a state may look at.
+
+    Attributes:
+        visible: True where it may, or numbers that are added to the scores; broadcast to
+            ``(batch, heads, states, patterns)``. Rows that may look at none are opened here.
+        blind: Those rows, ``(…, 1)``: their weights are zero, not NaN.
+    """
+
+    visible: Tensor
+    blind: Bool[Tensor, "..."]
+
+    @classmethod
+    def of(
+        cls,
+        operation: str,
+        padding: Tensor | None,
+        mask: Tensor | None,
+        shape: tuple[int, int, int, int],
+        extra: int = 0,
+    ) -> Mask | None:
+        """The two masks of a layer in one.
+
+        Args:
+            operation: What the errors are to name.
+            padding: True at stored patterns that are no patterns, ``(batch, patterns)`` or
+                ``(patterns,)``.
+            mask: True where a state must not look, or numbers added to the scores: ``(states,
+                patterns)``, ``(batch · heads, states, patterns)`` or with four dimensions.
+            shape: ``(batch, heads, states, patterns)``.
+            extra: How many patterns the layer itself adds at the end, which all may look at.
+
+        Raises:
+            ShapeError: If a shape fits none of these.
+            DomainError: If ``padding`` is not boolean, or ``mask`` neither that nor floating.
+        """
+        if mask is not None:
+            mask = _score_mask(operation, mask, shape)
+        if padding is not None:
+            padding = _padding_mask(operation, padding, shape)
+            if mask is None or mask.dtype == torch.bool:
+                mask = padding if mask is None else mask | padding
+            else:
+                mask = mask.masked_fill(padding, -torch.inf)
+        if mask is None:
+            return None
+        if mask.dtype == torch.bool:
+            return cls._opened(F.pad(~mask, (0, extra), value=True))
+        return cls._opened(F.pad(mask, (0, extra)))
+
+    @classmethod
+    def _opened(cls, visible: Tensor) -> Mask:
+        if visible.dtype == torch.bool:
+            blind = ~visible.any(-1, keepdim=True)
+            return cls(visible | blind, blind)
+        blind = (visible == -torch.inf).all(-1, keepdim=True)
+        return cls(visible.masked_fill(blind, 0.0), blind)
+
+    def add_to(self, scores: Float[Tensor, "B H L S"]) -> Float[Tensor, "B H L S"]:
+        """The scores with what may not be seen at −∞."""
+        if self.visible.dtype == torch.bool:
+            return scores.masked_fill(~self.visible, -torch.inf)
+        return scores + self.visible.to(scores.dtype)
+
+
+@dataclass(frozen=True)
+class Association:
+    """States, the patterns they associate with, and what is read out, in every head.
+
+        ξ ← Kᵀ softmax(βKξ)          update
+        Vᵀ softmax(βKξ)              read-out
+        E(ξ) = ½|ξ|² − β⁻¹ log Σ_μ exp(β k_μ·ξ)      which no update raises
+
+    Reference: Ramsauer et al. 2020, arXiv:2008.02217.
+
+    Attributes:
+        state: ξ, ``(batch, heads, states, d)``.
+        stored: K, ``(batch, heads, patterns, d)``.
+        projection: V, ``(batch, heads, patterns, e)``.
+        beta: β of each head, ``(heads, 1, 1)``.
+        mask: Which patterns a state may look at; None is all.
+
+    A batch of one goes with any batch.
+    """
+
+    state: Float[Tensor, "_ H L d"]
+    stored: Float[Tensor, "_ H S d"]
+    projection: Float[Tensor, "_ H S e"]
+    beta: Float[Tensor, "H 1 1"]
+    mask: Mask | None = None
+
+    @property
+    def batch(self) -> int:
+        """The batch that results have."""
+        seen = () if self.mask is None else (self.mask.visible,)
+        return common_batch(self.state, self.stored, self.projection, *seen)
+
+    @property
+    def traced(self) -> bool:
+        """Whether values cannot be looked at: under ``torch.compile`` or ``vmap``."""
+        seen = [] if self.mask is None else [self.mask.visible]
+        return not all(map(values_visible, (self.state, self.stored, self.projection, *seen)))
+
+    def weights(self) -> Float[Tensor, "B H L S"]:
+        """softmax(βKξ): the association matrix; rows that may look at nothing are zero."""
+        weights = torch.softmax(self._scores(), -1).to(self.state.dtype)
+        return weights if self.mask is None else weights.masked_fill(self.mask.blind, 0.0)
+
+    def energy(self) -> Float[Tensor, "B H L"]:
+        """E(ξ); ½|ξ|² alone where nothing may be looked at."""
+        pull = self._scores().logsumexp(-1) / self.beta[..., 0]
+        if self.mask is not None:
+            pull = pull.masked_fill(self.mask.blind[..., 0], 0.0)
+        return (self.state.to(pull.dtype).square().sum(-1) / 2 - pull).to(self.state.dtype)
+
+    def read(self, dropout: float = 0.0) -> Float[Tensor, "B H L e"]:
+        """Vᵀ softmax(βKξ), a share of the weights dropped; the matrix is not formed."""
+        return self._look_up(self.projection, dropout)
+
+    def updated(self) -> Association:
+        """ξ ← Kᵀ softmax(βKξ), every row."""
+        return replace(self, state=self._look_up(self.stored))
+
+    def settled(
+        self, updates: Int[Tensor, "H 1 1"], most: int, eps: Float[Tensor, "H 1 1"]
+    ) -> Association:
+        """Update each row until it moves by ``eps`` or less or its head's ``updates`` are done.
+
+        A row at rest keeps its state, whatever its neighbours do. While torch traces, all ``most``
+        updates are laid out, and rest is a choice between old and new.
+        """
+        association, moving = self, updates > 0
+        for done in range(1, most + 1):
+            old, new = association.state, association.updated().state
+            association = replace(self, state=torch.where(moving, new, old))
+            if done == most:
+                break
+            change = torch.linalg.vector_norm((new - old).detach(), dim=-1, keepdim=True)
+            moving = moving & (change > eps) & (done < updates)
+            if not self.traced and not bool(moving.any()):
+                break
+        return association
+
+    def _scores(self) -> Float[Tensor, "B H L S"]:
+        state, stored = self._scaled_state(), self.stored
+        if state.dtype == torch.float16:  # whose largest number scores soon exceed
+            state, stored = state.float(), stored.float()
+        scores = state @ stored.mT
+        return scores if self.mask is None else self.mask.add_to(scores)
+
+    def _scaled_state(self) -> Tensor:
+        return (self.beta * self.state).to(self.state.dtype)  # autocast's halves stay halves
+
+    def _look_up(self, values: Tensor, dropout: float = 0.0) -> Tensor:
+        query, key = self._scaled_state(), self.stored
+        if self.traced and not torch.compiler.is_compiling():  # vmap knows no fused kernel
+            return F.dropout(self.weights(), dropout) @ values
+        if self.mask is None:
+            return _fused(query, key, values, None, dropout)
+        visible = self.mask.visible
+        if visible.dtype != torch.bool:
+            visible = visible.to(query.dtype)
+        return _fused(query, key, values, visible, dropout).masked_fill(self.mask.blind, 0.0)
+
+
+def common_batch(*tables: Tensor) -> int:
+    """The batch of all, where one goes with any, none too."""
+    return torch.broadcast_shapes(*(table.shape[:1] for table in tables))[0]
+
+
+def _fused(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
+) -> Tensor:
+    """softmax(QKᵀ)V by torch's fused kernel, which wants one batch size and one width."""
+    batch, width = query.shape[0], value.shape[-1]
+    shared = mask is None and key.shape[0] == value.shape[0] == 1 < batch
+    if shared:  # one memory for all: read once, as rows of one batch
+        query = query.transpose(0, 1).flatten(1, 2).unsqueeze(0)
+    else:
+        batch = common_batch(query, key, value, *(() if mask is None else (mask,)))
+        query, key, value = (x.expand(batch, -1, -1, -1) for x in (query, key, value))
+    widest = max(key.shape[-1], width)
+    query, key, value = (
+        x if x.shape[-1] == widest else F.pad(x, (0, widest - x.shape[-1]))
+        for x in (query, key, value)
+    )
+    found = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, dropout_p=dropout, scale=1.0
+    )[..., :width]
+    return found.squeeze(0).unflatten(1, (batch, -1)).transpose(0, 1) if shared else found
+
+
+def _padding_mask(operation: str, padding: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+    batch, _, _, patterns = shape
+    _check_kind(operation, "stored_pattern_padding_mask", padding, floating=False)
+    known = {(patterns,): "(patterns,)", (batch, patterns): "(batch, patterns)"}
+    _check_shape(operation, "stored_pattern_padding_mask", padding, known)
+    return padding.reshape(-1, 1, 1, patterns)
+
+
+def _score_mask(operation: str, mask: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+    batch, heads, states, patterns = shape
+    _check_kind(operation, "association_mask", mask, floating=True)
+    known = {
+        (states, patterns): "(states, patterns)",
+        (batch * heads, states, patterns): "(batch · heads, states, patterns)",
+        shape: "(batch, heads, states, patterns)",
+    }
+    _check_shape(operation, "association_mask", mask, known)
+    return mask.reshape(-1, heads if mask.ndim > 2 else 1, states, patterns)
+
+
+def _check_kind(operation: str, name: str, mask: object, *, floating: bool) -> None:
+    if isinstance(mask, Tensor) and (
+        mask.dtype == torch.bool or (floating and mask.is_floating_point())
+    ):
+        return
+    kind = f"dtype {mask.dtype}" if isinstance(mask, Tensor) else f"type {type(mask).__name__}"
+    raise DomainError(
+        operation,
+        f"{name} of {kind}",
+        "Give a boolean mask, True at what must not be seen: mask.bool()"
+        + (", or floats to be added to the scores" if floating else ""),
+    )
+
+
+def _check_shape(
+    operation: str, name: str, mask: Tensor, known: dict[tuple[int, ...], str]
+) -> None:
+    if tuple(mask.shape) not in known:
+        wanted = " or ".join(f"{shape} {said}" for shape, said in known.items())
+        raise ShapeError(operation, f"{name} of shape {tuple(mask.shape)}", f"Give {wanted}")
+
+
+def inverse_temperatures(
+    operation: str,
+    scaling: float | Tensor,
+    heads: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Float[Tensor, "heads"]:
+    """β of each head, checked; a parameter of one value a head is kept, to be learned.
+
+    Raises:
+        ShapeError: If there is neither one value nor one a head.
+        DomainError: If one is NaN or infinite, zero or below.
+        ParameterError: If it wants gradients but cannot be kept as a parameter, or is one of
+            another dtype or device.
+    """
+    like = torch.empty(0, device=device, dtype=dtype)  # as the layer's other parameters are
+    if not isinstance(scaling, Tensor):
+        number = check_positive(operation, "scaling", scaling)
+        scaling = torch.tensor(number, dtype=like.dtype, device="cpu")
+    if scaling.shape not in ((), (heads,)) or not scaling.is_floating_point():
+        raise ShapeError(
+            operation,
+            f"scaling of shape {tuple(scaling.shape)} and {scaling.dtype} for {heads} heads",
+            f"Give one number above zero, or a floating tensor of shape ({heads},)",
+        )
+    if scaling.requires_grad and not (isinstance(scaling, nn.Parameter) and scaling.ndim == 1):
+        raise ParameterError(
+            operation,
+            f"a scaling of shape {tuple(scaling.shape)} that wants gradients",
+            f"To learn β give an nn.Parameter of shape ({heads},), else scaling.detach()",
+        )
+    check_finite(operation, "scaling", scaling)
+    check_above_zero(operation, scaling)
+    if not (isinstance(scaling, nn.Parameter) and scaling.ndim == 1):
+        return scaling.to(like).expand(heads).clone()
+    if (scaling.dtype, scaling.device) != (like.dtype, like.device):
+        raise ParameterError(
+            operation,
+            f"a scaling of {scaling.dtype} on {scaling.device} for a layer of {like.dtype} on "
+            f"{like.device}",
+            "Make the parameter with the layer's dtype and device, or give the layer those of it",
+        )
+    return scaling
+
+
+def check_above_zero(operation: str, scaling: Tensor) -> None:
+    """Refuse a β that is not above zero, where training has led it.
+
+    Raises:
+        DomainError: If one is zero or below.
+    """
+    if values_visible(scaling) and bool((scaling <= 0).any()):
+        raise DomainError(
+            operation, f"a scaling of {float(scaling.detach().min()):g}", "β must be above zero"
+        )

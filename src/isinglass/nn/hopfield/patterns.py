@@ -1,0 +1,82 @@
+"""The three inputs of a Hopfield layer: taken apart, checked, with their batch first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isinglass._support.validation import check_features, check_like, check_tensor
+from isinglass.errors import ShapeError
+from isinglass.nn.hopfield.options import HopfieldOptions
+
+__all__ = ["Triple", "batch_first", "several"]
+
+Triple = tuple[Tensor, Tensor, Tensor]
+NAMES = ("stored pattern", "state", "pattern projection")
+
+
+def several(operation: str, given: object, *names: str) -> Any:
+    """The tensors of a tuple, as many as there are names.
+
+    Raises:
+        ShapeError: If it is no tuple of that many.
+        DomainError: If one is no tensor.
+    """
+    if not isinstance(given, (tuple, list)) or len(given) != len(names):
+        count = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
+        raise ShapeError(
+            operation,
+            f"an input of type {type(given).__name__}{count}",
+            f"Give one tensor, or {len(names)}: ({', '.join(names)})",
+        )
+    for name, patterns in zip(names, given, strict=True):
+        check_tensor(operation, f"a {name}", patterns)
+    return tuple(given)
+
+
+def batch_first(
+    operation: str, patterns: Triple, options: HopfieldOptions, like: Tensor | None
+) -> Triple:
+    """Stored patterns, states and projections as ``(batch, rows, features)``.
+
+    One without batch is a batch of one, shared by the others. ``like`` has the dtype and device
+    that all need, None is that of the states.
+
+    Raises:
+        ShapeError: If features, rows or batches do not fit.
+        DomainError: If dtypes or devices differ.
+    """
+    like = patterns[1] if like is None else like
+    found = []
+    for name, given, size in zip(NAMES, patterns, options.expected_sizes, strict=True):
+        said = f"{operation}, {name}"
+        check_features(said, given, given.shape[-1] if size is None and given.ndim else size or 0)
+        if not torch.is_autocast_enabled(given.device.type):
+            check_like(said, given, like)
+        if given.ndim not in (2, 3) or given.shape[-2] == 0:
+            raise ShapeError(
+                said,
+                f"patterns of shape {tuple(given.shape)}",
+                "Give (batch, rows, features) or (rows, features), at least one row",
+            )
+        if given.ndim == 2:
+            found.append(given.unsqueeze(0))
+        else:
+            found.append(given if options.batch_first else given.transpose(0, 1))
+    stored, state, projection = found
+    free = None in options.expected_sizes[:2]
+    if (
+        stored.shape[1] != projection.shape[1]
+        or len({len(rows) for rows in found} - {1}) > 1
+        or (free and stored.shape[-1] != state.shape[-1])
+    ):
+        raise ShapeError(
+            operation,
+            f"stored patterns {tuple(stored.shape)}, states {tuple(state.shape)}, pattern "
+            f"projections {tuple(projection.shape)}",
+            "Stored patterns and projections need the same rows, all three the same batch or "
+            "none, static stored patterns and states the same features",
+        )
+    return stored, state, projection

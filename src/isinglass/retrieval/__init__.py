@@ -1,0 +1,6 @@
+"""Looking patterns up at scale: memory does not grow with queries × patterns."""
+
+from isinglass.retrieval.chunked import BLOCK, Lookup, streamed_lookup
+from isinglass.retrieval.int8_index import Int8Index
+
+__all__ = ["BLOCK", "Int8Index", "Lookup", "streamed_lookup"]

@@ -1,0 +1,132 @@
+"""The softmax look-up in one pass over blocks of keys, without the matrix of scores."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from isinglass._support.typing import Float
+from isinglass._support.validation import (
+    check_count,
+    check_features,
+    check_finite,
+    check_like,
+    check_positive,
+    check_tensor,
+    check_values,
+)
+from isinglass.errors import ShapeError
+
+__all__ = ["BLOCK", "Lookup", "check_lookup", "streamed_lookup"]
+
+BLOCK = 2048  # keys at a time: they stay in the cache from scoring to summing
+QUERIES = 1024  # queries at a time
+
+
+class Lookup(NamedTuple):
+    """What a look-up found for each query.
+
+    Attributes:
+        average: Σ_μ p_μ v_μ with p = softmax(βKq), ``(*batch, e)``.
+        log_partition: lse_β(Kq) = β⁻¹ log Σ_μ exp(β k_μ·q), ``(*batch,)``.
+        omitted_mass_bound: A bound on the softmax mass that was left out, 0 to 1, ``(*batch,)``; zero where
+            the sum is whole. Then |average − exact| ≤ 2 · dropped · max_μ |v_μ|, and
+            log_partition is too small by at most −log(1 − dropped)/β.
+    """
+
+    average: Float[Tensor, "*batch e"]
+    log_partition: Float[Tensor, "*batch"]
+    omitted_mass_bound: Float[Tensor, "*batch"]
+
+
+def streamed_lookup(
+    queries: Float[Tensor, "*batch d"],
+    keys: Float[Tensor, "N d"],
+    beta: float,
+    values: Float[Tensor, "N e"] | None = None,
+    *,
+    block: int = BLOCK,
+) -> Lookup:
+    """Average of the values by softmax weight, its normaliser, and nothing dropped.
+
+        average = Vᵀ softmax(βKq),   lse_β = β⁻¹ log Σ_μ exp(β k_μ·q)
+
+    The running maximum and sum are carried from block to block, so that extra memory does not
+    depend on the number of keys; they may lie in a memory-mapped file larger than memory
+    (:func:`map_patterns`).
+
+    Reference: Milakov & Gimelshein 2018, arXiv:1805.02867.
+
+    Args:
+        queries: ``(*batch, d)``.
+        keys: ``(N, d)``.
+        beta: β > 0, inverse temperature of the softmax.
+        values: ``(N, e)``; None is the keys themselves, a step of the modern Hopfield net.
+        block: How many keys are scored at a time.
+
+    Raises:
+        ShapeError: If features or numbers of rows differ.
+        DomainError: If dtypes or devices differ, or a query is not finite.
+        ParameterError: If ``beta`` is not above zero, or ``block`` no count.
+
+    Examples:
+        >>> keys, queries = torch.eye(3), torch.tensor([[1.0, 0.0, 0.0]])
+        >>> found = streamed_lookup(queries, keys, beta=9.0, block=2)
+        >>> torch.allclose(found.average, torch.softmax(9 * queries @ keys.mT, -1) @ keys)
+        True
+    """
+    values = check_lookup("streamed_lookup", queries, keys, values)
+    beta = check_positive("streamed_lookup", "beta", beta)
+    check_count("streamed_lookup", "block", block)
+    rows = queries.reshape(-1, queries.shape[-1])
+    parts = [_stream(part, keys, values, beta, block) for part in rows.split(QUERIES)]
+    average, log_partition = (torch.cat(part) for part in zip(*parts, strict=True))
+    batch = queries.shape[:-1]
+    log_partition = log_partition.reshape(batch)
+    return Lookup(
+        average.reshape(*batch, values.shape[-1]), log_partition, torch.zeros_like(log_partition)
+    )
+
+
+def _stream(
+    queries: Tensor, keys: Tensor, values: Tensor, beta: float, block: int
+) -> tuple[Tensor, Tensor]:
+    # Sums of half-precision numbers are kept in single precision.
+    exact = torch.promote_types(queries.dtype, torch.float32)
+    top = queries.new_full((len(queries), 1), -torch.inf, dtype=exact)
+    mass = torch.zeros_like(top)
+    total = queries.new_zeros(len(queries), values.shape[-1], dtype=exact)
+    scaled = queries * beta
+    for near, far in zip(keys.split(block), values.split(block), strict=True):
+        scores = (scaled @ near.mT).to(exact)
+        # The results do not depend on the maximum, hence their gradients neither.
+        higher = torch.maximum(top, scores.detach().amax(-1, keepdim=True))
+        weights = scores.sub_(higher).exp_()
+        fade = (top - higher).exp()
+        mass = mass * fade + weights.sum(-1, keepdim=True)
+        total = total * fade + (weights.to(far.dtype) @ far).to(exact)
+        top = higher
+    log_partition = (top + mass.log())[:, 0] / beta
+    return (total / mass).to(queries.dtype), log_partition.to(queries.dtype)
+
+
+def check_lookup(operation: str, queries: Tensor, keys: Tensor, values: Tensor | None) -> Tensor:
+    """Refuse queries, keys and values that do not fit together; return the values.
+
+    Raises:
+        ShapeError: If features or numbers of rows differ.
+        DomainError: If dtypes or devices differ, or a query is not finite.
+    """
+    for name, rows in (("queries", queries), ("keys", keys)):
+        check_tensor(operation, name, rows)
+    if keys.ndim != 2 or keys.numel() == 0:
+        raise ShapeError(operation, f"keys of shape {tuple(keys.shape)}", "Give one key or more")
+    check_features(operation, queries, keys.shape[-1])
+    check_finite(operation, "the queries", queries)
+    check_like(operation, queries, keys)
+    if values is None:
+        return keys
+    check_values(operation, values, keys)
+    return values

@@ -1,0 +1,257 @@
+"""Look-up by screening: all scores in 8 bits, the few that matter in full precision."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from isinglass._support.typing import Float
+from isinglass._support.validation import (
+    check_count,
+    check_fraction,
+    check_patterns,
+    check_positive,
+)
+from isinglass.retrieval.chunked import Lookup, check_lookup, streamed_lookup
+
+__all__ = ["Int8Index"]
+
+BLOCK = 8192  # keys scored together, 8 bits each
+GROUP = 8  # keys of one scale, whose largest score stands for all of them in the bound
+CELL = 256  # keys that are kept or dropped together
+STRIDE = 8  # blocks between two merges of the best cells
+PAIRS = 64  # (query, cell) pairs scored exactly at a time
+WIDEST = 2**31 // 127**2  # features whose 8-bit products still add up within 32 bits
+
+
+class Int8Index:
+    r"""Keys with an 8-bit copy of themselves, looked up many times faster than they are summed.
+
+    All scores are first taken from the copy. The copy's error is bounded by
+
+        |k_μ·q − k̂_μ·q̂| ≤ D = max_μ |k_μ − k̂_μ| |q| + max_μ |k̂_μ| |q − q̂|,
+
+    so that the mass of the keys left out is at most Σ exp(β(k̂_μ·q̂ + D)). The cells of keys that
+    carry the mass are summed in full precision; what is left out is bounded and reported. Where the
+    bound is above the tolerance — small β, or a query that resembles no key — the query is
+    summed over all keys instead.
+
+    The copy takes a byte a number and a scale for eight keys (:attr:`nbytes`), is built once and
+    belongs to the keys as they were then: build it anew after they change.
+
+    Reference: Ramsauer et al. 2020, arXiv:2008.02217 (the look-up); Jacob et al. 2018,
+    arXiv:1712.05877 (8-bit products).
+
+    Args:
+        keys: ``(N, d)``, in memory or memory-mapped (:func:`map_patterns`).
+        cells: How many cells of 256 keys a query may keep.
+
+    Raises:
+        ShapeError: If there is no key or the tensor is not a matrix.
+        DomainError: If a value is not finite.
+        ParameterError: If ``cells`` is not a whole number of at least one.
+
+    Examples:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> keys = torch.nn.functional.normalize(torch.randn(5000, 64, generator=generator), dim=-1)
+        >>> found = Int8Index(keys).lookup(keys[:3], beta=50.0)
+        >>> bool((found.average - keys[:3]).abs().max() < 1e-3), bool(found.omitted_mass_bound.max() < 1e-4)
+        (True, True)
+    """
+
+    def __init__(self, keys: Float[Tensor, "N d"], *, cells: int = 16) -> None:
+        check_patterns("Int8Index", keys)
+        self.keys = keys.detach()
+        self.cells = check_count("Int8Index", "cells", cells)
+        size = -len(keys) % CELL + len(keys), -keys.shape[1] % 8 + keys.shape[1]
+        self._codes = torch.zeros(size, dtype=torch.int8, device=keys.device)
+        self._scales = torch.ones(size[0] // GROUP, dtype=torch.float32, device=keys.device)
+        self._error = self._length = 0.0
+        blocks = (
+            self.keys.split(BLOCK),
+            self._codes.split(BLOCK),
+            self._scales.split(BLOCK // GROUP),
+        )
+        for block, code, scale in zip(*blocks, strict=True):
+            exact = torch.zeros(code.shape, dtype=torch.float64, device=keys.device)
+            exact[: len(block), : keys.shape[1]] = block
+            scale.copy_(exact.abs().view(len(scale), -1).amax(-1) / 127)
+            scale[scale == 0] = 1.0
+            step = scale.double().repeat_interleave(GROUP).unsqueeze(-1)
+            code.copy_((exact / step).round().clamp_(-127, 127))
+            error, length = (exact - code * step).norm(dim=-1), (code * step).norm(dim=-1)
+            self._error = max(self._error, float(error.max()))
+            self._length = max(self._length, float(length.max()))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the 8-bit copy takes."""
+        return self._codes.nbytes + self._scales.nbytes
+
+    def __repr__(self) -> str:
+        count, size = self.keys.shape
+        return (
+            f"Int8Index({count} keys of {size}, {self.nbytes / 2**20:.1f} MiB for the 8-bit copy)"
+        )
+
+    @torch.no_grad()
+    def lookup(
+        self,
+        queries: Float[Tensor, "*batch d"],
+        beta: float,
+        values: Float[Tensor, "N e"] | None = None,
+        *,
+        tolerance: float = 1e-4,
+    ) -> Lookup:
+        """Average of the values by softmax weight, with a bound on the mass left out.
+
+        Args:
+            queries: ``(*batch, d)``.
+            beta: β > 0, inverse temperature of the softmax.
+            values: ``(N, e)``; None is the keys themselves.
+            tolerance: Largest mass, 0 to 1, that may be left out; a query above it is summed over
+                all keys.
+
+        Raises:
+            ShapeError: If features or numbers of rows differ.
+            DomainError: If dtypes or devices differ.
+            ParameterError: If ``beta`` is not above zero, or ``tolerance`` not from 0 to 1.
+        """
+        values = check_lookup("Int8Index.lookup", queries, self.keys, values)
+        beta = check_positive("Int8Index.lookup", "beta", beta)
+        check_fraction("Int8Index.lookup", "tolerance", tolerance)
+        rows = queries.reshape(-1, queries.shape[-1])
+        parts = [self._screen(part, beta, values, tolerance) for part in rows.split(BLOCK // 8)]
+        average, log_partition, omitted_mass_bound = (
+            torch.cat(part) for part in zip(*parts, strict=True)
+        )
+        wide = (~(omitted_mass_bound <= tolerance)).nonzero()[:, 0]
+        if len(wide):
+            whole = streamed_lookup(rows[wide], self.keys, beta, values)
+            average[wide], log_partition[wide], omitted_mass_bound[wide] = whole
+        batch = queries.shape[:-1]
+        return Lookup(
+            average.reshape(*batch, values.shape[-1]),
+            log_partition.reshape(batch),
+            omitted_mass_bound.reshape(batch),
+        )
+
+    def _screen(self, queries: Tensor, beta: float, values: Tensor, tolerance: float) -> Lookup:
+        """The look-up by the best cells alone, whatever they leave out."""
+        if self.keys.shape[1] > WIDEST:
+            nothing = queries.new_ones(len(queries))
+            return Lookup(queries.new_zeros(len(queries), values.shape[1]), nothing, nothing)
+        exact = queries.to(torch.promote_types(queries.dtype, torch.float32))
+        code, scale, error = _rounded(exact)
+        norm = exact.norm(dim=-1)
+        slack = beta * (self._error * norm + self._length * error)
+        # Rounding of the float32 scores themselves, 2⁻²⁰ of the largest possible one.
+        slack = slack + beta * norm * (self._length + self._error) * 2.0**-20
+        cell, log_mass, rest = self._scan(code, beta * scale)
+        sums = _Sums(exact, self.keys, values, beta)
+        everyone = torch.arange(len(queries), device=queries.device)
+        sums.add(everyone, cell[0])
+        # From here on a cell is worth its sum only if what is left without it is too much: above a
+        # quarter of the tolerance, and above half of what is left out in any case.
+        allowed = torch.maximum(sums.log_mass() - slack + _log(tolerance / 4), rest - _log(2.0))
+        beyond = _log_cumulated(log_mass)
+        worth = beyond[:-1] > allowed
+        sums.add(everyone.expand_as(worth)[worth], cell[1:][worth])
+        log_left = torch.logaddexp(beyond[worth.sum(0), everyone], rest) + slack
+        # dropped/(dropped + kept), rounded up.
+        omitted_mass_bound = (torch.sigmoid(log_left - sums.log_mass()) * 1.001).clamp(max=1.0)
+        return Lookup(
+            sums.average().to(queries.dtype),
+            (sums.log_mass() / beta).to(queries.dtype),
+            omitted_mass_bound.to(queries.dtype),
+        )
+
+    def _scan(self, code: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The best cells of each query, bounds of their log mass, and of all others together."""
+        count = scale.shape[0]
+        width = max(-(-count // 8) * 8, 32)  # GPUs want columns in eights; fewer than 32 are slower
+        columns = torch.zeros(self._codes.shape[1], width, dtype=torch.int8, device=code.device)
+        columns[: code.shape[1], :count] = code.mT
+        best = scale.new_full((self.cells, count), -torch.inf)
+        cell = torch.zeros(self.cells, count, dtype=torch.int64, device=code.device)
+        rest = scale.new_full((count,), -torch.inf)
+        found: list[Tensor] = []
+        blocks = list(
+            zip(self._codes.split(BLOCK), self._scales.split(BLOCK // GROUP), strict=True)
+        )
+        first = 0
+        for number, (block, scales) in enumerate(blocks):
+            scores = torch.ops.aten._int_mm(block, columns)
+            if number == len(blocks) - 1:  # the padding scores below everyone
+                scores[len(scores) - (len(self._codes) - len(self.keys)) :] = -(2**31)
+            highest = scores.view(-1, GROUP, width).amax(1)[:, :count] * scale
+            highest.mul_(scales.unsqueeze(1))
+            highest = highest.unflatten(0, (-1, CELL // GROUP))
+            top = highest.amax(1)
+            mass = highest.sub_(top.unsqueeze(1)).exp_().sum(1)
+            found.append(mass.log_().add_(top).add_(_log(GROUP)))
+            if len(found) == STRIDE or number == len(blocks) - 1:
+                new = torch.cat([best, *found])
+                names = torch.arange(first, first + len(new) - len(best), device=code.device)
+                names = torch.cat([cell, names.unsqueeze(1).expand(-1, count)])
+                first += len(new) - len(best)
+                best, chosen = new.topk(self.cells, dim=0)
+                cell = names.gather(0, chosen)
+                others = new.scatter(0, chosen, -torch.inf).logsumexp(0)
+                rest = torch.logaddexp(rest, others)
+                found = []
+        return cell, best, rest
+
+
+class _Sums:
+    """Sums of exp(β k·q) and exp(β k·q) v for each query, cell by cell, in full precision."""
+
+    def __init__(self, queries: Tensor, keys: Tensor, values: Tensor, beta: float) -> None:
+        self.queries, self.keys, self.values, self.beta = queries, keys, values, beta
+        self.top = queries.new_full((len(queries),), -torch.inf)
+        self.mass = torch.zeros_like(self.top)
+        self.total = queries.new_zeros(len(queries), values.shape[1])
+
+    def add(self, query: Tensor, cell: Tensor) -> None:
+        """Add cell ``cell[i]`` to the sums of query ``query[i]``."""
+        for who, which in zip(query.split(PAIRS), cell.split(PAIRS), strict=True):
+            row = which.unsqueeze(1) * CELL + torch.arange(CELL, device=which.device)
+            beyond = row >= len(self.keys)
+            row = row.masked_fill(beyond, 0)
+            keys = self.keys[row].to(self.queries.dtype)
+            scores = self.beta * (keys @ self.queries[who].unsqueeze(-1)).squeeze(-1)
+            scores = scores.masked_fill(beyond, -torch.inf)
+            higher = self.top.scatter_reduce(0, who, scores.amax(-1), "amax")
+            fade = (self.top - higher).exp().nan_to_num(0.0)
+            weights = (scores - higher[who].unsqueeze(1)).exp()
+            values = keys if self.values is self.keys else self.values[row].to(weights.dtype)
+            self.mass = (self.mass * fade).index_add(0, who, weights.sum(-1))
+            part = (weights.unsqueeze(1) @ values).squeeze(1)
+            self.total = (self.total * fade.unsqueeze(1)).index_add(0, who, part)
+            self.top = higher
+
+    def log_mass(self) -> Tensor:
+        return self.top + self.mass.log()
+
+    def average(self) -> Tensor:
+        return self.total / self.mass.unsqueeze(1)
+
+
+def _rounded(queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """8-bit codes, the scale of each row, and how far each row is from its code."""
+    scale = (queries.abs().amax(-1) / 127).clamp_min(torch.finfo(queries.dtype).tiny)
+    code = (queries / scale.unsqueeze(-1)).round()
+    error = (queries - code * scale.unsqueeze(-1)).norm(dim=-1)
+    return code.to(torch.int8), scale, error
+
+
+def _log_cumulated(log_mass: Tensor) -> Tensor:
+    """log of the mass of all later ranks."""
+    later = torch.cat([log_mass[1:], torch.full_like(log_mass[:1], -torch.inf)])
+    return later.flip(0).logcumsumexp(0).flip(0)
+
+
+def _log(number: float) -> float:
+    return math.log(number) if number > 0 else -math.inf

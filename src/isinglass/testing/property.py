@@ -1,0 +1,70 @@
+"""What all laws share: how a violation is reported, and how closely numbers must agree."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["PropertyViolation", "require_chi_square", "require_close", "require_within"]
+
+
+class PropertyViolation(AssertionError):
+    """A law does not hold; the message gives the law and the numbers that disagree."""
+
+
+def require_close(property_name: str, found: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Require |found − expected| ≤ tolerance · max(1, |expected|) everywhere.
+
+    Raises:
+        PropertyViolation: If it does not hold.
+    """
+    if found.shape != expected.shape:
+        raise PropertyViolation(
+            f"{property_name}: shapes {tuple(found.shape)} and {tuple(expected.shape)}"
+        )
+    error = (found - expected).abs() / expected.abs().clamp_min(1.0)
+    if not bool((error <= tolerance).all()):
+        worst = int(error.nan_to_num(nan=torch.inf).argmax())
+        raise PropertyViolation(
+            f"{property_name}: found {found.flatten()[worst]:.12g}, expected "
+            f"{expected.flatten()[worst]:.12g}, tolerance {tolerance:g}"
+        )
+
+
+def require_within(property_name: str, found: Tensor, expected: Tensor, bound: Tensor) -> None:
+    """Require |found − expected| ≤ bound everywhere, the bound taken from theory.
+
+    Raises:
+        PropertyViolation: If it does not hold.
+    """
+    excess = (found - expected).abs() / bound
+    if not bool((excess <= 1).all()):
+        worst = int(excess.nan_to_num(nan=torch.inf).argmax())
+        raise PropertyViolation(
+            f"{property_name}: found {found.flatten()[worst]:.6g}, expected "
+            f"{expected.flatten()[worst]:.6g} ± {bound.expand_as(excess).flatten()[worst]:.2g}"
+        )
+
+
+def require_chi_square(property_name: str, counts: Tensor, probabilities: Tensor) -> None:
+    """Require that counts follow the probabilities: χ² below its mean plus 5 standard deviations.
+
+    Cells with fewer than five expected counts are pooled.
+
+    Raises:
+        PropertyViolation: If it does not hold.
+    """
+    expected = counts.sum() * probabilities / probabilities.sum()
+    rare = expected < 5
+    if bool(rare.any()):
+        counts = torch.cat([counts[~rare], counts[rare].sum(0, keepdim=True)])
+        expected = torch.cat([expected[~rare], expected[rare].sum(0, keepdim=True)])
+    freedom = len(counts) - 1
+    statistic = float(((counts - expected).square() / expected.clamp_min(1e-12)).sum())
+    limit = freedom + 5 * math.sqrt(2 * freedom)
+    if statistic > limit:
+        raise PropertyViolation(
+            f"{property_name}: χ² = {statistic:.1f} with {freedom} cells, limit {limit:.1f}"
+        )

@@ -1,0 +1,240 @@
+"""The base of all kinds of unit."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.registry import Configurable
+from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.validation import (
+    check_count,
+    check_features,
+    check_finite,
+    check_temperature,
+    check_tensor,
+    values_visible,
+)
+from isinglass.errors import DomainError, IntractableError, ShapeError
+
+__all__ = ["EDGE", "Flags", "PerRow", "States", "Unit", "uniform_like"]
+
+#: Fields or states of an layer.
+States: TypeAlias = Float[Tensor, "*batch size"]
+#: One yes or no for every component.
+Flags: TypeAlias = Bool[Tensor, "*batch size"]
+#: One number for every row of the batch.
+PerRow: TypeAlias = Float[Tensor, "*batch"]
+
+
+#: How many times T the field of a mean at its edge is: within 1e-13 of it, and finite.
+EDGE = 30.0
+
+
+def uniform_like(field: Tensor, generator: Generator | None) -> Tensor:
+    """Uniform numbers in [0, 1), shaped, typed and placed like a field."""
+    return torch.rand(field.shape, dtype=field.dtype, device=field.device, generator=generator)
+
+
+@dataclass(frozen=True)
+class Unit(Configurable, ABC):
+    """An layer of units of one kind.
+
+    A new kind gives ``log_partition``, ``mean`` and ``sample``; everything else is derived or
+    has a default. Instances are immutable and hold no tensors, so they cost nothing to share.
+
+    Args:
+        size: Number of components of the layer's state.
+
+    Raises:
+        ParameterError: If ``size`` is not a whole number of at least one.
+    """
+
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        check_count(type(self).__name__, "size", self.size)
+
+    @abstractmethod
+    def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
+        """A_T(I), summed over the layer."""
+
+    @abstractmethod
+    def mean(self, field: States, temperature: float = 1.0) -> States:
+        """∂A_T/∂I, the mean state; the exact limit at ``temperature=0``."""
+
+    @abstractmethod
+    def sample(
+        self,
+        field: States,
+        temperature: float = 1.0,
+        generator: Generator | None = None,
+    ) -> States:
+        """A state drawn from exp((I·s − U(s) − A_T(I))/T)."""
+
+    def log_partition_per_component(self, field: States, temperature: float = 1.0) -> States:
+        """A_T(I) of every unit by itself, shared out evenly among its components.
+
+        Summed over whole units it is their log-partition: over all of them :meth:`log_partition`,
+        over some of them that of the others being clamped.
+        """
+        return self.log_partition(field.unsqueeze(-1), temperature)
+
+    def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
+        """U(s), the energy the layer has without any field; zero unless the kind says otherwise."""
+        return state.new_zeros(state.shape[:-1])
+
+    @property
+    def has_base_measure_energy(self) -> bool:
+        """Whether U(s) may be other than zero: to be asked where making zeros would cost."""
+        return type(self).base_measure_energy is not Unit.base_measure_energy
+
+    def argmax_state(self, field: States, current: States) -> States:
+        """The state of least energy in this field; where two tie, the current one stays.
+
+        Always a state of the kind; a current one that is not is left even at a tie.
+        """
+        return self.mean(field, 0.0)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether means have edges, which no finite field reaches."""
+        return False
+
+    @property
+    def support(self) -> tuple[float, float] | None:
+        """The ends of the interval that real states fill; None where states are discrete."""
+        return None
+
+    @property
+    def has_multiplicity(self) -> bool:
+        """Whether U(s) depends on the temperature, so that ``argmax_state`` is for T = 0 alone."""
+        return False
+
+    def check_temperature(self, temperature: float) -> None:
+        """Refuse a temperature at which the kind has no law.
+
+        Raises:
+            ParameterError: If it is negative, or not one that this kind has a law at.
+        """
+        check_temperature(type(self).__name__, temperature)
+
+    def contains(self, state: States) -> Flags:
+        """Which components are states this kind can take (given that they are finite)."""
+        return torch.ones_like(state, dtype=torch.bool)
+
+    def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
+        """The field whose mean state is ``mean``: the inverse of :meth:`mean`.
+
+        A mean at an edge, or past it by rounding, gives a finite field, about 30 T.
+
+        Raises:
+            IntractableError: If the kind has no closed-form inverse.
+        """
+        raise IntractableError(
+            f"{type(self).__name__}.natural_parameter",
+            "the mean of this kind has no closed-form inverse",
+            "Use Spin, Bernoulli, Gaussian or Categorical units, or fit by gradient",
+        )
+
+    def state_count(self, temperature: float = 1.0) -> float:
+        """How many states the layer has, infinite for real units."""
+        if self.support is not None:
+            return math.inf
+        one = self.single()
+        return len(one.enumerate_states(temperature)) ** (self.size // one.size)
+
+    def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
+        """Every state of the layer, one a row, in float64; only draws of fixed β depend on T.
+
+        Raises:
+            IntractableError: If the kind has infinitely many states.
+        """
+        raise IntractableError(
+            f"{type(self).__name__}.enumerate_states",
+            "continuous units have infinitely many states",
+            "Enumerate discrete units only, or integrate by quadrature",
+        )
+
+    @property
+    def parts(self) -> tuple[Unit, ...]:
+        """The layers of one kind each that lie side by side in this one: itself, unless mixed."""
+        return (self,)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every component is a unit by itself, all alike, so that any may be left out."""
+        return True
+
+    def single(self) -> Unit:
+        """One unit of this kind."""
+        return replace(self, size=1)
+
+    def variable_ids(self) -> Int[Tensor, " size"]:
+        """Which unit each component belongs to, numbered from 0; a one-hot unit has several."""
+        return torch.arange(self.size)
+
+    def check(
+        self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
+    ) -> None:
+        """Refuse a state of the wrong size, with NaN or infinity, or outside this kind's states.
+
+        Components where ``observed`` is given and false are not looked at.
+
+        Raises:
+            ShapeError: If the last dimension is not ``size``.
+            DomainError: If a value is not finite or not a state of this kind.
+        """
+        check_features(operation, state, self.size)
+        seen = state if observed is None else torch.where(observed, state, 0.0)
+        check_finite(operation, "the state", seen)
+        self.check_legal(operation, state, observed)
+
+    def check_mask(self, operation: str, observed: Tensor) -> None:
+        """Refuse a mask of observed components that is not boolean or cuts through a unit.
+
+        Raises:
+            ShapeError: If it is, or if its last dimension is not ``size``.
+            DomainError: If it is no tensor.
+        """
+        check_tensor(operation, "an observed mask", observed)
+        if observed.dtype != torch.bool or observed.shape[-1:] != (self.size,):
+            raise ShapeError(
+                operation,
+                f"an observed mask of shape {tuple(observed.shape)} and dtype {observed.dtype}",
+                f"Give a boolean mask of {self.size} features, True where observed",
+            )
+        variable_ids = self.variable_ids().to(observed.device)
+        if bool((observed.diff(dim=-1) & (variable_ids.diff() == 0)).any()):
+            raise ShapeError(
+                operation, "a mask that cuts through a one-hot unit", "Observe all of it, or none"
+            )
+
+    def check_legal(
+        self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
+    ) -> None:
+        """Refuse finite values outside this kind's states.
+
+        Raises:
+            DomainError: If there is one, where ``observed`` is not false.
+        """
+        if not values_visible(state):
+            return
+        legal = self.contains(state)
+        if observed is not None:
+            legal = legal | ~observed
+        if not bool(legal.all()):
+            raise DomainError(
+                operation,
+                f"{int((~legal).sum())} of {state.numel()} values are not states of {self}, "
+                f"e.g. {state[~legal][0].item():g}",
+                self._remedy(),
+            )
+
+    def _remedy(self) -> str:
+        return f"Give states that {type(self).__name__} units can take"

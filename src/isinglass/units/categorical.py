@@ -1,0 +1,330 @@
+"""Units with one of N states, and averages of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.registry import name_of
+from isinglass._support.typing import Float, Int
+from isinglass._support.validation import check_count, check_positive, values_visible
+from isinglass.errors import ParameterError, ShapeError
+from isinglass.units._multinomial import draw_counts
+from isinglass.units.base import EDGE, Flags, PerRow, States, Unit
+
+__all__ = ["Categorical", "Multinomial"]
+
+
+@dataclass(frozen=True)
+class Multinomial(Unit):
+    """The average of m draws from a softmax: s = n/m with counts n that sum to m.
+
+        A_T(I) = lse_β(I) = β⁻¹ log Σ_μ exp(β I_μ),   β = 1/(mT)
+        mean   = softmax(βI)
+        sample ~ Multinomial(m, softmax(βI)) / m
+
+    The two numbers that matter are tied, so one of ``draws`` and ``beta`` is given. With
+    ``draws`` fixed, T → 0 is the arg-max. With ``beta`` fixed, T = 1/(mβ) sets the number of
+    draws and T → 0 is infinitely many: the softmax itself, a Transformer's attention.
+
+    Reference: Ramsauer et al. 2020, arXiv:2008.02217 (the limit); Ota & Karakida 2023,
+    arXiv:2212.04692 (m = 1).
+
+    Args:
+        draws: m, how many draws are averaged.
+        size: Number of components, ``groups`` times the states of one group.
+        beta: Inverse temperature inside the softmax, instead of ``draws``; a tensor of no
+            dimension is differentiated through.
+        groups: Independent softmax groups, side by side in the last dimension.
+
+    Raises:
+        ParameterError: If not exactly one of ``draws`` and ``beta`` is given, if either is not
+            positive, or if ``groups`` does not divide ``size``.
+        ShapeError: If ``beta`` is a tensor of any dimension.
+
+    Examples:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> unit = Multinomial(4, size=3)
+        >>> state = unit.sample(torch.zeros(5, 3), 1.0, generator)
+        >>> bool((state.sum(-1) == 1).all()), bool(((4 * state) % 1 == 0).all())
+        (True, True)
+    """
+
+    size: int = 2
+    draws: int | None = None
+    beta: float | Tensor | None = None
+    groups: int = 1
+
+    def __init__(
+        self,
+        draws: int | None = None,
+        size: int = 2,
+        *,
+        beta: float | Tensor | None = None,
+        groups: int = 1,
+    ) -> None:
+        name = type(self).__name__
+        if (draws is None) == (beta is None):
+            raise ParameterError(
+                name, f"draws = {draws} and beta = {beta}", "Give exactly one of draws and beta"
+            )
+        if draws is not None:
+            check_count(name, "draws", draws)
+        if beta is not None:
+            beta = _check_beta(name, beta)
+        check_count(name, "size", size)
+        check_count(name, "groups", groups)
+        if size % groups:
+            raise ParameterError(
+                name, f"size = {size}, groups = {groups}", "Give a size that groups divides"
+            )
+        for field_name, value in (
+            ("size", size), ("draws", draws), ("beta", beta), ("groups", groups)
+        ):  # fmt: skip
+            object.__setattr__(self, field_name, value)
+
+    @property
+    def components(self) -> int:
+        """The states of one group."""
+        return self.size // self.groups
+
+    @property
+    def pointwise(self) -> bool:
+        """The components of a group go together."""
+        return False
+
+    def single(self) -> Multinomial:
+        """One group."""
+        return Multinomial(self.draws, self.components, beta=self.beta)
+
+    def variable_ids(self) -> Int[Tensor, " size"]:
+        """The group of each component."""
+        return torch.arange(self.size) // self.components
+
+    @property
+    def bounded(self) -> bool:
+        """Means lie between 0 and 1."""
+        return True
+
+    @property
+    def has_multiplicity(self) -> bool:
+        """Several draws can share their counts in many orders."""
+        return self.draws != 1
+
+    @property
+    def has_base_measure_energy(self) -> bool:
+        """The multiplicity of the counts is all there is."""
+        return self.has_multiplicity
+
+    def check_temperature(self, temperature: float) -> None:
+        """With β fixed there is a law at T = 1/(mβ) and T = 0 only.
+
+        Raises:
+            ParameterError: If 1/(βT) is not a whole number.
+        """
+        self.draws_at(temperature)
+
+    def sharpness(self, temperature: float) -> float | Tensor:
+        """β of the softmax at this temperature: infinite for a fixed number of draws at T = 0."""
+        if self.beta is not None:
+            return self.beta
+        return 1 / (self.draws_at(temperature) * temperature) if temperature > 0 else math.inf
+
+    def draws_at(self, temperature: float) -> float:
+        """M at this temperature: 1/(βT) where β is fixed, infinite at T = 0.
+
+        Raises:
+            ParameterError: If 1/(βT) is not a whole number.
+        """
+        if self.draws is not None:
+            return self.draws
+        if temperature == 0 or self.beta is None:
+            return math.inf
+        beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta
+        exact = 1 / (beta * temperature)
+        whole = max(1, round(exact))
+        if abs(exact - whole) > 1e-6 * whole:
+            raise ParameterError(
+                type(self).__name__,
+                f"temperature = {temperature}, which is 1/(mβ) for m = {exact:.6g}",
+                f"Use T = 1/(mβ) with a whole m; the nearest is {1 / (whole * beta):.9g} "
+                f"(m = {whole})",
+            )
+        return whole
+
+    def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
+        """Σ_groups lse_β(I); the largest component at β = ∞."""
+        groups, beta = self._split(field), self.sharpness(temperature)
+        if _infinite(beta):
+            return groups.amax(-1).sum(-1)
+        return torch.logsumexp(beta * groups, -1).sum(-1) / beta
+
+    def log_partition_per_component(self, field: States, temperature: float = 1.0) -> States:
+        """lse_β(I) of each group, shared out evenly among its components."""
+        groups = self._split(field)
+        one = Multinomial(self.draws, self.components, beta=self.beta)
+        total = one.log_partition(groups, temperature).unsqueeze(-1)
+        return (total / self.components).expand(groups.shape).flatten(-2)
+
+    def mean(self, field: States, temperature: float = 1.0) -> States:
+        """softmax(βI) within each group; ties share equally at β = ∞."""
+        groups, beta = self._split(field), self.sharpness(temperature)
+        if _infinite(beta):
+            largest = (groups == groups.amax(-1, keepdim=True)).to(field.dtype)
+            return (largest / largest.sum(-1, keepdim=True)).flatten(-2)
+        return torch.softmax(beta * groups, -1).flatten(-2)
+
+    def sample(
+        self,
+        field: States,
+        temperature: float = 1.0,
+        generator: Generator | None = None,
+    ) -> States:
+        """Multinomial(m, softmax(βI))/m within each group."""
+        draws = self.draws_at(temperature)
+        attention = self.mean(field, temperature)
+        if math.isinf(draws):
+            return attention
+        counts = draw_counts(self._split(attention), int(draws), generator)
+        return (counts / draws).to(field.dtype).flatten(-2)
+
+    def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
+        """−T log(m!/Π n_μ!), the multiplicity of the counts; β⁻¹ Σ s log s as m → ∞."""
+        draws = self.draws_at(temperature)
+        if draws == 1:
+            return state.new_zeros(state.shape[:-1])
+        if math.isinf(draws):
+            return torch.special.xlogy(state, state).sum(-1) / self.sharpness(temperature)
+        # Draws are counted from the state itself, so that a group left at zero, as where it is
+        # not observed, has no multiplicity.
+        counts = draws * self._split(state)
+        multiplicity = torch.lgamma(counts.sum(-1) + 1).sum(-1) - torch.lgamma(counts + 1).sum(
+            (-2, -1)
+        )
+        return -temperature * multiplicity
+
+    def argmax_state(self, field: States, current: States) -> States:
+        """The arg-max (the softmax where β is fixed); a legal state already best stays."""
+        if self.beta is not None:
+            return self.mean(field, 0.0)
+        groups, held = self._split(field), self._split(current)
+        at_best = (groups == groups.amax(-1, keepdim=True)) | (held == 0)
+        stays = at_best.all(-1, keepdim=True) & self._split(self.contains(current)).all(
+            -1, keepdim=True
+        )
+        first = torch.zeros_like(groups).scatter_(-1, groups.argmax(-1, keepdim=True), 1.0)
+        return torch.where(stays, held, first).flatten(-2)
+
+    def contains(self, state: States) -> Flags:
+        """Whether each group is non-negative, sums to one, and is in steps of 1/m."""
+        groups = self._split(state)
+        legal = (groups >= 0) & ((groups.sum(-1, keepdim=True) - 1).abs() < 1e-4)
+        if self.draws is not None:
+            counts = groups * self.draws
+            legal &= (counts - counts.round()).abs() < 1e-3
+        return legal.flatten(-2)
+
+    def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
+        """β⁻¹ log of the mean, at least −30/β (a constant per group is free)."""
+        return mean.clamp_min(0.0).log().clamp_min(-EDGE) / self.sharpness(temperature)
+
+    def state_count(self, temperature: float = 1.0) -> float:
+        """(m + N − 1 choose m) ways to share m draws among N, in every group."""
+        draws = self.draws_at(temperature)
+        if math.isinf(draws):
+            return math.inf
+        return math.comb(int(draws) + self.components - 1, int(draws)) ** self.groups
+
+    def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
+        """Every way to share m draws among the states of each group.
+
+        Raises:
+            IntractableError: If m is infinite, as at T = 0 with β fixed.
+        """
+        draws = self.draws_at(temperature)
+        if math.isinf(draws):
+            return super().enumerate_states(temperature)
+        one = [
+            torch.tensor(counts, dtype=torch.float64) / draws
+            for counts in _compositions(int(draws), self.components)
+        ]
+        return torch.stack([torch.cat(choice) for choice in product(one, repeat=self.groups)])
+
+    def config(self) -> dict[str, Any]:
+        """Size, draws, β as a number, and groups."""
+        beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta
+        return {
+            "kind": name_of(type(self)),
+            "size": self.size,
+            "draws": self.draws,
+            "beta": beta,
+            "groups": self.groups,
+        }
+
+    def _split(self, values: Tensor) -> Tensor:
+        return values.unflatten(-1, (self.groups, -1))
+
+    def _remedy(self) -> str:
+        return (
+            "Each group of a one-hot layer must be non-negative and sum to 1"
+            + (f", in steps of 1/{self.draws}" if self.draws else "")
+            + ": torch.nn.functional.one_hot(index, states)"
+        )
+
+
+class Categorical(Multinomial):
+    """Potts units, one of N: A_T(I) = T logsumexp(I/T), mean softmax(I/T).
+
+    An :class:`Multinomial` of a single draw.
+
+    Reference: Potts 1952, doi:10.1017/S0305004100027419.
+
+    Args:
+        size: Number of components, ``groups`` times the states of one group.
+        groups: Independent one-hot units, side by side in the last dimension.
+
+    Raises:
+        ParameterError: If either is not a whole number of at least one, or ``groups`` does not
+            divide ``size``.
+
+    Examples:
+        >>> Categorical(3).mean(torch.tensor([1.0, 3.0, 2.0]), temperature=0.0)
+        tensor([0., 1., 0.])
+    """
+
+    def __init__(self, size: int = 2, groups: int = 1) -> None:
+        super().__init__(1, size, groups=groups)
+
+    def config(self) -> dict[str, Any]:
+        """Size and groups."""
+        return {"kind": name_of(type(self)), "size": self.size, "groups": self.groups}
+
+
+def _check_beta(name: str, beta: float | Tensor) -> float | Tensor:
+    if not isinstance(beta, Tensor):
+        return check_positive(name, "beta", beta)
+    if beta.ndim > 0:
+        raise ShapeError(name, f"beta of shape {tuple(beta.shape)}", "Give one number")
+    if values_visible(beta):
+        check_positive(name, "beta", beta.item())
+    return beta
+
+
+def _infinite(beta: float | Tensor) -> bool:
+    return not isinstance(beta, Tensor) and math.isinf(beta)
+
+
+def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+    """All ways to write ``total`` as an ordered sum of ``parts`` whole numbers."""
+    if parts == 1:
+        yield (total,)
+        return
+    for first in range(total, -1, -1):
+        for rest in _compositions(total - first, parts - 1):
+            yield (first, *rest)

@@ -1,0 +1,217 @@
+"""Layers of several kinds side by side: the columns of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.registry import name_of
+from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.validation import check_features
+from isinglass.errors import IntractableError, ParameterError
+from isinglass.units.base import Flags, PerRow, States, Unit
+
+__all__ = ["Mixed"]
+
+MOST_STATES = 2**24
+
+
+@dataclass(frozen=True)
+class Mixed(Unit):
+    """Units of several kinds side by side in one layer, such as the columns of a table.
+
+    Given their fields, units are independent of each other whatever their kinds, so that
+
+        A_T(I) = Σ_parts A_T(I_part),   mean and sample part by part
+
+    A mixture of such layers is a latent class model of mixed columns.
+
+    Reference: Hunt & Jorgensen 1999, doi:10.1111/1467-842X.00071 (mixtures of mixed columns).
+
+    Args:
+        parts: The kinds and sizes, in the order of their components; a mixed part is taken
+            apart, and its parts take its place.
+
+    Raises:
+        ParameterError: If there is no part, or one is not a unit.
+
+    Examples:
+        >>> from isinglass import Bernoulli, Gaussian, Categorical
+        >>> columns = Mixed([Gaussian(1), Bernoulli(1), Categorical(3)])  # age, member, color
+        >>> columns.mean(torch.tensor([0.5, 0.0, 0.0, 9.0, 0.0]), temperature=0.0)
+        tensor([0.5000, 0.5000, 0.0000, 1.0000, 0.0000])
+        >>> columns.variable_ids()  # the last three components are one unit
+        tensor([0, 1, 2, 2, 2])
+    """
+
+    size: int = field(default=1, repr=False)
+    parts: tuple[Unit, ...] = ()  # pyright: ignore[reportIncompatibleMethodOverride]  # a field here
+
+    def __init__(self, parts: Sequence[Unit]) -> None:
+        wrong = [part for part in parts if not isinstance(part, Unit)]
+        if wrong or not parts:
+            raise ParameterError(
+                type(self).__name__,
+                f"parts {list(parts)}",
+                "Give at least one part, each a unit such as Bernoulli(3)",
+            )
+        flat = tuple(inner for part in parts for inner in part.parts)
+        object.__setattr__(self, "parts", flat)
+        object.__setattr__(self, "size", sum(part.size for part in flat))
+
+    def split(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Views of the parts.
+
+        Raises:
+            ShapeError: If the last dimension is not the size of all parts.
+        """
+        if values.shape[-1:] != (self.size,):
+            check_features(f"{type(self).__name__}.split", values, self.size)
+        return values.split([part.size for part in self.parts], -1)
+
+    def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
+        """Σ_parts A_T(I_part)."""
+        return self._total([p.log_partition(x, temperature) for p, x in self._with(field)])
+
+    def log_partition_per_component(self, field: States, temperature: float = 1.0) -> States:
+        """A_T(I) of every unit, shared out among its components, part by part."""
+        return torch.cat(
+            [p.log_partition_per_component(x, temperature) for p, x in self._with(field)], -1
+        )
+
+    def mean(self, field: States, temperature: float = 1.0) -> States:
+        """The means of the parts."""
+        return torch.cat([p.mean(x, temperature) for p, x in self._with(field)], -1)
+
+    def sample(
+        self,
+        field: States,
+        temperature: float = 1.0,
+        generator: Generator | None = None,
+    ) -> States:
+        """The parts drawn one after the other; given their fields they are independent."""
+        return torch.cat([p.sample(x, temperature, generator) for p, x in self._with(field)], -1)
+
+    def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
+        """Σ_parts U(s_part)."""
+        return self._total([p.base_measure_energy(x, temperature) for p, x in self._with(state)])
+
+    def argmax_state(self, field: States, current: States) -> States:
+        """The settled states of the parts."""
+        pairs = zip(self._with(field), self.split(current), strict=True)
+        return torch.cat([p.argmax_state(x, now) for (p, x), now in pairs], -1)
+
+    def contains(self, state: States) -> Flags:
+        """Which components are states of their part."""
+        return torch.cat([p.contains(x) for p, x in self._with(state)], -1)
+
+    def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
+        """The fields of the parts' means.
+
+        Raises:
+            IntractableError: If a part has no closed-form inverse.
+        """
+        return torch.cat([p.natural_parameter(x, temperature) for p, x in self._with(mean)], -1)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the means of any part have edges; ask the parts which."""
+        return any(part.bounded for part in self.parts)
+
+    @property
+    def support(self) -> tuple[float, float] | None:
+        """What all parts have in common, if anything."""
+        found = {part.support for part in self.parts}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def has_base_measure_energy(self) -> bool:
+        """Whether a part has."""
+        return any(part.has_base_measure_energy for part in self.parts)
+
+    @property
+    def has_multiplicity(self) -> bool:
+        """Whether any part has."""
+        return any(part.has_multiplicity for part in self.parts)
+
+    @property
+    def pointwise(self) -> bool:
+        """Components differ in kind, so that none may be left out."""
+        return False
+
+    def variable_ids(self) -> Int[Tensor, " size"]:
+        """Which unit each component belongs to, counted through all parts."""
+        found, start = [], 0
+        for part in self.parts:
+            found.append(part.variable_ids() + start)
+            start = int(found[-1][-1]) + 1
+        return torch.cat(found)
+
+    def check_temperature(self, temperature: float) -> None:
+        """Refuse a temperature at which any part has no law.
+
+        Raises:
+            ParameterError: If there is one.
+        """
+        for part in self.parts:
+            part.check_temperature(temperature)
+
+    def state_count(self, temperature: float = 1.0) -> float:
+        """As many as the parts have, multiplied."""
+        return math.prod(part.state_count(temperature) for part in self.parts)
+
+    def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
+        """Every state of all parts together, the first part changing slowest.
+
+        Raises:
+            IntractableError: If a part has infinitely many states, or all together too many.
+        """
+        lists = [part.enumerate_states(temperature) for part in self.parts]
+        count = math.prod(len(states) for states in lists)
+        if count > MOST_STATES:
+            raise IntractableError(
+                f"{type(self).__name__}.enumerate_states",
+                f"{count} states",
+                f"Enumerate at most {MOST_STATES}, or sample",
+            )
+        joint = torch.ones(1, 0, dtype=torch.float64)
+        for states in lists:
+            rows, new = joint.repeat_interleave(len(states), 0), states.repeat(len(joint), 1)
+            joint = torch.cat([rows, new], -1)
+        return joint
+
+    def check_legal(
+        self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
+    ) -> None:
+        """Refuse finite values outside their part's states, and say in which columns.
+
+        Raises:
+            DomainError: If there is one, where ``observed`` is not false.
+        """
+        masks = [None] * len(self.parts) if observed is None else self.split(observed)
+        start = 0
+        for (part, values), mask in zip(self._with(state), masks, strict=True):
+            columns = f"{operation}, columns {start} to {start + part.size - 1}"
+            part.check_legal(columns, values, mask)
+            start += part.size
+
+    def config(self) -> dict[str, Any]:
+        """The configurations of the parts."""
+        return {"kind": name_of(type(self)), "parts": [part.config() for part in self.parts]}
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Mixed:
+        """Parts are read first."""
+        return cls([Unit.from_config(part) for part in fields["parts"]])
+
+    def _with(self, values: Tensor) -> zip[tuple[Unit, Tensor]]:
+        """Each part with its values."""
+        return zip(self.parts, self.split(values), strict=True)
+
+    def _total(self, numbers: list[Tensor]) -> Tensor:
+        return torch.stack(numbers).sum(0)

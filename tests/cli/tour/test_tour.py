@@ -1,0 +1,107 @@
+"""The tour's page is whole by itself, and its figures are what was measured."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from isinglass.cli import run
+from isinglass.cli.tour import VERBS, take_tour
+from isinglass.cli.tour.chapter import Chapter, Fact
+from isinglass.cli.tour.page import build_page
+from isinglass.errors import FileError, ParameterError
+
+
+class Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.images = 0
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.images += tag == "img"
+        self.sources += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory):
+    page = tmp_path_factory.mktemp("tour") / "page.html"
+    chapters = take_tour(page, ["remember", "attend"], console=Console(quiet=True))
+    return page, chapters
+
+
+def test_page_is_self_contained(walked):
+    page, chapters = walked
+    links = Links()
+    links.feed(page.read_text())
+    assert links.images == sum(len(chapter.pictures) for chapter in chapters) == 4
+    for source in links.sources:
+        assert source.startswith(("data:image/png;base64,", "#"))
+    assert not re.search(r"@import|url\(", page.read_text())
+
+
+def test_attention_converges_as_the_theory_says(walked):
+    _, (_, attend) = walked
+    for fact in attend.facts:
+        measured, theory = float(fact.ours), float(fact.beside.removeprefix("theory "))
+        # 4,000 draws of 64 pixels: the root mean square is known to about 1 %.
+        assert measured == pytest.approx(theory, rel=0.05)
+
+
+def test_modern_memory_recalls_ten_digits(walked):
+    _, (remember, _) = walked
+    assert remember.facts[0].ours == "modern 100%"
+
+
+def test_what_is_said_of_misses_is_what_is_plotted(walked):
+    _, (remember, _) = walked
+    recalled = float(remember.facts[-1].ours.removeprefix("modern ").rstrip("%"))
+    said = re.search(r"misses (\d+): it takes (\d+) of them .* (\d+) for one", remember.notes[0])
+    assert said is not None
+    missed, confused, same = map(int, said.groups())
+    assert missed / 10 == pytest.approx(100 - recalled, abs=0.5)
+    assert missed >= confused >= same
+
+
+def test_a_chapter_named_twice_is_walked_once(tmp_path):
+    again = take_tour(tmp_path / "page.html", ["attend", "attend"], console=Console(quiet=True))
+    assert [chapter.verb for chapter in again] == ["attend"]
+
+
+def test_fractions_stay_on_one_line(walked):
+    page, _ = walked
+    assert '<span class="formula">1/√m</span>' in page.read_text()
+
+
+def test_all_four_verbs_have_a_chapter(tmp_path):
+    assert VERBS == ("remember", "attend", "imagine", "act")
+    with pytest.raises(ParameterError, match="no chapter 'sing'"):
+        take_tour(tmp_path / "page.html", ["sing"], console=Console(quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_is_escaped():
+    chapter = Chapter("act", "a < b", "x & y", facts=[Fact("<script>", "1", "2")])
+    page = build_page([chapter], 0, "here")
+    assert "a &lt; b" in page
+    assert "<script>" not in page
+
+
+def test_existing_page_is_kept_and_found_before_the_work(walked, capsys):
+    page, _ = walked
+    before = page.read_bytes()
+    with pytest.raises(FileError, match="exists already"):
+        take_tour(page, ["attend"], console=Console(quiet=True))
+    assert run(["tour", "attend", "--out", str(page)]) == 1
+    assert page.read_bytes() == before
+
+
+def test_default_name_is_the_next_free_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["tour", "attend"]) == 0
+    assert run(["tour", "attend"]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "isinglass-tour-2.html", "isinglass-tour.html",
+    ]  # fmt: skip
+    assert "softmax attention" in capsys.readouterr().out

@@ -1,0 +1,165 @@
+"""Laws of real units seen through a stretch, beside integrals on a grid, in float64."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import isinglass as ig
+from isinglass.errors import ParameterError
+from tests.cases import double
+
+GRID = torch.linspace(-14, 14, 1_401, dtype=torch.float64)
+STEP = float(GRID[1] - GRID[0])
+
+
+def distribution(temperature=0.6, size=2, memories=3, rows=2, reach=math.inf):
+    mixture = ig.PatternMixture(
+        ig.Gaussian(size),
+        double(rows, memories, seed=1),
+        double(rows, memories, size, seed=2),
+        temperature,
+    )
+    return ig.ScaledTruncatedMixture(mixture, 0.6 + double(rows, size, seed=3).abs(), reach)
+
+
+def in_box(reach):
+    """Gauss's points in [−r, r] and their weights."""
+    points, weights = np.polynomial.legendre.leggauss(120)
+    return reach * torch.tensor(points), reach * torch.tensor(weights)
+
+
+def plane():
+    first, second = torch.meshgrid(GRID[::4], GRID[::4], indexing="ij")
+    return torch.stack([first.flatten(), second.flatten()], -1)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
+def test_values_are_integrals(temperature):
+    found, points = distribution(temperature), plane()
+    scores = found.score(points.unsqueeze(1).expand(-1, 2, -1))
+    total = torch.logsumexp(scores / temperature, 0) + math.log((4 * STEP) ** 2)
+    torch.testing.assert_close(found.value(), temperature * total, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.3, 2.0])
+@pytest.mark.parametrize("reach", [0.3, 1.0, 3.0])
+def test_values_in_a_box_are_integrals_over_it(temperature, reach):
+    found, (points, weights) = distribution(temperature, reach=reach), in_box(reach)
+    states = torch.cartesian_prod(points, points)
+    scores = found.score(states.unsqueeze(1).expand(-1, 2, -1))
+    logs = torch.cartesian_prod(weights, weights).prod(-1).log().unsqueeze(-1)
+    total = torch.logsumexp(scores / temperature + logs, 0)
+    torch.testing.assert_close(found.value(), temperature * total, rtol=0, atol=1e-8)
+
+
+def test_slopes_of_values_in_a_box():
+    def value(keys, fields, slopes):
+        return ig.ScaledTruncatedMixture(
+            ig.PatternMixture(ig.Gaussian(2), keys, fields, 0.6), slopes, 0.9
+        ).value()
+
+    found = distribution()
+    inputs = (found.distribution.keys, found.distribution.fields, found.slopes)
+    torch.autograd.gradcheck(value, [x.clone().requires_grad_() for x in inputs])
+
+
+def test_a_hill_far_outside_its_box_has_finite_values_and_slopes():
+    field = torch.tensor([[50.0]], requires_grad=True)
+    one = ig.PatternMixture(ig.Gaussian(1), torch.zeros(1), field, 0.01)
+    value = ig.ScaledTruncatedMixture(one, torch.ones(1), 1.0).value()
+    value.backward()
+    assert bool(value.isfinite())
+    assert bool(field.grad.isfinite())
+
+
+def test_conditionals_in_a_box():
+    found, (points, weights) = distribution(reach=0.8), in_box(0.8)
+    given = torch.tensor([[0.3, torch.nan], [-0.7, torch.nan]], dtype=torch.float64)
+    rest = found.condition(given, torch.tensor([True, False]))
+    line = torch.stack([given[:, :1].expand(2, len(points)), points.expand(2, -1)], -1)
+    for row in range(2):
+        joint = found.score(line[row].unsqueeze(1).expand(-1, 2, -1))[:, row]
+        value = 0.6 * torch.logsumexp(joint / 0.6 + weights.log(), 0)
+        torch.testing.assert_close(rest.value()[row], value, rtol=0, atol=1e-8)
+    drawn = rest.sample()
+    torch.testing.assert_close(drawn[:, 0], given[:, 0])
+    assert bool((drawn[:, 1].abs() <= 0.8).all())
+
+
+@pytest.mark.parametrize("reach", [0.0, -1.0, math.nan])
+def test_a_box_without_width(reach):
+    with pytest.raises(ParameterError, match="reach"):
+        distribution(reach=reach)
+
+
+def test_scores_are_the_mixture_s_at_stretched_states():
+    found, state = distribution(), double(2, 2, seed=5)
+    for row in range(2):
+        hills = found.distribution.keys[row] + found.distribution.fields[row] @ (
+            found.slopes[row] * state[row]
+        )
+        score = 0.6 * torch.logsumexp(hills / 0.6, -1)
+        score = score - (found.slopes[row] * state[row]).square().sum() / 2
+        torch.testing.assert_close(found.score(state)[row], score)
+    logs = found.log_prob(state)
+    torch.testing.assert_close(logs, (found.score(state) - found.value()) / 0.6)
+
+
+def test_conditionals_are_ratios_of_the_joint_law():
+    found = distribution()
+    given = torch.tensor([[0.3, torch.nan], [-0.7, torch.nan]], dtype=torch.float64)
+    observed = torch.tensor([True, False])
+    rest = found.condition(given, observed)
+    line = torch.stack([given[:, :1].expand(2, len(GRID)), GRID.expand(2, -1)], -1)
+    for row in range(2):
+        states = line[row]
+        joint = found.score(states.unsqueeze(1).expand(-1, 2, -1))[:, row]
+        value = 0.6 * (torch.logsumexp(joint / 0.6, 0) + math.log(STEP))
+        torch.testing.assert_close(rest.value()[row], value, rtol=0, atol=1e-8)
+        again = rest.score(states.unsqueeze(1).expand(-1, 2, -1))[:, row]
+        torch.testing.assert_close(again, joint)
+    drawn = rest.sample()
+    torch.testing.assert_close(drawn[:, 0], given[:, 0])
+
+
+@pytest.mark.parametrize("reach", [math.inf, 0.5, 2.0])
+def test_draws_have_the_mean_and_spread_of_the_law(reach):
+    """One row many times: means within 4.5 of their standard errors."""
+    one, draws = distribution(size=1, reach=reach), 40_000
+    points, weights = (GRID, torch.ones_like(GRID)) if math.isinf(reach) else in_box(reach)
+    scores = one.score(points[:, None, None].expand(-1, 2, 1))[:, 0]
+    shares = (scores / 0.6 + weights.log()).softmax(0)
+    many = ig.ScaledTruncatedMixture(
+        ig.PatternMixture(
+            ig.Gaussian(1),
+            one.distribution.keys[0].expand(draws, -1),
+            one.distribution.fields[0],
+            0.6,
+        ),
+        one.slopes[0].expand(draws, -1),
+        reach,
+    )
+    drawn = many.sample(torch.Generator().manual_seed(0))[:, 0]
+    for power in (1, 2):
+        moment, spread = (shares * points**power).sum(), (shares * points ** (2 * power)).sum()
+        error = float((spread - moment**2).sqrt()) / math.sqrt(draws)
+        assert abs(float((drawn**power).mean() - moment)) < 4.5 * error
+
+
+def test_greedy_states_are_the_top_of_the_law():
+    found = distribution(temperature=0.2, size=1)
+    scores = found.score(GRID[:, None, None].expand(-1, 2, 1))
+    torch.testing.assert_close(found.score(found.mode()), scores.amax(0), rtol=0, atol=0.02)
+
+
+def test_greedy_states_stay_in_the_box():
+    pushed = distribution(reach=0.4).lowered(torch.full((2, 2), 9.0, dtype=torch.float64))
+    torch.testing.assert_close(pushed.mode(), torch.full((2, 2), -0.4, dtype=torch.float64))
+
+
+def test_lowered_fields():
+    found, penalty, state = distribution(), double(2, 2, seed=7), double(2, 2, seed=8)
+    lowered = found.score(state) - (penalty * found.slopes * state).sum(-1)
+    torch.testing.assert_close(found.lowered(penalty).score(state), lowered)

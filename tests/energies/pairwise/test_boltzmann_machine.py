@@ -1,0 +1,494 @@
+"""The general Boltzmann machine: its sweeps, its sums, its hidden units, its path."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+import isinglass as ig
+from isinglass.energies import Couplings, DenseCouplings, GridCouplings, SparseCouplings
+from isinglass.energies.pairwise.couplings import _noise
+from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
+from isinglass.testing import check_stationary
+from tests.cases import double, seeded, spins, symmetric
+
+TRIANGLE = [(0, 1), (1, 2), (2, 0), (3, 2)]
+
+
+class Ring(Couplings):
+    """A form of a user's own: the one required method."""
+
+    def forward(self, state):
+        return 0.4 * (state.roll(1, -1) + state.roll(-1, -1))
+
+
+MACHINES = {
+    "spins, all joined": lambda: ig.BoltzmannMachine(ig.Spin(6), symmetric(6), double(6)),
+    "bits, all joined": lambda: ig.BoltzmannMachine(
+        ig.Bernoulli(6), symmetric(6, scale=1.0), double(6)
+    ),
+    "one-hot, all joined": lambda: ig.BoltzmannMachine(
+        ig.Categorical(12, groups=4), symmetric(4, 3), double(3)
+    ),
+    "spins, a mask": lambda: ig.BoltzmannMachine(
+        ig.Spin(5), DenseCouplings.of(symmetric(5)).masked(torch.eye(5).roll(1, 0).bool())
+    ),
+    "edges": lambda: ig.BoltzmannMachine(ig.Spin(5), SparseCouplings(5, TRIANGLE, double(4))),
+    "one-hot edges": lambda: ig.BoltzmannMachine(
+        ig.Categorical(8, groups=4), SparseCouplings(4, TRIANGLE, double(4), 2), double(8)
+    ),
+    "odd torus": lambda: ig.BoltzmannMachine.ising(3, 3, coupling=[0.4, -0.3], field=0.2),
+    "even torus": lambda: ig.BoltzmannMachine.ising(2, 4, coupling=0.3, field=0.1),
+    "antiferromagnet": lambda: ig.BoltzmannMachine.ising(2, 4, coupling=-0.4, field=0.3),
+    "even torus of bits": lambda: ig.BoltzmannMachine(
+        ig.Bernoulli(8), GridCouplings((2, 4), 0.7), torch.tensor([-0.9])
+    ),
+    "cube": lambda: ig.BoltzmannMachine.ising(2, 2, 2, coupling=0.3),
+    "ring": lambda: ig.BoltzmannMachine.ising(8, coupling=0.8),
+    "open grid": lambda: ig.BoltzmannMachine.ising(3, 3, coupling=double(2, 3, 3), periodic=False),
+    "Potts": lambda: ig.BoltzmannMachine.potts(2, 3, states=2, field=[0.1, 0.4]),
+    "a user's own": lambda: ig.BoltzmannMachine(ig.Spin(6), Ring(6)),
+}
+machines = pytest.mark.parametrize("name", MACHINES)
+
+
+def machine(name: str) -> ig.BoltzmannMachine:
+    return MACHINES[name]().double()
+
+
+def touching(couplings: Couplings) -> torch.Tensor:
+    """Which units are joined, from W itself."""
+    size, parts = couplings.units, couplings.components
+    return couplings.matrix().detach().reshape(size, parts, size, parts).abs().sum((1, 3)) > 0
+
+
+@machines
+@pytest.mark.parametrize("temperature", [0.7, 2.0])
+def test_gibbs_keeps_the_exact_distribution(name, temperature, generator):
+    energy = machine(name)
+    states = energy.unit.enumerate_states()
+    with torch.no_grad():
+        weights = -energy(states) / temperature
+    check_stationary(
+        ig.BlockGibbs(), energy, states, weights, temperature, generator, samples=20_000
+    )
+
+
+@machines
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_log_partition_is_the_sum_over_states(name, temperature):
+    energy = machine(name)
+    with torch.no_grad():
+        weights = -energy(energy.unit.enumerate_states()) / temperature
+    torch.testing.assert_close(energy.exact_log_partition(temperature), weights.logsumexp(0))
+
+
+@machines
+def test_classes_do_not_touch(name):
+    couplings = machine(name).couplings
+    classes = couplings.colors()
+    assert sorted(torch.cat(classes).tolist()) == list(range(couplings.units))
+    joined = touching(couplings)
+    for units in classes:
+        assert not joined[units][:, units].any()
+
+
+@machines
+def test_the_matrix_is_symmetric_without_a_diagonal(name):
+    couplings = machine(name).couplings
+    weight = couplings.matrix()
+    assert torch.equal(weight, weight.mT)
+    assert not touching(couplings).diagonal().any()
+    state = double(3, couplings.size)
+    torch.testing.assert_close(couplings(state), state @ weight.double())
+
+
+@pytest.mark.parametrize("name", ["spins, all joined", "bits, all joined", "one-hot, all joined"])
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_block_is_drawn_as_one_unit_after_another(name, temperature):
+    energy = machine(name)
+    unit = energy.unit
+    parts = unit.components if isinstance(unit, ig.Categorical) else 1
+    start = unit.sample(double(50, unit.size), 1.0, seeded())
+    noise = temperature * _noise(unit, start, seeded(1))
+    one = ig.Categorical(parts) if parts > 1 else type(unit)(1)
+    state = start.clone()
+    for first in range(0, unit.size, parts):
+        here = slice(first, first + parts)
+        field = state @ energy.weight + energy.biases + noise
+        state[:, here] = one.argmax_state(field[:, here], state[:, here])
+    torch.testing.assert_close(energy.sweep(start, temperature, seeded(1)), state)
+
+
+def test_blocks_of_many_units_are_drawn_in_turn():
+    """300 units all joined, more than one block, at T = 0 as unit by unit."""
+    energy = ig.BoltzmannMachine(ig.Spin(300), symmetric(300))
+    start = spins(9, 300)
+    state = start.clone()
+    for unit in range(300):
+        state[:, unit] = (state @ energy.weight[:, unit]).sign()
+    assert torch.equal(energy.sweep(start, 0.0), state)
+
+
+def test_small_classes_are_drawn_together():
+    """Two rings joined densely within: many small classes, no couplings across blocks."""
+    mask = torch.block_diag(torch.ones(40, 40), torch.ones(40, 40)).bool()
+    couplings = DenseCouplings.of(symmetric(80)).masked(mask)
+    assert [touch for _, touch in couplings._drawn()] == [True]
+    energy = ig.BoltzmannMachine(ig.Spin(80), couplings)
+    state = energy.sweep(spins(20, 80), 0.0)
+    for _ in range(100):
+        state = energy.sweep(state, 0.0)
+    assert (state * energy.local_field(state) >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["spins, all joined", "odd torus", "one-hot edges", "even torus"])
+def test_held_units_stay_and_the_others_follow_their_law(name, generator):
+    """Three units held: the chain of the rest ends in p(rest | held), by enumeration."""
+    energy = machine(name)
+    states = energy.unit.enumerate_states()
+    size = energy.unit.size
+    held = torch.arange(size) < (4 if "one-hot" in name else 3)
+    start = states[len(states) // 3].expand(20_000, -1)
+    same = (states[:, held] == start[0, held]).all(-1)
+    with torch.no_grad():
+        law = torch.softmax(-energy(states[same]), 0)
+    kernel = ig.ClampedGibbs(held)
+    state = ig.run(kernel, energy, start, steps=30, temperature=1.0, generator=generator)
+    assert torch.equal(state[:, held], start[:, held])
+    found = torch.cdist(state, states[same]).argmin(-1).bincount(minlength=int(same.sum()))
+    spread = (20_000 * law * (1 - law)).sqrt()
+    assert ((found - 20_000 * law).abs() < 5 * spread + 1).all()
+
+
+def hidden_machine(hidden: int = 3, kind: type[ig.Unit] = ig.Bernoulli) -> ig.BoltzmannMachine:
+    return ig.BoltzmannMachine(kind(7), symmetric(7), double(7), hidden=hidden)
+
+
+@pytest.mark.parametrize("kind", [ig.Bernoulli, ig.Spin])
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_free_energy_is_the_sum_over_hidden_states(kind, temperature):
+    energy = hidden_machine(kind=kind)
+    visible, hidden = kind(4).enumerate_states(), kind(3).enumerate_states()
+    rows = torch.cat([visible[:, None].expand(-1, 8, -1), hidden.expand(16, -1, -1)], -1)
+    expected = -temperature * torch.logsumexp(-energy(rows) / temperature, -1)
+    found = energy.free_energy(visible, temperature)
+    torch.testing.assert_close(found, expected)
+    for one, other in zip(
+        torch.autograd.grad(found.sum(), list(energy.parameters())),
+        torch.autograd.grad(expected.sum(), list(energy.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_mean_field_bounds_from_above(monkeypatch):
+    """And is near where couplings are weak; its gradient is ⟨∇E⟩ at the means."""
+    energy = hidden_machine()
+    visible = ig.Bernoulli(4).enumerate_states()
+    exact = energy.free_energy(visible).detach()
+    monkeypatch.setattr(ig.BoltzmannMachine, "_summable", False)
+    with pytest.raises(IntractableError, match="positive_phase"):
+        energy.free_energy(visible)
+    bound = energy.positive_phase(visible)
+    assert (bound > exact).all()
+    assert (bound - exact).max() < 0.2
+    (slope,) = torch.autograd.grad(bound.sum(), [energy.bias])
+    torch.testing.assert_close(slope[:4], -visible.sum(0))
+    state = energy.sweep(energy.extend(visible), 1.0, seeded())
+    torch.testing.assert_close(energy.negative_phase(state), energy(state))
+
+
+def test_learning_lowers_the_divergence():
+    """Exact gradients of a fully visible machine: its correlations become the data's."""
+    data = spins(200, 5, seed=3)
+    data[:, 1] = data[:, 0]
+    data[:20, 1] *= -1
+    energy = ig.BoltzmannMachine(ig.Spin(5)).double()
+    states = ig.Spin(5).enumerate_states()
+    optimiser = torch.optim.Adam(energy.parameters(), lr=0.1)
+    for _ in range(150):
+        model = torch.softmax(-energy(states), 0).detach()
+        loss = energy.positive_phase(data).mean() - model @ energy.negative_phase(states)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    law = torch.softmax(-energy(states), 0).detach()
+    pairs = torch.einsum("n,ni,nj->ij", law, states, states)
+    torch.testing.assert_close(pairs, data.mT @ data / 200, atol=1e-2, rtol=0)
+    torch.testing.assert_close(law @ states, data.mean(0), atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("hidden", [0, 2])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ig.learning.ExactGradient(),
+        ig.learning.PersistentCD(chains=200, steps=3),
+        ig.learning.ContrastiveDivergence(3),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_every_objective_learns_it(objective, hidden):
+    """Of two units that mostly agree, with and without hidden ones, from visible states alone."""
+    data = spins(200, 4, seed=3)
+    data[20:, 1] = data[20:, 0]
+    energy = ig.BoltzmannMachine(ig.Spin(4 + hidden), hidden=hidden, generator=seeded()).double()
+
+    def likelihood() -> float:
+        with torch.no_grad():
+            return float(-energy.free_energy(data).mean() - energy.exact_log_partition())
+
+    start = likelihood()
+    ig.learning.fit(
+        energy, data, objective=objective, epochs=15, generator=seeded(),
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.02),
+    )  # fmt: skip
+    assert likelihood() > start + 0.25
+    with pytest.raises(ShapeError):
+        energy.check_visible("fit", data[:, :3])
+    with pytest.raises(DomainError):
+        energy.check_visible("fit", data / 2)
+
+
+def test_masked_couplings_stay_away():
+    mask = torch.ones(4, 4).bool()
+    mask[0, 3] = mask[3, 0] = False
+    energy = ig.BoltzmannMachine(ig.Spin(4), DenseCouplings.of(symmetric(4)).masked(mask))
+    assert energy.weight[0, 3] == 0
+    energy(spins(5, 4)).sum().backward()
+    assert energy.couplings.upper.grad[0, 3] == 0
+    assert energy.couplings.upper.grad[0, 1] != 0
+
+
+def test_a_loaded_mask_is_the_one_that_is_drawn_by():
+    full = ig.BoltzmannMachine(ig.Spin(40), symmetric(40))
+    full.sweep(spins(2, 40), 1.0)
+    ring = torch.eye(40).roll(1, 0).bool()
+    masked = ig.BoltzmannMachine(ig.Spin(40), DenseCouplings.of(symmetric(40)).masked(ring))
+    assert len(list(masked.couplings.blocks())) == 2
+    full.load_state_dict(masked.state_dict())
+    assert len(list(full.couplings.blocks())) == 2
+    start = spins(3, 40)
+    assert torch.equal(full.sweep(start, 1.0, seeded()), masked.sweep(start, 1.0, seeded()))
+    assert torch.equal(copy.deepcopy(masked)(start), masked(start))
+
+
+@machines
+def test_the_path_leads_from_units_alone_to_the_machine(name):
+    energy = machine(name)
+    states = energy.unit.enumerate_states()
+    path = energy.path(0.8)
+    zero, one, half = (torch.full((len(states),), level).double() for level in (0.0, 1.0, 0.5))
+    with torch.no_grad():
+        felt = energy.local_field(energy.unit.mean(0 * energy.biases, 0.8))
+        torch.testing.assert_close(path.base, felt)
+        alone = states @ felt / 0.8
+        torch.testing.assert_close(path.log_weight(states, zero), alone)
+        torch.testing.assert_close(path.log_weight(states, one), -energy(states) / 0.8)
+    torch.testing.assert_close(path.base_log_partition, alone.logsumexp(0).detach())
+    between = (path.log_weight(states, zero) + path.log_weight(states, one)) / 2
+    torch.testing.assert_close(path.log_weight(states, half), between)
+    torch.testing.assert_close(path.log_ratio(states, zero, half), between - alone.detach())
+
+
+class Along(ig.dynamics.Kernel):
+    """The path's own steps at one level, as a kernel."""
+
+    leaves_invariant = True
+
+    def __init__(self, path, level):
+        self.path, self.level = path, level
+
+    def step(self, energy, kernel_state, temperature=0.0, generator=None):
+        levels = torch.full((len(kernel_state.position),), self.level, dtype=torch.float64)
+        return type(kernel_state)(self.path.move(kernel_state.position, levels, generator)), {}
+
+
+@pytest.mark.parametrize("name", ["spins, all joined", "even torus", "one-hot edges"])
+def test_steps_along_the_path_keep_each_level(name, generator):
+    energy = machine(name)
+    states = energy.unit.enumerate_states()
+    data = energy.unit.sample(double(30, energy.unit.size), 1.0, seeded())
+    path = energy.path(0.9, data)
+    levels = torch.full((len(states),), 0.4, dtype=torch.float64)
+    weights = path.log_weight(states, levels)
+    check_stationary(Along(path, 0.4), energy, states, weights, 0.9, generator, samples=20_000)
+    drawn = path.draw_base(20_000, generator)
+    mean = (30 * data.mean(0) + energy.unit.mean(0 * data[0])) / 31
+    assert (drawn.mean(0) - mean).abs().max() < 5 / math.sqrt(20_000)
+
+
+@pytest.mark.parametrize("name", ["spins, all joined", "odd torus"])
+def test_steps_along_the_path_are_in_detailed_balance(name, generator):
+    """Drawn from p, a step from one state to another is as frequent as back: by energies, 5 σ."""
+    energy = machine(name)
+    states = energy.unit.enumerate_states()
+    path = energy.path(1.0)
+    assert path.reversible
+    level = torch.full((len(states),), 0.7, dtype=torch.float64)
+    law = torch.softmax(path.log_weight(states, level), 0)
+    chosen = torch.multinomial(law, 200_000, replacement=True, generator=generator)
+    start = states[chosen]
+    steps = [path.move(rows, level[:1].expand(len(rows)), generator) for rows in start.chunk(200)]
+    before, after = _mark(start), _mark(torch.cat(steps))  # chunks, as each has a coin of its own
+    skew = before * after**2 - after * before**2
+    assert abs(float(skew.mean())) < 5 * float(skew.std()) / math.sqrt(len(skew))
+
+
+def _mark(state):
+    return state[:, 0] + state[:, 1] * state[:, 2] + 2 * state[:, 3]
+
+
+@pytest.mark.parametrize("name", ["ring", "even torus of bits", "Potts"])
+def test_the_easy_end_leans_to_no_side_of_a_symmetric_machine(name):
+    """Bits that repay company as much as they cost are spins in disguise."""
+    energy = machine(name)
+    with torch.no_grad():
+        half = energy.unit.mean(0 * energy.biases)
+        energy.bias.zero_()
+        if isinstance(energy.unit, ig.Bernoulli):
+            energy.bias.copy_(-energy.local_field(half)[: len(energy.bias)])
+    base = energy.path().base.unflatten(-1, (-1, energy.couplings.components))
+    torch.testing.assert_close(base - base.mean(-1, keepdim=True) * (base.shape[-1] > 1), 0 * base)
+
+
+@machines
+def test_log_z_has_the_gradient_of_finite_differences(name):
+    """Of enumeration, transfer matrices and Kaufman's formula."""
+    energy = machine(name)
+
+    def log_z(number, entry=None, step=0.0):
+        parameter = list(energy.parameters())[number]
+        if entry is not None:
+            parameter.data.view(-1)[entry] += step
+        found = energy.exact_log_partition(1.3)
+        if entry is not None:
+            parameter.data.view(-1)[entry] -= step
+        return found
+
+    parameters = list(energy.parameters())
+    slopes = torch.autograd.grad(log_z(0), parameters, allow_unused=True)
+    for number, slope in enumerate(slopes):
+        if slope is None:  # Kaufman's has no field, and none by symmetry
+            assert not parameters[number].any()
+            continue
+        for entry in range(min(slope.numel(), 4)):
+            rise = log_z(number, entry, 1e-5) - log_z(number, entry, -1e-5)
+            assert abs(rise.item() / 2e-5 - slope.view(-1)[entry].item()) < 1e-6
+
+
+def test_rows_may_stand_at_different_levels(generator):
+    energy = machine("spins, all joined")
+    path = energy.path()
+    level = torch.tensor([0.0, 1.0]).double().repeat_interleave(10_000)
+    state = torch.ones(20_000, 6).double()
+    for _ in range(20):
+        state = path.move(state, level, generator)
+    states = ig.Spin(6).enumerate_states()
+    for rows, end in zip(state.split(10_000), (0.0, 1.0), strict=True):
+        law = torch.softmax(path.log_weight(states, torch.full((64,), end).double()), 0)
+        assert (rows.mean(0) - law @ states).abs().max() < 5 / math.sqrt(10_000)
+
+
+def test_annealing_finds_the_partition_function(generator):
+    energy = machine("odd torus")
+    path = energy.path(1.0)
+    state, weight = path.draw_base(500, generator), torch.zeros(500).double()
+    for start, end in torch.linspace(0, 1, 50).double().unfold(0, 2, 1):
+        weight += path.log_ratio(state, start.expand(500), end.expand(500))
+        state = path.move(state, end.expand(500), generator)
+    found = path.base_log_partition + weight.logsumexp(0) - math.log(500)
+    spread = weight.sub(weight.amax()).exp()
+    error = float(spread.std() / spread.mean()) / math.sqrt(500)
+    assert abs((found - energy.exact_log_partition(1.0)).item()) < 5 * error
+
+
+def test_single_precision_and_halves():
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        for energy in (
+            ig.BoltzmannMachine(ig.Spin(6), symmetric(6)), ig.BoltzmannMachine.ising(4, 4)
+        ):  # fmt: skip
+            energy = energy.to(dtype)
+            state = energy.sweep(spins(5, energy.unit.size).to(dtype), 1.0, seeded())
+            assert state.dtype == dtype
+            assert (state.abs() == 1).all()
+            assert energy(state).dtype == dtype
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_cuda():
+    for name in set(MACHINES) - {"a user's own"}:
+        near = machine(name)
+        far = copy.deepcopy(near).cuda()
+        state = near.unit.sample(double(9, near.unit.size), 1.0, seeded())
+        torch.testing.assert_close(far(state.cuda()).cpu(), near(state))
+        torch.testing.assert_close(far.sweep(state.cuda(), 0.0).cpu(), near.sweep(state, 0.0))
+        drawn = far.sweep(state.cuda(), 1.0, torch.Generator("cuda").manual_seed(0))
+        far.check_state("test", drawn)
+        torch.testing.assert_close(far.exact_log_partition(), near.exact_log_partition())
+
+
+def test_bad_input(unannotated):
+    wrong = [
+        (ShapeError, "square", lambda: ig.BoltzmannMachine(ig.Spin(3), torch.zeros(3, 2))),
+        (ShapeError, "4 units", lambda: ig.BoltzmannMachine(ig.Spin(3), torch.zeros(4, 4))),
+        (ParameterError, "themselves", lambda: ig.BoltzmannMachine(ig.Spin(3), torch.eye(3))),
+        (ParameterError, "not symmetric",
+         lambda: ig.BoltzmannMachine(ig.Spin(3), torch.ones(3, 3).triu(1))),
+        (ParameterError, "themselves",
+         lambda: ig.BoltzmannMachine(ig.Categorical(4, groups=2), torch.ones(4, 4))),
+        (DomainError, "NaN",
+         lambda: ig.BoltzmannMachine(ig.Spin(2), torch.full((2, 2), torch.nan))),
+        (ParameterError, "list", lambda: ig.BoltzmannMachine(ig.Spin(2), [[0.0, 1.0]])),
+        (ParameterError, "Spin, Bernoulli or Categorical", lambda: ig.BoltzmannMachine(ig.Gaussian(3))),
+        (ShapeError, "bias", lambda: ig.BoltzmannMachine(ig.Spin(3), None, torch.zeros(2))),
+        (ParameterError, "hidden", lambda: ig.BoltzmannMachine(ig.Spin(3), hidden=3)),
+        (ParameterError, "hidden", lambda: ig.BoltzmannMachine(ig.Spin(3), hidden=-1)),
+        (ParameterError, "side", lambda: ig.BoltzmannMachine.ising(4, 0)),
+        (ShapeError, "grid", lambda: ig.BoltzmannMachine.ising(4, 4, coupling=[1.0, 2.0, 3.0])),
+        (DomainError, "infinite", lambda: ig.BoltzmannMachine.ising(4, 4, coupling=math.inf)),
+        (ParameterError, "components", lambda: ig.BoltzmannMachine.potts(4, 4, states=0)),
+        (ParameterError, "twice", lambda: SparseCouplings(3, [(0, 1), (1, 0)])),
+        (ParameterError, "different", lambda: SparseCouplings(3, [(1, 1)])),
+        (ParameterError, "different", lambda: SparseCouplings(3, [(1, 3)])),
+        (ShapeError, "pairs", lambda: SparseCouplings(3, [(0, 1, 2)])),
+        (ShapeError, "one for each edge", lambda: SparseCouplings(3, [(0, 1)], torch.ones(2))),
+        (ShapeError, "mask", lambda: DenseCouplings(3).masked(torch.ones(2, 2).bool())),
+    ]  # fmt: skip
+    for error, match, build in wrong:
+        with pytest.raises(error, match=match):
+            build()
+
+
+def test_bad_states_and_temperatures(unannotated):
+    energy = ig.BoltzmannMachine(ig.Spin(4), symmetric(4), hidden=1)
+    for state, error in (
+        (torch.full((2, 4), 0.5), DomainError),
+        (spins(2, 3), ShapeError),
+        (spins(2, 4).float(), DomainError),
+        (torch.full((2, 4), torch.nan).double(), DomainError),
+    ):
+        with pytest.raises(error):
+            ig.run(ig.BlockGibbs(), energy, state, steps=1, temperature=1.0)
+    for call in (
+        lambda: energy.sweep(spins(2, 4), -1.0),
+        lambda: energy.sweep(spins(2, 4), 1.0, sweeps=0),
+        lambda: energy.exact_log_partition(0.0),
+        lambda: energy.path(-1.0),
+        lambda: energy.free_energy(spins(2, 3), 0.0),
+    ):
+        with pytest.raises(ParameterError):
+            call()
+    with pytest.raises(DomainError, match="Spin"):
+        energy.free_energy(torch.zeros(2, 3).double())
+    with pytest.raises(IntractableError, match="ais"):
+        ig.BoltzmannMachine(ig.Spin(30)).exact_log_partition()
+    with pytest.raises(IntractableError, match="ais"):
+        ig.BoltzmannMachine.potts(20, 20, states=3).exact_log_partition()
+    with pytest.raises(IntractableError, match="couplings"):
+        ig.run(
+            ig.Asynchronous(), ig.BoltzmannMachine.ising(128, 128), torch.ones(1, 128**2),
+            steps=1, temperature=1.0,
+        )  # fmt: skip
