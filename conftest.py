@@ -7,11 +7,10 @@ from jaxtyping import install_import_hook
 
 # typer reads the annotations of the command line's functions itself, and scikit-learn wants
 # constructors of estimators to take anything.
-rooms = {path.stem for path in (Path(__file__).parent / "src/isinglass").iterdir()}
-install_import_hook(
-    [f"isinglass.{room}" for room in sorted(rooms - {"cli", "estimators", "__main__", "__init__"})],
-    "tests.typechecker.check",
-)
+package = Path(__file__).parent / "src/isinglass"
+rooms = {path.stem for path in package.iterdir()} - {"cli", "integrations", "__main__", "__init__"}
+rooms |= {f"integrations.{path.stem}" for path in (package / "integrations").glob("[!_]*.py")}
+install_import_hook([f"isinglass.{room}" for room in sorted(rooms)], "tests.typechecker.check")
 
 import os
 

@@ -1,23 +1,29 @@
 """Every error a user can meet: each says the operation, what was found, and the remedy."""
 
+from isinglass._support.operation import public_operation
+
 
 class IsinglassError(Exception):
     """Base of all errors raised on purpose by isinglass.
 
+    The operation is what the user called, read from the stack where the error is made, so no
+    function hands its name down to the helpers that check for it.
+
     Args:
-        operation: What was being done, e.g. ``"ModernHopfield.recall"``.
         found: What was found, with the shapes or values that were wrong.
         remedy: What to do about it.
+        operation: What was being done, where the call alone does not tell: ``"loading x.csv"``.
 
     Examples:
-        >>> raise IsinglassError("recall", "cues of shape (3, 5), patterns of 4 units", "pass 4")
+        >>> raise IsinglassError("cues of shape (3, 5), patterns of 4 units", "Pass 4", "recall")
         Traceback (most recent call last):
             ...
-        isinglass.errors.IsinglassError: recall: cues of shape (3, 5), patterns of 4 units. pass 4
+        isinglass.errors.IsinglassError: recall: cues of shape (3, 5), patterns of 4 units. Pass 4
     """
 
-    def __init__(self, operation: str, found: str, remedy: str) -> None:
-        super().__init__(operation, found, remedy)  # the three parts, so that a copy is whole
+    def __init__(self, found: str, remedy: str, operation: str | None = None) -> None:
+        operation = operation or public_operation()
+        super().__init__(found, remedy, operation)  # the three parts, so that a copy is whole
         self.operation = operation
         self.found = found
         self.remedy = remedy

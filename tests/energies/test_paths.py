@@ -176,7 +176,7 @@ def test_draws_path_moves_keep_whole_and_broken_draws(level, generator):
     if level == 0:
         now = path.draw_base(40_000, generator)
     if level == 1:
-        machine.check_state("test", now)
+        machine.check_state(now)
     which = torch.cdist(now[:, :3], states[:, :3]).argmin(-1)
     require_chi_square("a move", torch.bincount(which, minlength=8).double(), law)
 

@@ -30,7 +30,7 @@ def require_extra(extra: str) -> Iterator[None]:
         if (error.name or "").partition(".")[0] == "isinglass":
             raise
         raise MissingExtraError(
-            f"importing {error.name}",
             "it is not installed",
             f"Install it with: pip install 'isinglass[{extra}]'",
+            operation=f"importing {error.name}",
         ) from error

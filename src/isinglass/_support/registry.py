@@ -66,7 +66,6 @@ class Configurable:
         kind = cast("Any", subclasses_by_name(cls).get(config["kind"]))
         if kind is None:
             raise FileError(
-                f"{cls.__name__}.from_config",
                 f"the {cls.__name__.lower()} kind {config['kind']!r} is not imported",
                 "Import the module that defines it first",
             )

@@ -19,7 +19,7 @@ from isinglass.errors import DomainError, ParameterError, ShapeError
 ROWS = 65_536  # looked at together
 
 
-def check_tensor(operation: str, name: str, values: object) -> None:
+def check_tensor(name: str, values: object) -> None:
     """Refuse what is no tensor: lists, arrays, None.
 
     Raises:
@@ -27,28 +27,25 @@ def check_tensor(operation: str, name: str, values: object) -> None:
     """
     if not isinstance(values, Tensor):
         raise DomainError(
-            operation, f"{name} of type {type(values).__name__}", "Convert it: torch.as_tensor(x)"
+            f"{name} of type {type(values).__name__}", "Convert it: torch.as_tensor(x)"
         )
 
 
-def check_features(operation: str, state: Tensor, size: int) -> None:
-    """Refuse a state whose last dimension is not ``size`` or whose dtype is not floating.
+def check_features(state: Tensor, size: int, name: str = "states") -> None:
+    """Refuse a tensor whose last dimension is not ``size`` or whose dtype is not floating.
 
     Raises:
         ShapeError: If the last dimension is not ``size``.
         DomainError: If it is no tensor, or the dtype is not a floating one.
     """
-    check_tensor(operation, "states", state)
+    check_tensor(name, state)
     if state.ndim == 0 or state.shape[-1] != size:
         raise ShapeError(
-            operation,
-            f"expected (*batch, {size}), found {tuple(state.shape)}",
-            f"Pass states of {size} features in the last dimension",
+            f"{name} of shape {tuple(state.shape)}, expected (*batch, {size})",
+            f"Give {size} features in the last dimension",
         )
     if not state.is_floating_point():
-        raise DomainError(
-            operation, f"states of dtype {state.dtype}", "Convert them first: states.float()"
-        )
+        raise DomainError(f"{name} of dtype {state.dtype}", "Convert them first: x.float()")
 
 
 def values_visible(state: Tensor) -> bool:
@@ -56,7 +53,7 @@ def values_visible(state: Tensor) -> bool:
     return not (torch.compiler.is_compiling() or is_functorch_wrapped_tensor(state))
 
 
-def check_finite(operation: str, name: str, values: Tensor) -> None:
+def check_finite(name: str, values: Tensor) -> None:
     """Refuse NaN and infinity.
 
     Raises:
@@ -69,71 +66,68 @@ def check_finite(operation: str, name: str, values: Tensor) -> None:
         bad = ~torch.isfinite(values)
         first = tuple(int(i) for i in bad.nonzero()[0])
         raise DomainError(
-            operation,
             f"{int(bad.sum())} of {values.numel()} values of {name} are NaN or infinite, "
             f"the first at index {first}",
             "Remove or fill them (torch.nan_to_num) before the call",
         )
 
 
-def check_positive(operation: str, name: str, value: float) -> float:
+def check_positive(name: str, value: float) -> float:
     """Return ``value`` as a float, refusing anything but a finite number above zero.
 
     Raises:
         ParameterError: If ``value`` is not a finite number above zero.
     """
-    return _check_number(operation, name, value, "above zero", lambda number: number > 0)
+    return _check_number(name, value, "above zero", lambda number: number > 0)
 
 
-def check_at_least_zero(operation: str, name: str, value: float) -> float:
+def check_at_least_zero(name: str, value: float) -> float:
     """Return ``value`` as a float, refusing anything but a finite number of zero or above.
 
     Raises:
         ParameterError: If it is not.
     """
-    return _check_number(operation, name, value, "of zero or above", lambda number: number >= 0)
+    return _check_number(name, value, "of zero or above", lambda number: number >= 0)
 
 
-def check_number(operation: str, name: str, value: float) -> float:
+def check_number(name: str, value: float) -> float:
     """Return ``value`` as a float, refusing anything but a finite number.
 
     Raises:
         ParameterError: If it is not.
     """
-    return _check_number(operation, name, value, "of any sign", math.isfinite)
+    return _check_number(name, value, "of any sign", math.isfinite)
 
 
-def check_fraction(operation: str, name: str, value: float) -> float:
+def check_fraction(name: str, value: float) -> float:
     """Return ``value`` as a float, refusing anything but a number from 0 to 1.
 
     Raises:
         ParameterError: If it is not.
     """
-    return _check_number(operation, name, value, "from 0 to 1", lambda number: 0 <= number <= 1)
+    return _check_number(name, value, "from 0 to 1", lambda number: 0 <= number <= 1)
 
 
-def check_temperature(operation: str, value: float) -> float:
+def check_temperature(value: float) -> float:
     """Return a temperature as a float, refusing a negative or non-finite one.
 
     Raises:
         ParameterError: If ``value`` is not a finite number, zero or above.
     """
-    return check_at_least_zero(operation, "temperature", value)
+    return check_at_least_zero("temperature", value)
 
 
-def _check_number(
-    operation: str, name: str, value: float, wanted: str, holds: Callable[[float], bool]
-) -> float:
+def _check_number(name: str, value: float, wanted: str, holds: Callable[[float], bool]) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError):  # the last from a tensor of several numbers
         number = math.nan
     if isinstance(value, str) or not (math.isfinite(number) and holds(number)):
-        raise ParameterError(operation, f"{name} = {value!r}", f"Give a finite {name} {wanted}")
+        raise ParameterError(f"{name} = {value!r}", f"Give a finite {name} {wanted}")
     return number
 
 
-def check_count(operation: str, name: str, value: int, least: int = 1) -> int:
+def check_count(name: str, value: int, least: int = 1) -> int:
     """Return a whole number of at least ``least``.
 
     Raises:
@@ -145,80 +139,75 @@ def check_count(operation: str, name: str, value: int, least: int = 1) -> int:
         number = least - 1
     if number < least:
         raise ParameterError(
-            operation, f"{name} = {value!r}", f"Give {name} as a whole number of at least {least}"
+            f"{name} = {value!r}", f"Give {name} as a whole number of at least {least}"
         )
     return number
 
 
-def check_rows(operation: str, data: Tensor) -> None:
+def check_rows(data: Tensor) -> None:
     """Refuse data that is not a matrix of at least one row.
 
     Raises:
         ShapeError: If it is not.
         DomainError: If it is no tensor.
     """
-    check_tensor(operation, "data", data)
+    check_tensor("data", data)
     if data.ndim != 2 or len(data) == 0:
-        raise ShapeError(
-            operation, f"data of shape {tuple(data.shape)}", "Give at least one example, as rows"
-        )
+        raise ShapeError(f"data of shape {tuple(data.shape)}", "Give at least one example, as rows")
 
 
-def check_like(operation: str, state: Tensor, reference: Tensor) -> None:
-    """Refuse a state of another dtype or device than the parameters it meets.
+def check_like(state: Tensor, reference: Tensor, name: str = "states") -> None:
+    """Refuse a tensor of another dtype or device than the parameters it meets.
 
     Raises:
         DomainError: If dtype or device differs.
     """
     if state.dtype != reference.dtype or state.device != reference.device:
         raise DomainError(
-            operation,
-            f"states of {state.dtype} on {state.device}, parameters of {reference.dtype} on "
+            f"{name} of {state.dtype} on {state.device}, parameters of {reference.dtype} on "
             f"{reference.device}",
-            "Bring them together first: states.to(parameters), or energy.to(states)",
+            "Bring them together first: x.to(parameters), or energy.to(x)",
         )
 
 
-def check_operand(operation: str, state: Tensor, reference: Tensor) -> None:
+def check_operand(state: Tensor, reference: Tensor) -> None:
     """As :func:`check_like`; autocast, where it is on, brings the dtypes together by itself.
 
     Raises:
         DomainError: If dtype or device differs.
     """
     if not torch.is_autocast_enabled(state.device.type):
-        check_like(operation, state, reference)
+        check_like(state, reference)
 
 
-def check_patterns(operation: str, patterns: Tensor) -> None:
+def check_patterns(patterns: Tensor) -> None:
     """Refuse anything but a finite floating ``(N, d)`` matrix with at least one row.
 
     Raises:
         ShapeError: If there is no pattern, or the tensor is not a matrix of rows.
         DomainError: If the dtype is not floating or a value is not finite.
     """
-    check_tensor(operation, "patterns", patterns)
+    check_tensor("patterns", patterns)
     if patterns.ndim != 2 or patterns.numel() == 0:
         raise ShapeError(
-            operation,
             f"patterns of shape {tuple(patterns.shape)}",
             "Give at least one pattern, as the rows of an (N, d) tensor",
         )
-    check_features(operation, patterns, patterns.shape[-1])
-    check_finite(operation, "patterns", patterns)
+    check_features(patterns, patterns.shape[-1])
+    check_finite("patterns", patterns)
 
 
-def check_values(operation: str, values: Tensor, patterns: Tensor) -> None:
+def check_values(values: Tensor, patterns: Tensor) -> None:
     """Refuse values that are not one row a pattern or key, of the patterns' dtype and device.
 
     Raises:
         ShapeError: If they are not.
         DomainError: If they are no tensor, or dtype or device differs.
     """
-    check_tensor(operation, "values", values)
+    check_tensor("values", values)
     if values.ndim != 2 or len(values) != len(patterns):
         raise ShapeError(
-            operation,
             f"values of shape {tuple(values.shape)} for {len(patterns)} patterns or keys",
             "Give one value for each, as the rows of an (N, e) tensor",
         )
-    check_like(operation, values, patterns)
+    check_like(values, patterns)

@@ -48,7 +48,6 @@ def environment(env: object, required: bool) -> Any:
         env = GymnasiumVecEnv(env)
     if not isinstance(env, Env | VecEnv):
         raise ParameterError(
-            "FreeEnergyQ",
             f"env = {env!r}, which is no environment",
             "Give a gymnasium.Env, a VecEnv of Stable-Baselines3, or the name of an environment",
         )
@@ -64,7 +63,6 @@ def check_device(device: torch.device | str) -> None:
         torch.empty(0, device=torch.device(device))
     except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
         raise ParameterError(
-            "FreeEnergyQ",
             f"device = {str(device)!r}, which this machine or this torch does not have",
             "Give device='cpu', or 'auto' for a GPU if there is one",
         ) from error
@@ -87,18 +85,15 @@ def check_policy(
     kind = kinds.get(policy) if isinstance(policy, str) else policy
     if not (isinstance(kind, type) and issubclass(kind, FreeEnergyPolicy)):
         raise ParameterError(
-            "FreeEnergyQ",
             f"policy = {policy!r}",
             f"Give one of {', '.join(map(repr, kinds))}, or a subclass of FreeEnergyPolicy",
         )
     if not isinstance(given, Mapping | None):
-        raise ParameterError(
-            "FreeEnergyQ", f"policy_kwargs = {given!r}", "Give a dictionary, or None"
-        )
+        raise ParameterError(f"policy_kwargs = {given!r}", "Give a dictionary, or None")
     optimizer = (given or {}).get("optimizer_class", torch.optim.Adam)
     if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
         raise ParameterError(
-            "FreeEnergyQ", f"optimizer_class = {optimizer!r}", "Give a class, as torch.optim.Adam"
+            f"optimizer_class = {optimizer!r}", "Give a class, as torch.optim.Adam"
         )
     known = [*signature(FreeEnergyPolicy).parameters][3:]  # after spaces and schedule
     for name, value in (given or {}).items():
@@ -107,7 +102,6 @@ def check_policy(
         energies = (e for e in ActionEnergy.__subclasses__() if name in signature(e).parameters)
         owner = next(energies, None)
         raise ParameterError(
-            "FreeEnergyQ",
             f"policy_kwargs with {name} = {value!r}",
             f"It belongs to the energy: energy={owner.__name__}({name}={value!r})"
             if owner
@@ -122,7 +116,6 @@ def _check_sight(
     parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
     if not all(isinstance(part, ARRAYS) for part in parts):
         raise ParameterError(
-            "FreeEnergyQ",
             f"the observation space {space}",
             "Supported are Box, Discrete, MultiBinary, MultiDiscrete and a Dict of these: wrap "
             "the environment in gymnasium.wrappers.FlattenObservation",
@@ -136,7 +129,6 @@ def _check_sight(
     }
     if not fits.get(kind, True):
         raise ParameterError(
-            "FreeEnergyQ",
             f"{kind.__name__} for observations in {space}",
             "Give 'MultiInputPolicy' for a Dict, 'CnnPolicy' for pictures (uint8, 0 to 255), and "
             "'MlpPolicy' for all else",
@@ -151,10 +143,9 @@ def check_train_freq(value: Any) -> TrainFreq:
     """
     try:
         count, unit = value if isinstance(value, tuple) else (value, "step")
-        return TrainFreq(check_count("FreeEnergyQ", "train_freq", count), TrainFrequencyUnit(unit))
+        return TrainFreq(check_count("train_freq", count), TrainFrequencyUnit(unit))
     except ValueError as error:
         raise ParameterError(
-            "FreeEnergyQ",
             f"train_freq = {value!r}",
             "Give a whole number of steps of at least 1, (n, 'step') or (n, 'episode')",
         ) from error
@@ -170,7 +161,6 @@ def without(policy_kwargs: dict[str, Any] | None, *names: str) -> dict[str, Any]
     for name in names:
         if name in given:
             raise ParameterError(
-                "FreeEnergyQ",
                 f"policy_kwargs with {name} = {given[name]!r}",
                 "Give initial_temperature and final_temperature, or energy, to the agent instead",
             )
@@ -189,12 +179,9 @@ def check_storage(settings: Mapping[str, Any], observations: spaces.Space) -> No
     """
     if settings.get("handle_timeout_termination", True):
         raise ParameterError(
-            "FreeEnergyQ",
             "optimize_memory_usage = True, where time limits are told from ends",
             "Give replay_buffer_kwargs={'handle_timeout_termination': False} with it: time "
             "limits then count as done; or leave it out",
         )
     if isinstance(observations, spaces.Dict):
-        raise ParameterError(
-            "FreeEnergyQ", "optimize_memory_usage = True for a Dict", "Leave it out"
-        )
+        raise ParameterError("optimize_memory_usage = True for a Dict", "Leave it out")

@@ -41,18 +41,18 @@ def check_agent_file(operation: str, path: Any, rule: str) -> None:
             file.seek(start) if file is path else file.close()
     except (BadZipFile, KeyError, OSError, TypeError, ValueError) as error:
         raise FileError(
-            operation,
             f"{path} cannot be read ({error})",
             "Give a file that agent.save(path) has written, whole",
+            operation=operation,
         ) from error
     if damaged is not None:
-        raise FileError(operation, f"{path} is damaged at {damaged}", "Take another copy")
+        raise FileError(f"{path} is damaged at {damaged}", "Take another copy", operation=operation)
     found = saved.get("_saved_by", rule) if "final_temperature" in saved else "another library"
     if found != rule:
         raise FileError(
-            operation,
             f"{path} holds an agent of {found}",
             "Load it with the class that saved it",
+            operation=operation,
         )
 
 
@@ -69,7 +69,9 @@ def same_spaces(operation: str) -> Iterator[None]:
         if "spaces do not match" not in str(error):
             raise
         raise ParameterError(
-            operation, str(error), "Give an environment like the one that the agent learned in"
+            str(error),
+            "Give an environment like the one that the agent learned in",
+            operation=operation,
         ) from error
 
 
@@ -86,10 +88,10 @@ def fitting_weights(operation: str, path: Any) -> Iterator[None]:
         if "state_dict" not in str(error):
             raise
         raise FileError(
-            operation,
             f"{path} holds weights that do not fit ({' '.join(str(error).split())})",
             "Leave out arguments of load that change the network; else another version of "
             "isinglass has saved it: load it with that one, or learn again",
+            operation=operation,
         ) from error
 
 
@@ -107,10 +109,10 @@ def whole_steps(operation: str) -> Iterator[None]:
         if frame.f_code not in [unwrap(step).__code__ for step in UNPACKED]:
             raise
         raise DomainError(
-            operation,
             f"a step of the environment that cannot be taken in ({error})",
             "Let step return (observation, reward, terminated, truncated, info), the reward one "
             "number; gymnasium.utils.env_checker.check_env says more",
+            operation=operation,
         ) from error
 
 
@@ -122,7 +124,6 @@ def finite_loss(loss: float) -> float:
     """
     if not math.isfinite(loss):
         raise DivergenceError(
-            "FreeEnergyQ.train",
             f"a loss of {loss}",
             "Lower the learning rate or max_grad_norm, and see that a loaded replay buffer holds "
             "no NaN; then start from an earlier agent",

@@ -56,7 +56,6 @@ class ActionCode(ABC):
                 _check_wide(space)
                 return BoxCode(Gaussian(space.shape[0]))
         raise ParameterError(
-            "FreeEnergyQ",
             f"the action space {space}",
             "Supported are MultiBinary(d), Discrete(n), MultiDiscrete and Box of one dimension, "
             "boxes of bounded real numbers: wrap the environment in "
@@ -88,9 +87,7 @@ class ActionCode(ABC):
         Raises:
             ParameterError: If the space has no masks.
         """
-        raise ParameterError(
-            "FreeEnergyQ", "a mask of real actions", "Clip them in the environment instead"
-        )
+        raise ParameterError("a mask of real actions", "Clip them in the environment instead")
 
     def fix(
         self, distribution: ActionDistribution, values: Float[Tensor, "batch parts"]
@@ -221,9 +218,7 @@ class BoxCode(ActionCode):
         """Scaled values as they are."""
         free = values.isnan()
         if bool((~free & (values.abs() > 1 + 1e-6)).any()):
-            raise DomainError(
-                "FreeEnergyQ.predict", "a fixed value outside the box", "Stay within its bounds"
-            )
+            raise DomainError("a fixed value outside the box", "Stay within its bounds")
         return torch.where(free, 0.0, values).float(), ~free
 
 
@@ -243,7 +238,6 @@ def _check_wide(space: spaces.Box) -> None:
     bad = (width == 0) | ~np.isfinite(width)
     if bad.any():
         raise ParameterError(
-            "FreeEnergyQ",
             f"the action space {space}, with no width or an infinite one at {np.flatnonzero(bad)}",
             "Leave out coordinates that cannot move, and bound the others: wrap the environment "
             "in gymnasium.wrappers.TransformAction",
@@ -255,7 +249,6 @@ def _check_whole(values: Tensor, choices: Tensor, least: Tensor | int = 0) -> No
     legal = values.isnan() | within
     if not bool(legal.all()):
         raise DomainError(
-            "FreeEnergyQ.predict",
             f"{int((~legal).sum())} fixed values outside the action space, such as "
             f"{float(values[~legal][0]):g}",
             "Give whole numbers that the space has, NaN where free",

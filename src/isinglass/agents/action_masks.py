@@ -72,7 +72,6 @@ class MaskLayout:
         if isinstance(space, spaces.Box):
             return cls(space, ())
         raise ParameterError(
-            "MaskLayout.of",
             f"the action space {space}",
             "Give a Discrete, MultiDiscrete, MultiBinary or Box space",
         )
@@ -118,9 +117,9 @@ class MaskLayout:
         widths = sorted({row.size for row in rows.values()})
         if len(widths) > 1:
             raise ShapeError(
-                "reading action masks",
                 f"masks of {widths[0]} and of {widths[1]} values side by side",
                 "Let all environments give flat masks, or all joint ones",
+                operation="reading action masks",
             )
         masks = np.ones((len(found), widths[0]), dtype=bool)
         masks[list(rows)] = list(rows.values())
@@ -187,9 +186,9 @@ class MaskLayout:
     def _flatten(self, mask: np.ndarray, lead: tuple[int, ...] = ()) -> np.ndarray:
         if not self.parts:
             raise ParameterError(
-                "reading action masks",
                 f"a mask of actions in {self.space}",
                 "Leave masks out: a Box bounds its actions by low and high",
+                operation="reading action masks",
             )
         if mask.shape == (*lead, *self.parts):
             return mask.reshape(*lead, self.joint_size)
@@ -198,10 +197,10 @@ class MaskLayout:
         if mask.shape == (*lead, self.flat_size):
             return self.joint(mask) if self.flat_size == self.joint_size else mask
         raise ShapeError(
-            "reading action masks",
             f"masks of shape {mask.shape} for actions in {self.space}",
             f"Give them as {(*lead, self.flat_size)}, value by value and part after part, or as "
             f"{(*lead, *self.parts)}, action by action, or that flat",
+            operation="reading action masks",
         )
 
     def _checked(self, masks: np.ndarray) -> np.ndarray:
@@ -210,11 +209,11 @@ class MaskLayout:
         if not possible.all():
             row, part = np.argwhere(~possible)[0]
             raise DomainError(
-                "reading action masks",
                 f"masks that forbid every action: in row {row}, all values of part {part}"
                 if possible.shape[-1] > 1
                 else f"masks that forbid every action, in row {row}",
                 "Allow at least one value of every part, or end the episode",
+                operation="reading action masks",
             )
         return masks
 
@@ -252,16 +251,18 @@ def _truths(mask: object) -> np.ndarray:
         array = np.asarray(mask)
     except ValueError as error:
         raise ShapeError(
-            "reading action masks", f"a mask that is no array ({error})", "Give rows of one length"
+            f"a mask that is no array ({error})",
+            "Give rows of one length",
+            operation="reading action masks",
         ) from error
     if array.dtype == bool:
         return array
     if array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all():
         return array.astype(bool)
     raise DomainError(
-        "reading action masks",
         f"masks of {array.dtype} that are not all 0 or 1",
         "Give bools: True where a value is allowed",
+        operation="reading action masks",
     )
 
 

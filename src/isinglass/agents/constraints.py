@@ -62,7 +62,6 @@ def _given(distribution: Enumerated, meets: Meets) -> Enumerated:
 def _check_met(met: Tensor, who: str, warmer: str = "") -> None:
     if not bool(met.all()):
         raise DomainError(
-            "FreeEnergyQ.predict",
             f"{who} meets the constraint for {int((~met).sum())} of {len(met)} observations",
             f"Fix or forbid parts of the action (fixed=, action_masks=), {warmer}or constrain less",
         )

@@ -55,7 +55,6 @@ class SetExtractor(BaseFeaturesExtractor):
         total = math.prod(counts)
         if total > MOST_PROPOSITIONS or mask.shape != rows.shape[:1]:
             raise ParameterError(
-                "SetExtractor",
                 f"{total:,} different propositions with a mask of shape {mask.shape}",
                 f"At most {MOST_PROPOSITIONS:,}, and one flag of the mask a row",
             )
@@ -79,7 +78,6 @@ def _parts(space: object) -> tuple[spaces.Box, spaces.Space]:
     if isinstance(rows, spaces.Box) and table and rows.dtype.kind in "iu" and mask is not None:
         return rows, mask
     raise ParameterError(
-        "SetExtractor",
         f"observations of {space}",
         "Give a Dict of 'propositions', a Box of whole numbers (rows, parts), and 'mask'",
     )

@@ -368,36 +368,32 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.replay_buffer_class, self.replay_buffer_kwargs = buffer, settings
 
     def _check_numbers(self) -> None:
-        operation = "FreeEnergyQ"
         for name in _ABOVE_ZERO:
-            setattr(self, name, check_positive(operation, name, getattr(self, name)))
+            setattr(self, name, check_positive(name, getattr(self, name)))
         for name in ("tau", "gamma"):
-            setattr(self, name, check_fraction(operation, name, getattr(self, name)))
+            setattr(self, name, check_fraction(name, getattr(self, name)))
         for name, least in _LEAST.items():
-            count = check_count(operation, name.lstrip("_"), getattr(self, name), least)
+            count = check_count(name.lstrip("_"), getattr(self, name), least)
             setattr(self, name, count)
         if self.gradient_steps == 0:
-            raise ParameterError(operation, "gradient_steps = 0", "Give 1 or more, or −1")
+            raise ParameterError("gradient_steps = 0", "Give 1 or more, or −1")
         if not isinstance(self.replay_buffer_kwargs, dict):
             raise ParameterError(
-                operation,
                 f"replay_buffer_kwargs = {self.replay_buffer_kwargs!r}",
                 "Give a dictionary, or None",
             )
         self.train_freq = check_train_freq(self.train_freq)
         if not callable(self.learning_rate):
-            check_at_least_zero(operation, "learning_rate", self.learning_rate)
+            check_at_least_zero("learning_rate", self.learning_rate)
         kinds = (("energy", ActionEnergy, "MixtureEnergy()"), ("backup", Backup, "SoftBackup()"))
         for name, kind, example in kinds:
             if not isinstance(getattr(self, name), kind):
                 raise ParameterError(
-                    operation,
                     f"{name} = {getattr(self, name)!r}",
                     f"Give an instance of a class of isinglass.agents, such as {example}",
                 )
         if self.final_temperature > self.initial_temperature:
             raise ParameterError(
-                operation,
                 f"final_temperature = {self.final_temperature} above "
                 f"initial_temperature = {self.initial_temperature}",
                 "Give a final_temperature no higher than initial_temperature: T falls",
@@ -415,7 +411,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         ready = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, *args, **kwargs
         )
-        check_real("FreeEnergyQ.learn", "the first observation", self._last_obs)
+        check_real("the first observation", self._last_obs)
         if fresh and self.env is not None:
             self._allowed = self._layout.read(acting_infos(self.env))
             if isinstance(self.replay_buffer, MaskedReplayBuffer):
@@ -449,13 +445,11 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         infos: list[dict[str, Any]],
     ) -> None:
         """Keep out what would turn the weights into NaN many steps later."""
-        check_real("FreeEnergyQ.learn", "the reward", reward)
-        check_real("FreeEnergyQ.learn", "the observation", new_obs)
+        check_real("the reward", reward)
+        check_real("the observation", new_obs)
         for info in infos:
             if "terminal_observation" in info:
-                check_real(
-                    "FreeEnergyQ.learn", "the last observation", info["terminal_observation"]
-                )
+                check_real("the last observation", info["terminal_observation"])
         if self.env is not None:
             self._allowed = self._layout.read(acting_infos(self.env, infos, dones))
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
@@ -468,7 +462,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     def _replayed(self, batch_size: int) -> Any:
         if self.replay_buffer is None:
-            raise ParameterError("FreeEnergyQ.train", "no replay buffer", "Call learn() first")
+            raise ParameterError("no replay buffer", "Call learn() first")
         return self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
 
     def _steps_together(self, batch_size: int) -> int:

@@ -110,7 +110,7 @@ class MixtureEnergy(ActionEnergy):
     state_fields: bool = False
 
     def __post_init__(self) -> None:
-        check_count("MixtureEnergy", "memories", self.memories)
+        check_count("memories", self.memories)
 
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """Keys and fields, or hills."""
@@ -149,12 +149,12 @@ class ProductOfMixtures(ActionEnergy):
     annealing: Annealing = field(default_factory=Annealing)
 
     def __post_init__(self) -> None:
-        check_count("ProductOfMixtures", "groups", self.groups)
-        check_count("ProductOfMixtures", "memories", self.memories)
+        check_count("groups", self.groups)
+        check_count("memories", self.memories)
 
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """A driven machine with groups for hidden units."""
-        _check_discrete(self, unit)
+        _check_discrete(unit)
         hidden = Categorical(self.groups * self.memories, groups=self.groups)
         return ConditionalRBMHead(width, unit, hidden, init_scale, self.annealing)
 
@@ -188,11 +188,11 @@ class RBMEnergy(ActionEnergy):
     annealing: Annealing = field(default_factory=Annealing)
 
     def __post_init__(self) -> None:
-        check_count("RBMEnergy", "hidden", self.hidden)
+        check_count("hidden", self.hidden)
 
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """A driven machine with bits for hidden units."""
-        _check_discrete(self, unit)
+        _check_discrete(unit)
         kind = ExpectedEnergyRBM if self.expected else ConditionalRBM
         return ConditionalRBMHead(
             width, unit, Bernoulli(self.hidden), init_scale, self.annealing, kind
@@ -221,7 +221,7 @@ class PairwiseEnergy(ActionEnergy):
 
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """A driven machine of pairs; couplings start at zero."""
-        _check_discrete(self, unit)
+        _check_discrete(unit)
         return PairwiseHead(width, unit, self.annealing)
 
 
@@ -251,12 +251,12 @@ class DBMEnergy(ActionEnergy):
     annealing: Annealing = field(default_factory=Annealing)
 
     def __post_init__(self) -> None:
-        check_count("DBMEnergy", "hidden", self.hidden)
-        check_count("DBMEnergy", "top", self.top)
+        check_count("hidden", self.hidden)
+        check_count("top", self.top)
 
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """A driven machine over action and top layer together."""
-        _check_discrete(self, unit)
+        _check_discrete(unit)
         return DBMHead(width, unit, self, init_scale)
 
 
@@ -417,10 +417,9 @@ def _scattered(rows: int, unit: Unit, init_scale: float) -> Tensor:
     return init_scale / math.sqrt(unit.size) * torch.randn(rows, unit.size)
 
 
-def _check_discrete(energy: ActionEnergy, unit: Unit) -> None:
+def _check_discrete(unit: Unit) -> None:
     if unit.support is not None:
         raise ParameterError(
-            type(energy).__name__,
             f"actions of {unit}",
             "Real actions have MixtureEnergy(), whose soft value is exact",
         )

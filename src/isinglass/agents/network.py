@@ -25,7 +25,7 @@ from isinglass.errors import DomainError, ParameterError
 __all__ = ["CenteredExtractor", "FreeEnergyNetwork", "check_real"]
 
 
-def check_real(operation: str, name: str, values: object) -> None:
+def check_real(name: str, values: object) -> None:
     """Refuse NaN and infinity in an array or in a dictionary of arrays.
 
     Arrays of whole numbers are not looked at: they cannot hold either.
@@ -41,7 +41,7 @@ def check_real(operation: str, name: str, values: object) -> None:
     """
     if isinstance(values, Mapping):
         for key, part in values.items():
-            check_real(operation, f"{name}[{key!r}]", part)
+            check_real(f"{name}[{key!r}]", part)
         return
     array = np.asarray(values)
     if array.dtype.kind != "f":
@@ -51,7 +51,6 @@ def check_real(operation: str, name: str, values: object) -> None:
     if finite.all():
         return
     raise DomainError(
-        operation,
         f"{(~finite).sum()} of {finite.size} values of {name} are NaN or infinite in 32 bits",
         "Mend the environment that gave them, or fill them (numpy.nan_to_num) before the agent "
         "sees them",
@@ -77,9 +76,7 @@ class CenteredExtractor(FlattenExtractor):
 
     def __init__(self, observation_space: spaces.Box) -> None:
         if not isinstance(observation_space, spaces.Box) or not observation_space.is_bounded():
-            raise ParameterError(
-                "CenteredExtractor", f"observations of {observation_space}", "Use FlattenExtractor"
-            )
+            raise ParameterError(f"observations of {observation_space}", "Use FlattenExtractor")
         super().__init__(observation_space)
         low, high = (
             torch.as_tensor(b.reshape(-1), dtype=torch.float32)

@@ -124,7 +124,7 @@ class FreeEnergyPolicy(BasePolicy):
         self.energy = MixtureEnergy() if energy is None else energy
         self.net_arch = _widths(net_arch)
         self.activation_fn = activation_fn
-        self.temperature = check_positive("FreeEnergyPolicy", "temperature", temperature)
+        self.temperature = check_positive("temperature", temperature)
         self.q_net = self._make_network()
         self.q_net_target = self._make_network()
         self.q_net_target.load_state_dict(self.q_net.state_dict())
@@ -231,7 +231,7 @@ class FreeEnergyPolicy(BasePolicy):
         """
         space = self.observation_space
         try:
-            check_real("FreeEnergyPolicy.predict", "the observation", observation)
+            check_real("the observation", observation)
             if isinstance(space, spaces.Dict):
                 itemgetter(*space)(observation)  # SB3 would not miss a key that is not there
             return super().obs_to_tensor(observation)
@@ -239,7 +239,6 @@ class FreeEnergyPolicy(BasePolicy):
             raise
         except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ShapeError(
-                "FreeEnergyPolicy.predict",
                 f"an observation that does not fit ({error})",
                 f"Give one of {space}, or a batch of them",
             ) from error
@@ -281,7 +280,6 @@ class FreeEnergyPolicy(BasePolicy):
         """
         if not callable(constraint) and constraint is not None:
             raise ParameterError(
-                "FreeEnergyQ.predict",
                 f"constraint = {constraint!r}",
                 "Give a function from actions to bools, one an action",
             )
@@ -316,13 +314,11 @@ class FreeEnergyPolicy(BasePolicy):
             values = np.asarray(fixed, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise ShapeError(
-                "FreeEnergyQ.predict",
                 f"fixed = {fixed!r}, which is no array of numbers",
                 f"Give an array of shape {shape}, NaN where free",
             ) from error
         if values.shape not in (shape, (len(zeros_like_event), *shape)):
             raise ShapeError(
-                "FreeEnergyQ.predict",
                 f"fixed of shape {values.shape} for {len(zeros_like_event)} actions of shape {shape}",
                 "Give values shaped like an action, NaN where free, for one action or each",
             )
@@ -343,7 +339,6 @@ class FreeEnergyPolicy(BasePolicy):
         allowed = masks.gather(-1, flags.long().clamp_min(0)) | values.isnan()
         if not bool(allowed.all()):
             raise DomainError(
-                "FreeEnergyQ.predict",
                 f"{int((~allowed).sum())} values that are fixed and that the mask forbids",
                 "Leave them free (NaN), or allow them",
             )
@@ -371,7 +366,6 @@ class FreeEnergyPolicy(BasePolicy):
         meets = np.asarray(constraint(self._taken(states)), dtype=bool)
         if meets.shape != states.shape[:1]:
             raise ShapeError(
-                "FreeEnergyQ.predict",
                 f"a constraint that gives {meets.shape} for {len(states)} actions",
                 "Let it give one bool an action",
             )
@@ -447,7 +441,6 @@ def _finite_values() -> Iterator[None]:
         if "probability tensor" not in str(error):
             raise
         raise DivergenceError(
-            "FreeEnergyPolicy.predict",
             "weights or values that are NaN or infinite: learning has diverged",
             "Lower the learning rate or max_grad_norm, and start from an earlier agent",
         ) from error
@@ -456,11 +449,10 @@ def _finite_values() -> Iterator[None]:
 def _widths(net_arch: object) -> list[int]:
     if not isinstance(net_arch, list | tuple):
         raise ParameterError(
-            "FreeEnergyPolicy",
             f"net_arch = {net_arch!r}",
             "Give a list of widths, such as [64, 64]",
         )
-    return [check_count("FreeEnergyPolicy", "a width of net_arch", width) for width in net_arch]
+    return [check_count("a width of net_arch", width) for width in net_arch]
 
 
 def few_actions(distribution: ActionDistribution) -> bool:

@@ -104,11 +104,10 @@ class MaskedReplayBuffer(ReplayBuffer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.n_steps = check_count("MaskedReplayBuffer", "n_steps", n_steps)
-        self.gamma = check_fraction("MaskedReplayBuffer", "gamma", gamma)
+        self.n_steps = check_count("n_steps", n_steps)
+        self.gamma = check_fraction("gamma", gamma)
         if augment is not None and not callable(augment):
             raise ParameterError(
-                "MaskedReplayBuffer",
                 f"symmetry = {augment!r}",
                 "Give a function of transitions and a numpy.random.Generator",
             )
@@ -173,9 +172,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         """
         valid = self.valid[: self.size()].reshape(-1)
         if not valid.any():
-            raise ParameterError(
-                "MaskedReplayBuffer.sample", "no transition stored", "Step the environment first"
-            )
+            raise ParameterError("no transition stored", "Step the environment first")
         drawn = self._rng.integers(valid.size, size=batch_size)
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
@@ -192,7 +189,6 @@ class MaskedReplayBuffer(ReplayBuffer):
         """
         if back >= self.size():
             raise ParameterError(
-                "MaskedReplayBuffer.last",
                 f"{self.size()} steps stored, asked for the one {back} before the newest",
                 "Step the environment first",
             )
@@ -223,7 +219,6 @@ class MaskedReplayBuffer(ReplayBuffer):
             self._masks, self._width = np.full(shape, 0xFF, dtype=np.uint8), width
         elif width != self._width:
             raise ShapeError(
-                "MaskedReplayBuffer.add",
                 f"masks of {width} values after masks of {self._width}",
                 "Let the environment give flat masks always, or joint ones always",
             )
@@ -326,14 +321,12 @@ def _alike(found: Transitions, new: object) -> Transitions:
     """What a symmetry made of transitions, if these are transitions of the same shapes."""
     if not isinstance(new, Transitions):
         raise ParameterError(
-            "MaskedReplayBuffer.sample",
             f"a symmetry that gives {type(new).__name__}",
             "Let it give the transitions back, changed by their _replace(…)",
         )
     for name, before, after in zip(Transitions._fields, found, new, strict=True):
         if _shapes(before) != _shapes(after):
             raise ShapeError(
-                "MaskedReplayBuffer.sample",
                 f"{name} of shape {_shapes(after)} from the symmetry, given {_shapes(before)}",
                 "Let it keep all shapes",
             )

@@ -87,7 +87,6 @@ class FreeEnergySarsa(FreeEnergyQ):
         for name in OF_REPLAY:
             if name in kwargs:
                 raise ParameterError(
-                    "FreeEnergySarsa",
                     f"{name} = {kwargs[name]!r}, where nothing is replayed",
                     "Leave it out, or use FreeEnergyQ",
                 )
@@ -116,9 +115,7 @@ class FreeEnergySarsa(FreeEnergyQ):
         """The newest step whose next action is known, of every environment."""
         buffer = self.replay_buffer
         if not isinstance(buffer, MaskedReplayBuffer):
-            raise ParameterError(
-                "FreeEnergySarsa.train", f"a buffer {buffer!r}", "Leave the default"
-            )
+            raise ParameterError(f"a buffer {buffer!r}", "Leave the default")
         return buffer.last_pair(self._vec_normalize_env)
 
     def _start_values(self) -> None:

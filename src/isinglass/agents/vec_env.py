@@ -64,7 +64,6 @@ class GymnasiumVecEnv(VecEnv):
     def __init__(self, env: VectorEnv) -> None:
         if not isinstance(env, VectorEnv):
             raise ParameterError(
-                "GymnasiumVecEnv",
                 f"env = {env!r}",
                 "Give a gymnasium.vector.VectorEnv, as gymnasium.make_vec makes it",
             )
@@ -151,7 +150,7 @@ class GymnasiumVecEnv(VecEnv):
                 values[i] = value
             whole.set_attr(attr_name, values)
         else:
-            self._refuse_some("set_attr", chosen)
+            self._refuse_some(chosen)
             setattr(whole, attr_name, value)
 
     def env_method(
@@ -169,7 +168,7 @@ class GymnasiumVecEnv(VecEnv):
         """
         whole, chosen = self.env.unwrapped, list(self._get_indices(indices))
         if not isinstance(whole, SyncVectorEnv):
-            self._refuse_some("env_method", chosen)
+            self._refuse_some(chosen)
         if isinstance(whole, AsyncVectorEnv):
             return list(whole.call(method_name, *method_args, **method_kwargs))
         methods = self.get_attr(method_name, chosen)
@@ -199,7 +198,6 @@ class GymnasiumVecEnv(VecEnv):
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             if "final_obs" not in info:
                 raise ParameterError(
-                    "GymnasiumVecEnv.step",
                     f"no final_obs in the infos of {self.env.unwrapped}, where an episode is over",
                     "Mend them, or make the vector environment with another autoreset_mode",
                 )
@@ -224,16 +222,14 @@ class GymnasiumVecEnv(VecEnv):
         options = self._options[0]
         if any(other != options for other in self._options):
             raise ParameterError(
-                "GymnasiumVecEnv.reset",
                 "different options for different environments",
                 "Give one dictionary for all: Gymnasium's vector environments take no more",
             )
         return options or None
 
-    def _refuse_some(self, operation: str, chosen: list[int]) -> None:
+    def _refuse_some(self, chosen: list[int]) -> None:
         if len(chosen) < self.num_envs:
             raise ParameterError(
-                f"GymnasiumVecEnv.{operation}",
                 f"indices = {chosen} of {type(self.env.unwrapped).__name__}",
                 "Leave indices out, or make a SyncVectorEnv",
             )
@@ -250,7 +246,6 @@ def _autoreset_mode(env: VectorEnv) -> AutoresetMode:
         return AutoresetMode(env.metadata.get("autoreset_mode"))
     except ValueError as error:
         raise ParameterError(
-            "GymnasiumVecEnv",
             f"{env} with autoreset_mode = {env.metadata.get('autoreset_mode')!r}",
             "Set env.metadata['autoreset_mode'] to what it does: an gymnasium.vector.AutoresetMode",
         ) from error

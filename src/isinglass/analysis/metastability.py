@@ -60,9 +60,8 @@ def metastable_size(weights: Float[Tensor, "*batch N"], mass: float = 0.9) -> In
         >>> metastable_size(torch.tensor([[0.96, 0.02, 0.02], [0.5, 0.45, 0.05]]))
         tensor([1, 2])
     """
-    operation = "metastable_size"
-    _check_weights(operation, weights)
-    mass = check_fraction(operation, "mass", check_positive(operation, "mass", mass))
+    _check_weights(weights)
+    mass = check_fraction("mass", check_positive("mass", mass))
     held = weights.to(torch.promote_types(weights.dtype, torch.float32))
     held = held.sort(-1, descending=True).values.cumsum(-1)
     total = held[..., -1:]
@@ -97,18 +96,17 @@ def classify(weights: Float[Tensor, "*batch N"], mass: float = 0.9) -> Int[Tenso
     return torch.where(size > 1, several, size)  # no pattern is NONE, one is SINGLE
 
 
-def _check_weights(operation: str, weights: Tensor) -> None:
-    check_tensor(operation, "weights", weights)
+def _check_weights(weights: Tensor) -> None:
+    check_tensor("weights", weights)
     if weights.ndim == 0 or weights.shape[-1] == 0:
         raise ShapeError(
-            operation,
             f"weights of shape {tuple(weights.shape)}",
             "Give the weights of at least one pattern in the last dimension",
         )
     if not weights.is_floating_point():
-        raise DomainError(operation, f"weights of dtype {weights.dtype}", "Give weights.float()")
-    check_finite(operation, "the weights", weights)
+        raise DomainError(f"weights of dtype {weights.dtype}", "Give weights.float()")
+    check_finite("the weights", weights)
     if values_visible(weights) and bool((weights < 0).any()):
         raise DomainError(
-            operation, "a negative weight", "Give association weights: memory.association(state)"
+            "a negative weight", "Give association weights: memory.association(state)"
         )

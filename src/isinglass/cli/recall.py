@@ -87,7 +87,9 @@ def remember(
 
     if out.suffix.lower() != ".png":
         raise ParameterError(
-            f"writing {out}", "the completion is a PNG", f"Name it {out.with_suffix('.png')}"
+            "the completion is a PNG",
+            f"Name it {out.with_suffix('.png')}",
+            operation=f"writing {out}",
         )
     pixels, names = _read_stored(images, size)
     seen, known = _read_cue(cue, index, hide, pixels.shape)
@@ -149,12 +151,12 @@ def recall(
     check_table_name(f"writing {out}", out)
     stored, seen = read_table(patterns), read_table(cues)
     if bool(stored.isnan().any()):
-        raise DomainError(f"reading {patterns}", "unknown cells", "Store whole rows only")
+        raise DomainError("unknown cells", "Store whole rows only", operation=f"reading {patterns}")
     if seen.shape[-1] != stored.shape[-1]:
         raise ShapeError(
-            f"reading {cues}",
             f"{seen.shape[-1]} columns, the patterns have {stored.shape[-1]}",
             "Give cues with the patterns' columns, in their order",
+            operation=f"reading {cues}",
         )
     spread = stored.std(0, correction=0) if standardize else torch.ones(stored.shape[-1])
     spread = spread.where(spread > 0, 1.0)
@@ -211,7 +213,7 @@ def _read_stored(paths: list[Path], size: int | None) -> tuple[torch.Tensor, lis
     for picture in stored:
         if not bool(picture.known.any()):
             raise ParameterError(
-                f"reading {picture.name}", "every pixel is transparent", "Leave it out"
+                "every pixel is transparent", "Leave it out", operation=f"reading {picture.name}"
             )
     height, width = stored[0].pixels.shape[:2]
     shape = (size, max(1, round(width * size / height))) if size else (height, width)
@@ -227,17 +229,19 @@ def _read_cue(
     cues = read_pictures([path])
     if index is None and len(cues) > 1:
         raise ParameterError(
-            f"reading {path}", f"it holds {len(cues)} images", "Choose one with --index"
+            f"it holds {len(cues)} images", "Choose one with --index", operation=f"reading {path}"
         )
     if (index or 0) >= len(cues):
         raise ParameterError(
-            f"reading {path}", f"index {index} of {len(cues)} images", "Count from 0"
+            f"index {index} of {len(cues)} images", "Count from 0", operation=f"reading {path}"
         )
     shape = (stored[1], stored[2])
     seen, known = stack_pictures([cues[index or 0]], shape, color=stored[3] == 3)
     known = known & _visible(hide, shape)
     if not bool(known.any()):
-        raise ParameterError(f"reading {path}", "every pixel is unknown", "Show some part of it")
+        raise ParameterError(
+            "every pixel is unknown", "Show some part of it", operation=f"reading {path}"
+        )
     return seen, known
 
 

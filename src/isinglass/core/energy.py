@@ -73,21 +73,21 @@ class Energy(nn.Module, ABC):
             (slope,) = torch.autograd.grad(energy.sum(), leaf)
         return energy.detach(), slope
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
+    def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse states that this energy is not defined on.
 
         Raises:
             IsinglassError: The subclass that names what is wrong.
         """
-        check_finite(operation, "the state", state)
+        check_finite("the state", state)
 
-    def check_visible(self, operation: str, visible: Float[Tensor, "*batch d"]) -> None:
+    def check_visible(self, visible: Float[Tensor, "*batch d"]) -> None:
         """Refuse what is no visible state of this energy: what it may learn from.
 
         Raises:
             IsinglassError: The subclass that names what is wrong.
         """
-        self.check_state(operation, visible)
+        self.check_state(visible)
 
     def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
         """A state of all units with this visible part, for a kernel to move; hidden ones at zero.
@@ -112,7 +112,7 @@ class Energy(nn.Module, ABC):
         Raises:
             IntractableError: If the hidden units cannot be summed out.
         """
-        self.check_state(f"{type(self).__name__}.free_energy", visible)
+        self.check_state(visible)
         return self.energy_at(visible, self.temperature if temperature is None else temperature)
 
     def positive_phase(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
@@ -161,7 +161,6 @@ class Energy(nn.Module, ABC):
             IntractableError: If it has none.
         """
         raise IntractableError(
-            f"{type(self).__name__}.default_sampler",
             "this energy names no kernel that samples it",
             "Give a kernel: HMC() or MALA() for real states",
         )
@@ -173,7 +172,6 @@ class Energy(nn.Module, ABC):
             IntractableError: If there is no closed form and too many states.
         """
         raise IntractableError(
-            f"{type(self).__name__}.exact_log_partition",
             "there is no closed form and no list of states",
             "Estimate it: log_partition(energy, method='ais')",
         )
@@ -195,7 +193,6 @@ class Energy(nn.Module, ABC):
             IntractableError: If the energy names none.
         """
         raise IntractableError(
-            f"{type(self).__name__}.path",
             "this energy names no way from a distribution that is drawn exactly",
             "Define path(), or use an energy of units",
         )
@@ -209,7 +206,6 @@ class Energy(nn.Module, ABC):
             IntractableError: If this energy is not given as convex minus convex.
         """
         raise IntractableError(
-            f"{type(self).__name__}.cccp_update",
             "this energy is not given as a difference of two convex functions",
             "Descend it with another kernel, or by gradient: energy.grad(state)",
         )
@@ -226,7 +222,6 @@ class Energy(nn.Module, ABC):
             IntractableError: If this energy has no layers whose conditionals are exact.
         """
         raise IntractableError(
-            f"{type(self).__name__}.sweep",
             "this energy has no layers of units with exact conditionals",
             "Use a harmonium, or a kernel that needs only the energy and its gradient",
         )
@@ -244,7 +239,6 @@ class Energy(nn.Module, ABC):
             IntractableError: If this energy has no layers whose conditionals are exact.
         """
         raise IntractableError(
-            f"{type(self).__name__}.clamped_sweep",
             "this energy has no layers of units with exact conditionals given some units",
             "Use a harmonium, such as RBM, HopfieldBoltzmann or DeepBoltzmann",
         )
@@ -256,7 +250,6 @@ class Energy(nn.Module, ABC):
             IntractableError: If the class does not say how it is saved.
         """
         raise IntractableError(
-            f"{type(self).__name__}.config",
             "this class does not say how it is saved",
             "Define config(), and from_config() where it is not cls(**config)",
         )

@@ -143,7 +143,7 @@ class FieldEnergy(Protocol):
         ...
 
 
-def field_energy(operation: str, energy: Energy) -> FieldEnergy:
+def field_energy(energy: Energy) -> FieldEnergy:
     """The energy as one with local fields.
 
     Raises:
@@ -151,14 +151,13 @@ def field_energy(operation: str, energy: Energy) -> FieldEnergy:
     """
     if not isinstance(energy, FieldEnergy) or not energy.unit.pointwise:
         raise IntractableError(
-            operation,
             f"{type(energy).__name__} has no local fields on units of one kind",
             "Use CCCP or BlockGibbs, or an energy with local_field, such as ClassicalHopfield",
         )
     return cast("FieldEnergy", energy)
 
 
-def descending_only(kernel: Kernel, temperature: float) -> None:
+def descending_only(temperature: float) -> None:
     """Refuse T > 0 for a kernel that only descends.
 
     Raises:
@@ -166,22 +165,19 @@ def descending_only(kernel: Kernel, temperature: float) -> None:
     """
     if temperature != 0:
         raise ParameterError(
-            f"{type(kernel).__name__}.step",
             f"temperature = {temperature}, but this kernel only descends",
             "Use temperature=0, or sample with BlockGibbs or SingleSite",
         )
 
 
-def check_kernel(operation: str, kernel: Kernel) -> None:
+def check_kernel(kernel: Kernel) -> None:
     """Refuse what is not a kernel, such as the class of one.
 
     Raises:
         ParameterError: If it is not.
     """
     if not isinstance(kernel, Kernel):
-        raise ParameterError(
-            operation, f"kernel = {kernel!r}", "Give a kernel object, such as SingleSite()"
-        )
+        raise ParameterError(f"kernel = {kernel!r}", "Give a kernel object, such as SingleSite()")
 
 
 @torch.no_grad()
@@ -216,10 +212,10 @@ def run(
         >>> run(BlockGibbs(), rbm, start, steps=5, temperature=1.0).shape
         torch.Size([10, 7])
     """
-    check_count("run", "steps", steps, least=0)
-    temperature = check_temperature("run", temperature)
-    check_kernel("run", kernel)
-    energy.check_state("run", state)
+    check_count("steps", steps, least=0)
+    temperature = check_temperature(temperature)
+    check_kernel(kernel)
+    energy.check_state(state)
     kernel_state = kernel.init(energy, state.reshape(-1, state.shape[-1]))
     for _ in range(steps):
         kernel_state, _ = kernel.step(energy, kernel_state, temperature, generator)

@@ -93,5 +93,5 @@ class AnnealingPath(ABC):
 
     def levels(self, count: int) -> Float[Tensor, " levels"]:
         """``count`` levels from 0 to 1, evenly spaced; fewer where the path has only so many."""
-        check_count(f"{type(self).__name__}.levels", "count", count, least=2)
+        check_count("count", count, least=2)
         return torch.linspace(0.0, 1.0, count, dtype=torch.float64)

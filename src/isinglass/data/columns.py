@@ -101,7 +101,9 @@ class Numeric(Column):
         largest = float(np.abs(known).max())
         if largest > LARGEST:
             raise DomainError(
-                f"column {name!r}", f"a number as large as {largest:g}", "Divide the column first"
+                f"a number as large as {largest:g}",
+                "Divide the column first",
+                operation=f"column {name!r}",
             )
         # By a power of two, which is exact: squares of huge and tiny numbers are no floats.
         unit = 2.0 ** np.frexp(largest)[1]
@@ -129,7 +131,9 @@ class Numeric(Column):
         far = np.abs(states) > FARTHEST
         if far.any():
             raise DomainError(
-                operation, f"{values[far][0]:g} among numbers near {self.center:g}", "Mend the cell"
+                f"{values[far][0]:g} among numbers near {self.center:g}",
+                "Mend the cell",
+                operation=operation,
             )
         return states[:, None]
 
@@ -279,7 +283,7 @@ class Columns:
         for name, kind in kinds.items():
             if name not in names or kind not in KINDS:
                 raise ParameterError(
-                    "columns", f"{name!r}: {kind!r}",
+                    f"{name!r}: {kind!r}",
                     f"Name a column of {', '.join(map(str, names))} as one of {', '.join(KINDS)}",
                 )  # fmt: skip
         return cls(
@@ -349,8 +353,8 @@ class Columns:
         """
         if len(table) != len(self.columns):
             raise ShapeError(
-                operation, f"{len(table)} columns, fitted on {len(self.columns)}",
-                "Give the columns of the fitted table, in their order",
+                f"{len(table)} columns, fitted on {len(self.columns)}",
+                "Give the columns of the fitted table, in their order", operation=operation,
             )  # fmt: skip
         parts = [self.columns[n].encode(operation, table[n], handle_unknown) for n in self.order]
         states = torch.from_numpy(np.concatenate(parts, -1))
@@ -415,7 +419,9 @@ def _column(name: str, cells: Cells, kind: str | None) -> Column:
     known = cells[~is_unknown(cells)]
     if len(known) == 0:
         raise DomainError(
-            f"column {name!r}", "every cell is unknown", "Leave the column out: it says nothing"
+            "every cell is unknown",
+            "Leave the column out: it says nothing",
+            operation=f"column {name!r}",
         )
     kind = kind or _kind(known)
     if kind == "categorical":
@@ -441,18 +447,22 @@ def _truths(known: Cells) -> bool:
 def _numbers(operation: str, cells: Cells) -> np.ndarray:
     """Cells as numbers, NaN where unknown."""
     if cells.dtype.kind == "M" or cells.dtype.kind == "m":
-        raise DomainError(operation, "dates or times", "Turn them into numbers first, such as days")
+        raise DomainError(
+            "dates or times", "Turn them into numbers first, such as days", operation=operation
+        )
     try:
         unknown = is_unknown(cells)
         values = np.where(unknown, np.nan, cells).astype(np.float64)
     except ValueError as error:
         raise DomainError(
-            operation,
             f"a cell that is no number ({error})",
             "Call it categorical, or mend the cell",
+            operation=operation,
         ) from error
     if np.isinf(values).any():
-        raise DomainError(operation, "infinity (inf)", "Leave unknown cells empty, or NaN")
+        raise DomainError(
+            "infinity (inf)", "Leave unknown cells empty, or NaN", operation=operation
+        )
     return values
 
 
@@ -475,8 +485,8 @@ def _scalar(name: str, cell: Any) -> Any:
         cell = int(cell)  # 1 and 1.0 are one category
     if not isinstance(cell, (str, bool, int, float)):
         raise DomainError(
-            f"column {name!r}", f"a cell of type {type(cell).__name__}",
-            "Give strings or numbers as categories",
+            f"a cell of type {type(cell).__name__}",
+            "Give strings or numbers as categories", operation=f"column {name!r}",
         )  # fmt: skip
     return cell
 
@@ -486,8 +496,8 @@ def _refuse_strange(
 ) -> None:
     if len(cells) and handle_unknown == "error":
         raise DomainError(
-            operation,
             f"{cells.tolist()[0]!r} in column {name!r}, which is none of {known}",
             "Mend the cell, fit on data that have it, or take it as unknown: "
             "handle_unknown='missing', or --unseen missing",
+            operation=operation,
         )

@@ -41,20 +41,24 @@ def read_table(path: Path) -> Float[Tensor, "rows columns"]:
     try:
         array = _from_csv(path) if path.suffix.lower() == ".csv" else _from_numpy(path)
     except FileNotFoundError as error:
-        raise FileError(operation, "there is no such file", "Check the path") from error
+        raise FileError("there is no such file", "Check the path", operation=operation) from error
     except (FileError, ShapeError, DomainError):
         raise
     except (OSError, ValueError, EOFError, csv.Error, zipfile.BadZipFile) as error:
-        raise FileError(operation, f"not a whole table ({error})", "Save it again") from error
+        raise FileError(
+            f"not a whole table ({error})", "Save it again", operation=operation
+        ) from error
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uifb":
         raise ShapeError(
-            operation,
             f"an array of shape {array.shape} and type {array.dtype}",
             "Give a table of numbers, (rows, columns)",
+            operation=operation,
         )
     values = torch.from_numpy(array.astype(np.float64))
     if bool(values.isinf().any()):
-        raise DomainError(operation, "infinite values", "Leave unknown cells empty, or NaN")
+        raise DomainError(
+            "infinite values", "Leave unknown cells empty, or NaN", operation=operation
+        )
     return values
 
 
@@ -92,7 +96,9 @@ def check_table_name(operation: str, path: Path) -> None:
         FileError: If it ends in anything but .npy, .npz or .csv.
     """
     if path.suffix.lower() not in TABLES:
-        raise FileError(operation, f"a file named {path.name}", f"Name it {', '.join(TABLES)}")
+        raise FileError(
+            f"a file named {path.name}", f"Name it {', '.join(TABLES)}", operation=operation
+        )
 
 
 def _from_numpy(path: Path) -> np.ndarray:
@@ -102,7 +108,9 @@ def _from_numpy(path: Path) -> np.ndarray:
             return loaded
         if len(loaded.files) != 1:
             raise ShapeError(
-                f"reading {path}", f"{len(loaded.files)} arrays", "Give an .npz of one array"
+                f"{len(loaded.files)} arrays",
+                "Give an .npz of one array",
+                operation=f"reading {path}",
             )
         return loaded[loaded.files[0]]
 
@@ -117,18 +125,22 @@ def _from_csv(path: Path) -> np.ndarray:
     if any(map(str.strip, first)) and not any(map(_is_number, first)):
         lines = lines[1:]  # names
     if not lines:
-        raise ShapeError(f"reading {path}", "no rows", "Give at least one line of numbers")
+        raise ShapeError(
+            "no rows", "Give at least one line of numbers", operation=f"reading {path}"
+        )
     for number, line in enumerate(lines, 1):
         if len(line) != len(lines[0]):
             raise ShapeError(
-                f"reading {path}",
                 f"row {number} has {len(line)} cells, the first has {len(lines[0])}",
                 "Give every row the same number, empty where unknown",
+                operation=f"reading {path}",
             )
         for cell in line:
             if cell.strip() and not _is_number(cell):
                 raise DomainError(
-                    f"reading {path}", f"{cell!r} in row {number}", "Give numbers, or nothing"
+                    f"{cell!r} in row {number}",
+                    "Give numbers, or nothing",
+                    operation=f"reading {path}",
                 )
     return np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in lines])
 

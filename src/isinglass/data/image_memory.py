@@ -75,12 +75,12 @@ class ImageMemory:
     """
 
     def __init__(self, images: Tensor, beta: float | None = None) -> None:
-        check_patterns("ImageMemory", images)
+        check_patterns(images)
         self.images = images
         # One image has no deviation from its own mean: take its mean grey instead.
         self.mean = images.mean(0) if len(images) > 1 else images.mean().expand(images.shape[-1])
         patterns = _unit(images - self.mean)
-        check_finite("ImageMemory", "the images less their mean", patterns)
+        check_finite("the images less their mean", patterns)
         self.memory = ModernHopfield(patterns, _sharpest(patterns) if beta is None else beta)
 
     @property
@@ -109,12 +109,12 @@ class ImageMemory:
                 of booleans.
             ParameterError: If no pixel of a cue is known.
         """
-        check_features("ImageMemory.complete", cues, self.images.shape[-1])
-        check_finite("ImageMemory.complete", "the cues", cues)
-        check_like("ImageMemory.complete", cues, self.images)
+        check_features(cues, self.images.shape[-1])
+        check_finite("the cues", cues)
+        check_like(cues, self.images)
         _check_known(known, cues)
         start = _unit(torch.where(known, cues - self.mean, 0.0))
-        check_finite("ImageMemory.complete", "the cues less the mean image", start)
+        check_finite("the cues less the mean image", start)
         found = self.memory.recall(start, max_steps=max_steps, trace=trace)
         weights = self.memory.association(found.state)
         nearest = weights.argmax(-1)
@@ -132,12 +132,11 @@ def _unit(deviation: Tensor) -> Tensor:
 
 def _check_known(known: Tensor, cues: Tensor) -> None:
     """Refuse a mask that is not of booleans, does not fit the cues, or leaves a cue unknown."""
-    operation, size = "ImageMemory.complete", cues.shape[-1]
+    size = cues.shape[-1]
     example = f"torch.ones({size}, dtype=torch.bool)"
     if not isinstance(known, Tensor) or known.dtype != torch.bool:
         found = f"dtype {known.dtype}" if isinstance(known, Tensor) else type(known).__name__
         raise DomainError(
-            operation,
             f"a mask of {found}",
             f"Give a boolean tensor, True where a pixel is given, such as {example}",
         )
@@ -148,19 +147,16 @@ def _check_known(known: Tensor, cues: Tensor) -> None:
         fits = False
     if not fits:
         raise ShapeError(
-            operation,
             f"a mask of shape {tuple(known.shape)} for cues of shape {tuple(cues.shape)}",
             f"Give one boolean a pixel, ({size},) or a batch of them, such as {example}",
         )
     if known.device != cues.device:
         raise DomainError(
-            operation,
             f"a mask on {known.device}, cues on {cues.device}",
             "Bring them together first: known.to(cues.device)",
         )
     if values_visible(known) and not bool(known.any(-1).all()):
         raise ParameterError(
-            operation,
             f"nothing is known of cue {int((~known.any(-1)).nonzero()[0, -1])}",
             "Show some part of it",
         )

@@ -69,9 +69,9 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
             files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES | ARRAYS)
             if not files:
                 raise FileError(
-                    f"reading {path}",
                     "no image in this folder",
                     "It needs .png, .jpg, .npy or .npz",
+                    operation=f"reading {path}",
                 )
         else:
             files = [path]
@@ -87,12 +87,14 @@ def _read_image(path: Path) -> Picture:
         with Image.open(path) as stored:
             image = ImageOps.exif_transpose(stored)
     except FileNotFoundError as error:
-        raise FileError(f"reading {path}", "there is no such file", "Check the path") from error
+        raise FileError(
+            "there is no such file", "Check the path", operation=f"reading {path}"
+        ) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise FileError(
-            f"reading {path}",
             f"not a whole image ({error})",
             "Give a PNG or JPEG that opens elsewhere",
+            operation=f"reading {path}",
         ) from error
     if image.mode[0] in "IF":  # converting these would clip them at 255
         return _deep_image(str(path), image)
@@ -119,9 +121,9 @@ def _unit_range(name: str, array: np.ndarray, top: int | None = None) -> Tensor:
         values = array.astype(np.float32) / np.float32(top)
     if not (values.min() >= 0 and values.max() <= 1):  # so that NaN is refused too
         raise DomainError(
-            f"reading {name}",
             f"{array.dtype} values from {array.min():g} to {array.max():g}, read as 0 to {top}",
             "Give uint8 from 0 to 255, uint16 from 0 to 65535, or floats from 0 to 1",
+            operation=f"reading {name}",
         )
     return torch.from_numpy(values)
 
@@ -132,10 +134,14 @@ def _read_array(path: Path) -> list[Picture]:
             loaded = np.load(file, allow_pickle=False)
             arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except FileNotFoundError as error:
-        raise FileError(f"reading {path}", "there is no such file", "Check the path") from error
+        raise FileError(
+            "there is no such file", "Check the path", operation=f"reading {path}"
+        ) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise FileError(
-            f"reading {path}", f"not a whole array file ({error})", "Save it again with numpy.save"
+            f"not a whole array file ({error})",
+            "Save it again with numpy.save",
+            operation=f"reading {path}",
         ) from error
     if len(arrays) > 1:  # labels and the like lie beside the images
         arrays = {key: a for key, a in arrays.items() if a.ndim >= 2} or arrays
@@ -155,9 +161,9 @@ def _as_batch(name: str, array: np.ndarray) -> Tensor:
     color = array.ndim in {3, 4} and array.shape[-1] == 3
     if array.dtype.kind not in "uifb" or array.size == 0 or array.ndim - color not in {2, 3}:
         raise ShapeError(
-            f"reading {name}",
             f"an array of shape {array.shape} and type {array.dtype}",
             "Give images as numbers: (h, w), (h, w, 3), (n, h, w) or (n, h, w, 3)",
+            operation=f"reading {name}",
         )
     values = _unit_range(name, array)
     values = values if color else values.unsqueeze(-1)
@@ -196,7 +202,7 @@ def stack_pictures(
                 [[ True,  True]]])
     """
     if not pictures:
-        raise ShapeError("stack_pictures", "no pictures", "Give at least one image")
+        raise ShapeError("no pictures", "Give at least one image")
     height, width = pictures[0].pixels.shape[:2] if size is None else size
     color = any(p.pixels.shape[-1] == 3 for p in pictures) if color is None else color
     stacked, known = [], []

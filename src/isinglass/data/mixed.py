@@ -154,7 +154,9 @@ def read_mixed(
     named = any(map(str.strip, first)) and all(_number(cell, comma) is None for cell in first)
     body = lines[1:] if named else lines
     if not body:
-        raise ShapeError(operation, "no rows", "Give a line of names and at least one of cells")
+        raise ShapeError(
+            "no rows", "Give a line of names and at least one of cells", operation=operation
+        )
     _check_lengths(operation, body, len(first))
     names = [
         cell.strip() if named and cell.strip() else str(place)
@@ -183,13 +185,15 @@ def read_mixed(
             continue
         if found.dtype.kind == "f" and np.isinf(found).any():
             raise DomainError(
-                operation, f"an infinite number in column {name!r}", "Leave unknown cells empty"
+                f"an infinite number in column {name!r}",
+                "Leave unknown cells empty",
+                operation=operation,
             )
         columns[name], spellings[name] = found, spelling
     if not columns:
         raise DomainError(
-            operation, f"no column is left to learn from ({'; '.join(notes)})",
-            "Give one that says something of others",
+            f"no column is left to learn from ({'; '.join(notes)})",
+            "Give one that says something of others", operation=operation,
         )  # fmt: skip
     return MixedTable(
         columns, [names[place] for place in kept],
@@ -291,20 +295,22 @@ def _lines(operation: str, path: Path) -> tuple[list[Line], str]:
                 lines.append(Line(begin, cells))
                 begin = reader.line_num + 1
     except FileNotFoundError as error:
-        raise FileError(operation, "there is no such file", "Check the path") from error
+        raise FileError("there is no such file", "Check the path", operation=operation) from error
     except csv.Error as error:
         raise FileError(
-            operation, f"a quote in line {begin} is not closed as it should be ({error})",
-            'Close it; a quote within quotes is written twice, ""',
+            f"a quote in line {begin} is not closed as it should be ({error})",
+            'Close it; a quote within quotes is written twice, ""', operation=operation,
         ) from error  # fmt: skip
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(
-            operation, f"no table of text ({error})", "Save it as .csv in UTF-8"
+            f"no table of text ({error})", "Save it as .csv in UTF-8", operation=operation
         ) from error
     for line in lines:
         if any("\0" in cell for cell in line.cells):
             raise FileError(
-                operation, f"a NUL byte in line {line.number}", "Save it again as text, in UTF-8"
+                f"a NUL byte in line {line.number}",
+                "Save it again as text, in UTF-8",
+                operation=operation,
             )
     return lines, delimiter
 
@@ -326,19 +332,21 @@ def _check_lengths(operation: str, body: list[Line], width: int) -> None:
         if len(line.cells) != width:
             cells = "1 cell" if len(line.cells) == 1 else f"{len(line.cells)} cells"
             raise ShapeError(
-                operation, f"line {line.number} has {cells}, the first line has {width}",
-                "Give every line the same number, empty where unknown",
+                f"line {line.number} has {cells}, the first line has {width}",
+                "Give every line the same number, empty where unknown", operation=operation,
             )  # fmt: skip
 
 
 def _check_names(operation: str, names: list[str], wanted: list[str]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ShapeError(operation, f"two columns named {twice!r}", "Give each a name of its own")
+        raise ShapeError(
+            f"two columns named {twice!r}", "Give each a name of its own", operation=operation
+        )
     for name in wanted:
         if name not in names:
             raise ParameterError(
-                operation, f"no column {name!r}", f"Name one of {', '.join(names)}"
+                f"no column {name!r}", f"Name one of {', '.join(names)}", operation=operation
             )
 
 

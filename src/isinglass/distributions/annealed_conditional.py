@@ -49,8 +49,8 @@ class Annealing:
 
     def __post_init__(self) -> None:
         for name in ("chains", "levels", "greedy_chains", "greedy_levels", "refinements"):
-            check_count("Annealing", name, getattr(self, name))
-        check_count("Annealing", "greedy_sweeps", self.greedy_sweeps, least=0)
+            check_count(name, getattr(self, name))
+        check_count("greedy_sweeps", self.greedy_sweeps, least=0)
 
 
 def couplings(levels: int) -> Iterator[tuple[float, float]]:
@@ -164,12 +164,12 @@ class AnnealedConditional(ABC):
                 through a one-hot unit.
             DomainError: If an observed value is not a state of the unit.
         """
-        operation = f"{type(self).__name__}.condition"
-        check_features(operation, state, self.unit.size)
-        self.unit.check_mask(operation, observed)
+        f"{type(self).__name__}.condition"
+        check_features(state, self.unit.size)
+        self.unit.check_mask(observed)
         observed = observed.expand(self.bias.shape)
         state = state.expand(self.bias.shape)
-        self.unit.check(operation, state, observed)
+        self.unit.check(state, observed)
         clamped = torch.where(observed, state, 0.0)
         if self.observed is not None and self.clamped is not None:  # what was stays as it was
             clamped = torch.where(self.observed, self.clamped, clamped)

@@ -57,17 +57,15 @@ class ConditionalBoltzmannMachine(AnnealedConditional):
     clamped: Float[Tensor, "*batch d"] | None = None
 
     def __post_init__(self) -> None:
-        check_positive("ConditionalBoltzmannMachine", "temperature", self.temperature)
+        check_positive("temperature", self.temperature)
         size = self.unit.size
         if self.coupling.shape != (size, size) or self.bias.shape[-1] != size:
             raise ShapeError(
-                "ConditionalBoltzmannMachine",
                 f"J {tuple(self.coupling.shape)}, b {tuple(self.bias.shape)} for {self.unit}",
                 "Give J of shape (d, d) and b with d columns",
             )
         if not torch.equal(self.coupling, self.coupling.mT) or bool(self.coupling.diag().any()):
             raise DomainError(
-                "ConditionalBoltzmannMachine",
                 "J that is not symmetric or has a diagonal",
                 "Give (J + Jᵀ)/2 with zeros where a unit would meet itself",
             )

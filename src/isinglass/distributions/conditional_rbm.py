@@ -70,11 +70,10 @@ class ConditionalRBM(AnnealedConditional):
     clamped: Float[Tensor, "*batch d"] | None = None
 
     def __post_init__(self) -> None:
-        check_positive("ConditionalRBM", "temperature", self.temperature)
+        check_positive("temperature", self.temperature)
         sizes = (self.hidden_bias.shape[-1], self.bias.shape[-1])
         if self.weight.shape != sizes or sizes != (self.hidden.size, self.unit.size):
             raise ShapeError(
-                "ConditionalRBM",
                 f"W {tuple(self.weight.shape)}, b {tuple(self.bias.shape)}, "
                 f"c {tuple(self.hidden_bias.shape)} for {self.unit} and {self.hidden}",
                 "Give W of shape (K, d), b with d and c with K columns",
@@ -157,7 +156,6 @@ class ExpectedEnergyRBM(ConditionalRBM):
         super().__post_init__()
         if self.hidden.support is not None or self.hidden.has_multiplicity:
             raise ParameterError(
-                "ExpectedEnergyRBM",
                 f"hidden units {self.hidden}",
                 "Use Bernoulli, Spin or Categorical units",
             )

@@ -104,7 +104,6 @@ class Enumerated:
         count = distribution.unit.state_count(distribution.temperature)
         if count > MOST_ACTIONS:
             raise IntractableError(
-                "Enumerated.of",
                 f"{count:.3g} actions",
                 f"At most {MOST_ACTIONS:,} are enumerated: sample from the law, and forbid parts "
                 "of the action, not whole actions",
@@ -167,7 +166,6 @@ class Enumerated:
         scores = self.scores.masked_fill(~agrees.all(-1), -torch.inf)
         if bool(scores.isneginf().all(-1).any()):
             raise DomainError(
-                "Enumerated.condition",
                 "no allowed action that agrees with what is observed",
                 "Observe or fix less, or allow more",
             )

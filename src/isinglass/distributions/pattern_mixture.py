@@ -60,11 +60,10 @@ class PatternMixture:
     clamped: Float[Tensor, "*batch d"] | None = None
 
     def __post_init__(self) -> None:
-        check_positive("PatternMixture", "temperature", self.temperature)
+        check_positive("temperature", self.temperature)
         count, size = self.fields.shape[-2:]
         if self.keys.shape[-1] != count or size != self.unit.size:
             raise ShapeError(
-                "PatternMixture",
                 f"keys {tuple(self.keys.shape)}, fields {tuple(self.fields.shape)}, {self.unit}",
                 "Give N keys and N fields, each as long as the state of the unit",
             )
@@ -127,10 +126,9 @@ class PatternMixture:
             ParameterError: If ``count`` is not a whole number of at least one.
             ShapeError: If the mixture has batch dimensions.
         """
-        check_count("PatternMixture.sample_n", "count", count)
+        check_count("count", count)
         if self.keys.ndim != 1 or self.fields.ndim != 2:
             raise ShapeError(
-                "PatternMixture.sample_n",
                 f"keys of shape {tuple(self.keys.shape)}, fields {tuple(self.fields.shape)}",
                 "Call sample(), which draws once a row",
             )
@@ -151,7 +149,6 @@ class PatternMixture:
         """
         if self.unit.has_multiplicity:
             raise IntractableError(
-                "PatternMixture.mode",
                 f"{self.unit} has an energy of its own that depends on the temperature",
                 "Use one-hot units of a single draw",
             )
@@ -181,18 +178,16 @@ class PatternMixture:
                 through a one-hot unit.
             DomainError: If an observed value is not a state of the unit.
         """
-        operation = "PatternMixture.condition"
-        check_features(operation, state, self.unit.size)
-        self.unit.check_mask(operation, observed)
+        check_features(state, self.unit.size)
+        self.unit.check_mask(observed)
         try:
             observed = observed.expand(torch.broadcast_shapes(observed.shape, state.shape))
         except RuntimeError as error:
             raise ShapeError(
-                operation,
                 f"a mask of shape {tuple(observed.shape)} for states {tuple(state.shape)}",
                 "Give one mask for all rows, or one for each",
             ) from error
-        self.unit.check(operation, state.expand(observed.shape), observed)
+        self.unit.check(state.expand(observed.shape), observed)
         clamped = torch.zeros_like(state).expand(observed.shape)
         new = observed
         if self.observed is not None and self.clamped is not None:

@@ -52,7 +52,6 @@ class ScaledTruncatedMixture:
     def __post_init__(self) -> None:
         if not self.reach > 0:
             raise ParameterError(
-                "ScaledTruncatedMixture",
                 f"reach = {self.reach}",
                 "Give half the width of the box, above zero",
             )

@@ -75,7 +75,6 @@ def anneal(
     broken = ~torch.isfinite(log_weights)
     if bool(broken.any()):
         raise DomainError(
-            "anneal",
             f"{int(broken.sum())} of {len(broken)} weights are NaN or infinite",
             "Look for NaN in the parameters, or real units whose couplings let them run away",
         )
@@ -128,9 +127,9 @@ def even_schedule(
         >>> even_schedule(path, 5, generator=torch.Generator().manual_seed(0)).levels.shape
         torch.Size([5])
     """
-    check_count("even_schedule", "chains", chains, least=2)
+    check_count("chains", chains, least=2)
     if count is not None:
-        check_count("even_schedule", "count", count, least=2)
+        check_count("count", count, least=2)
     levels = path.levels(PILOT_LEVELS)
     speed = _friction(path, levels, chains, generator).sqrt()
     # Neighbours are as good as equal: their mean is less noisy than either.

@@ -144,21 +144,19 @@ def diagnose(
         >>> print(diagnose(apart).complaints[0].split(",")[0])
         energy: chains disagree
     """
-    operation = "diagnose"
-    check_tensor(operation, "draws", draws)
+    check_tensor("draws", draws)
     if draws.ndim not in (2, 3) or len(draws) < FEWEST_DRAWS or draws.numel() == 0:
         raise ShapeError(
-            operation,
             f"draws of shape {tuple(draws.shape)}",
             f"Give (draws, chains) or (draws, chains, quantities), at least {FEWEST_DRAWS} draws",
         )
-    check_finite(operation, "the draws", draws)
+    check_finite("the draws", draws)
     numbers = draws.detach().double().cpu().reshape(*draws.shape[:2], -1)
     count = numbers.shape[-1]
     if names is None:
         names = ("energy",) if count == 1 else tuple(str(number) for number in range(count))
     if len(names) != count:
-        raise ShapeError(operation, f"{len(names)} names of {count} quantities", "Name each once")
+        raise ShapeError(f"{len(names)} names of {count} quantities", "Name each once")
     arviz = _arviz()
     series = [numbers[..., number].mT.numpy() for number in range(count)]  # (chains, draws)
 
@@ -214,10 +212,10 @@ def record(
         >>> record(ig.BlockGibbs(), rbm, start, steps=10, temperature=1.0).shape
         torch.Size([10, 8])
     """
-    check_count("record", "steps", steps)
-    temperature = check_temperature("record", temperature)
-    check_kernel("record", kernel)
-    energy.check_state("record", state)
+    check_count("steps", steps)
+    temperature = check_temperature(temperature)
+    check_kernel(kernel)
+    energy.check_state(state)
     kernel_state, noted = kernel.init(energy, state), []
     for _ in range(steps):
         kernel_state, _ = kernel.step(energy, kernel_state, temperature, generator)

@@ -63,25 +63,22 @@ class GaussianPath(AnnealingPath):
         temperature: float | None = None,
         kernel: Kernel | None = None,
     ) -> None:
-        name = type(self).__name__
-        check_real(name, energy.layers, whole_line=True)
+        check_real(energy.layers, whole_line=True)
         if mean.ndim != 1 or mean.shape != deviation.shape:
             raise ShapeError(
-                name,
                 f"a mean of shape {tuple(mean.shape)}, deviations {tuple(deviation.shape)}",
                 "Give one number a unit for each",
             )
-        check_like(name, deviation, mean)
+        check_like(deviation, mean)
         if not bool(((deviation > 0) & deviation.isfinite()).all()):
-            raise ParameterError(name, f"deviation = {deviation}", "Give numbers above zero")
+            raise ParameterError(f"deviation = {deviation}", "Give numbers above zero")
         self.temperature = check_positive(
-            name, "temperature", energy.temperature if temperature is None else temperature
+            "temperature", energy.temperature if temperature is None else temperature
         )
         self.energy, self.mean, self.deviation = energy, mean, deviation
         self.kernel = HMC(mass=self.temperature / deviation**2) if kernel is None else kernel
         if not isinstance(self.kernel, HMC):
             raise ParameterError(
-                name,
                 f"kernel = {self.kernel!r}",
                 "Give HMC or MALA, which are exact and reversible: the weights rely on it",
             )

@@ -168,23 +168,20 @@ def log_partition(
         >>> abs(found.value - exact.value) < 5 * found.standard_error
         True
     """
-    operation = "log_partition"
     if not isinstance(model, Energy):
-        raise ParameterError(operation, f"a {type(model).__name__}", "Give an energy")
+        raise ParameterError(f"a {type(model).__name__}", "Give an energy")
     if method not in ("auto", "exact", "ais"):
-        raise ParameterError(operation, f"method = {method!r}", "Use 'auto', 'exact' or 'ais'")
+        raise ParameterError(f"method = {method!r}", "Use 'auto', 'exact' or 'ais'")
     temperature = model.temperature if temperature is None else temperature
-    temperature = check_positive(operation, "temperature", temperature)
-    check_count(operation, "chains", chains, least=2)
+    temperature = check_positive("temperature", temperature)
+    check_count("chains", chains, least=2)
     if levels is not None:
-        check_count(operation, "levels", levels, least=2)
+        check_count("levels", levels, least=2)
     if not isinstance(generator, Generator | None):
-        raise ParameterError(
-            operation, f"generator = {generator!r}", "Give torch.Generator().manual_seed(…)"
-        )
+        raise ParameterError(f"generator = {generator!r}", "Give torch.Generator().manual_seed(…)")
     for name, parameter in model.named_parameters():
-        check_finite(operation, f"the parameter {name}", parameter)
-    _check_states(operation, model, data, samples)
+        check_finite(f"the parameter {name}", parameter)
+    _check_states(model, data, samples)
     if method != "ais":
         try:
             return LogPartition.exact(float(model.exact_log_partition(temperature)))
@@ -224,25 +221,21 @@ def _annealed(
     return _found(path, up.log_weights, down, len(schedule.levels))
 
 
-def _check_states(
-    operation: str, model: Energy, data: Tensor | None, samples: Tensor | None
-) -> None:
+def _check_states(model: Energy, data: Tensor | None, samples: Tensor | None) -> None:
     """Refuse data and samples that are no states of the model, or too few."""
     like = next(model.parameters(), None)
     for name, states, least in (("data", data, 1), ("samples", samples, FEWEST_SAMPLES)):
         if states is None:
             continue
-        check_rows(operation, states)
+        check_rows(states)
         if len(states) < least:
-            raise ShapeError(
-                operation, f"{name} of shape {tuple(states.shape)}", f"Give {least} rows or more"
-            )
+            raise ShapeError(f"{name} of shape {tuple(states.shape)}", f"Give {least} rows or more")
         if like is not None:
-            check_like(operation, states, like)
+            check_like(states, like)
     if data is not None:
-        model.check_visible(operation, data)
+        model.check_visible(data)
     if samples is not None:
-        model.check_state(operation, samples)
+        model.check_state(samples)
 
 
 @dataclass(frozen=True)
@@ -332,7 +325,6 @@ def _exchanged(
 def _refuse_collapse(mean: _Mean, chains: int) -> None:
     if mean.size < COLLAPSE * chains:
         raise NoOverlapError(
-            "log_partition",
             f"an effective sample size of {mean.size:.1f} of {chains} walks: the easy end of the "
             "path and the model do not overlap",
             "Give the model's data, more levels (levels=…) or, if few, more chains",

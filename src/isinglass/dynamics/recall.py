@@ -102,7 +102,7 @@ def recall(
     """
     max_steps = _checked_steps(energy, cues, kernel, max_steps)
     if tolerance is not None:
-        check_at_least_zero(f"{type(energy).__name__}.recall", "tolerance", tolerance)
+        check_at_least_zero("tolerance", tolerance)
 
     batch, size = cues.shape[:-1], cues.shape[-1]
     state = cues.reshape(-1, size).clone()
@@ -152,20 +152,19 @@ def recall(
 
 def _checked_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int | None) -> int:
     """How many steps a row may take, once kernel and cues are found fit."""
-    operation = f"{type(energy).__name__}.recall"
-    check_kernel(operation, kernel)
+    f"{type(energy).__name__}.recall"
+    check_kernel(kernel)
     if not kernel.converges:
         raise ParameterError(
-            operation,
             f"{type(kernel).__name__} does not declare that a step without change means rest",
             "Use a kernel that does, or take a number of steps with isinglass.dynamics.run",
         )
-    energy.check_state(operation, cues)
+    energy.check_state(cues)
     if cues.numel() == 0:
-        raise ShapeError(operation, f"cues of shape {tuple(cues.shape)}", "Give at least one cue")
+        raise ShapeError(f"cues of shape {tuple(cues.shape)}", "Give at least one cue")
     if max_steps is None:
         return kernel.default_max_steps(cues.shape[-1])
-    return check_count(operation, "max_steps", max_steps, least=0)
+    return check_count("max_steps", max_steps, least=0)
 
 
 def _tolerance(tolerance: float | None, state: Tensor) -> Tensor | float:

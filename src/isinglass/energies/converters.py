@@ -56,7 +56,7 @@ def to_gaussian_rbm(memory: ClassicalHopfield, temperature: float = 1.0) -> tupl
         >>> torch.allclose(memory(v), rbm.free_energy(v) + constant)
         True
     """
-    check_positive("to_gaussian_rbm", "temperature", temperature)
+    check_positive("temperature", temperature)
     if isinstance(memory.rule, Hebb) and len(memory.patterns) and not memory.dreams:
         weight, shift = memory.patterns, float(len(memory.patterns))
     else:
@@ -105,25 +105,23 @@ def to_classical(
         >>> torch.equal(back.weight, memory.weight)
         True
     """
-    operation = "to_classical"
-    check_positive(operation, "temperature", temperature)
+    check_positive("temperature", temperature)
     visible, hidden = rbm.layers
     if type(visible) is not Spin or type(hidden) is not Gaussian:
         raise IntractableError(
-            operation, f"an RBM of {visible} and {hidden}", "Give one of Spin and Gaussian units"
+            f"an RBM of {visible} and {hidden}", "Give one of Spin and Gaussian units"
         )
     weight, (visible_bias, hidden_bias) = rbm.weight.detach(), rbm.biases
     field = visible_bias + hidden_bias @ weight
     if bool(field.abs().max() > 1e-6 * weight.abs().max()):
         raise IntractableError(
-            operation,
             f"a field of up to {float(field.abs().max()):.3g} on the spins",
             "A classical Hopfield net has none: set the RBM's biases to zero",
         )
     if patterns is None:
         if not bool((weight.abs() == 1).all()):
             raise ParameterError(
-                operation, "weights that are not ±1", "Give patterns=memory.patterns to store"
+                "weights that are not ±1", "Give patterns=memory.patterns to store"
             )
         patterns = weight
     memory = ClassicalHopfield(patterns, Hebb() if rule is None else rule)
@@ -201,7 +199,6 @@ def to_modern(machine: HopfieldBoltzmann) -> tuple[ModernHopfield, float]:
         wrong = f"memory biases that differ by up to {uneven:.3g}"
     if wrong:
         raise IntractableError(
-            "to_modern",
             wrong,
             "A modern Hopfield net is one group of unbiased memories and Gaussian visible units",
         )

@@ -72,14 +72,13 @@ class DeepEnergy(Energy):
         sampler: Kernel | None = None,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
         if not isinstance(module, nn.Module):
-            raise ParameterError(name, f"a {type(module).__name__}", "Give a torch.nn.Module")
+            raise ParameterError(f"a {type(module).__name__}", "Give a torch.nn.Module")
         self.module = module
-        self.size = check_count(name, "size", size)
-        self.width = None if width is None else check_positive(name, "width", width)
+        self.size = check_count("size", size)
+        self.width = None if width is None else check_positive("width", width)
         if sampler is not None:
-            check_kernel(name, sampler)
+            check_kernel(sampler)
         self.sampler = HMC() if sampler is None else sampler
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
@@ -92,7 +91,6 @@ class DeepEnergy(Energy):
         rows = state.shape[:-1].numel()
         if found.shape not in ((rows,), (rows, 1)):
             raise ShapeError(
-                type(self).__name__,
                 f"{type(self.module).__name__} gave {tuple(found.shape)} for {rows} rows",
                 "Let the module give one number a row: (batch,) or (batch, 1)",
             )
@@ -101,17 +99,17 @@ class DeepEnergy(Energy):
             return energy
         return energy + state.square().sum(-1) / (2 * self.width**2)
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
+    def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse what is not a vector of finite numbers, of the module's dtype and device.
 
         Raises:
             ShapeError: If the number of features is wrong.
             DomainError: If a value is not finite, or dtype or device is not the module's.
         """
-        check_features(operation, state, self.size)
-        check_finite(operation, "the state", state)
+        check_features(state, self.size)
+        check_finite("the state", state)
         if (parameter := next(self.parameters(), None)) is not None:
-            check_like(operation, state, parameter)
+            check_like(state, parameter)
 
     def default_sampler(self) -> Kernel:
         """The sampler it was given, or HMC."""
@@ -131,15 +129,15 @@ class DeepEnergy(Energy):
             DomainError: If they are not finite.
             ParameterError: If T is not above zero, or the sampler is neither HMC nor MALA.
         """
-        operation = f"{type(self).__name__}.path"
+        f"{type(self).__name__}.path"
         temperature = self.temperature if temperature is None else temperature
-        check_positive(operation, "temperature", temperature)
+        check_positive("temperature", temperature)
         like = next(self.parameters(), torch.zeros(())).detach()
         deviation = like.new_full((self.size,), (self.width or 1.0) * temperature**0.5)
         mean = torch.zeros_like(deviation)
         if data is not None:
-            check_rows(operation, data)
-            self.check_state(operation, data)
+            check_rows(data)
+            self.check_state(data)
             mean, spread = data.mean(0), data.std(0, correction=0)
             deviation = spread.where(spread > 0, deviation)
         return GaussianPath(self, mean, deviation, temperature=temperature, kernel=self.sampler)
@@ -151,8 +149,8 @@ class DeepEnergy(Energy):
             IntractableError: Unless a subclass that builds its own module overrides it.
         """
         raise IntractableError(
-            f"saving a {type(self).__name__}",
             "its module may be any code, which no file can name",
             "Save its tensors with safetensors.torch.save_model(energy, path) and load_model them "
             "into one built anew; or subclass it: build the module in __init__ and give config()",
+            operation=f"saving a {type(self).__name__}",
         )

@@ -92,7 +92,6 @@ def _import_module(env_id: str, module_name: str) -> Any:
 
 def _unknown(env_id: object, found: str) -> UnknownEnvironmentError:
     return UnknownEnvironmentError(
-        "make_env",
         f"no environment {env_id!r}: {found}",
         "Give a registered id, 'module:id' or 'module:ClassName'",
     )

@@ -111,20 +111,19 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         cap: int = 20,
         render_mode: str | None = None,
     ) -> None:
-        self.rows = check_count("Blockers", "rows", rows, least=2)
-        self.blockers = check_count("Blockers", "blockers", blockers)
-        self.columns = check_count("Blockers", "columns", columns, least=STRIDE * blockers + 1)
-        self.agents = check_count("Blockers", "agents", agents)
-        self.cap = check_count("Blockers", "cap", cap)
+        self.rows = check_count("rows", rows, least=2)
+        self.blockers = check_count("blockers", blockers)
+        self.columns = check_count("columns", columns, least=STRIDE * blockers + 1)
+        self.agents = check_count("agents", agents)
+        self.cap = check_count("cap", cap)
         if agents > columns:
             raise ParameterError(
-                "Blockers",
                 f"{agents} agents on a bottom row of {columns} columns",
                 "Give at most one agent a column",
             )
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ParameterError(
-                "Blockers", f"render_mode = {render_mode!r}", "Give None, 'ansi' or 'rgb_array'"
+                f"render_mode = {render_mode!r}", "Give None, 'ansi' or 'rgb_array'"
             )
         self.render_mode = render_mode
         bits = agents * (rows + columns) + 2 * blockers
@@ -185,7 +184,6 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
             size *= len(field) - taken
         if size > LARGEST_TABLE:
             raise IntractableError(
-                "Blockers.transitions",
                 f"{size:,} pairs of a state and an action, more than {LARGEST_TABLE:,}",
                 "Take a smaller field or fewer agents, or learn from steps",
             )
@@ -286,7 +284,6 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         action = np.asarray(action)
         if action.shape != self.action_space.shape:
             raise ShapeError(
-                "Blockers.step",
                 f"an action of shape {action.shape}",
                 f"Give {self.agents} moves, one an agent",
             )
@@ -294,7 +291,6 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         for move in moves:
             if move not in (0, 1, 2, 3):
                 raise DomainError(
-                    "Blockers.step",
                     f"the moves {moves}",
                     "Give 0 for up, 1 for down, 2 for left or 3 for right, for each agent",
                 )

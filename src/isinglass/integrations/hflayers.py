@@ -65,7 +65,7 @@ def _counted(steps: Any) -> int | None:
     """All updates, where hflayers leaves the last out."""
     if steps is None or (type(steps) is int and steps < 0):
         return None
-    return check_count("hflayers_options", "update_steps_max", steps, least=0) + 1
+    return check_count("update_steps_max", steps, least=0) + 1
 
 
 @torch.no_grad()
@@ -99,7 +99,7 @@ def import_hflayers_state(
         True
     """
     for name, values in state.items():
-        check_tensor(OPERATION, f"entry {name!r}", values)
+        check_tensor(f"entry {name!r}", values)
     found = _renamed(layer, state)
     wanted = {name: to for name, to in layer.state_dict().items() if not name.endswith("scaling")}
     for said, names in (
@@ -108,14 +108,12 @@ def import_hflayers_state(
     ):
         if names:
             raise ParameterError(
-                OPERATION,
                 f"{said} {', '.join(sorted(names))}",
                 "Make the layer with the options of the one that the state is from",
             )
     for name, to in wanted.items():
         if found[name].shape != to.shape:
             raise ShapeError(
-                OPERATION,
                 f"{name} of shape {tuple(found[name].shape)}, the layer's is {tuple(to.shape)}",
                 "Make the layer with the sizes of the one that the state is from",
             )
@@ -164,7 +162,6 @@ def _split(layer: Hopfield, kind: str, values: Tensor) -> dict[str, Tensor]:
     unused = layer.pattern_projection_as_static and kind == "bias"  # rows that nothing reads
     if len(values) and not unused:
         raise ShapeError(
-            OPERATION,
             f"in_proj_{kind} has {len(values)} rows more than the layer's maps",
             "Make the layer with the sizes of the one that the state is from",
         )

@@ -57,7 +57,7 @@ def sampled_attention(
         torch.Size([1, 5, 20])
     """
     if draws is not None:
-        check_count("sampled_attention", "draws", draws)
+        check_count("draws", draws)
 
     def attend(
         module: nn.Module,
@@ -71,7 +71,6 @@ def sampled_attention(
         for option in ("softcap", "s_aux", "position_bias"):
             if options.get(option) is not None:
                 raise IntractableError(
-                    "sampled_attention",
                     f"{type(module).__name__} uses {option}, so its attention is no plain softmax",
                     "Use a model without it",
                 )
@@ -81,7 +80,6 @@ def sampled_attention(
             mask = attention_mask > torch.finfo(attention_mask.dtype).min / 2
             if bool((attention_mask.where(mask, 0.0) != 0).any()):
                 raise IntractableError(
-                    "sampled_attention",
                     f"{type(module).__name__} adds biases to the scores by its mask, so its "
                     "attention is no plain softmax",
                     "Use a model without them",
@@ -107,7 +105,6 @@ def sampled_attention(
         model.set_attn_implementation(name)
         if model.config._attn_implementation != name:
             raise IntractableError(
-                "sampled_attention",
                 f"the attention of {type(model).__name__} cannot be set",
                 "Use a model that follows transformers' attention interface",
             )

@@ -47,7 +47,7 @@ def save(
         True
     """
     if not isinstance(energy, Energy):
-        raise ParameterError("saving", f"a {type(energy).__name__}", "Give an energy")
+        raise ParameterError(f"a {type(energy).__name__}", "Give an energy")
     header = {
         "class": name_of(type(energy)),
         "config": energy.config(),
@@ -106,14 +106,14 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
     header, tensors = read_tensors(path)
     if "class" not in header:
         raise FileError(
-            operation, "it holds no energy but a checkpoint of learning",
-            "Go on with it: isinglass.learning.fit(…, checkpoint=path, resume=True)",
+            "it holds no energy but a checkpoint of learning",
+            "Go on with it: isinglass.learning.fit(…, checkpoint=path, resume=True)", operation=operation,
         )  # fmt: skip
     kind = subclasses_by_name(Energy).get(header["class"])
     if kind is None:
         raise FileError(
-            operation, f"it holds a {header['class']}, which is not imported",
-            "Import the module that defines it first",
+            f"it holds a {header['class']}, which is not imported",
+            "Import the module that defines it first", operation=operation,
         )  # fmt: skip
     try:
         energy = _restored(kind, header, tensors)
@@ -122,8 +122,8 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())  # PyTorch's has several lines
         raise FileError(
-            operation, f"its {header['class']} does not fit the one of this version ({why})",
-            "Save it again with this version of isinglass, or load it with the one that wrote it",
+            f"its {header['class']} does not fit the one of this version ({why})",
+            "Save it again with this version of isinglass, or load it with the one that wrote it", operation=operation,
         ) from error  # fmt: skip
     return energy.to(device)
 
@@ -166,12 +166,12 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             header = json.loads((file.metadata() or {})["isinglass"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise FileError(operation, "there is no such file", "Check the path") from error
+        raise FileError("there is no such file", "Check the path", operation=operation) from error
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise FileError(
-            operation,
             f"not a whole isinglass file ({error})",
             "Use a file written by isinglass.save; if it was copied, copy it again",
+            operation=operation,
         ) from error
     _check_header(operation, header, tensors)
     return header, tensors
@@ -202,17 +202,19 @@ def _make_parameter(energy: Energy, name: str) -> None:
 
 def _check_header(operation: str, header: Any, tensors: dict[str, Tensor]) -> None:
     if not isinstance(header, dict):
-        raise FileError(operation, "its header is no table", "Use a file of isinglass.save")
+        raise FileError(
+            "its header is no table", "Use a file of isinglass.save", operation=operation
+        )
     if header.get("format") != FORMAT:
         raise FileError(
-            operation, f"format {header.get('format')}, this version reads {FORMAT}",
-            "Upgrade isinglass, or save the file again with this version",
+            f"format {header.get('format')}, this version reads {FORMAT}",
+            "Upgrade isinglass, or save the file again with this version", operation=operation,
         )  # fmt: skip
     stated = header.pop("sha256", None)
     if stated != _digest(header, tensors):
         raise FileError(
-            operation, "the checksum does not match: the file was altered or damaged",
-            "Restore it from a good copy",
+            "the checksum does not match: the file was altered or damaged",
+            "Restore it from a good copy", operation=operation,
         )  # fmt: skip
 
 

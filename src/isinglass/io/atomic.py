@@ -37,12 +37,14 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     """
     path = Path(path).resolve()  # what a link points to is written, not the link
     if path.exists() and not path.is_file():
-        raise FileError(f"writing {path}", "it is a folder or a device", "Give the path of a file")
+        raise FileError(
+            "it is a folder or a device", "Give the path of a file", operation=f"writing {path}"
+        )
     if path.exists() and not overwrite:
         raise FileError(
-            f"writing {path}",
             "the file exists already",
             "Choose another path, or allow it: overwrite=True, on the command line --force",
+            operation=f"writing {path}",
         )
     aside = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
@@ -50,9 +52,9 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise FileError(
-            f"writing {path}",
             f"its folder cannot be written ({error.strerror})",
             "Create the folder, or choose a path that can be written",
+            operation=f"writing {path}",
         ) from error
     try:
         yield aside
@@ -65,7 +67,9 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         raise
     except OSError as error:
         raise FileError(
-            f"writing {path}", f"the disk refused it ({error})", "Free some space and try again"
+            f"the disk refused it ({error})",
+            "Free some space and try again",
+            operation=f"writing {path}",
         ) from error
     finally:
         aside.unlink(missing_ok=True)

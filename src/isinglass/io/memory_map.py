@@ -57,15 +57,19 @@ def map_patterns(path: str | Path, name: str | None = None) -> Num[Tensor, "..."
             if path.suffix == ".safetensors":
                 return _map_safetensors(operation, file, name)
     except FileNotFoundError as error:
-        raise FileError(operation, "there is no such file", "Check the path") from error
+        raise FileError("there is no such file", "Check the path", operation=operation) from error
     except FileError:
         raise
     except (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError) as error:
         raise FileError(
-            operation, f"it cannot be mapped ({error})", "Write it again with numpy or safetensors"
+            f"it cannot be mapped ({error})",
+            "Write it again with numpy or safetensors",
+            operation=operation,
         ) from error
     raise FileError(
-        operation, f"its name ends in {path.suffix!r}", "Map a .npy or a .safetensors file"
+        f"its name ends in {path.suffix!r}",
+        "Map a .npy or a .safetensors file",
+        operation=operation,
     )
 
 
@@ -84,16 +88,16 @@ def _map_npy(file: BinaryIO) -> Tensor:
 def _map_safetensors(operation: str, file: BinaryIO, name: str | None) -> Tensor:
     size = int.from_bytes(file.read(8), "little")
     if size > os.fstat(file.fileno()).st_size:
-        raise FileError(operation, "it is truncated", "Copy it again")
+        raise FileError("it is truncated", "Copy it again", operation=operation)
     header = json.loads(file.read(size))
     header.pop("__metadata__", None)
     if name is None and len(header) == 1:
         (name,) = header
     if name not in header:
         raise FileError(
-            operation,
             f"of {sorted(header)} none is {'named' if name is None else repr(name)}",
             "Name one of them: name=…",
+            operation=operation,
         )
     entry = header[name]
     start = 8 + size + entry["data_offsets"][0]

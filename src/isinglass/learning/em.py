@@ -61,11 +61,9 @@ def seed_memories(
         tensor([[1., 1.],
                 [3., 3.]])
     """
-    operation = "seed_memories"
-    _check(operation, machine, data)
+    _check(machine, data)
     if len(data) < machine.memories:
         raise ShapeError(
-            operation,
             f"{len(data)} examples for {machine.memories} memories",
             "Give more examples, or ask for fewer memories",
         )
@@ -121,13 +119,11 @@ def em_step(
         >>> second >= first
         True
     """
-    operation = "em_step"
-    _check(operation, machine, data)
-    check_at_least_zero(operation, "pseudo_count", pseudo_count)
+    _check(machine, data)
+    check_at_least_zero("pseudo_count", pseudo_count)
     gaussian = _of_parts(machine.visible, data, lambda part: type(part) is Gaussian)
     if learn_beta and not bool(gaussian.any()):
         raise ParameterError(
-            operation,
             f"learn_beta with {machine.visible}",
             "Their temperature only rescales the memories: leave beta fixed",
         )
@@ -141,7 +137,7 @@ def em_step(
     reminded = weight > 1e-8
     if learn_beta:
         centers = torch.where(reminded, means, 0.0)
-        machine.beta = 1 / _variance(operation, data[:, gaussian], reads, centers[:, gaussian])
+        machine.beta = 1 / _variance(data[:, gaussian], reads, centers[:, gaussian])
     write_memories(machine, means, (mass + pseudo_count) / (mass + pseudo_count).sum(), reminded)
     return before
 
@@ -187,8 +183,8 @@ def expectation_maximization(
         >>> report.converged, machine.patterns.detach().round()
         (True, tensor([[3., 3.]]))
     """
-    check_count("expectation_maximization", "steps", steps)
-    check_at_least_zero("expectation_maximization", "tolerance", tolerance)
+    check_count("steps", steps)
+    check_at_least_zero("tolerance", tolerance)
     history: list[float] = []
     for step in range(steps):
         history.append(em_step(machine, data, pseudo_count=pseudo_count, learn_beta=learn_beta))
@@ -201,18 +197,16 @@ def expectation_maximization(
     return EMReport(history, abs(history[-1] - history[-2]) < tolerance)
 
 
-def _check(operation: str, machine: HopfieldBoltzmann, data: Tensor) -> None:
+def _check(machine: HopfieldBoltzmann, data: Tensor) -> None:
     if not isinstance(machine, HopfieldBoltzmann):
-        raise ParameterError(
-            operation, f"a {type(machine).__name__}", "EM is for HopfieldBoltzmann machines"
-        )
-    check_rows(operation, data)
+        raise ParameterError(f"a {type(machine).__name__}", "EM is for HopfieldBoltzmann machines")
+    check_rows(data)
     machine.mixture()
-    machine.visible.check(operation, data)
-    check_like(operation, data, machine.patterns)
+    machine.visible.check(data)
+    check_like(data, machine.patterns)
 
 
-def _variance(operation: str, data: Tensor, reads: Tensor, means: Tensor) -> float:
+def _variance(data: Tensor, reads: Tensor, means: Tensor) -> float:
     """Mean square distance of the data from their memories, a unit."""
     # Distances do not depend on where zero is: near it, squares cancel the least.
     center = data.mean(0)
@@ -222,7 +216,6 @@ def _variance(operation: str, data: Tensor, reads: Tensor, means: Tensor) -> flo
     floor = 16 * torch.finfo(data.dtype).eps * float(data.square().mean())
     if not variance > floor:
         raise DomainError(
-            operation,
             f"a variance of {variance:.3g} about the memories: the data lie on them",
             "Ask for fewer memories, or leave beta fixed (learn_beta=False)",
         )

@@ -110,10 +110,9 @@ def e_step(
         >>> reads, log_prob.exp()  # a half and σ(4), on average
         (tensor([[0.6626, 0.3374]]), tensor([0.7410]))
     """
-    operation = "e_step"
-    _check(operation, machine, data, observed)
+    _check(machine, data, observed)
     states = torch.where(observed, data, 0.0) / scale
-    machine.visible.check(operation, states, observed)
+    machine.visible.check(states, observed)
     mixture = machine.mixture()
     temperature = mixture.temperature
     shares = machine.visible.log_partition_per_component(mixture.fields, temperature)
@@ -190,10 +189,10 @@ def seed_observed(
     Raises:
         ShapeError: If there are fewer rows than memories.
     """
-    _check("seed_observed", machine, data, observed)
+    _check(machine, data, observed)
     if len(data) < machine.memories:
         raise ShapeError(
-            "seed_observed", f"{len(data)} rows for {machine.memories} memories",
+            f"{len(data)} rows for {machine.memories} memories",
             "Give more rows, or ask for fewer memories",
         )  # fmt: skip
     seen = torch.where(observed, data, 0.0)
@@ -269,11 +268,10 @@ def fit_observed(
         >>> report.scale.round(decimals=1)
         tensor([0.5000, 3.1000])
     """
-    operation = "fit_observed"
-    check_count(operation, "steps", steps)
-    check_at_least_zero(operation, "tolerance", tolerance)
-    check_at_least_zero(operation, "pseudo_count", pseudo_count)
-    _check(operation, machine, data, observed)
+    check_count("steps", steps)
+    check_at_least_zero("tolerance", tolerance)
+    check_at_least_zero("pseudo_count", pseudo_count)
+    _check(machine, data, observed)
     scale = torch.ones_like(data[0]) if scale is None else scale
     learn_scale = _nowhere(scale) if learn_scale is None else learn_scale
     history: list[float] = []
@@ -295,16 +293,13 @@ def fit_observed(
     )
 
 
-def _check(operation: str, machine: HopfieldBoltzmann, data: Tensor, observed: Tensor) -> None:
+def _check(machine: HopfieldBoltzmann, data: Tensor, observed: Tensor) -> None:
     if not isinstance(machine, HopfieldBoltzmann):
-        raise ParameterError(
-            operation, f"a {type(machine).__name__}", "EM is for HopfieldBoltzmann machines"
-        )
-    check_rows(operation, data)
-    check_like(operation, data, machine.patterns)
+        raise ParameterError(f"a {type(machine).__name__}", "EM is for HopfieldBoltzmann machines")
+    check_rows(data)
+    check_like(data, machine.patterns)
     if observed.dtype != torch.bool or observed.shape != data.shape:
         raise ShapeError(
-            operation,
             f"data of shape {tuple(data.shape)}, a mask of shape {tuple(observed.shape)} and "
             f"dtype {observed.dtype}",
             "Give one boolean for each value, True where it was observed",

@@ -130,8 +130,8 @@ def fit(
     _check_numbers(epochs, every, average, autocast)
     objective = objective or default_objective(energy)
     size = objective.batch_size if batch_size is None else batch_size
-    batches = Batches("fit", data, size, energy)
-    held = None if validation is None else Batches("fit", validation, None, energy)
+    batches = Batches(data, size, energy)
+    held = None if validation is None else Batches(validation, None, energy)
     run = Training(
         energy, batches, objective, optimizer=_optimizing(optimizer),
         scheduler=_scheduling(scheduler), centered=centered, average=average, autocast=autocast,
@@ -189,20 +189,20 @@ def _check(**given: object) -> None:
     for name, value in given.items():
         kind, what = KINDS[name]
         if not isinstance(value, kind):
-            raise ParameterError("fit", f"{name} = {value!r}", f"Give {what}")
+            raise ParameterError(f"{name} = {value!r}", f"Give {what}")
 
 
 def _check_numbers(
     epochs: int, every: int, average: float | None, autocast: torch.dtype | None
 ) -> None:
-    check_count("fit", "epochs", epochs)
-    check_count("fit", "every", every)
-    if average is not None and check_fraction("fit", "average", average) == 1:
+    check_count("epochs", epochs)
+    check_count("every", every)
+    if average is not None and check_fraction("average", average) == 1:
         raise ParameterError(
-            "fit", "average = 1, which would never move", "Give a decay below 1, such as 0.999"
+            "average = 1, which would never move", "Give a decay below 1, such as 0.999"
         )
     if autocast not in (None, torch.bfloat16, torch.float16):
-        raise ParameterError("fit", f"autocast = {autocast}", "Give torch.bfloat16 or none")
+        raise ParameterError(f"autocast = {autocast}", "Give torch.bfloat16 or none")
 
 
 def _optimizing(make: MakeOptimizer | None) -> MakeOptimizer | None:
@@ -213,7 +213,7 @@ def _optimizing(make: MakeOptimizer | None) -> MakeOptimizer | None:
         optimizer = _made("optimizer", make, parameters, Optimizer, remedy)
         if isinstance(optimizer, LBFGS | SparseAdam):
             raise ParameterError(
-                "fit", f"optimizer = {type(optimizer).__name__}, for which the gradient of one "
+                f"optimizer = {type(optimizer).__name__}, for which the gradient of one "
                 "batch is not enough or not sparse", "Take another, such as torch.optim.Adam",
             )  # fmt: skip
         return optimizer
@@ -241,7 +241,7 @@ def _made(name: str, make: Any, given: Any, kind: type[Any], remedy: str) -> Any
     try:
         thing = make(given)
     except (TypeError, ValueError) as error:
-        raise ParameterError("fit", f"{name}: {error}", remedy) from error
+        raise ParameterError(f"{name}: {error}", remedy) from error
     if not isinstance(thing, kind):
-        raise ParameterError("fit", f"{name} makes a {type(thing).__name__}", remedy)
+        raise ParameterError(f"{name} makes a {type(thing).__name__}", remedy)
     return thing

@@ -84,18 +84,16 @@ def greedy_pretraining(
         >>> len(reports)
         2
     """
-    operation = "greedy_pretraining"
     pairs = getattr(machine, "couplings", ())
     stack = tuple((index, index + 1) for index in range(len(pairs)))
     if not isinstance(machine, DeepBoltzmann) or pairs != stack:
         raise ParameterError(
-            operation,
             f"a {type(machine).__name__} with couplings {list(pairs)}",
             "Give a DeepBoltzmann whose layers are joined each to the next; others learn by fit",
         )
-    check_rows(operation, data)
-    machine.visible.check(operation, data)
-    check_like(operation, data, machine.biases[0])
+    check_rows(data)
+    machine.visible.check(data)
+    check_like(data, machine.biases[0])
     reports = []
     heard = [torch.zeros_like(bias) for bias in machine.biases]
     for index, (below, above) in enumerate(_copies(len(stack))):

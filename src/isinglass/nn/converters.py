@@ -61,7 +61,6 @@ def from_layer(layer: HopfieldLayer) -> ModernHopfield:
         extra.append("a zero pattern")
     if extra or layer.options.num_heads != 1:
         raise IntractableError(
-            "from_layer",
             f"a layer of {layer.options.num_heads} heads with {', '.join(extra) or 'no maps'}",
             "Give a static layer of one head, HopfieldLayer.static(…)",
         )
@@ -131,23 +130,19 @@ def to_heads(
         >>> torch.allclose(attention(x, stored, stored)[0], total, atol=1e-5)
         True
     """
-    operation = "to_heads"
     if not isinstance(attention, nn.MultiheadAttention):
-        raise ParameterError(
-            operation, f"a {type(attention).__name__}", "Give a torch.nn.MultiheadAttention"
-        )
+        raise ParameterError(f"a {type(attention).__name__}", "Give a torch.nn.MultiheadAttention")
     own = attention.bias_k is not None or attention.add_zero_attn
     if own or attention.in_proj_weight is None:
         raise IntractableError(
-            operation,
             "keys or values of another size than queries, or rows that the attention adds itself",
             "Use kdim=vdim=embed_dim, add_bias_kv=False and add_zero_attn=False",
         )
-    check_patterns(operation, stored)
-    check_features(operation, stored, attention.embed_dim)
-    check_like(operation, stored, attention.in_proj_weight)
+    check_patterns(stored)
+    check_features(stored, attention.embed_dim)
+    check_like(stored, attention.in_proj_weight)
     usual = 1 / math.sqrt(attention.head_dim)
-    beta = usual if beta is None else check_positive(operation, "beta", beta)
+    beta = usual if beta is None else check_positive("beta", beta)
     weights = _weight(attention).unflatten(0, (3, attention.num_heads, -1))
     bias = weights.new_zeros(weights.shape[:-1])
     if attention.in_proj_bias is not None:

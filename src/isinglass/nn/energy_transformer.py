@@ -50,9 +50,9 @@ class EnergyLayerNorm(nn.Module):
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.eps = check_positive(type(self).__name__, "eps", eps)
+        self.eps = check_positive("eps", eps)
         self.log_scale = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(check_count(type(self).__name__, "dim", dim)))
+        self.bias = nn.Parameter(torch.zeros(check_count("dim", dim)))
 
     def forward(self, tokens: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """The normalised tokens g."""
@@ -108,16 +108,14 @@ class TokenEnergy(Energy):
         exclude_self: bool = True,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        check_count(name, "dim", dim)
+        check_count("dim", dim)
         if isinstance(beta, Tensor) and beta.requires_grad:
             raise ParameterError(
-                name,
                 "a beta that wants gradients",
                 "Give a number: keys and queries learn their own scale, which does the same",
             )
-        shape = (check_count(name, "num_heads", num_heads), check_count(name, "head_dim", head_dim))
-        self.beta = 1 / math.sqrt(head_dim) if beta is None else check_positive(name, "beta", beta)
+        shape = (check_count("num_heads", num_heads), check_count("head_dim", head_dim))
+        self.beta = 1 / math.sqrt(head_dim) if beta is None else check_positive("beta", beta)
         self.hidden = memories if isinstance(memories, Unit) else RectifiedGaussian(memories)
         self.exclude_self = exclude_self
         self.key = nn.Parameter(torch.randn(*shape, dim) / math.sqrt(dim))
@@ -171,14 +169,13 @@ class TokenEnergy(Energy):
             recalled = recalled.masked_fill(padding.unsqueeze(-1), 0.0)
         return -(attention.sum((-2, -1)) + memory.sum(-1)), -(slope + recalled)
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch tokens dim"]) -> None:
+    def check_state(self, state: Float[Tensor, "*batch tokens dim"]) -> None:
         """Refuse every kernel: kernels move rows each by itself, these are coupled in sets.
 
         Raises:
             IntractableError: Always.
         """
         raise IntractableError(
-            operation,
             f"{type(self).__name__} has one energy for a whole set of tokens, kernels move rows",
             "Descend it with EnergyTransformerBlock.descend, or by gradient: energy.grad(tokens)",
         )
@@ -243,32 +240,29 @@ class TokenEnergy(Energy):
         return reduce(torch.logical_or, reasons).unsqueeze(-3) if reasons else None
 
     def _check(self, state: Tensor, mask: Tensor | None, padding: Tensor | None) -> None:
-        operation = type(self).__name__
-        check_features(operation, state, self.dim)
+        check_features(state, self.dim)
         if state.ndim < 2 or state.shape[-2] == 0:
             raise ShapeError(
-                operation,
                 f"tokens of shape {tuple(state.shape)}",
                 f"Give (*batch, tokens, {self.dim}) with at least one token",
             )
         if not torch.is_autocast_enabled(state.device.type):
-            check_like(operation, state, self.patterns)
+            check_like(state, self.patterns)
         pairs = torch.Size((*state.shape[:-1], state.shape[-2]))
         for name, values, shape in (("mask", mask, pairs), ("padding", padding, pairs[:-1])):
             if values is not None:
-                _check_mask(operation, name, values, shape)
+                _check_mask(name, values, shape)
 
 
-def _check_mask(operation: str, name: str, values: object, shape: torch.Size) -> None:
+def _check_mask(name: str, values: object, shape: torch.Size) -> None:
     if not isinstance(values, Tensor) or values.dtype != torch.bool:
-        raise DomainError(operation, f"a {name} that is not boolean", "Compare first: values > 0")
+        raise DomainError(f"a {name} that is not boolean", "Compare first: values > 0")
     try:
         fits = torch.broadcast_shapes(values.shape, shape) == shape
     except RuntimeError:
         fits = False
     if not fits:
         raise ShapeError(
-            operation,
             f"a {name} of shape {tuple(values.shape)}",
             f"Give one that can be broadcast to {tuple(shape)}",
         )
@@ -347,12 +341,11 @@ class EnergyTransformerBlock(nn.Module):
         eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        check_count(name, "dim", dim)
-        check_count(name, "num_heads", num_heads)
-        self.steps = check_count(name, "steps", steps)
-        self.step_size = check_positive(name, "step_size", step_size)
-        self.halvings = None if halvings is None else check_count(name, "halvings", halvings, 0)
+        check_count("dim", dim)
+        check_count("num_heads", num_heads)
+        self.steps = check_count("steps", steps)
+        self.step_size = check_positive("step_size", step_size)
+        self.halvings = None if halvings is None else check_count("halvings", halvings, 0)
         self.norm = EnergyLayerNorm(dim, eps)
         self.token_energy = TokenEnergy(
             dim, num_heads, max(1, dim // num_heads) if head_dim is None else head_dim,
@@ -413,7 +406,7 @@ class EnergyTransformerBlock(nn.Module):
         self._check(tokens)
         if steps is None:
             steps = self.steps
-        check_count(type(self).__name__, "steps", steps, least=0)
+        check_count("steps", steps, least=0)
         energy, slope = self._at(tokens, mask, padding)
         energies, sizes = [energy], []
         for _ in range(steps):
@@ -428,11 +421,11 @@ class EnergyTransformerBlock(nn.Module):
         return f"steps={self.steps}, step_size={self.step_size}, halvings={self.halvings}"
 
     def _check(self, tokens: Tensor) -> None:
-        operation, patterns = type(self).__name__, self.token_energy.patterns
-        check_features(operation, tokens, self.token_energy.dim)
+        patterns = self.token_energy.patterns
+        check_features(tokens, self.token_energy.dim)
         if not torch.is_autocast_enabled(tokens.device.type):
-            check_like(operation, tokens, patterns)
-        check_finite(operation, "the tokens", tokens)
+            check_like(tokens, patterns)
+        check_finite("the tokens", tokens)
 
     def _at(
         self, tokens: Tensor, mask: Tensor | None, padding: Tensor | None

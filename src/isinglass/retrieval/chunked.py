@@ -77,9 +77,9 @@ def streamed_lookup(
         >>> torch.allclose(found.average, torch.softmax(9 * queries @ keys.mT, -1) @ keys)
         True
     """
-    values = check_lookup("streamed_lookup", queries, keys, values)
-    beta = check_positive("streamed_lookup", "beta", beta)
-    check_count("streamed_lookup", "block", block)
+    values = check_lookup(queries, keys, values)
+    beta = check_positive("beta", beta)
+    check_count("block", block)
     rows = queries.reshape(-1, queries.shape[-1])
     parts = [_stream(part, keys, values, beta, block) for part in rows.split(QUERIES)]
     average, log_partition = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -112,7 +112,7 @@ def _stream(
     return (total / mass).to(queries.dtype), log_partition.to(queries.dtype)
 
 
-def check_lookup(operation: str, queries: Tensor, keys: Tensor, values: Tensor | None) -> Tensor:
+def check_lookup(queries: Tensor, keys: Tensor, values: Tensor | None) -> Tensor:
     """Refuse queries, keys and values that do not fit together; return the values.
 
     Raises:
@@ -120,13 +120,13 @@ def check_lookup(operation: str, queries: Tensor, keys: Tensor, values: Tensor |
         DomainError: If dtypes or devices differ, or a query is not finite.
     """
     for name, rows in (("queries", queries), ("keys", keys)):
-        check_tensor(operation, name, rows)
+        check_tensor(name, rows)
     if keys.ndim != 2 or keys.numel() == 0:
-        raise ShapeError(operation, f"keys of shape {tuple(keys.shape)}", "Give one key or more")
-    check_features(operation, queries, keys.shape[-1])
-    check_finite(operation, "the queries", queries)
-    check_like(operation, queries, keys)
+        raise ShapeError(f"keys of shape {tuple(keys.shape)}", "Give one key or more")
+    check_features(queries, keys.shape[-1])
+    check_finite("the queries", queries)
+    check_like(queries, keys)
     if values is None:
         return keys
-    check_values(operation, values, keys)
+    check_values(values, keys)
     return values

@@ -62,9 +62,9 @@ class Int8Index:
     """
 
     def __init__(self, keys: Float[Tensor, "N d"], *, cells: int = 16) -> None:
-        check_patterns("Int8Index", keys)
+        check_patterns(keys)
         self.keys = keys.detach()
-        self.cells = check_count("Int8Index", "cells", cells)
+        self.cells = check_count("cells", cells)
         size = -len(keys) % CELL + len(keys), -keys.shape[1] % 8 + keys.shape[1]
         self._codes = torch.zeros(size, dtype=torch.int8, device=keys.device)
         self._scales = torch.ones(size[0] // GROUP, dtype=torch.float32, device=keys.device)
@@ -119,9 +119,9 @@ class Int8Index:
             DomainError: If dtypes or devices differ.
             ParameterError: If ``beta`` is not above zero, or ``tolerance`` not from 0 to 1.
         """
-        values = check_lookup("Int8Index.lookup", queries, self.keys, values)
-        beta = check_positive("Int8Index.lookup", "beta", beta)
-        check_fraction("Int8Index.lookup", "tolerance", tolerance)
+        values = check_lookup(queries, self.keys, values)
+        beta = check_positive("beta", beta)
+        check_fraction("tolerance", tolerance)
         rows = queries.reshape(-1, queries.shape[-1])
         parts = [self._screen(part, beta, values, tolerance) for part in rows.split(BLOCK // 8)]
         average, log_partition, omitted_mass_bound = (

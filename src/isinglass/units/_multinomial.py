@@ -96,9 +96,9 @@ def _binomial(counts: Tensor, share: Tensor, generator: Generator | None) -> Ten
         if "same randomness" not in str(error):
             raise
         raise IntractableError(
-            "draws by halves of a row",
             'vmap with randomness="same", whose binomial draws torch cannot make',
             'Give vmap randomness="different", or at most two draws a weight',
+            operation="draws by halves of a row",
         ) from error
 
 

@@ -58,7 +58,7 @@ class Unit(Configurable, ABC):
     size: int = 1
 
     def __post_init__(self) -> None:
-        check_count(type(self).__name__, "size", self.size)
+        check_count("size", self.size)
 
     @abstractmethod
     def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
@@ -122,7 +122,7 @@ class Unit(Configurable, ABC):
         Raises:
             ParameterError: If it is negative, or not one that this kind has a law at.
         """
-        check_temperature(type(self).__name__, temperature)
+        check_temperature(temperature)
 
     def contains(self, state: States) -> Flags:
         """Which components are states this kind can take (given that they are finite)."""
@@ -137,7 +137,6 @@ class Unit(Configurable, ABC):
             IntractableError: If the kind has no closed-form inverse.
         """
         raise IntractableError(
-            f"{type(self).__name__}.natural_parameter",
             "the mean of this kind has no closed-form inverse",
             "Use Spin, Bernoulli, Gaussian or Categorical units, or fit by gradient",
         )
@@ -156,7 +155,6 @@ class Unit(Configurable, ABC):
             IntractableError: If the kind has infinitely many states.
         """
         raise IntractableError(
-            f"{type(self).__name__}.enumerate_states",
             "continuous units have infinitely many states",
             "Enumerate discrete units only, or integrate by quadrature",
         )
@@ -179,9 +177,7 @@ class Unit(Configurable, ABC):
         """Which unit each component belongs to, numbered from 0; a one-hot unit has several."""
         return torch.arange(self.size)
 
-    def check(
-        self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
-    ) -> None:
+    def check(self, state: Tensor, observed: Bool[Tensor, "..."] | None = None) -> None:
         """Refuse a state of the wrong size, with NaN or infinity, or outside this kind's states.
 
         Components where ``observed`` is given and false are not looked at.
@@ -190,34 +186,31 @@ class Unit(Configurable, ABC):
             ShapeError: If the last dimension is not ``size``.
             DomainError: If a value is not finite or not a state of this kind.
         """
-        check_features(operation, state, self.size)
+        check_features(state, self.size)
         seen = state if observed is None else torch.where(observed, state, 0.0)
-        check_finite(operation, "the state", seen)
-        self.check_legal(operation, state, observed)
+        check_finite("the state", seen)
+        self.check_legal(state, observed)
 
-    def check_mask(self, operation: str, observed: Tensor) -> None:
+    def check_mask(self, observed: Tensor) -> None:
         """Refuse a mask of observed components that is not boolean or cuts through a unit.
 
         Raises:
             ShapeError: If it is, or if its last dimension is not ``size``.
             DomainError: If it is no tensor.
         """
-        check_tensor(operation, "an observed mask", observed)
+        check_tensor("an observed mask", observed)
         if observed.dtype != torch.bool or observed.shape[-1:] != (self.size,):
             raise ShapeError(
-                operation,
                 f"an observed mask of shape {tuple(observed.shape)} and dtype {observed.dtype}",
                 f"Give a boolean mask of {self.size} features, True where observed",
             )
         variable_ids = self.variable_ids().to(observed.device)
         if bool((observed.diff(dim=-1) & (variable_ids.diff() == 0)).any()):
             raise ShapeError(
-                operation, "a mask that cuts through a one-hot unit", "Observe all of it, or none"
+                "a mask that cuts through a one-hot unit", "Observe all of it, or none"
             )
 
-    def check_legal(
-        self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
-    ) -> None:
+    def check_legal(self, state: Tensor, observed: Bool[Tensor, "..."] | None = None) -> None:
         """Refuse finite values outside this kind's states.
 
         Raises:
@@ -230,7 +223,6 @@ class Unit(Configurable, ABC):
             legal = legal | ~observed
         if not bool(legal.all()):
             raise DomainError(
-                operation,
                 f"{int((~legal).sum())} of {state.numel()} values are not states of {self}, "
                 f"e.g. {state[~legal][0].item():g}",
                 self._remedy(),

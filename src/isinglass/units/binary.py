@@ -73,7 +73,6 @@ class _TwoState(Unit):
         """All 2^size states."""
         if self.size > 24:
             raise IntractableError(
-                f"{type(self).__name__}.enumerate_states",
                 f"2^{self.size} states",
                 "Enumerate at most 24 units, or sample",
             )

@@ -72,17 +72,17 @@ class Multinomial(Unit):
         name = type(self).__name__
         if (draws is None) == (beta is None):
             raise ParameterError(
-                name, f"draws = {draws} and beta = {beta}", "Give exactly one of draws and beta"
+                f"draws = {draws} and beta = {beta}", "Give exactly one of draws and beta"
             )
         if draws is not None:
-            check_count(name, "draws", draws)
+            check_count("draws", draws)
         if beta is not None:
             beta = _check_beta(name, beta)
-        check_count(name, "size", size)
-        check_count(name, "groups", groups)
+        check_count("size", size)
+        check_count("groups", groups)
         if size % groups:
             raise ParameterError(
-                name, f"size = {size}, groups = {groups}", "Give a size that groups divides"
+                f"size = {size}, groups = {groups}", "Give a size that groups divides"
             )
         for field_name, value in (
             ("size", size), ("draws", draws), ("beta", beta), ("groups", groups)
@@ -151,7 +151,6 @@ class Multinomial(Unit):
         whole = max(1, round(exact))
         if abs(exact - whole) > 1e-6 * whole:
             raise ParameterError(
-                type(self).__name__,
                 f"temperature = {temperature}, which is 1/(mβ) for m = {exact:.6g}",
                 f"Use T = 1/(mβ) with a whole m; the nearest is {1 / (whole * beta):.9g} "
                 f"(m = {whole})",
@@ -308,11 +307,11 @@ class Categorical(Multinomial):
 
 def _check_beta(name: str, beta: float | Tensor) -> float | Tensor:
     if not isinstance(beta, Tensor):
-        return check_positive(name, "beta", beta)
+        return check_positive("beta", beta)
     if beta.ndim > 0:
-        raise ShapeError(name, f"beta of shape {tuple(beta.shape)}", "Give one number")
+        raise ShapeError(f"beta of shape {tuple(beta.shape)}", "Give one number", operation=name)
     if values_visible(beta):
-        check_positive(name, "beta", beta.item())
+        check_positive("beta", beta.item())
     return beta
 
 

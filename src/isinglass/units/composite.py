@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from isinglass._support.registry import name_of
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_features
-from isinglass.errors import IntractableError, ParameterError
+from isinglass.errors import DomainError, IntractableError, ParameterError
 from isinglass.units.base import Flags, PerRow, States, Unit
 
 __all__ = ["Mixed"]
@@ -56,7 +56,6 @@ class Mixed(Unit):
         wrong = [part for part in parts if not isinstance(part, Unit)]
         if wrong or not parts:
             raise ParameterError(
-                type(self).__name__,
                 f"parts {list(parts)}",
                 "Give at least one part, each a unit such as Bernoulli(3)",
             )
@@ -71,7 +70,7 @@ class Mixed(Unit):
             ShapeError: If the last dimension is not the size of all parts.
         """
         if values.shape[-1:] != (self.size,):
-            check_features(f"{type(self).__name__}.split", values, self.size)
+            check_features(values, self.size)
         return values.split([part.size for part in self.parts], -1)
 
     def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
@@ -175,7 +174,6 @@ class Mixed(Unit):
         count = math.prod(len(states) for states in lists)
         if count > MOST_STATES:
             raise IntractableError(
-                f"{type(self).__name__}.enumerate_states",
                 f"{count} states",
                 f"Enumerate at most {MOST_STATES}, or sample",
             )
@@ -185,9 +183,7 @@ class Mixed(Unit):
             joint = torch.cat([rows, new], -1)
         return joint
 
-    def check_legal(
-        self, operation: str, state: Tensor, observed: Bool[Tensor, "..."] | None = None
-    ) -> None:
+    def check_legal(self, state: Tensor, observed: Bool[Tensor, "..."] | None = None) -> None:
         """Refuse finite values outside their part's states, and say in which columns.
 
         Raises:
@@ -196,8 +192,11 @@ class Mixed(Unit):
         masks = [None] * len(self.parts) if observed is None else self.split(observed)
         start = 0
         for (part, values), mask in zip(self._with(state), masks, strict=True):
-            columns = f"{operation}, columns {start} to {start + part.size - 1}"
-            part.check_legal(columns, values, mask)
+            try:
+                part.check_legal(values, mask)
+            except DomainError as error:
+                columns = f"columns {start} to {start + part.size - 1}"
+                raise DomainError(f"{columns}: {error.found}", error.remedy) from error
             start += part.size
 
     def config(self) -> dict[str, Any]:

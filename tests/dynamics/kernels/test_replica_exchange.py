@@ -136,7 +136,7 @@ def test_a_ladder_of_draws_starts_from_exact_mixtures(generator):
     end = ig.run(
         kernel, machine, start, steps=40, temperature=machine.temperature, generator=generator
     )
-    machine.check_state("test", end)
+    machine.check_state(end)
     weight = float((end[:, :8].sum(-1) < 0).double().mean())
     assert abs(weight - exact) < 4 * math.sqrt(exact * (1 - exact) / 1000)
 

@@ -172,7 +172,7 @@ def test_bad_input():
     with pytest.raises(ParameterError, match="exponent"):
         made.loss(inputs, targets, exponent=0)
     with pytest.raises(DomainError, match="NaN"):
-        made.check_state("recall", torch.full((1, 10), float("nan")).double())
+        made.check_state(torch.full((1, 10), float("nan")).double())
     with pytest.raises(ParameterError, match="memories"):
         ig.DenseClassifier(7, 3, 0)
     with pytest.raises(ParameterError, match="belong to interaction='power'"):

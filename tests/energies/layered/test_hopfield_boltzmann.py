@@ -186,7 +186,7 @@ def test_bad_input():
             steps=-1, temperature=1.0,
         )  # fmt: skip
     with pytest.raises(DomainError, match="Bernoulli"):
-        ig.RBM(ig.Bernoulli(2), ig.Bernoulli(2)).check_state("here", torch.tensor([[0.0, 0, 0, 7]]))
+        ig.RBM(ig.Bernoulli(2), ig.Bernoulli(2)).check_state(torch.tensor([[0.0, 0, 0, 7]]))
 
 
 def test_bad_machines_and_mixtures():
@@ -224,6 +224,6 @@ def test_modes_without_any_field_are_states():
 
 def test_hidden_areas_may_be_filled_in_some_rows_only():
     machine = ig.RBM(ig.Bernoulli(2), ig.Spin(2))
-    machine.check_state("here", torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, -1]]))
+    machine.check_state(torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, -1]]))
     with pytest.raises(DomainError, match="Spin"):
-        machine.check_state("here", torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, 0.5]]))
+        machine.check_state(torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, 0.5]]))

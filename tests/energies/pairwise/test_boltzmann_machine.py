@@ -247,9 +247,9 @@ def test_every_objective_learns_it(objective, hidden):
     )  # fmt: skip
     assert likelihood() > start + 0.25
     with pytest.raises(ShapeError):
-        energy.check_visible("fit", data[:, :3])
+        energy.check_visible(data[:, :3])
     with pytest.raises(DomainError):
-        energy.check_visible("fit", data / 2)
+        energy.check_visible(data / 2)
 
 
 def test_masked_couplings_stay_away():
@@ -426,7 +426,7 @@ def test_on_cuda():
         torch.testing.assert_close(far(state.cuda()).cpu(), near(state))
         torch.testing.assert_close(far.sweep(state.cuda(), 0.0).cpu(), near.sweep(state, 0.0))
         drawn = far.sweep(state.cuda(), 1.0, torch.Generator("cuda").manual_seed(0))
-        far.check_state("test", drawn)
+        far.check_state(drawn)
         torch.testing.assert_close(far.exact_log_partition(), near.exact_log_partition())
 
 

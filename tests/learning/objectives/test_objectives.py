@@ -95,7 +95,7 @@ def test_persistent_contrast_is_the_contrast_where_the_chains_arrive(name):
     loss, moved = rbm.persistent_contrastive_loss(data, state, 2, seeded(2))
     expected = contrastive_loss(rbm.marginal(), data, rbm.visible_part(moved)) / rbm.temperature
     assert_same(gradients(loss, rbm), gradients(expected, rbm))
-    rbm.check_state("test", moved)
+    rbm.check_state(moved)
     parts, generator = list(rbm.split(state)), seeded(2)
     for _ in range(2):  # visible units given hidden ones, then these
         for index, layer in enumerate(rbm.layers):

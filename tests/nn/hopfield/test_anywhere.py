@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from isinglass.errors import DomainError, IsinglassError, ParameterError, ShapeError
-from isinglass.integrations import hflayers_options
 from isinglass.nn import (
     Hopfield,
     HopfieldDecoderLayer,

@@ -43,7 +43,7 @@ def one_step_error(load: float) -> float:
         >>> round(one_step_error(0.138), 4)
         0.0036
     """
-    return NORMAL.cdf(-1 / math.sqrt(check_positive("one_step_error", "load", load)))
+    return NORMAL.cdf(-1 / math.sqrt(check_positive("load", load)))
 
 
 def _load_of(y: float) -> float:
@@ -99,7 +99,7 @@ def retrieval_overlap(load: float) -> float:
         >>> [round(retrieval_overlap(load), 4) for load in (0.0, 0.05, 0.1, 0.137, 0.15)]
         [1.0, 1.0, 0.998, 0.9754, 0.0]
     """
-    load = check_at_least_zero("retrieval_overlap", "load", load)
+    load = check_at_least_zero("load", load)
     if load > critical_load():
         return 0.0
     low, high = _edge(), 40.0  # between them the load falls as y rises
@@ -129,7 +129,7 @@ def perfect_recall_patterns(size: int, *, every: bool = False) -> float:
         >>> round(perfect_recall_patterns(1000)), round(perfect_recall_patterns(1000, every=True))
         (72, 36)
     """
-    size = check_count("perfect_recall_patterns", "size", size, least=2)
+    size = check_count("size", size, least=2)
     return size / ((4 if every else 2) * math.log(size))
 
 
@@ -152,7 +152,7 @@ def gardner_load(margin: float = 0.0) -> float:
         >>> round(gardner_load(), 3), round(gardner_load(1.0), 3)
         (2.0, 0.52)
     """
-    margin = check_at_least_zero("gardner_load", "margin", margin)
+    margin = check_at_least_zero("margin", margin)
     return 1 / ((1 + margin * margin) * NORMAL.cdf(margin) + margin * NORMAL.pdf(margin))
 
 
@@ -176,8 +176,8 @@ def separable_probability(patterns: int, size: int) -> float:
         >>> round(separable_probability(20, 10), 12), separable_probability(10, 10)
         (0.5, 1.0)
     """
-    patterns = check_count("separable_probability", "patterns", patterns)
-    size = check_count("separable_probability", "size", size)
+    patterns = check_count("patterns", patterns)
+    size = check_count("size", size)
     if patterns <= size:
         return 1.0
     counts = torch.arange(size, dtype=torch.float64)
@@ -202,5 +202,5 @@ def projection_stability(load: float) -> float:
         >>> projection_stability(0.5), projection_stability(1.0)
         (1.0, 0.0)
     """
-    load = check_positive("projection_stability", "load", load)
+    load = check_positive("load", load)
     return math.sqrt(max(0.0, (1 - load) / load))

@@ -57,12 +57,12 @@ def dense_one_step_error(
         >>> [round(dense_one_step_error(load, n), 4) for n, load in ((2, 0.1507), (3, 0.0502))]
         [0.005, 0.005]
     """
-    load = check_positive("dense_one_step_error", "load", load)
-    degree = check_count("dense_one_step_error", "degree", degree, least=2)
+    load = check_positive("load", load)
+    degree = check_count("degree", degree, least=2)
     if size is None:
         noise = math.log(load) + math.log(_odd_factorial(degree)) - math.log(2 if rectified else 1)
         return NORMAL.cdf(-math.exp(-noise / 2))
-    size = check_count("dense_one_step_error", "size", size, least=2)
+    size = check_count("size", size, least=2)
     ups = torch.arange(size, dtype=torch.float64)  # how many of the d − 1 signs are +1
     chances = math.lgamma(size) - torch.lgamma(ups + 1) - torch.lgamma(size - ups)
     chances = (chances - (size - 1) * math.log(2)).exp()
@@ -99,12 +99,10 @@ def dense_critical_load(degree: int, error: float = 0.005, *, rectified: bool = 
         >>> [round(dense_critical_load(n), 5) for n in (2, 3, 4)]
         [0.15072, 0.05024, 0.01005]
     """
-    degree = check_count("dense_critical_load", "degree", degree, least=2)
-    error = check_positive("dense_critical_load", "error", error)
+    degree = check_count("degree", degree, least=2)
+    error = check_positive("error", error)
     if error >= 0.5:
-        raise ParameterError(
-            "dense_critical_load", f"error = {error}", "Give a share between 0 and ½"
-        )
+        raise ParameterError(f"error = {error}", "Give a share between 0 and ½")
     load = 1 / (NORMAL.inv_cdf(error) ** 2 * _odd_factorial(degree))
     return 2 * load if rectified else load
 
@@ -129,8 +127,8 @@ def dense_perfect_recall_patterns(size: int, degree: int) -> float:
         >>> [round(dense_perfect_recall_patterns(100, n)) for n in (2, 3, 4)]
         [11, 362, 7238]
     """
-    size = check_count("dense_perfect_recall_patterns", "size", size, least=2)
-    degree = check_count("dense_perfect_recall_patterns", "degree", degree, least=2)
+    size = check_count("size", size, least=2)
+    degree = check_count("degree", degree, least=2)
     return size ** (degree - 1) / (2 * _odd_factorial(degree) * math.log(size))
 
 
@@ -154,12 +152,10 @@ def exponential_recall_patterns(size: int, flipped: float = 0.0) -> float:
         >>> round(exponential_recall_patterns(20)), round(exponential_recall_patterns(20, 0.1))
         (1024, 40)
     """
-    size = check_count("exponential_recall_patterns", "size", size)
-    flipped = check_at_least_zero("exponential_recall_patterns", "flipped", flipped)
+    size = check_count("size", size)
+    flipped = check_at_least_zero("flipped", flipped)
     if flipped >= 0.5:
-        raise ParameterError(
-            "exponential_recall_patterns", f"flipped = {flipped}", "Give a share below ½"
-        )
+        raise ParameterError(f"flipped = {flipped}", "Give a share below ½")
     right = 1 - flipped  # I(1 − 2ρ) = ln 2 + ρ ln ρ + (1 − ρ) ln(1 − ρ)
     entropy = sum(-p * math.log(p) for p in (flipped, right) if p > 0)
     return math.exp(size * (math.log(2) - entropy) / 2)

@@ -49,7 +49,7 @@ def separation(patterns: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         >>> separation(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]))
         tensor([0.4000, 0.2000, 0.2000])
     """
-    check_patterns("separation", patterns)
+    check_patterns(patterns)
     rows = max(1, 2**24 // len(patterns))
     nearest = []
     for start in range(0, len(patterns), rows):
@@ -87,8 +87,8 @@ def retrieval_error_bound(
         >>> bool(((moved - torch.eye(3)).norm(dim=-1) <= bound).all())
         True
     """
-    beta = check_positive("retrieval_error_bound", "beta", beta)
-    leak = _leak("retrieval_error_bound", patterns, beta, distance)
+    beta = check_positive("beta", beta)
+    leak = _leak(patterns, beta, distance)
     return 2 * _length(patterns) * leak
 
 
@@ -116,8 +116,8 @@ def jacobian_bound(
         >>> bool((jacobian_bound(torch.eye(3), beta=10.0) < 0.01).all())
         True
     """
-    beta = check_positive("jacobian_bound", "beta", beta)
-    leak = _leak("jacobian_bound", patterns, beta, distance)
+    beta = check_positive("beta", beta)
+    leak = _leak(patterns, beta, distance)
     return 2 * beta * len(patterns) * _length(patterns) ** 2 * leak
 
 
@@ -145,7 +145,7 @@ def basin_radius(patterns: Float[Tensor, "N d"], beta: float) -> Float[Tensor, "
         >>> basin_radius(torch.eye(4), beta=1.0)
         tensor([0., 0., 0., 0.])
     """
-    beta = check_positive("basin_radius", "beta", beta)
+    beta = check_positive("beta", beta)
     apart, length, count = separation(patterns), _length(patterns), len(patterns)
     needed = (2 / count + torch.log(2 * (count - 1) * count * beta * length**2)) / beta
     return torch.where(apart >= needed, 1 / (beta * count * length), 0.0)
@@ -172,8 +172,8 @@ def fixed_point_error_bound(patterns: Float[Tensor, "N d"], beta: float) -> Floa
         >>> bool((fixed_point_error_bound(torch.eye(3), beta=10.0) < 1e-3).all())
         True
     """
-    beta = check_positive("fixed_point_error_bound", "beta", beta)
-    leak = _leak("fixed_point_error_bound", patterns, beta, 0.0)
+    beta = check_positive("beta", beta)
+    leak = _leak(patterns, beta, 0.0)
     proven = basin_radius(patterns, beta) > 0
     return torch.where(proven, 2 * math.e * _length(patterns) * leak, torch.inf)
 
@@ -196,7 +196,7 @@ def contraction_beta(patterns: Float[Tensor, "N d"]) -> float:
         >>> contraction_beta(torch.tensor([[2.0, 0.0], [-2.0, 0.0]]))
         0.25
     """
-    check_patterns("contraction_beta", patterns)
+    check_patterns(patterns)
     spread = float((patterns - patterns.mean(0)).square().sum(-1).amax())
     return 1 / spread if spread > 0 else math.inf
 
@@ -225,8 +225,8 @@ def exact_retrieval_radius(
         >>> exact_retrieval_radius(torch.eye(3), beta=4.0)
         tensor([0.3750, 0.3750, 0.3750])
     """
-    beta = check_positive("exact_retrieval_radius", "beta", beta)
-    margin = check_positive("exact_retrieval_radius", "margin", margin)
+    beta = check_positive("beta", beta)
+    margin = check_positive("margin", margin)
     return ((separation(patterns) - margin / beta) / (2 * _length(patterns))).clamp_min(0)
 
 
@@ -277,18 +277,15 @@ def storage_capacity(beta: float, scale: float, size: int, failure: float) -> St
         >>> round(found.base, 4), round(found.count, 2), found.proven
         (3.1546, 7.41, True)
     """
-    name = "storage_capacity"
-    beta, scale = check_positive(name, "beta", beta), check_positive(name, "scale", scale)
-    degrees = check_count(name, "size", size, least=2) - 1
-    failure = check_fraction(name, "failure", check_positive(name, "failure", failure))
+    beta, scale = check_positive("beta", beta), check_positive("scale", scale)
+    degrees = check_count("size", size, least=2) - 1
+    failure = check_fraction("failure", check_positive("failure", failure))
     a = 2 / degrees * (1 + math.log(2 * beta * scale**2 * failure * degrees))
     b = 2 * scale**2 * beta / 5
     # W = exp(a + log b − W), so b/W = exp(W − a), and nothing overflows on the way.
     log_base = _lambert_w_of_exp(a + math.log(b)) - a
     if log_base > 709:
-        raise ParameterError(
-            name, f"c = e^{log_base:.4g} overflows", "Give a smaller beta or scale"
-        )
+        raise ParameterError(f"c = e^{log_base:.4g} overflows", "Give a smaller beta or scale")
     return StorageCapacity(
         base=math.exp(log_base),
         log_count=math.log(failure) / 2 + log_base * degrees / 4,
@@ -311,11 +308,11 @@ def _length(patterns: Tensor) -> Tensor:
     return patterns.norm(dim=-1).amax()
 
 
-def _leak(operation: str, patterns: Tensor, beta: float, distance: float | Tensor) -> Tensor:
+def _leak(patterns: Tensor, beta: float, distance: float | Tensor) -> Tensor:
     """(N − 1) exp(−β(Δ_i − 2rM)), at least the weight of all other patterns within r of x_i."""
-    check_patterns(operation, patterns)
+    check_patterns(patterns)
     reach = torch.as_tensor(distance, dtype=patterns.dtype, device=patterns.device)
     if not bool((reach >= 0).all()):
-        raise DomainError(operation, "a negative distance", "Give distances of zero or more")
+        raise DomainError("a negative distance", "Give distances of zero or more")
     lead = separation(patterns) - 2 * reach * _length(patterns)
     return (len(patterns) - 1) * torch.exp(-beta * lead)

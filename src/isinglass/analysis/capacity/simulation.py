@@ -61,9 +61,7 @@ class Estimate:
             1 ± 0.06
         """
         if len(values) < 2:
-            raise ParameterError(
-                "Estimate.of", f"{len(values)} values", "Give at least two: trials=2 or more"
-            )
+            raise ParameterError(f"{len(values)} values", "Give at least two: trials=2 or more")
         return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
 
 
@@ -110,10 +108,10 @@ def simulate_one_step_error(
         >>> abs(found.mean - one_step_error(0.2)) < 5 * found.error
         True
     """
-    check_count("simulate_one_step_error", "patterns", patterns)
-    check_count("simulate_one_step_error", "size", size)
-    check_count("simulate_one_step_error", "trials", trials, least=2)
-    check_count("simulate_one_step_error", "looked_at", looked_at)
+    check_count("patterns", patterns)
+    check_count("size", size)
+    check_count("trials", trials, least=2)
+    check_count("looked_at", looked_at)
     shares = []
     for _ in range(trials):
         stored = _random_spins(patterns, size, generator)
@@ -164,11 +162,11 @@ def simulate_overlaps(
         >>> overlaps.shape, bool((overlaps > 0.95).all())
         (torch.Size([3, 5]), True)
     """
-    check_count("simulate_overlaps", "patterns", patterns)
-    check_count("simulate_overlaps", "size", size)
-    check_count("simulate_overlaps", "trials", trials)
-    check_count("simulate_overlaps", "cues", cues)
-    check_fraction("simulate_overlaps", "flipped", flipped)
+    check_count("patterns", patterns)
+    check_count("size", size)
+    check_count("trials", trials)
+    check_count("cues", cues)
+    check_fraction("flipped", flipped)
     overlaps = []
     for _ in range(trials):
         stored = _random_spins(patterns, size, generator)
@@ -213,12 +211,11 @@ def large_size_limit(
     """
     if len(set(sizes)) < 2 or not len(sizes) == len(values) == len(errors):
         raise ParameterError(
-            "large_size_limit",
             f"{len(sizes)} sizes, {len(values)} values, {len(errors)} errors",
             "Give one value and one error for each of two or more sizes",
         )
-    check_positive("large_size_limit", "exponent", exponent)
-    weights = [check_positive("large_size_limit", "error", error) ** -2 for error in errors]
+    check_positive("exponent", exponent)
+    weights = [check_positive("error", error) ** -2 for error in errors]
     line = torch.tensor([[1.0, size**-exponent] for size in sizes], dtype=torch.float64)
     weighted = line * torch.tensor(weights, dtype=torch.float64)[:, None]
     covariance = torch.linalg.inv(weighted.mT @ line)

@@ -107,7 +107,9 @@ def environments(request: Request, count: int, name: str = "", *, capped: bool =
             env = make_env(request.env, **values_of(request.env_settings))
         except TypeError as error:
             raise ParameterError(
-                f"making {request.env}", f"{error}", "Look at what it takes, and mend --env-set"
+                f"{error}",
+                "Look at what it takes, and mend --env-set",
+                operation=f"making {request.env}",
             ) from error
         if name == "MaskablePPO":
             env = Masked(env)
@@ -156,8 +158,8 @@ def peers_of(env: VecEnv, wanted: str) -> list[str]:
     asked = [] if wanted == "none" else [name.strip().lower() for name in wanted.split(",")]
     if unknown := [name for name in asked if name not in names]:
         raise ParameterError(
-            f"--peers {wanted}", f"{unknown[0]!r} is no peer for actions {env.action_space}",
-            f"Give none, auto or some of {','.join(names)}",
+            f"{unknown[0]!r} is no peer for actions {env.action_space}",
+            f"Give none, auto or some of {','.join(names)}", operation=f"--peers {wanted}",
         )  # fmt: skip
     return [names[name] for name in dict.fromkeys(asked)]
 
@@ -184,12 +186,14 @@ def build(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
         raise
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise ParameterError(
-            "isinglass act --set", f"the agent refuses a value: {error}", "Mend it, or leave it out"
+            f"the agent refuses a value: {error}",
+            "Mend it, or leave it out",
+            operation="isinglass act --set",
         ) from error
     if request.envs > 1 and cast(TrainFreq, agent.train_freq).unit is TrainFrequencyUnit.EPISODE:
         raise ParameterError(
-            "isinglass act --set train_freq", f"episodes, of {request.envs} copies at a time",
-            "Give a number of steps, or leave --envs at 1",
+            f"episodes, of {request.envs} copies at a time",
+            "Give a number of steps, or leave --envs at 1", operation="isinglass act --set train_freq",
         )  # fmt: skip
     if request.start is not None:
         _take_weights(agent, Path(request.start))
@@ -211,13 +215,13 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
     given = values_of(request.settings)
     if request.rule == "sarsa" and (unused := given.keys() & REPLAYED):
         raise ParameterError(
-            "isinglass act --rule sarsa", f"{min(unused)}, where nothing is replayed or backed up",
-            "Leave it out, or learn with --rule q",
+            f"{min(unused)}, where nothing is replayed or backed up",
+            "Leave it out, or learn with --rule q", operation="isinglass act --rule sarsa",
         )  # fmt: skip
     if unknown := given.keys() - defaults.keys() - shape.keys() - annealing.keys():
         raise ParameterError(
-            "isinglass act --set", f"no hyper-parameter {min(unknown)!r}",
-            f"There are {', '.join(shape | annealing | defaults)}",
+            f"no hyper-parameter {min(unknown)!r}",
+            f"There are {', '.join(shape | annealing | defaults)}", operation="isinglass act --set",
         )  # fmt: skip
     chosen = {name: given[name] for name in given.keys() & shape.keys()}
     if annealing:
@@ -226,7 +230,9 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
     backup = arguments.get("backup", "soft")
     if backup not in BACKUPS:
         raise ParameterError(
-            "isinglass act --set", f"backup = {backup!r}", f"Choose among {', '.join(BACKUPS)}"
+            f"backup = {backup!r}",
+            f"Choose among {', '.join(BACKUPS)}",
+            operation="isinglass act --set",
         )
     if "backup" in defaults:
         arguments["backup"] = BACKUPS[backup]
@@ -264,20 +270,20 @@ def _take_weights(agent: FreeEnergyQ, path: Path) -> None:
                 if kind is not type(agent):
                     remedy = f"Give --rule {rule} too, and --energy and --set as then"
         raise FileError(
-            f"starting from {path}", f"no agent that can be read ({error})", remedy
+            f"no agent that can be read ({error})", remedy, operation=f"starting from {path}"
         ) from error
     theirs, own = (
         f"observations {a.observation_space} and actions {a.action_space}" for a in (other, agent)
     )
     if theirs != own:
         raise ParameterError(
-            f"starting from {path}", f"an agent of {theirs}; this environment has {own}",
-            "Give a run of an environment with the same spaces",
+            f"an agent of {theirs}; this environment has {own}",
+            "Give a run of an environment with the same spaces", operation=f"starting from {path}",
         )  # fmt: skip
     try:
         agent.policy.load_state_dict(other.policy.state_dict())
     except RuntimeError as error:
         raise ParameterError(
-            f"starting from {path}", "an agent with another energy or other sizes of network",
-            "Give the same --rule, --energy and --set as then",
+            "an agent with another energy or other sizes of network",
+            "Give the same --rule, --energy and --set as then", operation=f"starting from {path}",
         ) from error  # fmt: skip

@@ -147,7 +147,9 @@ def act(
     energy = energy or (Energy.RBM if rule is Rule.SARSA else Energy.MIXTURE)
     if env is None:
         raise ParameterError(
-            "isinglass act", "no environment", "Name one, such as CartPole-v1, or --resume DIR"
+            "no environment",
+            "Name one, such as CartPole-v1, or --resume DIR",
+            operation="isinglass act",
         )
     asked = Request(
         env=env, env_settings=_assigned("--env-set", env_settings), steps=steps,
@@ -170,8 +172,8 @@ def _checked(console: Console, folder: Path, asked: Request, peers: str) -> Requ
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileError(
-            f"writing {folder}", "something is there already",
-            f"Choose another --out, or go on with what is there: --resume {folder}",
+            "something is there already",
+            f"Choose another --out, or go on with what is there: --resume {folder}", operation=f"writing {folder}",
         )  # fmt: skip
     env = environments(asked, 1)
     env.reset()
@@ -195,8 +197,8 @@ def _check_alone(context: typer.Context) -> None:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise ParameterError(
-                "isinglass act --resume", f"{name} given too, which the run has already",
-                "Leave it out; to begin anew with the weights, use --from",
+                f"{name} given too, which the run has already",
+                "Leave it out; to begin anew with the weights, use --from", operation="isinglass act --resume",
             )  # fmt: skip
 
 
@@ -204,7 +206,9 @@ def _assigned(option: str, texts: list[str] | None) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts or []]
     for name, equals, _ in pairs:
         if not equals:
-            raise ParameterError(f"isinglass act {option}", f"{name!r}", "Write it NAME=VALUE")
+            raise ParameterError(
+                f"{name!r}", "Write it NAME=VALUE", operation=f"isinglass act {option}"
+            )
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 

@@ -175,10 +175,10 @@ class Learner:
                 self.damaged.append(error)
         if found:
             raise FileError(
-                f"resuming {self.folder}",
                 f"no checkpoint is whole: {', '.join(path.name for path in found)}",
                 f"Nothing was deleted. Move {self.folder} away and resume again: {self.name} then "
                 f"learns anew; a {BEST} in it has its best weights, for --from",
+                operation=f"resuming {self.folder}",
             ) from self.damaged[-1]
         return None
 
@@ -189,8 +189,8 @@ class Learner:
             return kind_of(self.name).load(path, device=self.request.device)
         except Exception as error:  # torch, zipfile, json and SB3 each have their own
             raise FileError(
-                f"reading {path}", f"it is damaged or gone ({error})",
-                "Copy the newest checkpoint to it and resume: the last agent stands for the best",
+                f"it is damaged or gone ({error})",
+                "Copy the newest checkpoint to it and resume: the last agent stands for the best", operation=f"reading {path}",
             ) from error  # fmt: skip
 
     def _piece(self, tick: Tick) -> None:

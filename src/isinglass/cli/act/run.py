@@ -164,7 +164,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
-            f"making {path.parent}", f"{error.strerror}", "Name a folder that can be made: --out"
+            f"{error.strerror}",
+            "Name a folder that can be made: --out",
+            operation=f"making {path.parent}",
         ) from error
     with atomic_write(path, overwrite=True) as aside:
         aside.write_text(json.dumps(content, indent=2), encoding="utf-8")
@@ -181,8 +183,8 @@ def read_request(folder: Path) -> Request:
         _check_types(request)
     except (OSError, ValueError, TypeError) as error:
         raise FileError(
-            f"resuming {folder}", f"no run there that can be read ({error})",
-            "Give the folder that isinglass act said it writes to",
+            f"no run there that can be read ({error})",
+            "Give the folder that isinglass act said it writes to", operation=f"resuming {folder}",
         ) from error  # fmt: skip
     return request
 
@@ -263,8 +265,8 @@ def read_checkpoint(
                         _fill(buffer, name.removeprefix(REPLAY).removesuffix(".npy"), rows)
     except Exception as error:  # torch, zipfile, json and SB3 each have their own
         raise FileError(
-            f"reading {path}", f"it is damaged or no checkpoint of {kind.__name__} ({error})",
-            "The one before it is used, if there is one that is whole",
+            f"it is damaged or no checkpoint of {kind.__name__} ({error})",
+            "The one before it is used, if there is one that is whole", operation=f"reading {path}",
         ) from error  # fmt: skip
     return agent, History(**content)
 

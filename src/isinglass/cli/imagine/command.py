@@ -149,10 +149,10 @@ def imagine(
     from isinglass.cli.imagine.source import read_source
 
     if sample is None and not impute:
-        raise ParameterError("imagine", "what to do is not said", "Give --sample N or --impute")
+        raise ParameterError("what to do is not said", "Give --sample N or --impute")
     if sample is not None and impute:
         raise ParameterError(
-            "imagine", "--sample and --impute, which write a file each",
+            "--sample and --impute, which write a file each",
             "Run it twice; --model FILE keeps the machine between",
         )  # fmt: skip
     wishes = {"--memories": memories, "--steps": steps, "--starts": starts}
@@ -173,7 +173,7 @@ def imagine(
     if source.shape is not None:
         targets.append(sheet or out.with_name(f"{out.stem}-sheet.png"))
     elif sheet is not None:
-        raise ParameterError("imagine", "a sheet of rows", "Say what images they are: --image HxW")
+        raise ParameterError("a sheet of rows", "Say what images they are: --image HxW")
     _check_targets(targets, force)
 
     console = Console()
@@ -205,7 +205,7 @@ def imagine(
 
 def _kinds(categorical: list[str] | None, numeric: list[str] | None) -> dict[str, str]:
     for name in set(categorical or []) & set(numeric or []):
-        raise ParameterError("imagine", f"--categorical {name} --numeric {name}", "Say one of them")
+        raise ParameterError(f"--categorical {name} --numeric {name}", "Say one of them")
     return dict.fromkeys(categorical or [], "categorical") | dict.fromkeys(numeric or [], "numeric")
 
 
@@ -214,19 +214,23 @@ def _check_targets(targets: list[Path], force: bool) -> None:
     for path in targets[1:]:
         if path.suffix.lower() not in {".png", ".svg"}:
             raise FileError(
-                f"writing {path}",
                 "pictures are .png or .svg",
                 f"Name it {path.with_suffix('.png')}",
+                operation=f"writing {path}",
             )
     if len(set(targets)) < len(targets):
-        raise FileError("imagine", f"{targets[0]} named twice", "Give each file its own name")
+        raise FileError(f"{targets[0]} named twice", "Give each file its own name")
     for path in targets:
         if path.exists() and not force:
             raise FileError(
-                f"writing {path}", "the file exists already", "Choose another, or allow it: --force"
+                "the file exists already",
+                "Choose another, or allow it: --force",
+                operation=f"writing {path}",
             )
         if not path.resolve().parent.is_dir():
-            raise FileError(f"writing {path}", "its folder is not there", "Create the folder first")
+            raise FileError(
+                "its folder is not there", "Create the folder first", operation=f"writing {path}"
+            )
 
 
 def _kept(
@@ -245,10 +249,9 @@ def _kept(
     for name, wish in asked.items():
         if name not in found or found[name] != wish:
             raise ParameterError(
-                f"taking the machine of {path}",
                 f"{name} {wish}, which was fitted with {found[name]}" if name in found
                 else f"{name}, which was not fitted so",
-                f"Leave out {name.split()[0]}, or say --refit",
+                f"Leave out {name.split()[0]}, or say --refit", operation=f"taking the machine of {path}",
             )  # fmt: skip
     return fitted
 

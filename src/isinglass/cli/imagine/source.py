@@ -93,9 +93,9 @@ class Source(ABC):
         """
         if out.suffix.lower() not in self.suffixes:
             raise FileError(
-                f"writing {out}",
                 f"a file named {out.name}",
                 f"Name it {' or '.join(self.suffixes)}",
+                operation=f"writing {out}",
             )
 
 
@@ -215,27 +215,29 @@ def read_source(
     if first.is_dir() or first.suffix.lower() in PICTURES or _holds_images(first):
         if image or (kinds and fitted is None) or drop or unknown:
             raise ParameterError(
-                f"reading {first}", "images, with an option for the columns of a table",
-                "Leave out --image, --categorical, --numeric, --drop and --na",
+                "images, with an option for the columns of a table",
+                "Leave out --image, --categorical, --numeric, --drop and --na", operation=f"reading {first}",
             )  # fmt: skip
         return _images(paths, size)
     if len(paths) > 1 or size is not None:
         raise ParameterError(
-            f"reading {first}", "a table, with another file or --size", "Give one table"
+            "a table, with another file or --size", "Give one table", operation=f"reading {first}"
         )
     if first.suffix.lower() == ".csv":
         table = read_mixed(first, kinds=kinds, drop=drop, unknown=unknown, fitted=fitted)
         for name, cells in table.columns.items():
             if fitted is None and is_unknown(cells).all():
                 raise DomainError(
-                    f"reading {first}", f"column {name!r}: every cell is unknown",
-                    f"Leave it out: --drop {name}",
+                    f"column {name!r}: every cell is unknown",
+                    f"Leave it out: --drop {name}", operation=f"reading {first}",
                 )  # fmt: skip
         shape = _shape(image, table.columns)
         return CsvSource(first, shape, kinds or _kinds(shape, table.columns), table)
     check_table_name(f"reading {first}", first)
     if drop or unknown:
-        raise ParameterError(f"reading {first}", "an array with --drop or --na", "Give a .csv")
+        raise ParameterError(
+            "an array with --drop or --na", "Give a .csv", operation=f"reading {first}"
+        )
     array = read_table(first).numpy()
     columns = {str(number): cells for number, cells in enumerate(array.T)}
     shape = _shape(image, columns)
@@ -283,20 +285,18 @@ def _shape(image: str | None, columns: dict[str, Cells]) -> Shape | None:
     if image is None:
         return None
     if any(cells.dtype == object for cells in columns.values()):
-        raise ParameterError("--image", "columns of names", "Leave them out: --drop COLUMN")
+        raise ParameterError("columns of names", "Leave them out: --drop COLUMN")
     try:
         height, width, *rest = (int(number) for number in image.lower().split("x"))
         (channels,) = rest or [1]
     except ValueError as error:
-        raise ParameterError("--image", f"{image!r}", "Say HxW or HxWx3, such as 28x28") from error
+        raise ParameterError(f"{image!r}", "Say HxW or HxWx3, such as 28x28") from error
     if (
         min(height, width) < 1
         or channels not in {1, 3}
         or height * width * channels != len(columns)
     ):
-        raise ShapeError(
-            "--image", f"{image} for rows of {len(columns)} columns", "Give their product"
-        )
+        raise ShapeError(f"{image} for rows of {len(columns)} columns", "Give their product")
     return height, width, channels
 
 

@@ -38,7 +38,9 @@ def _chapter(verb: str) -> Callable[[Tick, int], Chapter]:
         case "act":
             from isinglass.cli.tour.act import act as chapter
         case _:
-            raise ParameterError("the tour", f"no chapter {verb!r}", f"Choose among {VERBS}")
+            raise ParameterError(
+                f"no chapter {verb!r}", f"Choose among {VERBS}", operation="the tour"
+            )
     return chapter
 
 

@@ -48,13 +48,12 @@ class GradientKernel(Kernel):
     mass: Float[Tensor, " size"] | None = None
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
         if self.step_size is not None:
-            check_positive(name, "step_size", self.step_size)
+            check_positive("step_size", self.step_size)
         if self.mass is not None:
-            check_tensor(name, "a mass", self.mass)
+            check_tensor("a mass", self.mass)
             if self.mass.ndim != 1 or not bool(((self.mass > 0) & self.mass.isfinite()).all()):
-                raise ParameterError(name, f"mass = {self.mass}", "Give one number above 0 a unit")
+                raise ParameterError(f"mass = {self.mass}", "Give one number above 0 a unit")
 
     @abstractmethod
     def default_step_size(self, size: int) -> float:
@@ -68,17 +67,16 @@ class GradientKernel(Kernel):
             DomainError: If the state is not one of the energy's, or its energy is not finite.
             ParameterError: If there is not one mass a unit.
         """
-        operation = f"{type(self).__name__}.init"
-        check_real(operation, energy.layers)
-        energy.check_state(operation, state)
+        f"{type(self).__name__}.init"
+        check_real(energy.layers)
+        energy.check_state(state)
         if self.mass is not None and self.mass.shape != state.shape[-1:]:
             raise ParameterError(
-                operation,
                 f"mass of shape {tuple(self.mass.shape)} for {state.shape[-1]} units",
                 "Give one number a unit",
             )
         kernel_state = evaluate(energy, state)
-        check_finite(operation, "the energy of the state", kernel_state.energy)
+        check_finite("the energy of the state", kernel_state.energy)
         return kernel_state
 
     def _step_size(self, state: Tensor) -> float:
@@ -88,7 +86,7 @@ class GradientKernel(Kernel):
         return state.new_ones(()) if self.mass is None else self.mass.to(state)
 
 
-def check_real(operation: str, layers: tuple[Unit, ...], *, whole_line: bool = False) -> None:
+def check_real(layers: tuple[Unit, ...], *, whole_line: bool = False) -> None:
     """Refuse units that are discrete, or, where the whole line is asked for, bounded.
 
     Raises:
@@ -97,7 +95,6 @@ def check_real(operation: str, layers: tuple[Unit, ...], *, whole_line: bool = F
     wrong = [a for a in layers if a.support is None or (whole_line and a.support != LINE)]
     if wrong:
         raise IntractableError(
-            operation,
             f"{', '.join(map(str, wrong))} {'is' if len(wrong) == 1 else 'are'} not made of "
             + ("reals of any sign" if whole_line else "real numbers"),
             "Use BlockGibbs or SingleSite, or sum hidden units out: machine.marginal()",

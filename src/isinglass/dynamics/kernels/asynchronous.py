@@ -75,7 +75,7 @@ class Asynchronous(Kernel):
         Raises:
             IntractableError: If the energy is not one of spins or bits joined in pairs.
         """
-        return FieldState(state, _pairwise("Asynchronous.init", energy).local_field(state))
+        return FieldState(state, _pairwise(energy).local_field(state))
 
     def step(
         self,
@@ -85,7 +85,7 @@ class Asynchronous(Kernel):
         generator: Generator | None = None,
     ) -> tuple[FieldState, dict[str, Tensor]]:
         """One sweep; ``info["changed"]`` is how many units of each row it changed."""
-        pairs = _pairwise("Asynchronous.step", energy)
+        pairs = _pairwise(energy)
         start, field = kernel_state
         state, field, weight = start.clone(), field.clone(), pairs.weight
         for block in self._order(start).split(BLOCK):
@@ -138,11 +138,10 @@ def _span(unit: Unit) -> float:
     return 2.0 if isinstance(unit, Spin) else 1.0
 
 
-def _pairwise(operation: str, energy: Energy) -> CoupledEnergy:
-    field_energy(operation, energy)
+def _pairwise(energy: Energy) -> CoupledEnergy:
+    field_energy(energy)
     if not (isinstance(energy, CoupledEnergy) and isinstance(energy.unit, Spin | Bernoulli)):
         raise IntractableError(
-            operation,
             f"{type(energy).__name__} is no energy of spins or bits joined in pairs by `weight`",
             "Use SingleSite, which needs local fields alone",
         )

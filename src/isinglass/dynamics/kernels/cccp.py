@@ -39,5 +39,5 @@ class CCCP(Memoryless):
             ParameterError: If the temperature is not zero.
             IntractableError: If the energy is not given as convex minus convex.
         """
-        descending_only(self, temperature)
+        descending_only(temperature)
         return energy.cccp_update(state)

@@ -50,7 +50,7 @@ class ClampedGibbs(Kernel):
     converges: ClassVar[bool] = True
 
     def __init__(self, observed: Bool[Tensor, "*rows size"]) -> None:
-        check_tensor(type(self).__name__, "an observed mask", observed)
+        check_tensor("an observed mask", observed)
         self.observed = observed
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> ClampedState:
@@ -59,7 +59,7 @@ class ClampedGibbs(Kernel):
         Raises:
             ShapeError: If the mask is not boolean, or fits neither all rows nor each.
         """
-        return ClampedState(state, _mask("ClampedGibbs.init", self.observed, state))
+        return ClampedState(state, _mask(self.observed, state))
 
     def step(
         self,
@@ -124,17 +124,14 @@ def impute(
         >>> bool(((drawn[:, 0] == drawn[:, 1]).float().mean() > 0.9).all())
         True
     """
-    operation = "impute"
-    check_count(operation, "steps", steps)
+    check_count("steps", steps)
     if not energy.layers:
-        raise IntractableError(
-            operation, f"{type(energy).__name__} has no layers of units", "Use a harmonium"
-        )
+        raise IntractableError(f"{type(energy).__name__} has no layers of units", "Use a harmonium")
     unit = energy.layers[0]
-    check_features(operation, visible, unit.size)
-    unit.check_mask(operation, observed)
-    observed = _mask(operation, observed, visible)
-    unit.check(operation, visible, observed)
+    check_features(visible, unit.size)
+    unit.check_mask(observed)
+    observed = _mask(observed, visible)
+    unit.check(visible, observed)
     state = energy.extend(torch.where(observed, visible, 0.0))
     hidden = observed.new_zeros(*state.shape[:-1], state.shape[-1] - visible.shape[-1])
     mask = torch.cat([observed, hidden], -1)
@@ -144,7 +141,7 @@ def impute(
     return energy.visible_part(state)
 
 
-def _mask(operation: str, observed: Tensor, state: Tensor) -> Tensor:
+def _mask(observed: Tensor, state: Tensor) -> Tensor:
     """One flag for every value of the state.
 
     Raises:
@@ -153,7 +150,6 @@ def _mask(operation: str, observed: Tensor, state: Tensor) -> Tensor:
     if observed.dtype == torch.bool and observed.shape in (state.shape, state.shape[-1:]):
         return observed.expand(state.shape)
     raise ShapeError(
-        operation,
         f"a mask of shape {tuple(observed.shape)} and dtype {observed.dtype} for states of shape "
         f"{tuple(state.shape)}",
         "Give a boolean mask for all rows, or one for each, True where observed",

@@ -79,8 +79,8 @@ class HMC(GradientKernel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count(type(self).__name__, "leaps", self.leaps)
-        check_fraction(type(self).__name__, "jitter", self.jitter)
+        check_count("leaps", self.leaps)
+        check_fraction("jitter", self.jitter)
 
     def default_step_size(self, size: int) -> float:
         """1.2 d^(−1/4) (Beskos et al. 2013, arXiv:1001.4460)."""
@@ -97,7 +97,7 @@ class HMC(GradientKernel):
 
         The info has ``acceptance``, the probability of it, and ``accepted``.
         """
-        temperature = check_temperature(f"{type(self).__name__}.step", temperature)
+        temperature = check_temperature(temperature)
         mass, size = (
             self._mass(kernel_state.position),
             self._sizes(kernel_state.position, temperature, generator),
@@ -187,11 +187,11 @@ class HMC(GradientKernel):
             >>> kernel.step_size < 2
             True
         """
-        operation = f"{type(self).__name__}.tuned"
-        check_positive(operation, "temperature", temperature)
-        check_count(operation, "steps", steps, least=2)
+        f"{type(self).__name__}.tuned"
+        check_positive("temperature", temperature)
+        check_count("steps", steps, least=2)
         if target is not None and not 0 < target < 1:
-            raise ParameterError(operation, f"target = {target}", "Give a rate between 0 and 1")
+            raise ParameterError(f"target = {target}", "Give a rate between 0 and 1")
         aim = self.target if target is None else target
         kernel_state = self.init(energy, state.reshape(-1, state.shape[-1]))
         kernel = self

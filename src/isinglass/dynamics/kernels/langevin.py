@@ -67,7 +67,7 @@ class Langevin(GradientKernel):
         generator: Generator | None = None,
     ) -> tuple[GradientState, dict[str, Tensor]]:
         """Move every row once; the info has ``accepted``, false where the row had to stay."""
-        temperature = check_temperature("Langevin.step", temperature)
+        temperature = check_temperature(temperature)
         mass, size = self._mass(kernel_state.position), self._step_size(kernel_state.position)
         state = kernel_state.position - size**2 / 2 * kernel_state.grad / mass
         if temperature > 0:

@@ -81,7 +81,7 @@ class QuantizedCCCP(Kernel):
     converges: ClassVar[bool] = True
 
     def __init__(self, memory: Energy, *, tolerance: float = 1e-4, cells: int = 16) -> None:
-        self.tolerance = check_fraction("QuantizedCCCP", "tolerance", tolerance)
+        self.tolerance = check_fraction("tolerance", tolerance)
         self.screen = Int8Index(_softmax_memory(memory).patterns, cells=cells)
         self._keys = _identity(self.screen.keys)
 
@@ -98,7 +98,7 @@ class QuantizedCCCP(Kernel):
             ParameterError: If the temperature is not zero, or the memory is not the one the kernel
                 was built for, or its patterns have changed since.
         """
-        descending_only(self, temperature)
+        descending_only(temperature)
         found = self._lookup(energy, kernel_state.position)
         return KernelState(found.average), {"omitted_mass_bound": found.omitted_mass_bound}
 
@@ -111,7 +111,6 @@ class QuantizedCCCP(Kernel):
         memory = _softmax_memory(energy)
         if _identity(memory.patterns) != self._keys:
             raise ParameterError(
-                "QuantizedCCCP.step",
                 "the patterns are not those of which the 8-bit copy was made",
                 "Build it anew after patterns change or move: QuantizedCCCP(memory)",
             )
@@ -128,7 +127,6 @@ def _identity(tensor: Tensor) -> tuple[object, ...]:
 def _softmax_memory(energy: Energy) -> SoftmaxMemory:
     if not isinstance(energy, SoftmaxMemory):
         raise IntractableError(
-            "QuantizedCCCP",
             f"{type(energy).__name__} is no memory of softmax look-up",
             "Use a ModernHopfield, or another kernel",
         )

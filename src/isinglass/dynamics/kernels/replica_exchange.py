@@ -85,7 +85,7 @@ class ReplicaExchange(Kernel):
     ) -> None:
         temperature = energy.temperature if temperature is None else temperature
         self.energy_moved = energy
-        self.temperature = check_temperature("ReplicaExchange", temperature)
+        self.temperature = check_temperature(temperature)
         self.path = energy.path(temperature) if path is None else path
         self.levels = levels if isinstance(levels, Tensor) else self.path.levels(levels)
         self.generator = generator
@@ -96,9 +96,7 @@ class ReplicaExchange(Kernel):
             and float(self.levels[-1]) == 1
             and bool((self.levels.diff() > 0).all())
         ):
-            raise ParameterError(
-                "ReplicaExchange", f"levels {self.levels.tolist()}", "Let them rise from 0 to 1"
-            )
+            raise ParameterError(f"levels {self.levels.tolist()}", "Let them rise from 0 to 1")
 
     @classmethod
     def tuned(
@@ -141,11 +139,10 @@ class ReplicaExchange(Kernel):
             >>> len(kernel.levels) < 16
             True
         """
-        operation = "ReplicaExchange.tuned"
-        if not 0 < check_fraction(operation, "acceptance", acceptance) < 1:
-            raise ParameterError(operation, f"acceptance = {acceptance}", "Give 0.5 or so")
-        check_count(operation, "chains", chains)
-        check_count(operation, "rounds", rounds)
+        if not 0 < check_fraction("acceptance", acceptance) < 1:
+            raise ParameterError(f"acceptance = {acceptance}", "Give 0.5 or so")
+        check_count("chains", chains)
+        check_count("rounds", rounds)
         path = energy.path(temperature, data) if path is None else path
         levels = path.levels(FIRST_LEVELS)
         replicas = _walked_up(path, levels, chains, generator)
@@ -168,7 +165,7 @@ class ReplicaExchange(Kernel):
         Raises:
             ParameterError: If it is another energy than the kernel was built for.
         """
-        self._check_energy("ReplicaExchange.init", energy)
+        self._check_energy(energy)
         replicas = _walked_up(self.path, self.levels, len(state), self.generator)
         replicas[:, -1] = state = self.path.enter(state, self.generator)
         return Replicas(state, replicas)
@@ -186,10 +183,9 @@ class ReplicaExchange(Kernel):
         Raises:
             ParameterError: If energy or temperature are not those that the kernel was built for.
         """
-        self._check_energy("ReplicaExchange.step", energy)
+        self._check_energy(energy)
         if not math.isclose(temperature, self.temperature, rel_tol=1e-6):
             raise ParameterError(
-                "ReplicaExchange.step",
                 f"temperature = {temperature}, and a kernel built for {self.temperature}",
                 "Build one for it: ReplicaExchange(energy, temperature=…)",
             )
@@ -240,10 +236,9 @@ class ReplicaExchange(Kernel):
         rates = torch.stack(accepted[-(steps // 2) :]).double().mean((0, 1))
         return kernel_state.replicas, rates.cpu()
 
-    def _check_energy(self, operation: str, energy: Energy) -> None:
+    def _check_energy(self, energy: Energy) -> None:
         if energy is not self.energy_moved:
             raise ParameterError(
-                operation,
                 f"a {type(energy).__name__} that the kernel was not built for",
                 "Build one for it: ReplicaExchange(energy)",
             )

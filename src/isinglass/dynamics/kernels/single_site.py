@@ -57,7 +57,7 @@ class SingleSite(Kernel):
         Raises:
             IntractableError: If the energy has no local fields.
         """
-        field = field_energy("SingleSite.init", energy).local_field(state)
+        field = field_energy(energy).local_field(state)
         if self.generator is None:
             order = torch.arange(state.shape[-1], device=state.device).expand(state.shape)
         else:
@@ -75,7 +75,7 @@ class SingleSite(Kernel):
         generator: Generator | None = None,
     ) -> tuple[SiteState, dict[str, Tensor]]:
         """Change the next unit that wants to change (T = 0), or draw the next unit (T > 0)."""
-        fields = field_energy("SingleSite.step", energy)
+        fields = field_energy(energy)
         state, field, order, cursor = kernel_state
         size = state.shape[-1]
         if temperature == 0:

@@ -62,8 +62,8 @@ class Synchronous(Kernel):
             ParameterError: If the temperature is not zero.
             IntractableError: If the energy has no local fields.
         """
-        descending_only(self, temperature)
-        fields = field_energy("Synchronous.step", energy)
+        descending_only(temperature)
+        fields = field_energy(energy)
         state, previous = kernel_state
         new = fields.unit.argmax_state(fields.local_field(state), state)
         cycle = (new == previous).all(-1) & (new != state).any(-1)

@@ -46,10 +46,10 @@ class Memory(Energy):
 
     def __init__(self, patterns: Tensor, kind: type[Unit] = Gaussian, *, copy: bool = True) -> None:
         super().__init__()
-        check_patterns(type(self).__name__, patterns)
+        check_patterns(patterns)
         self.unit = kind(patterns.shape[-1])
         for block in patterns.split(ROWS):
-            self.unit.check_legal(type(self).__name__, block)
+            self.unit.check_legal(block)
         if isinstance(patterns, nn.Parameter):
             self.patterns = patterns
         else:
@@ -87,7 +87,7 @@ class Memory(Energy):
             kernel = self.default_kernel()
         return recall(self, cues, kernel, max_steps=max_steps, tolerance=tolerance, trace=trace)
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
+    def check_state(self, state: Float[Tensor, "*batch d"]) -> None:
         """Refuse what is not a vector of d states of the units.
 
         Raises:
@@ -95,8 +95,8 @@ class Memory(Energy):
             DomainError: If a value is not finite or not a state of the units, or the dtype or
                 device is not the patterns'.
         """
-        self.unit.check(operation, state)
-        check_like(operation, state, self.patterns)
+        self.unit.check(state)
+        check_like(state, self.patterns)
 
     def extra_repr(self) -> str:
         """Patterns, and whatever else the configuration holds."""

@@ -68,9 +68,7 @@ class ClassicalHopfield(Memory):
     def __init__(self, patterns: Tensor, rule: Rule = Hebb()) -> None:  # noqa: B008 - it is frozen
         super().__init__(patterns.detach() if isinstance(patterns, Tensor) else patterns, Spin)
         if not isinstance(rule, Rule):
-            raise ParameterError(
-                "ClassicalHopfield", f"rule = {rule!r}", "Give a rule object, such as Hebb()"
-            )
+            raise ParameterError(f"rule = {rule!r}", "Give a rule object, such as Hebb()")
         self.rule = rule
         weight = rule.couplings(self.patterns)
         _check_couplings(rule, weight, self.patterns)
@@ -79,8 +77,8 @@ class ClassicalHopfield(Memory):
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """E(v) = −½ vᵀWv."""
-        check_features("ClassicalHopfield", state, self.unit.size)
-        check_operand("ClassicalHopfield", state, self.weight)
+        check_features(state, self.unit.size)
+        check_operand(state, self.weight)
         return -(state * self.local_field(state)).sum(-1) / 2
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
@@ -125,8 +123,8 @@ class ClassicalHopfield(Memory):
             >>> bool((memory.weight == ClassicalHopfield(torch.cat([one, two])).weight).all())
             True
         """
-        check_patterns("ClassicalHopfield.store", patterns)
-        self.check_state("ClassicalHopfield.store", patterns)
+        check_patterns(patterns)
+        self.check_state(patterns)
         patterns = patterns.detach()
         weight = self.rule.stored(self.weight, self.patterns, patterns)
         _check_couplings(self.rule, weight, patterns)
@@ -150,9 +148,9 @@ class ClassicalHopfield(Memory):
             >>> memory.patterns
             tensor([[ 1., -1., -1.]])
         """
-        check_patterns("ClassicalHopfield.unlearn", patterns)
-        self.check_state("ClassicalHopfield.unlearn", patterns)
-        kept = self.patterns[_left_after("ClassicalHopfield.unlearn", self.patterns, patterns)]
+        check_patterns(patterns)
+        self.check_state(patterns)
+        kept = self.patterns[_left_after(self.patterns, patterns)]
         weight = self.rule.unlearned(self.weight, patterns, kept)
         _check_couplings(self.rule, weight, patterns)
         self._hold(weight, kept, self.dreams)
@@ -184,8 +182,8 @@ class ClassicalHopfield(Memory):
             >>> memory.dream(3, generator=torch.Generator().manual_seed(0)).shape
             torch.Size([3, 4])
         """
-        check_count("ClassicalHopfield.dream", "steps", steps)
-        check_at_least_zero("ClassicalHopfield.dream", "rate", rate)
+        check_count("steps", steps)
+        check_at_least_zero("rate", rate)
         found, weight = self.patterns.new_empty(steps, self.unit.size), self.weight.clone()
         awake = self.weight
         try:
@@ -271,13 +269,12 @@ def _check_couplings(rule: Rule, weight: Tensor, patterns: Tensor) -> None:
             return
         wrong = "couplings that are not symmetric"
     raise ParameterError(
-        "ClassicalHopfield",
         f"{wrong}, of {rule}",
         "Let the rule give a finite symmetric (d, d) tensor with a zero diagonal",
     )
 
 
-def _left_after(operation: str, stored: Tensor, gone: Tensor) -> Bool[Tensor, " stored"]:
+def _left_after(stored: Tensor, gone: Tensor) -> Bool[Tensor, " stored"]:
     """Which stored rows are left when one copy of each row of ``gone``, the last, is taken out."""
     _, label = torch.unique(torch.cat([stored, gone]), dim=0, return_inverse=True)
     held, wanted = (
@@ -285,7 +282,6 @@ def _left_after(operation: str, stored: Tensor, gone: Tensor) -> Bool[Tensor, " 
     )
     if lacking := int((wanted > held)[label[len(stored) :]].sum()):
         raise DomainError(
-            operation,
             f"{lacking} of {len(gone)} patterns are not stored, or not as often",
             "Give rows of memory.patterns",
         )

@@ -88,12 +88,11 @@ class ContinuousHopfield(Memory):
         self._set_beta(beta)
 
     def _set_beta(self, beta: float) -> None:
-        name = type(self).__name__
         if isinstance(beta, Tensor) and beta.requires_grad:
             raise ParameterError(
-                name, "a beta that requires a gradient", "Give its value, and learn_beta=True"
+                "a beta that requires a gradient", "Give its value, and learn_beta=True"
             )
-        number = check_positive(name, "beta", beta)
+        number = check_positive("beta", beta)
         if self.log_beta is None:
             self._beta = number
         else:
@@ -180,7 +179,7 @@ class ContinuousHopfield(Memory):
             ShapeError: If there is not one value a pattern, or a state has the wrong size.
             DomainError: If dtype or device of the values is not the patterns'.
         """
-        check_values(f"{type(self).__name__}.read", values, self.patterns)
+        check_values(values, self.patterns)
         return self.association(state) @ values
 
     def attend(
@@ -217,8 +216,8 @@ class ContinuousHopfield(Memory):
         return self.beta * (top[..., -2] - top[..., -1]) >= self.margin
 
     def _check_operand(self, state: Tensor) -> None:
-        check_features(type(self).__name__, state, self.unit.size)
-        check_operand(type(self).__name__, state, self.patterns)
+        check_features(state, self.unit.size)
+        check_operand(state, self.patterns)
 
     def config(self) -> dict[str, Any]:
         """The shape of the patterns, β, and what is not as by default."""

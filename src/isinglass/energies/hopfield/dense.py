@@ -68,7 +68,7 @@ class DenseMemory(Memory):
         interaction: Interaction | str = "power",
     ) -> None:
         super().__init__(patterns, Spin)
-        self.interaction = interaction_of(type(self).__name__, interaction, degree, rectified)
+        self.interaction = interaction_of(interaction, degree, rectified)
         self._check_range()
 
     def _check_range(self) -> None:
@@ -77,13 +77,11 @@ class DenseMemory(Memory):
         worth = self.interaction(overlap)
         if worth.shape != overlap.shape:
             raise ParameterError(
-                type(self).__name__,
                 f"{self.interaction} makes {tuple(worth.shape)} of {tuple(overlap.shape)}",
                 "Let it work element by element",
             )
         if not bool(self.local_field(self.patterns[:1]).isfinite().all()):
             raise ParameterError(
-                type(self).__name__,
                 f"{self.interaction} of an overlap of {self.unit.size} is not within "
                 f"{self.patterns.dtype}",
                 "Give interaction=Power(degree, scale=d), or patterns of a wider dtype",
@@ -91,7 +89,7 @@ class DenseMemory(Memory):
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """E(v) = −Σ_μ F(x_μ·v); for the exponential −β⁻¹ log Σ_μ exp(β x_μ·v)."""
-        check_features("DenseMemory", state, self.unit.size)
+        check_features(state, self.unit.size)
         return self.interaction.energy(state @ self.patterns.mT)
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
@@ -120,7 +118,6 @@ class DenseMemory(Memory):
         """
         if not self.interaction.convex:
             raise IntractableError(
-                "DenseMemory.cccp_update",
                 f"{self.interaction} is not convex",
                 "Use rectified=True, an even degree, or SingleSite",
             )

@@ -80,19 +80,18 @@ class DenseClassifier(Energy):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        self.sizes = (check_count(name, "inputs", inputs), check_count(name, "labels", labels))
-        count = check_count(name, "memories", memories)
-        self.interaction = interaction_of(name, interaction, degree, rectified)
-        start = torch.full((count, sum(self.sizes)), check_number(name, "mean", mean))
-        if check_at_least_zero(name, "std", std) > 0:
+        self.sizes = (check_count("inputs", inputs), check_count("labels", labels))
+        count = check_count("memories", memories)
+        self.interaction = interaction_of(interaction, degree, rectified)
+        start = torch.full((count, sum(self.sizes)), check_number("mean", mean))
+        if check_at_least_zero("std", std) > 0:
             start.normal_(mean, std, generator=generator)
         self.memories = nn.Parameter(start)
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
         """E(v, c) of inputs and labels side by side."""
-        check_features("DenseClassifier", state, sum(self.sizes))
-        check_operand("DenseClassifier", state, self.memories)
+        check_features(state, sum(self.sizes))
+        check_operand(state, self.memories)
         return self.interaction.energy(state @ self.memories.mT)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
@@ -109,8 +108,8 @@ class DenseClassifier(Energy):
             ShapeError: If the number of inputs is wrong.
             DomainError: If they are no tensor of floating dtype.
         """
-        check_features("DenseClassifier", inputs, self.sizes[0])
-        check_operand("DenseClassifier", inputs, self.memories)
+        check_features(inputs, self.sizes[0])
+        check_operand(inputs, self.memories)
         from_inputs, from_labels = self.memories.split(self.sizes, -1)
         silent = inputs @ from_inputs.mT - from_labels.sum(-1)
         before = self.interaction.energy(silent)
@@ -153,22 +152,22 @@ class DenseClassifier(Energy):
         sign = torch.full((self.sizes[1],) * 2, -1.0).fill_diagonal_(1.0).to(inputs)[targets]
         if exponent is None:
             return -logsigmoid(4 * sign * self.label_field(inputs)).sum(-1)
-        check_positive("DenseClassifier.loss", "exponent", exponent)
+        check_positive("exponent", exponent)
         return (self.labels(inputs) - sign).abs().pow(exponent).sum(-1)
 
     def twin(self) -> FeedForwardTwin:
         """The feed-forward net with the same memories: equal to first order in label weights."""
         return FeedForwardTwin(self)
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
+    def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse what is not a finite vector of inputs and labels.
 
         Raises:
             ShapeError: If the number of features is wrong.
             DomainError: If a value is not finite, or the dtype not a floating one.
         """
-        check_features(operation, state, sum(self.sizes))
-        super().check_state(operation, state)
+        check_features(state, sum(self.sizes))
+        super().check_state(state)
 
     def extra_repr(self) -> str:
         """Sizes and interaction."""
@@ -196,22 +195,17 @@ class DenseClassifier(Energy):
         return cls(**settings, std=0.0)
 
     def _check_targets(self, inputs: Tensor, targets: Tensor) -> None:
-        operation = "DenseClassifier.loss"
-        check_features(operation, inputs, self.sizes[0])
-        check_tensor(operation, "targets", targets)
+        check_features(inputs, self.sizes[0])
+        check_tensor("targets", targets)
         if targets.shape != inputs.shape[:-1]:
             raise ShapeError(
-                operation,
                 f"targets of shape {tuple(targets.shape)} for inputs of {tuple(inputs.shape)}",
                 "Give one target a row",
             )
         if targets.dtype != torch.int64:
-            raise DomainError(
-                operation, f"targets of {targets.dtype}", "Number the labels: targets.long()"
-            )
+            raise DomainError(f"targets of {targets.dtype}", "Number the labels: targets.long()")
         if values_visible(targets) and bool(((targets < 0) | (targets >= self.sizes[1])).any()):
             raise DomainError(
-                operation,
                 f"targets from {int(targets.min())} to {int(targets.max())}",
                 f"Number the labels from 0 to {self.sizes[1] - 1}",
             )
@@ -245,8 +239,8 @@ class FeedForwardTwin(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "*batch v"]) -> Float[Tensor, "*batch labels"]:
         """The label units, each in (−1, 1)."""
-        check_features("FeedForwardTwin", inputs, self.classifier.sizes[0])
-        check_operand("FeedForwardTwin", inputs, self.classifier.memories)
+        check_features(inputs, self.classifier.sizes[0])
+        check_operand(inputs, self.classifier.memories)
         from_inputs, from_labels = self.classifier.memories.split(self.classifier.sizes, -1)
         hidden = self.classifier.interaction.slope(inputs @ from_inputs.mT)
         return (2 * hidden @ from_labels).tanh()

@@ -68,15 +68,13 @@ class HeteroMemory(Energy):
 
     def __init__(self, memory: ContinuousHopfield, values: Tensor) -> None:
         super().__init__()
-        name = type(self).__name__
         if not isinstance(memory, ContinuousHopfield):
             raise ParameterError(
-                name,
                 f"a memory of type {type(memory).__name__}, which has no association weights",
                 "Give the keys as a ModernHopfield, SparseHopfield or SubsetHopfield",
             )
-        check_values(name, values, memory.patterns)
-        check_finite(name, "the values", values)
+        check_values(values, memory.patterns)
+        check_finite("the values", values)
         self.memory = memory
         if isinstance(values, nn.Parameter):
             self.values = values
@@ -138,14 +136,14 @@ class HeteroMemory(Energy):
         """
         return self.memory.sweep(state, temperature, generator)
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
+    def check_state(self, state: Float[Tensor, "*batch d"]) -> None:
         """Refuse what is not a vector of the keys' size.
 
         Raises:
             ShapeError: If the number of features is wrong.
             DomainError: If a value is not finite, or dtype or device is not the keys'.
         """
-        self.memory.check_state(operation, state)
+        self.memory.check_state(state)
 
     def config(self) -> dict[str, Any]:
         """The class and configuration of the keys' memory, and the size of a value."""
@@ -162,7 +160,6 @@ class HeteroMemory(Energy):
         kind = subclasses_by_name(ContinuousHopfield).get(config["kind"])
         if kind is None:
             raise FileError(
-                f"{cls.__name__}.from_config",
                 f"the memory kind {config['kind']!r} is not imported",
                 "Import the module that defines it first",
             )

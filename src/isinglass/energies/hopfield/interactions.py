@@ -92,8 +92,8 @@ class Power(Interaction):
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_count("Power", "degree", self.degree, least=2)
-        check_positive("Power", "scale", self.scale)
+        check_count("degree", self.degree, least=2)
+        check_positive("scale", self.scale)
 
     def __call__(self, overlap: Tensor) -> Tensor:
         """F(o) = (o/s)ⁿ or max(o/s, 0)ⁿ."""
@@ -139,7 +139,7 @@ class Exponential(Interaction):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive("Exponential", "beta", self.beta)
+        check_positive("beta", self.beta)
 
     def __call__(self, overlap: Tensor) -> Tensor:
         """F(o) = exp(βo)."""
@@ -188,7 +188,6 @@ class Exponential(Interaction):
 
 
 def interaction_of(
-    operation: str,
     interaction: Interaction | str,
     degree: int | None = None,
     rectified: bool | None = None,
@@ -207,7 +206,6 @@ def interaction_of(
         return Power(3 if degree is None else degree, True if rectified is None else rectified)
     if degree is not None or rectified is not None:
         raise ParameterError(
-            operation,
             f"degree = {degree}, rectified = {rectified} with interaction = {interaction!r}",
             "They belong to interaction='power': leave them out, or give Power(degree, rectified)",
         )
@@ -215,7 +213,6 @@ def interaction_of(
         return Exponential()
     if not isinstance(interaction, Interaction):
         raise ParameterError(
-            operation,
             f"interaction = {interaction!r}",
             "Give 'power', 'exp', or an Interaction object such as Power(4) or Exponential()",
         )

@@ -58,23 +58,21 @@ class RetrievalLayer(nn.Module):
         steps: int = 1,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
         if not isinstance(memory, ContinuousHopfield):
             raise ParameterError(
-                name,
                 f"a memory of type {type(memory).__name__}, which has no association weights",
                 "Give a ModernHopfield, SparseHopfield or SubsetHopfield",
             )
         if query is not None and not isinstance(query, nn.Module):
             raise ParameterError(
-                name, f"a query of type {type(query).__name__}", "Give a module, or None"
+                f"a query of type {type(query).__name__}", "Give a module, or None"
             )
         self.memory = memory
         self.query = query
-        self.steps = check_count(name, "steps", steps)
+        self.steps = check_count("steps", steps)
         if values is not None:
-            check_values(name, values, memory.patterns)
-            check_finite(name, "the values", values)
+            check_values(values, memory.patterns)
+            check_finite("the values", values)
         if values is None or isinstance(values, nn.Parameter):
             self.register_parameter("values", values)
         else:

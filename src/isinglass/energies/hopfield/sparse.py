@@ -63,9 +63,9 @@ class SparseHopfield(ContinuousHopfield):
         copy: bool = True,
     ) -> None:
         super().__init__(patterns, beta, learn_beta=learn_beta, constants=constants, copy=copy)
-        self.alpha = check_positive(type(self).__name__, "alpha", alpha)
+        self.alpha = check_positive("alpha", alpha)
         if self.alpha < 1:
-            raise ParameterError(type(self).__name__, f"alpha = {alpha}", "Give alpha of 1 or more")
+            raise ParameterError(f"alpha = {alpha}", "Give alpha of 1 or more")
         if self.alpha > 1:
             with require_extra("sparse"):
                 import entmax  # noqa: F401 - missed here rather than at the first recall
@@ -147,10 +147,9 @@ class SubsetHopfield(ContinuousHopfield):
         copy: bool = True,
     ) -> None:
         super().__init__(patterns, beta, learn_beta=learn_beta, constants=constants, copy=copy)
-        self._subset = check_count(type(self).__name__, "subset", subset)
+        self._subset = check_count("subset", subset)
         if self._subset > len(patterns):
             raise ParameterError(
-                type(self).__name__,
                 f"subset = {subset} of {len(patterns)} patterns",
                 "Ask for no more patterns together than there are",
             )

@@ -117,7 +117,6 @@ def _check_counts(count: int, dtype: torch.dtype) -> None:
     """Refuse more patterns than whole numbers of this dtype can count."""
     if count > 2 / torch.finfo(dtype).eps:
         raise DomainError(
-            "Hebb",
             f"{count} patterns of {dtype}, which counts to {2 / torch.finfo(dtype).eps:.0f}",
             "Convert them first: patterns.float()",
         )
@@ -273,8 +272,8 @@ class Perceptron(Rule):
     max_epochs: int = 1000
 
     def __post_init__(self) -> None:
-        check_at_least_zero("Perceptron", "margin", self.margin)
-        check_count("Perceptron", "max_epochs", self.max_epochs)
+        check_at_least_zero("margin", self.margin)
+        check_count("max_epochs", self.max_epochs)
 
     def couplings(self, patterns: Patterns) -> Weight:
         """Trained from W = 0."""

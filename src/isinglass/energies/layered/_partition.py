@@ -33,10 +33,10 @@ def sum_states(harmonium: Harmonium, temperature: float | None = None) -> Tensor
         IntractableError: If there are too many states, or Z is infinite.
         ParameterError: If the temperature is not above zero.
     """
-    operation = f"{type(harmonium).__name__}.exact_log_partition"
+    f"{type(harmonium).__name__}.exact_log_partition"
     temperature = harmonium.temperature if temperature is None else temperature
-    temperature = check_positive(operation, "temperature", temperature)
-    check_normalisable(operation, harmonium)
+    temperature = check_positive("temperature", temperature)
+    check_normalisable(harmonium)
     if all(type(part) is Gaussian for layer in harmonium.layers for part in layer.parts):
         return _gaussian_integral(harmonium, temperature)
     summed, log_count = fewest_states(harmonium, temperature)
@@ -44,7 +44,6 @@ def sum_states(harmonium: Harmonium, temperature: float | None = None) -> Tensor
     if log_count > math.log(MOST_STATES) + 1e-9:
         states = "infinitely many" if log_count >= ENDLESS else f"e^{log_count:.0f}"
         raise IntractableError(
-            operation,
             f"{states} states are left when layers {summed} are summed out",
             f"At most {MOST_STATES} are summed; estimate it: log_partition(energy, method='ais')",
         )
@@ -116,7 +115,7 @@ def _precision(harmonium: Harmonium) -> Tensor:
     return precision
 
 
-def check_normalisable(operation: str, harmonium: Harmonium) -> None:
+def check_normalisable(harmonium: Harmonium) -> None:
     """Refuse a machine of real units whose couplings let them run away, so that Z is infinite.
 
     Gaussian units do where ½sᵀs − Σ sᵀWs falls without end in some direction; rectified ones where
@@ -144,7 +143,6 @@ def check_normalisable(operation: str, harmonium: Harmonium) -> None:
             ways = ways / ways.norm(dim=-1, keepdim=True).clamp_min(1e-30)
             if bool((((ways @ precision) * ways).sum(-1) <= 1e-12).logical_and(ways.any(-1)).any()):
                 raise IntractableError(
-                    operation,
                     "real units are coupled so strongly that they run away: Z is infinite",
                     "Make the weights between real layers smaller, below one in spectral norm",
                 )

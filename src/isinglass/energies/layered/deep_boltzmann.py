@@ -101,11 +101,9 @@ class DeepBoltzmann(Harmonium):
         if couplings is None:
             couplings = [(index, index + 1) for index in range(len(layers) - 1)]
         super().__init__(layers, couplings, scale=scale, generator=generator)
-        name = type(self).__name__
         self._outward = outward(len(layers), self.couplings)
         if not 1 < len(layers) == len(self._outward):
             raise ParameterError(
-                name,
                 f"{len(layers)} layers with couplings {list(self.couplings)}",
                 "Give hidden layers, each joined to the visible one, number 0, at least through "
                 "others",
@@ -115,7 +113,6 @@ class DeepBoltzmann(Harmonium):
         averaged = [layer for layer in layers if layer.has_multiplicity]
         if averaged:
             raise ParameterError(
-                name,
                 f"an layer of several draws, {averaged[0]}",
                 "Use Categorical layers here, or HopfieldBoltzmann, which takes several draws",
             )
@@ -145,8 +142,8 @@ class DeepBoltzmann(Harmonium):
             ParameterError: If ``temperature`` is not above zero, or another argument is negative.
         """
         temperature = self._checked("mean_field", visible, temperature)
-        check_count("mean_field", "steps", steps)
-        check_at_least_zero("mean_field", "tolerance", tolerance)
+        check_count("steps", steps)
+        check_at_least_zero("tolerance", tolerance)
         batch = visible.shape[:-1]
         state = self.extend(visible.reshape(-1, visible.shape[-1]))
         fields = torch.zeros_like(state)
@@ -256,7 +253,6 @@ class DeepBoltzmann(Harmonium):
         together = Mixed([self.layers[index] for index in kept])
         if together.state_count(temperature) > MOST_STATES:
             raise IntractableError(
-                f"{type(self).__name__}.free_energy",
                 f"{together.state_count(temperature):.3g} states of layers {kept} for every row",
                 f"At most {MOST_STATES} are enumerated: take the bound, mean_field(v).free_energy",
             )
@@ -301,8 +297,7 @@ class DeepBoltzmann(Harmonium):
         return self._summed_out(state, self._colours[1], self.temperature)
 
     def _checked(self, method: str, visible: Tensor, temperature: float | None) -> float:
-        operation = f"{type(self).__name__}.{method}"
-        self.visible.check(operation, visible)
-        check_like(operation, visible, self.biases[0])
+        self.visible.check(visible)
+        check_like(visible, self.biases[0])
         temperature = self.temperature if temperature is None else temperature
-        return check_positive(operation, "temperature", temperature)
+        return check_positive("temperature", temperature)

@@ -57,14 +57,13 @@ class DrawCountPath(AnnealingPath):
     def __init__(self, machine: HopfieldBoltzmann, temperature: float | None = None) -> None:
         if machine.groups != 1:
             raise IntractableError(
-                "DrawCountPath",
                 f"{machine.groups} groups, of which one draw each is no mixture",
                 "Scale the couplings instead: machine.path()",
             )
         self.machine = machine
         temperature = machine.temperature if temperature is None else temperature
         for layer in machine.layers:
-            layer.check_temperature(check_positive("DrawCountPath", "temperature", temperature))
+            layer.check_temperature(check_positive("temperature", temperature))
         self.draws = round(1 / (machine.beta * temperature))
 
     @property

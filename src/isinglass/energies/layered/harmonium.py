@@ -75,14 +75,11 @@ class Harmonium(Energy):
         for first, second in self.couplings:
             if not (0 <= first < len(layers) and 0 <= second < len(layers)) or first == second:
                 raise ParameterError(
-                    type(self).__name__,
                     f"coupling ({first}, {second}) among {len(layers)} layers",
                     "Join two different layers, numbered from 0",
                 )
         if len({frozenset(pair) for pair in self.couplings}) < len(self.couplings):
-            raise ParameterError(
-                type(self).__name__, f"couplings {self.couplings}", "Name each pair once"
-            )
+            raise ParameterError(f"couplings {self.couplings}", "Name each pair once")
         first, *others = colors(len(layers), self.couplings)
         self._order = (*chain.from_iterable(others), *first[1:], 0)
         self.weights = nn.ParameterList(
@@ -217,7 +214,7 @@ class Harmonium(Energy):
         update: Callable[[Unit, Tensor], Tensor],
         observed: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        check_temperature(f"{type(self).__name__}.sweep", temperature)
+        check_temperature(temperature)
         parts = list(self.split(state))
         for index in self.order:
             layer, field = self.layers[index], self._field(parts, index)
@@ -276,9 +273,9 @@ class Harmonium(Energy):
             DomainError: If they are not states of the visible units.
             IntractableError: If hidden layers are joined to each other.
         """
-        operation = f"{type(self).__name__}.free_energy"
-        self.visible.check(operation, visible)
-        check_like(operation, visible, self.biases[0])
+        f"{type(self).__name__}.free_energy"
+        self.visible.check(visible)
+        check_like(visible, self.biases[0])
         return self.marginal(temperature)(visible)
 
     def marginal(self, temperature: float | None = None) -> Marginal:
@@ -312,7 +309,7 @@ class Harmonium(Energy):
             DomainError: If the data are not visible states.
             IntractableError: If Z is infinite.
         """
-        check_normalisable(f"{type(self).__name__}.path", self)
+        check_normalisable(self)
         return HarmoniumPath(self, temperature, data)
 
     def contrastive_loss(
@@ -348,7 +345,7 @@ class Harmonium(Energy):
         """Whether hidden layers touch only the visible one."""
         return len(self.layers) > 1 and all(0 in pair for pair in self.couplings)
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
+    def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse joint states of the wrong size or outside their units' states.
 
         Hidden layers may start at zero, as :meth:`extend` leaves them, whatever their kind.
@@ -357,25 +354,25 @@ class Harmonium(Energy):
             ShapeError: If the number of features is wrong.
             DomainError: If a value is not finite or not a state of its unit.
         """
-        check_features(operation, state, sum(layer.size for layer in self.layers))
-        check_finite(operation, "the state", state)
-        check_like(operation, state, self.biases[0])
+        check_features(state, sum(layer.size for layer in self.layers))
+        check_finite("the state", state)
+        check_like(state, self.biases[0])
         parts = self.split(state)
-        self.visible.check(operation, parts[0])
+        self.visible.check(parts[0])
         for layer, part in zip(self.layers[1:], parts[1:], strict=True):
             filled = (part != 0).any(-1)
             if bool(filled.any()):
-                layer.check(operation, part[filled])
+                layer.check(part[filled])
 
-    def check_visible(self, operation: str, visible: Float[Tensor, "*batch d"]) -> None:
+    def check_visible(self, visible: Float[Tensor, "*batch d"]) -> None:
         """Refuse what is no state of the visible units.
 
         Raises:
             ShapeError: If the number of features is wrong.
             DomainError: If a value is not finite or not a state of its unit.
         """
-        self.visible.check(operation, visible)
-        check_like(operation, visible, self.biases[0])
+        self.visible.check(visible)
+        check_like(visible, self.biases[0])
 
     def config(self) -> dict[str, Any]:
         """Layers and couplings."""
@@ -395,9 +392,9 @@ def _check_layers(name: str, layers: Sequence[Unit]) -> None:
     wrong = [layer for layer in layers if not isinstance(layer, Unit)]
     if wrong or not layers:
         raise ParameterError(
-            name,
             f"layers {list(layers)}",
             "Give at least one layer, each a unit such as Bernoulli(64)",
+            operation=name,
         )
 
 
@@ -426,13 +423,12 @@ class Marginal(Energy):
         joined = [pair for pair in harmonium.couplings if 0 not in pair]
         if joined:
             raise IntractableError(
-                f"{type(harmonium).__name__}.free_energy",
                 f"hidden layers {joined} are joined to each other",
                 "Sample the joint state with BlockGibbs instead",
             )
         self.harmonium = harmonium
-        name = f"{type(harmonium).__name__}.free_energy"
-        self._temperature = check_temperature(name, temperature)
+        f"{type(harmonium).__name__}.free_energy"
+        self._temperature = check_temperature(temperature)
         for layer in harmonium.layers:
             layer.check_temperature(self.temperature)
 
@@ -469,7 +465,6 @@ class Marginal(Energy):
         visible, *hidden = self.harmonium.layers
         if visible.has_multiplicity:
             raise IntractableError(
-                "Marginal.cccp_update",
                 f"{visible} has an energy of its own that depends on the temperature",
                 "Use visible units of a single draw",
             )
@@ -479,15 +474,15 @@ class Marginal(Energy):
         ]
         return visible.argmax_state(self.harmonium._field([state, *means], 0), state)
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch d"]) -> None:
+    def check_state(self, state: Float[Tensor, "*batch d"]) -> None:
         """Refuse what is not a state of the visible units.
 
         Raises:
             ShapeError: If the number of features is wrong.
             DomainError: If a value is not finite or not a state of its unit.
         """
-        self.harmonium.visible.check(operation, state)
-        check_like(operation, state, self.harmonium.biases[0])
+        self.harmonium.visible.check(state)
+        check_like(state, self.harmonium.biases[0])
 
     def config(self) -> dict[str, Any]:
         """Not saved by itself.
@@ -496,7 +491,7 @@ class Marginal(Energy):
             IntractableError: Always: the harmonium is what is saved.
         """
         raise IntractableError(
-            "saving a Marginal",
             "it shares the weights of a harmonium",
             "Save marginal.harmonium, and call marginal() on it after loading",
+            operation="saving a Marginal",
         )

@@ -62,9 +62,8 @@ class HarmoniumPath(AnnealingPath):
         *,
         summed: Sequence[int] | None = None,
     ) -> None:
-        operation = f"{type(harmonium).__name__}.path"
         temperature = harmonium.temperature if temperature is None else temperature
-        self.temperature = check_positive(operation, "temperature", temperature)
+        self.temperature = check_positive("temperature", temperature)
         for layer in harmonium.layers:
             layer.check_temperature(temperature)
         self.harmonium = harmonium
@@ -75,8 +74,8 @@ class HarmoniumPath(AnnealingPath):
             if data is None:
                 self.base = self._fields_alone()
             else:
-                check_rows(operation, data)
-                harmonium.visible.check(operation, data)
+                check_rows(data)
+                harmonium.visible.check(data)
                 self.base = self._fields_of(data)
 
     @property

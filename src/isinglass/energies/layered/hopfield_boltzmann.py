@@ -75,11 +75,10 @@ class HopfieldBoltzmann(Harmonium):
         scale: float = 0.1,
         generator: Generator | None = None,
     ) -> None:
-        name = type(self).__name__
-        self.beta = check_positive(name, "beta", beta)
-        self.memories = check_count(name, "memories", memories)
-        self.groups = check_count(name, "groups", groups)
-        self.draws = check_count(name, "draws", draws)
+        self.beta = check_positive("beta", beta)
+        self.memories = check_count("memories", memories)
+        self.groups = check_count("groups", groups)
+        self.draws = check_count("draws", draws)
         hidden = Multinomial(beta=beta, size=groups * memories, groups=groups)
         super().__init__([visible, hidden], scale=scale, generator=generator)
 
@@ -93,10 +92,9 @@ class HopfieldBoltzmann(Harmonium):
             ShapeError: If there is no pattern, or it does not fit the visible units.
             DomainError: If a pattern is not finite.
         """
-        check_patterns(cls.__name__, patterns)
+        check_patterns(patterns)
         if patterns.shape[-1] != visible.size:
             raise ShapeError(
-                cls.__name__,
                 f"patterns of shape {tuple(patterns.shape)} for {visible.size} visible units",
                 "Give patterns with one column a visible unit",
             )
@@ -134,7 +132,7 @@ class HopfieldBoltzmann(Harmonium):
             >>> machine.free_energy(v) + 3 / 2  # 3/2 - log 3
             tensor([0.4014], grad_fn=<AddBackward0>)
         """
-        check_patterns(f"{cls.__name__}.attentional", weight)
+        check_patterns(weight)
         machine = cls.from_patterns(Gaussian(weight.shape[-1]), weight)
         biases = ((machine.visible_bias, visible_bias), (machine.memory_bias, memory_bias))
         for own, bias in biases:
@@ -142,11 +140,10 @@ class HopfieldBoltzmann(Harmonium):
                 continue
             if bias.shape != own.shape:
                 raise ShapeError(
-                    f"{cls.__name__}.attentional",
                     f"a bias of shape {tuple(bias.shape)} for W of shape {tuple(weight.shape)}",
                     "Give one visible bias a column of W, one memory bias a row",
                 )
-            check_finite(f"{cls.__name__}.attentional", "a bias", bias)
+            check_finite("a bias", bias)
             own.data.copy_(bias)
         return machine
 
@@ -184,7 +181,6 @@ class HopfieldBoltzmann(Harmonium):
         """
         if self.groups != 1 or self.draws != 1:
             raise IntractableError(
-                f"{type(self).__name__}.mixture",
                 f"groups = {self.groups} and draws = {self.draws} leave no closed form",
                 "Use groups=1 and draws=1, or sample with BlockGibbs at machine.temperature",
             )
@@ -223,9 +219,9 @@ class HopfieldBoltzmann(Harmonium):
             DomainError: If they are not states of the visible units.
             IntractableError: If the machine has several groups or draws.
         """
-        operation = f"{type(self).__name__}.log_prob"
-        self.visible.check(operation, visible)
-        check_like(operation, visible, self.patterns)
+        f"{type(self).__name__}.log_prob"
+        self.visible.check(visible)
+        check_like(visible, self.patterns)
         return self.mixture().log_prob(visible)
 
     def sample(self, count: int, *, generator: Generator | None = None) -> Float[Tensor, "n d"]:
@@ -268,7 +264,7 @@ class HopfieldBoltzmann(Harmonium):
             >>> bool((machine.conditional(cue, seen).mean()[2:] < -0.99).all())
             True
         """
-        check_like(f"{type(self).__name__}.conditional", visible, self.patterns)
+        check_like(visible, self.patterns)
         return self.mixture().condition(visible, observed_mask)
 
     def config(self) -> dict[str, Any]:

@@ -87,9 +87,8 @@ class BoltzmannMachine(Energy):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
         if not isinstance(unit, Spin | Bernoulli | Categorical):
-            raise ParameterError(name, f"units {unit}", "Give Spin, Bernoulli or Categorical units")
+            raise ParameterError(f"units {unit}", "Give Spin, Bernoulli or Categorical units")
         self.unit = unit
         components = unit.components if isinstance(unit, Categorical) else 1
         if couplings is None:
@@ -101,11 +100,10 @@ class BoltzmannMachine(Energy):
             couplings = DenseCouplings.of(couplings, components)
         elif not isinstance(couplings, Couplings):
             raise ParameterError(
-                name, f"couplings of type {type(couplings).__name__}", "Give a tensor or Couplings"
+                f"couplings of type {type(couplings).__name__}", "Give a tensor or Couplings"
             )
         if (couplings.size, couplings.components) != (unit.size, components):
             raise ShapeError(
-                name,
                 f"couplings of {couplings.units} units of {couplings.components} components for "
                 f"{unit}",
                 "Give couplings of as many units of this kind",
@@ -116,16 +114,15 @@ class BoltzmannMachine(Energy):
             bias = torch.zeros(unit.size).to(like)
         if bias.shape not in {(unit.size,), (components,)}:
             raise ShapeError(
-                name,
                 f"a bias of shape {tuple(bias.shape)} for {unit}",
                 f"Give {unit.size} numbers, or {components} that all units share",
             )
-        check_finite(name, "the bias", bias)
+        check_finite("the bias", bias)
         self.bias = nn.Parameter(bias.detach().to(like).clone())
-        self.hidden = check_count(name, "hidden", hidden, least=0)
+        self.hidden = check_count("hidden", hidden, least=0)
         if hidden >= couplings.units:
             raise ParameterError(
-                name, f"hidden = {hidden} of {couplings.units} units", "Leave some visible"
+                f"hidden = {hidden} of {couplings.units} units", "Leave some visible"
             )
 
     @classmethod
@@ -227,8 +224,8 @@ class BoltzmannMachine(Energy):
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
         """E(s) = −½ sᵀWs − b·s."""
-        check_features("BoltzmannMachine", state, self.unit.size)
-        check_operand("BoltzmannMachine", state, self.bias)
+        check_features(state, self.unit.size)
+        check_operand(state, self.bias)
         return -((self.couplings(state) / 2 + self.biases) * state).sum(-1)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
@@ -276,7 +273,7 @@ class BoltzmannMachine(Energy):
             >>> ising.sweep(start, 0.0).sum(-1)
             tensor([16., 16., 16., 16., 16.])
         """
-        return self._sweep("sweep", state, temperature, generator, None, sweeps)
+        return self._sweep(state, temperature, generator, None, sweeps)
 
     def clamped_sweep(
         self,
@@ -294,21 +291,19 @@ class BoltzmannMachine(Energy):
             >>> bool((ising.clamped_sweep(start, held, 0.1)[:, :4] == 1).all())
             True
         """
-        return self._sweep("clamped_sweep", state, temperature, generator, observed)
+        return self._sweep(state, temperature, generator, observed)
 
     @torch.no_grad()
     def _sweep(
         self,
-        operation: str,
         state: Tensor,
         temperature: float,
         generator: Generator | None,
         held: Tensor | None,
         sweeps: int = 1,
     ) -> Tensor:
-        operation = f"BoltzmannMachine.{operation}"
-        temperature = check_temperature(operation, temperature)
-        check_count(operation, "sweeps", sweeps)
+        temperature = check_temperature(temperature)
+        check_count("sweeps", sweeps)
         rows = state.reshape(-1, state.shape[-1])
         held = None if held is None else held.reshape(rows.shape)
         drawn = self.couplings.sweep(
@@ -340,16 +335,14 @@ class BoltzmannMachine(Energy):
             IntractableError: If the hidden units have more than 4,096 states.
             ParameterError: If the temperature is not above zero.
         """
-        operation = "BoltzmannMachine.free_energy"
-        self.visible.check(operation, visible)
-        check_like(operation, visible, self.bias)
+        self.visible.check(visible)
+        check_like(visible, self.bias)
         temperature = self.temperature if temperature is None else temperature
-        temperature = check_positive(operation, "temperature", temperature)
+        temperature = check_positive("temperature", temperature)
         if not self.hidden:
             return self(visible)
         if not self._summable:
             raise IntractableError(
-                operation,
                 f"{self.hidden} hidden units that may touch",
                 "Bound it from above: positive_phase(visible)",
             )
@@ -375,7 +368,7 @@ class BoltzmannMachine(Energy):
         """
         if not self.hidden or self._summable:
             return self.free_energy(visible)
-        self.check_state("BoltzmannMachine.positive_phase", self.extend(visible))
+        self.check_state(self.extend(visible))
         hidden, size = self.layers[1], self.visible.size
         with torch.no_grad():
             start = self.extend(visible)
@@ -414,9 +407,7 @@ class BoltzmannMachine(Energy):
             30.47
         """
         temperature = self.temperature if temperature is None else temperature
-        temperature = check_positive(
-            "BoltzmannMachine.exact_log_partition", "temperature", temperature
-        )
+        temperature = check_positive("temperature", temperature)
         return self.couplings.log_partition(self.unit, self.biases, temperature)
 
     def path(
@@ -430,11 +421,11 @@ class BoltzmannMachine(Energy):
             ParameterError: If the temperature is not above zero.
         """
         temperature = self.temperature if temperature is None else temperature
-        temperature = check_positive("BoltzmannMachine.path", "temperature", temperature)
+        temperature = check_positive("temperature", temperature)
         with torch.no_grad():
             base = self.local_field(self.unit.mean(0 * self.biases, temperature))
         if data is not None:
-            self.check_visible("BoltzmannMachine.path", data)
+            self.check_visible(data)
             many = len(data)
             mean = (many * data.mean(0) + self.visible.mean(0 * data[0])) / (many + 1)  # off edges
             field = self.visible.natural_parameter(mean, temperature)
@@ -443,7 +434,7 @@ class BoltzmannMachine(Energy):
             self.unit, self.couplings, self.biases.detach(), base, temperature, self.visible.size
         )
 
-    def check_state(self, operation: str, state: Float[Tensor, "*batch size"]) -> None:
+    def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse what is not a state of the units; hidden ones may start at zero.
 
         Raises:
@@ -451,15 +442,15 @@ class BoltzmannMachine(Energy):
             DomainError: If a value is not finite or not a state of the units, or the dtype or
                 device is not the machine's.
         """
-        check_features(operation, state, self.unit.size)
-        check_like(operation, state, self.bias)
-        self.visible.check(operation, self.visible_part(state))
+        check_features(state, self.unit.size)
+        check_like(state, self.bias)
+        self.visible.check(self.visible_part(state))
         hidden = state[..., self.visible.size :]
         filled = (hidden != 0).any(-1)
         if self.hidden and bool(filled.any()):
-            self.layers[1].check(operation, hidden[filled])
+            self.layers[1].check(hidden[filled])
 
-    def check_visible(self, operation: str, visible: Float[Tensor, "*batch d"]) -> None:
+    def check_visible(self, visible: Float[Tensor, "*batch d"]) -> None:
         """Refuse what is not a state of the visible units.
 
         Raises:
@@ -467,9 +458,9 @@ class BoltzmannMachine(Energy):
             DomainError: If a value is not finite or not a state of the units, or the dtype or
                 device is not the machine's.
         """
-        check_features(operation, visible, self.visible.size)
-        check_like(operation, visible, self.bias)
-        self.visible.check(operation, visible)
+        check_features(visible, self.visible.size)
+        check_like(visible, self.bias)
+        self.visible.check(visible)
 
     def extra_repr(self) -> str:
         """Units, and how many of them are hidden."""

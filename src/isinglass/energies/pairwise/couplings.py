@@ -61,8 +61,8 @@ class Couplings(nn.Module, Configurable, ABC):
 
     def __init__(self, units: int, components: int = 1) -> None:
         super().__init__()
-        self.units = check_count(type(self).__name__, "units", units)
-        self.components = check_count(type(self).__name__, "components", components)
+        self.units = check_count("units", units)
+        self.components = check_count("components", components)
         self._known: list[tuple[Tensor, bool]] | None = None
 
     @property
@@ -82,7 +82,6 @@ class Couplings(nn.Module, Configurable, ABC):
         """
         if self.size > DENSE:
             raise IntractableError(
-                f"{type(self).__name__}.matrix",
                 f"{self.size} × {self.size} couplings",
                 "Use what needs no matrix: BlockGibbs, SingleSite, AIS",
             )
@@ -175,7 +174,6 @@ class Couplings(nn.Module, Configurable, ABC):
         kinds = several(unit, 1).enumerate_states()
         if len(kinds) ** self.units > MOST:
             raise IntractableError(
-                f"{type(self).__name__}.log_partition",
                 f"{len(kinds)}^{self.units} states",
                 "Estimate it: log_partition(energy, method='ais')",
             )

@@ -57,26 +57,20 @@ class DenseCouplings(Couplings):
             DomainError: If they are no tensor, or not finite.
             ParameterError: If they are not symmetric, or join a unit to itself.
         """
-        operation = cls.__name__
-        check_tensor(operation, "couplings", weight)
+        check_tensor("couplings", weight)
         if weight.ndim != 2 or len(set(weight.shape)) > 1 or len(weight) % components:
             raise ShapeError(
-                operation,
                 f"couplings of shape {tuple(weight.shape)}",
                 f"Give a square matrix, {components} rows a unit",
             )
-        check_finite(operation, "the couplings", weight)
+        check_finite("the couplings", weight)
         couplings = cls(len(weight) // components, components).to(weight)
         itself = ~(couplings.mask | couplings.mask.mT)
         if bool(weight[itself].any()):
-            raise ParameterError(
-                operation, "couplings of units to themselves", "Put zeros on the diagonal"
-            )
+            raise ParameterError("couplings of units to themselves", "Put zeros on the diagonal")
         apart, largest = (weight - weight.mT).abs().amax(), weight.abs().amax()
         if bool(apart > torch.finfo(weight.dtype).eps ** 0.5 * largest):
-            raise ParameterError(
-                operation, "couplings that are not symmetric", "Give (W + W.mT) / 2"
-            )
+            raise ParameterError("couplings that are not symmetric", "Give (W + W.mT) / 2")
         couplings.upper.data.copy_(weight * couplings.mask)
         return couplings
 
@@ -88,7 +82,6 @@ class DenseCouplings(Couplings):
         """
         if joined.shape != (self.units, self.units):
             raise ShapeError(
-                f"{type(self).__name__}.masked",
                 f"a mask of shape {tuple(joined.shape)} for {self.units} units",
                 "Give one row and one column a unit",
             )

@@ -63,17 +63,15 @@ class GridCouplings(Couplings):
         periodic: bool = True,
         components: int = 1,
     ) -> None:
-        name = type(self).__name__
-        self.shape = tuple(check_count(name, "side", side) for side in shape)
+        self.shape = tuple(check_count("side", side) for side in shape)
         super().__init__(math.prod(self.shape), components)
         self.periodic = bool(periodic)
         if not isinstance(coupling, Tensor):
             coupling = torch.tensor(coupling, dtype=torch.get_default_dtype())
-        check_finite(name, "the couplings", coupling)
+        check_finite("the couplings", coupling)
         axes = len(self.shape)
         if coupling.shape not in {(), (axes,), (axes, *self.shape)}:
             raise ShapeError(
-                name,
                 f"couplings of shape {tuple(coupling.shape)} for a grid of {self.shape}",
                 f"Give one number, {axes} of them, or a tensor of shape {(axes, *self.shape)}",
             )
@@ -200,7 +198,6 @@ class GridCouplings(Couplings):
         most = AROUND if self.periodic and self.shape[axis] > 1 else THROUGH
         if len(kinds) ** width > most:
             raise IntractableError(
-                f"{type(self).__name__}.log_partition",
                 f"layers of {len(kinds)}^{width} states across the longest side",
                 "Estimate it: log_partition(energy, method='ais')",
             )

@@ -47,17 +47,16 @@ class SparseCouplings(Couplings):
         components: int = 1,
     ) -> None:
         super().__init__(units, components)
-        self.edges = _check_edges(type(self).__name__, units, edges)
+        self.edges = _check_edges(units, edges)
         strength = torch.as_tensor(
             weight, dtype=None if isinstance(weight, Tensor) else torch.get_default_dtype()
         )
         if strength.shape not in {(), (len(self.edges),)}:
             raise ShapeError(
-                type(self).__name__,
                 f"weights of shape {tuple(strength.shape)} for {len(self.edges)} edges",
                 "Give one number, or one for each edge",
             )
-        check_finite(type(self).__name__, "the weights", strength)
+        check_finite("the weights", strength)
         self.weight = nn.Parameter(strength.detach().expand(len(self.edges)).clone())
         near: list[list[tuple[int, int]]] = [[] for _ in range(units)]
         for edge, (one, other) in enumerate(self.edges):
@@ -102,22 +101,18 @@ class SparseCouplings(Couplings):
         return super().config() | {"edges": [list(edge) for edge in self.edges]}
 
 
-def _check_edges(
-    operation: str, units: int, edges: Sequence[Sequence[int]] | Tensor
-) -> list[tuple[int, int]]:
+def _check_edges(units: int, edges: Sequence[Sequence[int]] | Tensor) -> list[tuple[int, int]]:
     given = torch.as_tensor(edges, dtype=torch.int64)
     if given.ndim != 2 or given.shape[-1] != 2 or len(given) == 0:
-        raise ShapeError(
-            operation, f"edges of shape {tuple(given.shape)}", "Give pairs of units, one a row"
-        )
+        raise ShapeError(f"edges of shape {tuple(given.shape)}", "Give pairs of units, one a row")
     pairs = [(min(pair), max(pair)) for pair in given.tolist()]
     wrong = [pair for pair in pairs if pair[0] == pair[1] or pair[0] < 0 or pair[1] >= units]
     if wrong:
         raise ParameterError(
-            operation, f"edge {wrong[0]} among {units} units",
+            f"edge {wrong[0]} among {units} units",
             "Join two different units, numbered from 0",
         )  # fmt: skip
     if len(set(pairs)) < len(pairs):
         twice = next(pair for pair in pairs if pairs.count(pair) > 1)
-        raise ParameterError(operation, f"edge {twice} named twice", "Name each pair once")
+        raise ParameterError(f"edge {twice} named twice", "Name each pair once")
     return pairs

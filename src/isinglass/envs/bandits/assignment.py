@@ -45,7 +45,7 @@ class Assignment(BinaryBandit):
     """
 
     def __init__(self, n: int = 6, render_mode: str | None = None) -> None:
-        self.n = check_count("Assignment", "n", n)
+        self.n = check_count("n", n)
         cells = self.n * self.n
         super().__init__(spaces.Box(0.0, 1.0, (cells,), np.float32), cells, render_mode)
 

@@ -46,7 +46,6 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ParameterError(
-                type(self).__name__,
                 f"render_mode = {render_mode!r}",
                 "Give None, 'ansi' or 'rgb_array'",
             )
@@ -105,7 +104,6 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
             batch = np.broadcast_shapes(bits.shape[:-1], seen.shape[:-1])
         except ValueError:
             raise ShapeError(
-                f"{type(self).__name__}.reward_of",
                 f"actions of shape {bits.shape} for observations of shape {seen.shape}",
                 "Give as many of one as of the other, or a single one",
             ) from None
@@ -177,7 +175,6 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         bad = ~(ones | (actions == 0))
         if bad.any():
             raise DomainError(
-                f"{type(self).__name__}.{method}",
                 f"{np.count_nonzero(bad)} of {actions.size} bits that are neither 0 nor 1, such "
                 f"as {actions[bad][0]}",
                 "Give 0 or 1 for each: of spins s = ±1, (s + 1) / 2",
@@ -188,14 +185,12 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         observation = np.asarray(observation)
         if observation.shape[-1:] != self.observation_space.shape:
             raise ShapeError(
-                f"{type(self).__name__}.{method}",
                 f"observations of shape {observation.shape}",
                 f"Give arrays of {self._observation.size} numbers in the last dimension",
             )
         bad = np.count_nonzero(~np.isfinite(observation))
         if bad:
             raise DomainError(
-                f"{type(self).__name__}.{method}",
                 f"{bad} of {observation.size} numbers observed are NaN or infinite",
                 "Give what reset and step return",
             )
@@ -203,7 +198,6 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
 
     def _misshapen(self, method: str, actions: np.ndarray) -> ShapeError:
         return ShapeError(
-            f"{type(self).__name__}.{method}",
             f"an action of shape {actions.shape}",
             f"Give an array of {self.action_bits} bits",
         )
@@ -237,13 +231,12 @@ class BlockBandit(BinaryBandit):
         permute_seed: int | None = None,
         render_mode: str | None = None,
     ) -> None:
-        name = type(self).__name__
-        check_count(name, "blocks", blocks)
-        check_count(name, "block_bits", block_bits)
+        check_count("blocks", blocks)
+        check_count("block_bits", block_bits)
         super().__init__(spaces.MultiBinary(1), blocks * block_bits, render_mode)
         members = np.arange(blocks * block_bits)
         if permute_seed is not None:
-            check_count(name, "permute_seed", permute_seed, least=0)
+            check_count("permute_seed", permute_seed, least=0)
             members = np.random.default_rng(permute_seed).permutation(members)
         self.members = members.reshape(blocks, block_bits)
 

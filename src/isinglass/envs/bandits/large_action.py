@@ -58,10 +58,10 @@ class LargeAction(BinaryBandit):
         key_seed: int = 0,
         render_mode: str | None = None,
     ) -> None:
-        check_count("LargeAction", "state_bits", state_bits)
-        check_count("LargeAction", "action_bits", action_bits)
-        check_count("LargeAction", "keys", keys)
-        check_count("LargeAction", "key_seed", key_seed, least=0)
+        check_count("state_bits", state_bits)
+        check_count("action_bits", action_bits)
+        check_count("keys", keys)
+        check_count("key_seed", key_seed, least=0)
         super().__init__(spaces.MultiBinary(state_bits), action_bits, render_mode)
         draw = np.random.default_rng(key_seed)
         self.key_states = draw.integers(0, 2, (keys, state_bits), dtype=np.int8)

@@ -56,7 +56,7 @@ class Trap(BlockBandit):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(blocks, block_bits, permute_seed, render_mode)
-        check_count("Trap", "key_seed", key_seed, least=0)
+        check_count("key_seed", key_seed, least=0)
         self.key = np.random.default_rng(key_seed).integers(0, 2, self.action_bits, dtype=np.int8)
 
     def _scores(self, bits: np.ndarray) -> np.ndarray:

@@ -66,7 +66,6 @@ def _position(observations: Any, to: Tensor) -> dict[str, Tensor]:
     known = isinstance(observations, dict) and {"propositions", "mask"} <= observations.keys()
     if not known or observations["propositions"].is_floating_point():
         raise ParameterError(
-            "random_dihedral_augmentation",
             "observations that are no boards of TicTacToe, or normalized ones",
             "Replay what TicTacToe gave, and leave 'propositions' out of VecNormalize's "
             "norm_obs_keys",

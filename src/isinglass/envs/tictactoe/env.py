@@ -161,11 +161,11 @@ class TicTacToe(gym.Env[Observations, np.ndarray]):
         shuffle: bool = True,
         render_mode: str | None = None,
     ) -> None:
-        self._opponents = _strategies("TicTacToe", opponent)
-        self._seat = _checked_seat("TicTacToe", seat)
+        self._opponents = _strategies(opponent)
+        self._seat = _checked_seat(seat)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ParameterError(
-                "TicTacToe", f"render_mode = {render_mode!r}", "Give None, 'ansi' or 'rgb_array'"
+                f"render_mode = {render_mode!r}", "Give None, 'ansi' or 'rgb_array'"
             )
         self.shuffle = shuffle
         self.render_mode = render_mode
@@ -269,8 +269,8 @@ def play(
         >>> play("minimax", 1_000, opponent="minimax")
         Score(wins=0, draws=1000, losses=0, illegal=0)
     """
-    games = check_count("play", "games", games)
-    ours, theirs = _strategy("play", agent), _strategies("play", opponent)
+    games = check_count("games", games)
+    ours, theirs = _strategy(agent), _strategies(opponent)
     generator = np.random.default_rng(seed)
     order = generator if shuffle else None
     table = Games(games)
@@ -284,7 +284,7 @@ def play(
         for number, who in enumerate(theirs):
             move(1, who, which[against[which] == number])
 
-    answer(np.flatnonzero(_seconds(_checked_seat("play", seat), games, generator)))
+    answer(np.flatnonzero(_seconds(_checked_seat(seat), games, generator)))
     while len(table.playing):
         move(0, ours, table.playing)
         answer(table.playing)
@@ -292,15 +292,15 @@ def play(
     return Score(*(int(counts[outcome]) for outcome in (WON, DRAWN, LOST, ILLEGAL)))
 
 
-def _strategies(operation: str, players: Player | Sequence[Player]) -> list[Strategy]:
+def _strategies(players: Player | Sequence[Player]) -> list[Strategy]:
     if isinstance(players, str) or not isinstance(players, Sequence):
-        return [_strategy(operation, players)]
+        return [_strategy(players)]
     if not players:
-        raise ParameterError(operation, "an empty sequence of players", "Give at least one")
-    return [_strategy(operation, player) for player in players]
+        raise ParameterError("an empty sequence of players", "Give at least one")
+    return [_strategy(player) for player in players]
 
 
-def _strategy(operation: str, player: Player) -> Strategy:
+def _strategy(player: Player) -> Strategy:
     if isinstance(player, str):
         found = STRATEGIES.get(player)
     elif isinstance(player, Predictor):
@@ -309,7 +309,6 @@ def _strategy(operation: str, player: Player) -> Strategy:
         found = player if callable(player) and not isinstance(player, type) else None
     if found is None:
         raise ParameterError(
-            operation,
             f"the player {player!r}",
             "Give 'random', 'minimax', Erring(share), a loaded agent, such as "
             "FreeEnergyQ.load(path), or a function of observations and a generator",
@@ -317,9 +316,9 @@ def _strategy(operation: str, player: Player) -> Strategy:
     return found
 
 
-def _checked_seat(operation: str, seat: str) -> str:
+def _checked_seat(seat: str) -> str:
     if seat not in SEATS:
-        raise ParameterError(operation, f"seat = {seat!r}", f"Give one of {', '.join(SEATS)}")
+        raise ParameterError(f"seat = {seat!r}", f"Give one of {', '.join(SEATS)}")
     return seat
 
 

@@ -158,7 +158,7 @@ class Erring:
     share: float
 
     def __post_init__(self) -> None:
-        check_fraction("Erring", "share", self.share)
+        check_fraction("share", self.share)
 
     def __call__(self, observations: Observations, generator: np.random.Generator) -> np.ndarray:
         """A legal claim for each observation: ``(*batch, 3)``."""
@@ -222,13 +222,11 @@ def _checked(actions: np.ndarray, games: int) -> np.ndarray:
     actions = np.asarray(actions)
     if actions.shape != (games, 3):
         raise ShapeError(
-            "TicTacToe",
             f"actions of shape {actions.shape} for {games} games",
             f"Give ({games}, 3), a row (x, y, player) a game",
         )
     if actions.dtype.kind not in "iu" or np.any((actions < 0) | (actions > (2, 2, 1))):
         raise DomainError(
-            "TicTacToe",
             f"actions of {actions.dtype} such as {actions[0]}",
             "Give integers: x and y from 0 to 2, player 0 (oneself) or 1",
         )

@@ -29,7 +29,7 @@ class TableMixin:
         if _is_columns(rows):
             table = self._mapping(rows, reset)
         elif _is_frame(rows):
-            _check_names(type(self).__name__, list(rows.columns))
+            _check_names(list(rows.columns))
             validate_data(self, rows, skip_check_array=True, reset=reset)
             check_array(np.zeros(rows.shape), estimator=self)  # it has rows and columns
             table = _split_frame(rows)
@@ -49,7 +49,6 @@ class TableMixin:
         table = [np.asarray(cells) for cells in rows.values()]
         if len({cells.shape for cells in table}) != 1 or table[0].ndim != 1 or not len(table[0]):
             raise ShapeError(
-                type(self).__name__,
                 f"columns of shapes {', '.join(str(cells.shape) for cells in table) or 'none'}",
                 "Give columns of one length, of at least one row",
             )
@@ -58,7 +57,7 @@ class TableMixin:
             self.n_features_in_ = len(rows)
         elif list(rows) != list(self.feature_names_in_):
             raise ShapeError(
-                type(self).__name__, f"columns {', '.join(rows)}",
+                f"columns {', '.join(rows)}",
                 f"Give the columns of the fit: {', '.join(self.feature_names_in_)}",
             )  # fmt: skip
         return table
@@ -74,10 +73,10 @@ def _is_frame(rows: Any) -> bool:
     return hasattr(rows, "iloc") and hasattr(rows, "dtypes")
 
 
-def _check_names(operation: str, names: list[Any]) -> None:
+def _check_names(names: list[Any]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ShapeError(operation, f"two columns named {twice!r}", "Give each a name of its own")
+        raise ShapeError(f"two columns named {twice!r}", "Give each a name of its own")
 
 
 def _split_frame(frame: Any) -> list[Cells]:

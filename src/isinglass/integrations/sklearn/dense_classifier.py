@@ -144,14 +144,12 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
             ValueError: If X is not a finite matrix, or y not one label a row.
             ParameterError: If a parameter is out of range.
         """
-        epochs = check_count("DenseMemoryClassifier", "max_iter", self.max_iter)
+        epochs = check_count("max_iter", self.max_iter)
         rows, labels, weight = self._check(X, y, sample_weight, first=True)
         self._start(rows, weight, np.unique(labels))
         held: Any = None
         if self.early_stopping:
-            share = check_fraction(
-                "DenseMemoryClassifier", "validation_fraction", self.validation_fraction
-            )
+            share = check_fraction("validation_fraction", self.validation_fraction)
             try:
                 parts = train_test_split(
                     rows, labels, weight, test_size=share, stratify=labels,
@@ -159,7 +157,6 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
                 )  # fmt: skip
             except ValueError as error:
                 raise ParameterError(
-                    "DenseMemoryClassifier",
                     f"early_stopping cannot hold out {share:g} of {len(rows)} examples ({error})",
                     "Give more examples of each class, or early_stopping=False",
                 ) from error
@@ -189,18 +186,15 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
             ValueError: If X is not a finite matrix, y not one label a row, or a label is new.
             ParameterError: If the first call has no classes, or a later one has others.
         """
-        operation = "DenseMemoryClassifier.partial_fit"
         first = not hasattr(self, "energy_")
         if first and classes is None:
-            raise ParameterError(operation, "classes = None", "Name all classes at the first call")
+            raise ParameterError("classes = None", "Name all classes at the first call")
         if not (first or classes is None or np.array_equal(np.unique(classes), self.classes_)):
-            raise ParameterError(operation, f"classes = {classes}", f"Give {self.classes_} again")
+            raise ParameterError(f"classes = {classes}", f"Give {self.classes_} again")
         rows, labels, weight = self._check(X, y, sample_weight, first)
         named = np.unique(cast("Any", classes)) if first else self.classes_
         if not np.isin(labels, named).all():
-            raise ParameterError(
-                operation, f"labels outside {named}", "Name all classes at the first call"
-            )
+            raise ParameterError(f"labels outside {named}", "Name all classes at the first call")
         if first:
             self._start(rows, weight, named)
         self._epoch(self._tensors(rows, labels, weight))
@@ -248,23 +242,20 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         weight = _check_sample_weight(weight, rows, ensure_non_negative=True)
         counts = weight > 0
         if not counts.any():
-            raise ParameterError(
-                "DenseMemoryClassifier", "no example with a weight above zero", "Weigh one at least"
-            )
+            raise ParameterError("no example with a weight above zero", "Weigh one at least")
         return rows[counts], labels[counts], weight[counts]
 
     def _start(self, rows: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
         """Fresh memories, and the scale at which they leave the label units undecided."""
-        name = type(self).__name__
-        check_positive(name, "learning_rate", self.learning_rate)
-        check_at_least_zero(name, "tol", self.tol)
-        check_count(name, "n_iter_no_change", self.n_iter_no_change)
-        check_count(name, "batch_size", self.batch_size)
-        interaction = interaction_of(name, self.interaction, self.degree, self.rectified)
+        check_positive("learning_rate", self.learning_rate)
+        check_at_least_zero("tol", self.tol)
+        check_count("n_iter_no_change", self.n_iter_no_change)
+        check_count("batch_size", self.batch_size)
+        interaction = interaction_of(self.interaction, self.degree, self.rectified)
         by_name = isinstance(self.interaction, str) and self.interaction == "power"
         if self.scale is not None and not by_name:
             raise ParameterError(
-                name, f"scale = {self.scale} with interaction = {self.interaction!r}",
+                f"scale = {self.scale} with interaction = {self.interaction!r}",
                 "It belongs to interaction='power': leave it out",
             )  # fmt: skip
         self.classes_, self.n_iter_, self.loss_curve_ = classes, 0, []

@@ -41,11 +41,10 @@ def from_gaussian_mixture(mixture: GaussianMixture) -> HopfieldBoltzmann:
         >>> np.allclose(found, mixture.score_samples(data), atol=1e-10)
         True
     """
-    operation = "from_gaussian_mixture"
     if not hasattr(mixture, "means_"):
-        raise ParameterError(operation, f"{mixture} before fit", "Call mixture.fit(data) first")
+        raise ParameterError(f"{mixture} before fit", "Call mixture.fit(data) first")
     means, weights = torch.tensor(mixture.means_).double(), torch.tensor(mixture.weights_).double()
-    variance = _shared_variance(operation, mixture)
+    variance = _shared_variance(mixture)
     machine = HopfieldBoltzmann.from_patterns(Gaussian(means.shape[-1]), means, beta=1 / variance)
     log_weights = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
     machine.memory_bias.copy_(variance * log_weights - means.square().sum(-1) / 2)
@@ -75,9 +74,7 @@ def to_gaussian_mixture(machine: HopfieldBoltzmann) -> GaussianMixture:
         (1, 3)
     """
     if type(machine.visible) is not Gaussian:
-        raise IntractableError(
-            "to_gaussian_mixture", f"visible units {machine.visible}", "Use Gaussian units"
-        )
+        raise IntractableError(f"visible units {machine.visible}", "Use Gaussian units")
     found = machine.mixture()
     weights = found.log_weights().double().exp()
     mixture = GaussianMixture(len(weights), covariance_type="spherical")
@@ -96,7 +93,7 @@ def to_gaussian_mixture(machine: HopfieldBoltzmann) -> GaussianMixture:
     return mixture
 
 
-def _shared_variance(operation: str, mixture: GaussianMixture) -> float:
+def _shared_variance(mixture: GaussianMixture) -> float:
     """σ², where every covariance is σ² times identity."""
     count, size = vars(mixture)["means_"].shape
     found = np.asarray(vars(mixture)["covariances_"], dtype=float)
@@ -109,7 +106,6 @@ def _shared_variance(operation: str, mixture: GaussianMixture) -> float:
     off = float(np.abs(found - variance * np.eye(size)).max())
     if off > 1e-10 * variance:
         raise IntractableError(
-            operation,
             f"covariances that differ from {variance:.3g} times the identity by up to {off:.3g}",
             "Fit one variance for all instead: seed_memories and "
             "expectation_maximization(machine, data, learn_beta=True)",

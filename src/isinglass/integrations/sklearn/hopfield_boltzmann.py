@@ -170,7 +170,7 @@ class HopfieldBoltzmannMachine(
         table = self._table(X, reset=not again)
         if not again:
             self.columns_ = Columns.of(self._names(), table, self._kinds())
-        data, observed = self._encode("fit", table)
+        data, observed = self._encode(table)
         with learning_bar(self.verbose, self.max_iter) as show:
             if again:
                 report = self._learn(self.machine_, data, observed, self.scale_, show)
@@ -211,7 +211,7 @@ class HopfieldBoltzmannMachine(
         if not hasattr(self, "machine_"):
             return self.fit(X)
         self._check_parameters()
-        data, observed = self._encode("partial_fit", self._table(X))
+        data, observed = self._encode(self._table(X))
         self._batches += 1
         self.n_samples_seen_ += len(data)
         batch = self._read(data, observed)
@@ -228,7 +228,7 @@ class HopfieldBoltzmannMachine(
 
         A row of which nothing is known has 0.
         """
-        data, observed = self._rows("score_samples", X)
+        data, observed = self._rows(X)
         _, log_prob = e_step(self.machine_, data, observed, self.scale_)
         return (log_prob - self._volume(observed)).numpy()
 
@@ -242,7 +242,7 @@ class HopfieldBoltzmannMachine(
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """p(μ | x): which memory the known cells of each row remind of, ``(n, N)``."""
-        data, observed = self._rows("transform", X)
+        data, observed = self._rows(X)
         return e_step(self.machine_, data, observed, self.scale_)[0].numpy()
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
@@ -257,7 +257,7 @@ class HopfieldBoltzmannMachine(
             ParameterError: If ``n_samples`` is not a whole number of at least one.
         """
         check_is_fitted(self)
-        check_count("sample", "n_samples", n_samples)
+        check_count("n_samples", n_samples)
         states = self.machine_.sample(n_samples, generator=self._generator(random_state))
         return rows_like(self._example, self.columns_.decode(states * self.scale_))
 
@@ -279,10 +279,10 @@ class HopfieldBoltzmannMachine(
             DomainError: If a known cell is not of its column's kind.
         """
         if how not in {"mean", "mode", "draw"}:
-            raise ParameterError("impute", f"how = {how!r}", "Say 'mean', 'mode' or 'draw'")
+            raise ParameterError(f"how = {how!r}", "Say 'mean', 'mode' or 'draw'")
         check_is_fitted(self)
         table = self._table(X)
-        states, observed = self._states("impute", table)
+        states, observed = self._states(table)
         generator = self._generator(random_state)
         size = max(1, BLOCK // (self.n_memories_ * states.shape[-1]))
         filled = []
@@ -311,7 +311,7 @@ class HopfieldBoltzmannMachine(
         """
         check_is_fitted(self)
         with torch.no_grad():
-            return self.machine_.conditional(*self._states("conditional", self._table(X)))
+            return self.machine_.conditional(*self._states(self._table(X)))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted machine and what its columns are to one safetensors file, no pickle.
@@ -350,8 +350,8 @@ class HopfieldBoltzmannMachine(
         machine = load(path)
         if note is None or not isinstance(machine, HopfieldBoltzmann):
             raise FileError(
-                f"loading {path}", "it describes no columns of a table",
-                "Give a file written by HopfieldBoltzmannMachine.save or isinglass imagine --model",
+                "it describes no columns of a table",
+                "Give a file written by HopfieldBoltzmannMachine.save or isinglass imagine --model", operation=f"loading {path}",
             )  # fmt: skip
         model = cls(n_memories=machine.memories, **note.get("parameters", {}))
         model.machine_, model.n_memories_ = machine, machine.memories
@@ -379,21 +379,18 @@ class HopfieldBoltzmannMachine(
         return self.n_memories_
 
     def _check_parameters(self) -> None:
-        name = type(self).__name__
         if isinstance(self.n_memories, str) and self.n_memories != "auto":
-            raise ParameterError(
-                name, f"n_memories = {self.n_memories!r}", "Say 'auto', or a number"
-            )
+            raise ParameterError(f"n_memories = {self.n_memories!r}", "Say 'auto', or a number")
         if not isinstance(self.n_memories, str):
-            check_count(name, "n_memories", self.n_memories)
-        check_count(name, "max_iter", self.max_iter)
-        check_count(name, "n_init", self.n_init)
-        check_at_least_zero(name, "tol", self.tol)
-        check_at_least_zero(name, "pseudo_count", self.pseudo_count)
-        check_positive(name, "least_spread", self.least_spread)
+            check_count("n_memories", self.n_memories)
+        check_count("max_iter", self.max_iter)
+        check_count("n_init", self.n_init)
+        check_at_least_zero("tol", self.tol)
+        check_at_least_zero("pseudo_count", self.pseudo_count)
+        check_positive("least_spread", self.least_spread)
         if self.handle_unknown not in {"error", "missing"}:
             raise ParameterError(
-                name, f"handle_unknown = {self.handle_unknown!r}", "Say 'error' or 'missing'"
+                f"handle_unknown = {self.handle_unknown!r}", "Say 'error' or 'missing'"
             )
 
     def _names(self) -> list[str]:
@@ -405,16 +402,16 @@ class HopfieldBoltzmannMachine(
         told = {str(name): kind for name, kind in (self.columns or {}).items()}
         return dict.fromkeys(categories_of(self._example), "categorical") | told
 
-    def _encode(self, operation: str, table: list[Cells]) -> tuple[Tensor, Tensor]:
-        return self.columns_.encode(operation, table, self.handle_unknown)
+    def _encode(self, table: list[Cells]) -> tuple[Tensor, Tensor]:
+        return self.columns_.encode(type(self).__name__, table, self.handle_unknown)
 
-    def _rows(self, operation: str, rows: Any) -> tuple[Tensor, Tensor]:
+    def _rows(self, rows: Any) -> tuple[Tensor, Tensor]:
         check_is_fitted(self)
-        return self._encode(operation, self._table(rows))
+        return self._encode(self._table(rows))
 
-    def _states(self, operation: str, table: list[Cells]) -> tuple[Tensor, Tensor]:
+    def _states(self, table: list[Cells]) -> tuple[Tensor, Tensor]:
         """States of the machine, and which components are known."""
-        data, observed = self._encode(operation, table)
+        data, observed = self._encode(table)
         return data / self.scale_, observed
 
     def _read(self, data: Tensor, observed: Tensor) -> Reading:
@@ -434,7 +431,7 @@ class HopfieldBoltzmannMachine(
             count = int(self.n_memories)
             if count > len(data):
                 raise ParameterError(
-                    type(self).__name__, f"n_memories = {count} for n_samples = {len(data)}",
+                    f"n_memories = {count} for n_samples = {len(data)}",
                     "Ask for fewer memories, or give more rows",
                 )  # fmt: skip
             return count

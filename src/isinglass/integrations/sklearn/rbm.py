@@ -139,7 +139,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         bits = torch.bernoulli(rows, generator=self._generator)
         if self._training is None:
             self._training = Training(
-                self.machine_, Batches("partial_fit", bits, None, self.machine_),
+                self.machine_, Batches(bits, None, self.machine_),
                 self._objective(), optimizer=self._optimizer(), scheduler=None,
                 centered=self.centered, average=None, autocast=None, generator=self._generator,
             )  # fmt: skip
@@ -217,16 +217,15 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _start(self, rows: Any) -> Tensor:
         """A fresh machine for data like these; the data, in [0, 1]."""
-        name = type(self).__name__
         for count in ("n_components", "batch_size", "n_iter"):
-            check_count(name, count, getattr(self, count))
-        check_positive(name, "learning_rate", self.learning_rate)
+            check_count(count, getattr(self, count))
+        check_positive("learning_rate", self.learning_rate)
         if not isinstance(self.objective, Objective | None):
             raise ParameterError(
-                name, f"objective = {self.objective!r}", "Give one, such as PersistentCD(steps=5)"
+                f"objective = {self.objective!r}", "Give one, such as PersistentCD(steps=5)"
             )
         if not 0 <= self.momentum < 1:
-            raise ParameterError(name, f"momentum = {self.momentum!r}", "Give one below 1")
+            raise ParameterError(f"momentum = {self.momentum!r}", "Give one below 1")
         checked = self._checked(rows, reset=True)
         self.data_min_ = checked.min(0).clip(max=0)
         self.data_max_ = checked.max(0).clip(min=1)

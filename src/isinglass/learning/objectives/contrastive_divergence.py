@@ -52,12 +52,11 @@ def contrastive_loss(
         >>> rbm.biases[0].grad  # data minus model, downhill
         tensor([-1., -1., -1., -1.])
     """
-    operation = "contrastive_loss"
     if not isinstance(energy, Energy):
-        raise ParameterError(operation, f"a {type(energy).__name__}", "Give an energy of states")
+        raise ParameterError(f"a {type(energy).__name__}", "Give an energy of states")
     for states in (data, fantasies):
-        check_rows(operation, states)
-        energy.check_state(operation, states)
+        check_rows(states)
+        energy.check_state(states)
     return energy(data).mean() - energy(fantasies.detach()).mean()
 
 
@@ -88,7 +87,7 @@ class ContrastiveDivergence(Objective):
     kernel: Kernel | None = None
 
     def __post_init__(self) -> None:
-        check_count(type(self).__name__, "steps", self.steps)
+        check_count("steps", self.steps)
 
     def loss(
         self,
@@ -138,8 +137,8 @@ class PersistentCD(Objective):
     kernel: Kernel | None = None
 
     def __post_init__(self) -> None:
-        check_count(type(self).__name__, "steps", self.steps)
-        check_count(type(self).__name__, "chains", self.chains)
+        check_count("steps", self.steps)
+        check_count("chains", self.chains)
 
     def init(
         self, energy: Energy, data: Float[Tensor, "n d"], generator: Generator | None = None

@@ -52,7 +52,7 @@ class ExactGradient(Objective):
         try:
             log_z = energy.exact_log_partition()
         except IntractableError as error:
-            raise IntractableError(error.operation, error.found, REMEDY) from error
+            raise IntractableError(error.found, REMEDY) from error
         if lowered.requires_grad and not log_z.requires_grad:
-            raise IntractableError("ExactGradient", "a log Z that carries no gradient", REMEDY)
+            raise IntractableError("a log Z that carries no gradient", REMEDY)
         return lowered + log_z.to(lowered), memory

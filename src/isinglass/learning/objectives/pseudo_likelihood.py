@@ -54,7 +54,7 @@ class PseudoLikelihood(Objective):
 
     def __post_init__(self) -> None:
         if self.sites is not None:
-            check_count(type(self).__name__, "sites", self.sites)
+            check_count("sites", self.sites)
 
     def loss(
         self,
@@ -73,7 +73,7 @@ class PseudoLikelihood(Objective):
         units = _unit_count(energy, batch.shape[-1])
         if self.sites is not None and self.sites > units:
             raise ParameterError(
-                "PseudoLikelihood", f"sites = {self.sites} of {units} units",
+                f"sites = {self.sites} of {units} units",
                 f"Give at most {units}, or None for all",
             )  # fmt: skip
         found = pseudo_log_likelihood(energy, batch, sites=self.sites, generator=generator)
@@ -163,7 +163,6 @@ def _visible(energy: Energy) -> Unit:
     if isinstance(energy, _HasUnit):
         return cast("_HasUnit", energy).unit
     raise IntractableError(
-        "pseudo_log_likelihood",
         f"{type(energy).__name__} is no energy of units of known kinds",
         "Use score matching for real states",
     )

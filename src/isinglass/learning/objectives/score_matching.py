@@ -50,7 +50,7 @@ class DenoisingScoreMatching(Objective):
     sigma: float
 
     def __post_init__(self) -> None:
-        check_positive("DenoisingScoreMatching", "sigma", self.sigma)
+        check_positive("sigma", self.sigma)
 
     def loss(
         self,
@@ -66,7 +66,7 @@ class DenoisingScoreMatching(Objective):
             DomainError: If it is not made of states of the energy.
             IntractableError: If visible units are discrete or bounded, or F is not known.
         """
-        _check("DenoisingScoreMatching", energy, batch)
+        _check(energy, batch)
         noise = normal_like(batch, generator)
         _, score = _score(energy, batch + self.sigma * noise)
         return (score + noise / self.sigma).square().sum(-1).mean() / 2, memory
@@ -99,7 +99,7 @@ class SlicedScoreMatching(Objective):
     projections: int = 1
 
     def __post_init__(self) -> None:
-        check_count("SlicedScoreMatching", "projections", self.projections)
+        check_count("projections", self.projections)
 
     def loss(
         self,
@@ -115,7 +115,7 @@ class SlicedScoreMatching(Objective):
             DomainError: If it is not made of states of the energy.
             IntractableError: If visible units are discrete or bounded, or F is not known.
         """
-        _check("SlicedScoreMatching", energy, batch)
+        _check(energy, batch)
         rows = batch.repeat(self.projections, 1)
         signs = normal_like(rows, generator).sign()
         visible, score = _score(energy, rows)
@@ -125,13 +125,13 @@ class SlicedScoreMatching(Objective):
         return (score.square().sum(-1) / 2 + (curved * signs).sum(-1)).mean(), memory
 
 
-def _check(operation: str, energy: Energy, batch: Tensor) -> None:
+def _check(energy: Energy, batch: Tensor) -> None:
     try:
-        check_real(operation, energy.layers[:1], whole_line=True)
+        check_real(energy.layers[:1], whole_line=True)
     except IntractableError as error:
         remedy = "Learn by PersistentCD() or, of discrete units, PseudoLikelihood()"
-        raise IntractableError(operation, error.found, remedy) from error
-    check_rows(operation, batch)
+        raise IntractableError(error.found, remedy) from error
+    check_rows(batch)
 
 
 def _score(energy: Energy, visible: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ class ExpectationMaximization(Objective):
     pseudo_count: float = 0.0
 
     def __post_init__(self) -> None:
-        check_at_least_zero(type(self).__name__, "pseudo_count", self.pseudo_count)
+        check_at_least_zero("pseudo_count", self.pseudo_count)
 
     def loss(
         self,
@@ -71,9 +71,7 @@ class ExpectationMaximization(Objective):
             IntractableError: If it has several groups or draws.
         """
         if not isinstance(energy, HopfieldBoltzmann):
-            raise ParameterError(
-                type(self).__name__, f"a {type(energy).__name__}", "Use PersistentCD()"
-            )
+            raise ParameterError(f"a {type(energy).__name__}", "Use PersistentCD()")
         after = copy.deepcopy(energy)
         log_likelihood = em_step(after, batch, pseudo_count=self.pseudo_count)
         pairs = zip(energy.parameters(), after.parameters(), strict=True)

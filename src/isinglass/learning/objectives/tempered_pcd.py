@@ -51,9 +51,9 @@ class TemperedPCD(Objective):
     chains: int = 50
 
     def __post_init__(self) -> None:
-        check_count(type(self).__name__, "levels", self.levels, least=2)
-        check_count(type(self).__name__, "steps", self.steps)
-        check_count(type(self).__name__, "chains", self.chains)
+        check_count("levels", self.levels, least=2)
+        check_count("steps", self.steps)
+        check_count("chains", self.chains)
 
     @torch.no_grad()
     def init(

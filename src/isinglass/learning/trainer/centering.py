@@ -119,8 +119,8 @@ def seed_biases(machine: Harmonium, data: Float[Tensor, "n d"]) -> None:
         >>> rbm.biases[0].detach()  # log(2.5/0.5), and 0 for what is on half the time
         tensor([1.6094, 0.0000])
     """
-    check_rows("seed_biases", data)
-    machine.check_visible("seed_biases", data)
+    check_rows(data)
+    machine.check_visible(data)
     unit, temperature = machine.visible, machine.temperature
     middle = unit.mean(torch.zeros_like(data[0]), temperature)
     mean = (data.sum(0) + middle) / (len(data) + 1)

@@ -58,14 +58,14 @@ def read_checkpoint(path: str | Path, identity: dict[str, str]) -> dict[str, Any
     operation = f"resuming from {path}"
     header, tensors = read_tensors(path)
     if header.get("kind") != KIND:
-        raise FileError(operation, "it holds no checkpoint", "Give a file that fit wrote")
+        raise FileError("it holds no checkpoint", "Give a file that fit wrote", operation=operation)
     for name, ours in identity.items():
         theirs = header["identity"].get(name)
         if theirs != ours:
             raise FileError(
-                operation,
                 f"it was written with {name} = {theirs}, this run has {name} = {ours}",
                 "Give what it was written with, or another path to begin anew",
+                operation=operation,
             )
     return _unpacked(header["state"], tensors)
 
@@ -84,9 +84,9 @@ def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ParameterError(
-        "writing a checkpoint",
         f"{name} is a {type(value).__name__}",
         "Use optimisers and schedulers whose state is of tensors and numbers, or no checkpoint",
+        operation="writing a checkpoint",
     )
 
 
@@ -143,17 +143,17 @@ class Checkpointer:
         } | {name: _described(value) for name, value in settings.items()}
         if self.path.is_dir():
             raise FileError(
-                f"writing {self.path}", "it is a folder",
-                f"Give a file in it, such as {self.path / 'run.safetensors'}",
+                "it is a folder",
+                f"Give a file in it, such as {self.path / 'run.safetensors'}", operation=f"writing {self.path}",
             )  # fmt: skip
         if not self.path.exists():
             return
         if not resume:
             raise FileError(
-                f"writing {self.path}", "the checkpoint is there already",
-                "Go on from it with resume=True, or choose another path",
+                "the checkpoint is there already",
+                "Go on from it with resume=True, or choose another path", operation=f"writing {self.path}",
             )  # fmt: skip
-        run.load(f"resuming from {self.path}", read_checkpoint(self.path, self.identity))
+        run.load(read_checkpoint(self.path, self.identity))
 
     def after_epoch(self, *, last: bool) -> None:
         """Write the file if it is time."""

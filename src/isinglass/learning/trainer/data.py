@@ -62,7 +62,6 @@ class Batches:
 
     def __init__(
         self,
-        operation: str,
         data: Tensor | TensorDataset | DataLoader[object],
         batch_size: int | None,
         energy: Energy,
@@ -73,13 +72,12 @@ class Batches:
             rows = torch.cat(list(islice(self._loaded(), 1 + FIRST // (data.batch_size or FIRST))))
         else:
             rows = data.tensors[0] if isinstance(data, TensorDataset) else data
-        check_rows(operation, rows)
-        energy.check_visible(operation, rows)
+        check_rows(rows)
+        energy.check_visible(rows)
         self.rows = rows
-        size = len(rows) if batch_size is None else check_count(operation, "batch_size", batch_size)
+        size = len(rows) if batch_size is None else check_count("batch_size", batch_size)
         if size % world_size() or len(rows) < world_size():
             raise ParameterError(
-                operation,
                 f"batches of {size} examples out of {len(rows)} for {world_size()} processes",
                 "Give a batch size that they share evenly",
             )

@@ -65,10 +65,10 @@ class Likelihood:
     def __post_init__(self) -> None:
         if self.method != "auto" and self.method not in self.names:
             raise ParameterError(
-                "Likelihood", f"method = {self.method!r}", f"Choose auto, {', '.join(self.names)}"
+                f"method = {self.method!r}", f"Choose auto, {', '.join(self.names)}"
             )
         for name in ("every", "rows", "states"):
-            check_count("Likelihood", name, getattr(self, name))
+            check_count(name, getattr(self, name))
 
     @torch.no_grad()
     def measure(self, energy: Energy, *data: Tensor) -> tuple[str, list[float]]:
@@ -78,7 +78,7 @@ class Likelihood:
             IntractableError: If the energy has none of the methods asked for.
         """
         for rows in data:
-            check_rows("Likelihood.measure", rows)
+            check_rows(rows)
         looked_at = [rows[: self.rows] for rows in data]
         if self.method != "auto":
             return self.names[self.method], self._by(self.method, energy, looked_at)
@@ -89,9 +89,7 @@ class Likelihood:
                 return self.names[method], self._by(method, energy, looked_at)
             except IntractableError as error:
                 reasons.append(error.found)
-        raise IntractableError(
-            "Likelihood.measure", "; ".join(reasons), "Estimate it: Likelihood('ais')"
-        )
+        raise IntractableError("; ".join(reasons), "Estimate it: Likelihood('ais')")
 
     def _by(self, method: str, energy: Energy, data: list[Tensor]) -> list[float]:
         generator = Generator(data[0].device).manual_seed(self.seed)
@@ -141,7 +139,7 @@ class Evaluator:
     ) -> None:
         self.run, self.validation, self.score, self.patience = run, validation, score, patience
         if patience is not None:
-            check_count("fit", "patience", patience)
+            check_count("patience", patience)
         self.scores = True
         try:
             score.measure(run.energy, run.batches.rows[:1])

@@ -65,7 +65,7 @@ class Training:
         parameters = [parameter for parameter in energy.parameters() if parameter.requires_grad]
         if not parameters:
             raise ParameterError(
-                "fit", f"a {type(energy).__name__} without parameters", "Give one that can learn"
+                f"a {type(energy).__name__} without parameters", "Give one that can learn"
             )
         self.optimizer = (optimizer or objective.optimizer)(parameters)
         self.scheduler = None if scheduler is None else scheduler(self.optimizer)
@@ -175,7 +175,7 @@ class Training:
             "best": self.best,
         }
 
-    def load(self, operation: str, state: dict[str, Any]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Be where the state was.
 
         Raises:
@@ -184,7 +184,6 @@ class Training:
         device = self.batches.rows.device
         if len(state["processes"]) != world_size():
             raise FileError(
-                operation,
                 f"it is of {len(state['processes'])} processes, these are {world_size()}",
                 "Start as many as before",
             )  # fmt: skip
@@ -198,7 +197,7 @@ class Training:
         except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
             why = " ".join(str(error).split())
             raise FileError(
-                operation, f"its tensors do not fit ({why})", "Give what it was written with"
+                f"its tensors do not fit ({why})", "Give what it was written with"
             ) from error
         own = state["processes"][rank()]
         self.loss.memory = {name: value.to(device) for name, value in own["memory"].items()}
@@ -213,7 +212,6 @@ class Training:
         """Go back to the last good weights, and say so."""
         self.energy.load_state_dict(self.good)
         raise DivergenceError(
-            "fit",
             f"{found} of epoch {self.epoch + 1}",
             "Lower the learning rate, or take more steps of the chains; the energy is as it was "
             "before that epoch",

@@ -80,31 +80,26 @@ def stochastic_attention(
         >>> bool((drawn - exact).abs().max() < 0.02)
         True
     """
-    operation = "stochastic_attention"
     for name, rows in (("query", query), ("key", key), ("value", value)):
-        check_tensor(operation, name, rows)
+        check_tensor(name, rows)
         if not rows.is_floating_point() or rows.ndim < 2 or rows.shape[-2] == 0:
             raise ShapeError(
-                operation,
                 f"a {name} of shape {tuple(rows.shape)} and dtype {rows.dtype}",
                 "Give floating rows of features, (*batch, rows, features), at least one row",
             )
-        check_like(operation, rows, query)
-        check_finite(operation, name, rows)
+        check_like(rows, query)
+        check_finite(name, rows)
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ShapeError(
-            operation,
             f"query {tuple(query.shape)}, key {tuple(key.shape)}, value {tuple(value.shape)}",
             "Queries and keys need the same features, keys and values the same number of rows",
         )
-    _check_batches(operation, query, key, value)
-    beta = (
-        1 / math.sqrt(query.shape[-1]) if beta is None else check_positive(operation, "beta", beta)
-    )
-    check_draws(operation, draws)
-    check_gradient(operation, gradient)
+    _check_batches(query, key, value)
+    beta = 1 / math.sqrt(query.shape[-1]) if beta is None else check_positive("beta", beta)
+    check_draws(draws)
+    check_gradient(gradient)
     if mask is not None:
-        mask = ~_spread(operation, mask, query, key)
+        mask = ~_spread(mask, query, key)
     return look_up(
         query, key, value, draws, beta=beta, mask=mask, gradient=gradient, generator=generator
     )[0]
@@ -246,49 +241,47 @@ def _average(picked: Tensor, value: Tensor) -> Tensor:
     return averaged.reshape(count, -1, features)
 
 
-def _check_batches(operation: str, *tables: Tensor) -> None:
+def _check_batches(*tables: Tensor) -> None:
     batches = [tuple(table.shape[:-2]) for table in tables]
     try:
         torch.broadcast_shapes(*batches)
     except RuntimeError as error:
         raise ShapeError(
-            operation,
             f"batches of shape {', '.join(map(str, batches))}",
             "Give batches that can be broadcast together",
         ) from error
 
 
-def _spread(operation: str, mask: object, query: Tensor, key: Tensor) -> Tensor:
+def _spread(mask: object, query: Tensor, key: Tensor) -> Tensor:
     """The mask, brought to the shape of the scores."""
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        raise DomainError(operation, "a mask that is not boolean", "True where a query may look")
+        raise DomainError("a mask that is not boolean", "True where a query may look")
     batch = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
     shape = (*batch, query.shape[-2], key.shape[-2])
     try:
         return mask.expand(shape)
     except RuntimeError as error:
         raise ShapeError(
-            operation,
             f"a mask of shape {tuple(mask.shape)} for scores of {shape}",
             "Give a mask that can be broadcast to (*batch, queries, keys)",
         ) from error
 
 
-def check_draws(operation: str, draws: int | None) -> int | None:
+def check_draws(draws: int | None) -> int | None:
     """Return m, or None for infinitely many.
 
     Raises:
         ParameterError: If it is neither None nor a whole number of at least one.
     """
-    return None if draws is None else check_count(operation, "draws", draws)
+    return None if draws is None else check_count("draws", draws)
 
 
-def check_gradient(operation: str, gradient: str) -> Gradient:
+def check_gradient(gradient: str) -> Gradient:
     """Return what the scores get as a gradient.
 
     Raises:
         ParameterError: If there is no such choice.
     """
     if gradient not in ("softmax", "values"):
-        raise ParameterError(operation, f"gradient = {gradient!r}", 'Give "softmax" or "values"')
+        raise ParameterError(f"gradient = {gradient!r}", 'Give "softmax" or "values"')
     return gradient

@@ -103,25 +103,23 @@ class StochasticAttention(nn.MultiheadAttention):
         gradient: Gradient = "softmax",
         generator: Generator | None = None,
     ) -> None:
-        name = type(self).__name__
-        check_count(name, "embed_dim", embed_dim)
-        check_count(name, "num_heads", num_heads)
+        check_count("embed_dim", embed_dim)
+        check_count("num_heads", num_heads)
         if embed_dim % num_heads:
             raise ParameterError(
-                name,
                 f"embed_dim = {embed_dim}, num_heads = {num_heads}",
                 "Give an embed_dim that num_heads divides",
             )
         for label, features in (("kdim", kdim), ("vdim", vdim)):
             if features is not None:
-                check_count(name, label, features)
+                check_count(label, features)
         super().__init__(
-            embed_dim, num_heads, check_fraction(name, "dropout", dropout), bias, add_bias_kv,
+            embed_dim, num_heads, check_fraction("dropout", dropout), bias, add_bias_kv,
             add_zero_attn, kdim, vdim, batch_first, device, dtype,
         )  # fmt: skip
         self._qkv_same_embed_dim = False  # what the fused kernels of nn.Transformer ask for
         self.draws = draws
-        self.gradient: Gradient = check_gradient(name, gradient)
+        self.gradient: Gradient = check_gradient(gradient)
         self.generator = generator
 
     @property
@@ -131,7 +129,7 @@ class StochasticAttention(nn.MultiheadAttention):
 
     @draws.setter
     def draws(self, draws: int | None) -> None:
-        self._draws = check_draws(type(self).__name__, draws)
+        self._draws = check_draws(draws)
 
     @property
     def generator(self) -> Generator | None:
@@ -170,7 +168,6 @@ class StochasticAttention(nn.MultiheadAttention):
         """
         if not isinstance(attention, nn.MultiheadAttention):
             raise ParameterError(
-                f"{cls.__name__}.from_attention",
                 f"a {type(attention).__name__}",
                 "Give a torch.nn.MultiheadAttention",
             )
@@ -224,8 +221,7 @@ class StochasticAttention(nn.MultiheadAttention):
             DomainError: If an input is not finite, its dtype or device differs from the
                 parameters', or a mask is neither boolean nor floating.
         """
-        operation = type(self).__name__
-        self._check_inputs(operation, query, key, value)
+        self._check_inputs(query, key, value)
         batched = query.ndim == 3
         inputs = self._batch_first(query, key, value)
         size, length, source = len(inputs[0]), inputs[0].shape[1], inputs[1].shape[1]
@@ -234,8 +230,8 @@ class StochasticAttention(nn.MultiheadAttention):
             for rows in self._extended(*self._projected(*inputs))
         )
         mask = _merged(
-            _pairs_mask(operation, attn_mask, (length, source), size, self.num_heads, is_causal, q),
-            _keys_mask(operation, key_padding_mask, source, size, batched, q),
+            _pairs_mask(attn_mask, (length, source), size, self.num_heads, is_causal, q),
+            _keys_mask(key_padding_mask, source, size, batched, q),
         )
         if mask is not None:
             mask = F.pad(mask, (0, k.shape[-2] - source))  # added keys are seen by all
@@ -253,28 +249,26 @@ class StochasticAttention(nn.MultiheadAttention):
         """Heads and draws."""
         return f"{self.embed_dim}, num_heads={self.num_heads}, draws={self.draws}"
 
-    def _check_inputs(self, operation: str, query: Tensor, key: Tensor, value: Tensor) -> None:
+    def _check_inputs(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         named = {"query": query, "key": key, "value": value}
         for name, features in (
             ("query", self.embed_dim), ("key", self.kdim), ("value", self.vdim)
         ):  # fmt: skip
             rows = named[name]
-            check_tensor(operation, name, rows)
+            check_tensor(name, rows)
             if rows.is_nested:
                 raise DomainError(
-                    operation,
                     f"a nested {name}",
                     "Pad it; nn.TransformerEncoder takes enable_nested_tensor=False",
                 )
             if rows.ndim not in (2, 3) or rows.shape[-1] != features or rows.numel() == 0:
                 raise ShapeError(
-                    operation,
                     f"a {name} of shape {tuple(rows.shape)}",
                     f"Give {features} features in the last of two dimensions, or of three if "
                     "batched, and at least one token",
                 )
             if not torch.is_autocast_enabled(rows.device.type):
-                check_like(operation, rows, self.out_proj.weight)
+                check_like(rows, self.out_proj.weight)
         batch = 0 if self.batch_first else 1
         if not (
             query.ndim == key.ndim == value.ndim
@@ -282,12 +276,11 @@ class StochasticAttention(nn.MultiheadAttention):
             and (query.ndim == 2 or query.shape[batch] == key.shape[batch])
         ):
             raise ShapeError(
-                operation,
                 f"query {tuple(query.shape)}, key {tuple(key.shape)}, value {tuple(value.shape)}",
                 "Give one batch size, and as many values as keys",
             )
         for rows in {id(rows): rows for rows in named.values()}.values():
-            check_finite(operation, "query, key or value", rows)
+            check_finite("query, key or value", rows)
 
     def _batch_first(self, *inputs: Tensor) -> list[Tensor]:
         """The inputs as ``(N, tokens, features)``; what was one tensor stays one."""
@@ -404,7 +397,6 @@ def replace_attention(
     model = drawn(model)
     if not made:
         raise ParameterError(
-            "replace_attention",
             f"no torch.nn.MultiheadAttention in a {type(model).__name__}",
             "Call isinglass.nn.stochastic_attention where the model attends",
         )
@@ -412,7 +404,6 @@ def replace_attention(
 
 
 def _pairs_mask(
-    operation: str,
     mask: Tensor | None,
     pairs: tuple[int, int],
     batch: int,
@@ -423,38 +414,31 @@ def _pairs_mask(
     """``attn_mask`` as it broadcasts to ``(N, heads, L, S)``."""
     if mask is None:
         return torch.ones(pairs, dtype=torch.bool, device=like.device).triu(1) if causal else None
-    _check_mask(operation, "attn_mask", mask, (pairs, (batch * heads, *pairs)), like)
+    _check_mask("attn_mask", mask, (pairs, (batch * heads, *pairs)), like)
     return mask.unflatten(0, (batch, heads)) if mask.ndim == 3 else mask
 
 
 def _keys_mask(
-    operation: str, mask: Tensor | None, keys: int, batch: int, batched: bool, like: Tensor
+    mask: Tensor | None, keys: int, batch: int, batched: bool, like: Tensor
 ) -> Tensor | None:
     """``key_padding_mask`` as it broadcasts to ``(N, heads, L, S)``."""
     if mask is None:
         return None
-    _check_mask(operation, "key_padding_mask", mask, ((batch, keys) if batched else (keys,),), like)
+    _check_mask("key_padding_mask", mask, ((batch, keys) if batched else (keys,),), like)
     return mask.reshape(batch, 1, 1, keys)
 
 
-def _check_mask(
-    operation: str, name: str, mask: Tensor, shapes: tuple[tuple[int, ...], ...], like: Tensor
-) -> None:
-    check_tensor(operation, name, mask)
+def _check_mask(name: str, mask: Tensor, shapes: tuple[tuple[int, ...], ...], like: Tensor) -> None:
+    check_tensor(name, mask)
     if mask.dtype != torch.bool and not mask.is_floating_point():
-        raise DomainError(
-            operation, f"{name} of {mask.dtype}", "True where a query may not look, or numbers"
-        )
+        raise DomainError(f"{name} of {mask.dtype}", "True where a query may not look, or numbers")
     if tuple(mask.shape) not in shapes:
         raise ShapeError(
-            operation,
             f"{name} of shape {tuple(mask.shape)}",
             f"Give it the shape {' or '.join(map(str, shapes))}",
         )
     if mask.device != like.device:
-        raise DomainError(
-            operation, f"{name} on {mask.device}, inputs on {like.device}", "Move it there"
-        )
+        raise DomainError(f"{name} on {mask.device}, inputs on {like.device}", "Move it there")
 
 
 def _merged(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -31,7 +31,6 @@ class Mask:
     @classmethod
     def of(
         cls,
-        operation: str,
         padding: Tensor | None,
         mask: Tensor | None,
         shape: tuple[int, int, int, int],
@@ -53,9 +52,9 @@ class Mask:
             DomainError: If ``padding`` is not boolean, or ``mask`` neither that nor floating.
         """
         if mask is not None:
-            mask = _score_mask(operation, mask, shape)
+            mask = _score_mask(mask, shape)
         if padding is not None:
-            padding = _padding_mask(operation, padding, shape)
+            padding = _padding_mask(padding, shape)
             if mask is None or mask.dtype == torch.bool:
                 mask = padding if mask is None else mask | padding
             else:
@@ -208,50 +207,46 @@ def _fused(
     return found.squeeze(0).unflatten(1, (batch, -1)).transpose(0, 1) if shared else found
 
 
-def _padding_mask(operation: str, padding: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+def _padding_mask(padding: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
     batch, _, _, patterns = shape
-    _check_kind(operation, "stored_pattern_padding_mask", padding, floating=False)
+    _check_kind("stored_pattern_padding_mask", padding, floating=False)
     known = {(patterns,): "(patterns,)", (batch, patterns): "(batch, patterns)"}
-    _check_shape(operation, "stored_pattern_padding_mask", padding, known)
+    _check_shape("stored_pattern_padding_mask", padding, known)
     return padding.reshape(-1, 1, 1, patterns)
 
 
-def _score_mask(operation: str, mask: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+def _score_mask(mask: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
     batch, heads, states, patterns = shape
-    _check_kind(operation, "association_mask", mask, floating=True)
+    _check_kind("association_mask", mask, floating=True)
     known = {
         (states, patterns): "(states, patterns)",
         (batch * heads, states, patterns): "(batch · heads, states, patterns)",
         shape: "(batch, heads, states, patterns)",
     }
-    _check_shape(operation, "association_mask", mask, known)
+    _check_shape("association_mask", mask, known)
     return mask.reshape(-1, heads if mask.ndim > 2 else 1, states, patterns)
 
 
-def _check_kind(operation: str, name: str, mask: object, *, floating: bool) -> None:
+def _check_kind(name: str, mask: object, *, floating: bool) -> None:
     if isinstance(mask, Tensor) and (
         mask.dtype == torch.bool or (floating and mask.is_floating_point())
     ):
         return
     kind = f"dtype {mask.dtype}" if isinstance(mask, Tensor) else f"type {type(mask).__name__}"
     raise DomainError(
-        operation,
         f"{name} of {kind}",
         "Give a boolean mask, True at what must not be seen: mask.bool()"
         + (", or floats to be added to the scores" if floating else ""),
     )
 
 
-def _check_shape(
-    operation: str, name: str, mask: Tensor, known: dict[tuple[int, ...], str]
-) -> None:
+def _check_shape(name: str, mask: Tensor, known: dict[tuple[int, ...], str]) -> None:
     if tuple(mask.shape) not in known:
         wanted = " or ".join(f"{shape} {said}" for shape, said in known.items())
-        raise ShapeError(operation, f"{name} of shape {tuple(mask.shape)}", f"Give {wanted}")
+        raise ShapeError(f"{name} of shape {tuple(mask.shape)}", f"Give {wanted}")
 
 
 def inverse_temperatures(
-    operation: str,
     scaling: float | Tensor,
     heads: int,
     device: torch.device | str | None = None,
@@ -267,27 +262,24 @@ def inverse_temperatures(
     """
     like = torch.empty(0, device=device, dtype=dtype)  # as the layer's other parameters are
     if not isinstance(scaling, Tensor):
-        number = check_positive(operation, "scaling", scaling)
+        number = check_positive("scaling", scaling)
         scaling = torch.tensor(number, dtype=like.dtype, device="cpu")
     if scaling.shape not in ((), (heads,)) or not scaling.is_floating_point():
         raise ShapeError(
-            operation,
             f"scaling of shape {tuple(scaling.shape)} and {scaling.dtype} for {heads} heads",
             f"Give one number above zero, or a floating tensor of shape ({heads},)",
         )
     if scaling.requires_grad and not (isinstance(scaling, nn.Parameter) and scaling.ndim == 1):
         raise ParameterError(
-            operation,
             f"a scaling of shape {tuple(scaling.shape)} that wants gradients",
             f"To learn β give an nn.Parameter of shape ({heads},), else scaling.detach()",
         )
-    check_finite(operation, "scaling", scaling)
-    check_above_zero(operation, scaling)
+    check_finite("scaling", scaling)
+    check_above_zero(scaling)
     if not (isinstance(scaling, nn.Parameter) and scaling.ndim == 1):
         return scaling.to(like).expand(heads).clone()
     if (scaling.dtype, scaling.device) != (like.dtype, like.device):
         raise ParameterError(
-            operation,
             f"a scaling of {scaling.dtype} on {scaling.device} for a layer of {like.dtype} on "
             f"{like.device}",
             "Make the parameter with the layer's dtype and device, or give the layer those of it",
@@ -295,13 +287,11 @@ def inverse_temperatures(
     return scaling
 
 
-def check_above_zero(operation: str, scaling: Tensor) -> None:
+def check_above_zero(scaling: Tensor) -> None:
     """Refuse a β that is not above zero, where training has led it.
 
     Raises:
         DomainError: If one is zero or below.
     """
     if values_visible(scaling) and bool((scaling <= 0).any()):
-        raise DomainError(
-            operation, f"a scaling of {float(scaling.detach().min()):g}", "β must be above zero"
-        )
+        raise DomainError(f"a scaling of {float(scaling.detach().min()):g}", "β must be above zero")

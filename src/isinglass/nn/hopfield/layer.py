@@ -122,7 +122,7 @@ class Hopfield(nn.Module):
     ) -> None:
         super().__init__()
         given = {"input_size": input_size, **options}
-        self.options = HopfieldOptions.of(type(self).__name__, given)
+        self.options = HopfieldOptions.of(given)
         placed: dict[str, Any] = {"device": device, "dtype": dtype}
         norms, maps = self.options.norms, self.options.maps
         for name in NORMS:
@@ -245,7 +245,7 @@ class Hopfield(nn.Module):
             updates: How often ξ is updated first; no update raises the energy.
         """
         association = self._associate(input, stored_pattern_padding_mask, association_mask)
-        for _ in range(check_count(f"{type(self).__name__}.energy", "updates", updates, least=0)):
+        for _ in range(check_count("updates", updates, least=0)):
             association = association.updated()
         return self._like(input, association.energy())
 
@@ -298,7 +298,7 @@ class Hopfield(nn.Module):
         """Stored patterns, states, pattern projections; layers that keep some put them in here."""
         if isinstance(input, Tensor):
             return input, input, input
-        return several(type(self).__name__, input, "stored pattern", "state", "pattern projection")
+        return several(input, "stored pattern", "state", "pattern projection")
 
     def _is_unbatched(self, input: Tensor | Sequence[Tensor]) -> bool:  # noqa: A002
         return all(patterns.ndim == 2 for patterns in self._patterns(input))
@@ -319,7 +319,6 @@ class Hopfield(nn.Module):
             return association
         if most == UNTIL_REST and association.traced:
             raise ParameterError(
-                type(self).__name__,
                 "update_steps_max=None, updates until rest, under torch.compile or vmap",
                 "Give a number of updates: rest cannot be seen while tracing",
             )
@@ -338,17 +337,16 @@ class Hopfield(nn.Module):
     ) -> Association:
         """States and patterns in the association space of every head, before any update."""
         if isinstance(self.scaling, nn.Parameter):
-            check_above_zero(type(self).__name__, self.scaling)
+            check_above_zero(self.scaling)
         maps = [module for module in self.children() if isinstance(module, nn.Linear)]
         stored, state, projection = batch_first(
-            type(self).__name__,
             self._patterns(input),
             self.options,
             like=maps[0].weight if maps else None,
         )
         batch = common_batch(stored, state, projection)
         shape = (batch, self.options.num_heads, state.shape[1], stored.shape[1])
-        seen = Mask.of(type(self).__name__, padding, mask, shape, self._extra)
+        seen = Mask.of(padding, mask, shape, self._extra)
         stored = _through(self.norm_stored_pattern, stored)
         state = _through(self.norm_state_pattern, state)
         projection = _through(self.norm_pattern_projection, projection)
@@ -396,7 +394,6 @@ class Hopfield(nn.Module):
         """Patterns that a layer keeps, for those that do."""
         if size is None:
             raise ParameterError(
-                type(self).__name__,
                 "patterns of its own of unknown size",
                 "Give input_size, their features, for a static layer too",
             )
@@ -414,7 +411,7 @@ class Hopfield(nn.Module):
         of = self.options
         usual = 1.0 if of.static or of.hidden_size is None else 1 / math.sqrt(of.hidden_size)
         given = usual if scaling is None else scaling
-        beta = inverse_temperatures(type(self).__name__, given, of.num_heads, **placed)
+        beta = inverse_temperatures(given, of.num_heads, **placed)
         if isinstance(beta, nn.Parameter):
             self.register_parameter("scaling", beta)
         else:

@@ -56,13 +56,12 @@ class HopfieldLayer(Hopfield):
     ) -> None:
         super().__init__(input_size, **options)
         of = self.options
-        self.quantity = check_count(type(self).__name__, "quantity", quantity)
+        self.quantity = check_count("quantity", quantity)
         size = of.expected_sizes[0] or of.hidden_size or input_size
         self.lookup_weights = self._own_patterns(quantity, size, trainable=trainable)
         self.target_weights = None
         if not (lookup_weights_as_separated or lookup_targets_as_trainable):
             raise ParameterError(
-                type(self).__name__,
                 "lookup_targets_as_trainable=False with lookup_weights_as_separated=False",
                 "Ask for separated ones, or for trainable=False: one pattern is both",
             )
@@ -75,7 +74,6 @@ class HopfieldLayer(Hopfield):
     def _patterns(self, input: Tensor | Sequence[Tensor]) -> Triple:  # noqa: A002
         if not isinstance(input, Tensor):
             raise ShapeError(
-                type(self).__name__,
                 f"an input of type {type(input).__name__}",
                 "Give the states alone: stored patterns and projections are the layer's own",
             )

@@ -108,7 +108,7 @@ class HopfieldOptions:
     disable_out_projection: bool = False
 
     @classmethod
-    def of(cls, operation: str, options: dict[str, Any]) -> HopfieldOptions:
+    def of(cls, options: dict[str, Any]) -> HopfieldOptions:
         """The options given by keyword to a layer.
 
         Raises:
@@ -119,7 +119,6 @@ class HopfieldOptions:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 raise ParameterError(
-                    operation,
                     f"no option {name!r}",
                     f"Did you mean {near[0]!r}?" if near else "See isinglass.nn.HopfieldOptions",
                 )
@@ -129,9 +128,9 @@ class HopfieldOptions:
         """Check what was given and fill in what was not."""
         for name in (field.name for field in dataclasses.fields(self)):
             if name.endswith("_size") and getattr(self, name) is not None:
-                check_count(OPERATION, name, getattr(self, name))
-        check_count(OPERATION, "num_heads", self.num_heads)
-        check_fraction(OPERATION, "dropout", self.dropout)
+                check_count(name, getattr(self, name))
+        check_count("num_heads", self.num_heads)
+        check_fraction("dropout", self.dropout)
         self._fill("update_steps_max", _per_head("update_steps_max", self.update_steps_max, _steps))
         self._fill("update_steps_eps", _per_head("update_steps_eps", self.update_steps_eps, _eps))
         for name in ("update_steps_max", "update_steps_eps"):
@@ -149,7 +148,6 @@ class HopfieldOptions:
         given = getattr(self, name)
         if isinstance(given, tuple) and len(given) != self.num_heads:
             raise ParameterError(
-                OPERATION,
                 f"{len(given)} values of {name} for {self.num_heads} heads",
                 "Give one number, or one for every head",
             )
@@ -160,10 +158,9 @@ class HopfieldOptions:
             if getattr(self, f"{name}_affine") is None:
                 self._fill(f"{name}_affine", getattr(self, name))
         for name in (*(f"normalize_{pattern}" for pattern in PATTERNS), "normalize_hopfield_space"):
-            check_positive(OPERATION, f"{name}_eps", getattr(self, f"{name}_eps"))
+            check_positive(f"{name}_eps", getattr(self, f"{name}_eps"))
             if getattr(self, f"{name}_affine") and not getattr(self, name):
                 raise ParameterError(
-                    OPERATION,
                     f"{name}_affine=True with {name}=False",
                     f"Set {name}=True, or leave {name}_affine out",
                 )
@@ -171,14 +168,12 @@ class HopfieldOptions:
     def _fill_sizes(self) -> None:
         if self.input_size is None:
             raise ParameterError(
-                OPERATION,
                 "no input_size, and not everything is static",
                 "Give input_size, or ask for Hopfield.static(…), which has nothing to learn",
             )
         if self.hidden_size is None:
             if self.input_size % self.num_heads:
                 raise ParameterError(
-                    OPERATION,
                     f"input_size {self.input_size} cannot be shared by {self.num_heads} heads",
                     "Give hidden_size, the features of one head, or another number of heads",
                 )
@@ -191,7 +186,6 @@ class HopfieldOptions:
             return
         if self.output_size is not None:
             raise ParameterError(
-                OPERATION,
                 f"output_size {self.output_size} with disable_out_projection",
                 "Leave one out: without a map the output is as large as the heads' projections",
             )
@@ -204,7 +198,6 @@ class HopfieldOptions:
             self.stored_pattern_as_static or self.pattern_projection_as_static
         ):
             raise ParameterError(
-                OPERATION,
                 "concat_bias_pattern with a static stored pattern or projection",
                 "Leave it out, or use add_zero_association, which needs no linear map",
             )
@@ -216,13 +209,11 @@ class HopfieldOptions:
                 continue
             if own is None:
                 raise ParameterError(
-                    OPERATION,
                     f"normalize_{pattern} of unknown size",
                     f"Give its size, or set normalize_{pattern}=False",
                 )
             if getattr(self, f"{pattern}_as_static") and inner not in (own, None):
                 raise ParameterError(
-                    OPERATION,
                     f"a static {pattern} of {inner} features, normalised over {own}",
                     f"Set normalize_{pattern}=False, or make the two sizes the same",
                 )
@@ -232,7 +223,6 @@ class HopfieldOptions:
             self.pattern_size != self.hidden_size
         ):
             raise ParameterError(
-                OPERATION,
                 f"connected patterns of {self.stored_pattern_dim} and {self.pattern_projection_dim}"
                 f" features, {self.hidden_size} and {self.pattern_size} a head",
                 "What shares the map of the stored patterns needs their sizes: leave out "
@@ -359,7 +349,6 @@ def activation_named(
     found = getattr(torch, str(activation), None) or getattr(F, str(activation), None)
     if not isinstance(found, Callable):
         raise ParameterError(
-            OPERATION,
             f"activation {activation!r}",
             "Name a function of torch, such as 'relu' or 'tanh', or give the function itself",
         )
@@ -380,12 +369,11 @@ def _steps(name: str, given: Any) -> int | None:
         return None
     if given == 0:
         raise ParameterError(
-            OPERATION,
             f"{name} = 0",
             "Give 1 for one update, which is attention: where hflayers says k, say k + 1",
         )
-    return check_count(OPERATION, name, given)
+    return check_count(name, given)
 
 
 def _eps(name: str, given: Any) -> float:
-    return check_positive(OPERATION, name, given)
+    return check_positive(name, given)

@@ -17,7 +17,7 @@ Triple = tuple[Tensor, Tensor, Tensor]
 NAMES = ("stored pattern", "state", "pattern projection")
 
 
-def several(operation: str, given: object, *names: str) -> Any:
+def several(given: object, *names: str) -> Any:
     """The tensors of a tuple, as many as there are names.
 
     Raises:
@@ -27,18 +27,15 @@ def several(operation: str, given: object, *names: str) -> Any:
     if not isinstance(given, (tuple, list)) or len(given) != len(names):
         count = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
         raise ShapeError(
-            operation,
             f"an input of type {type(given).__name__}{count}",
             f"Give one tensor, or {len(names)}: ({', '.join(names)})",
         )
     for name, patterns in zip(names, given, strict=True):
-        check_tensor(operation, f"a {name}", patterns)
+        check_tensor(f"a {name}", patterns)
     return tuple(given)
 
 
-def batch_first(
-    operation: str, patterns: Triple, options: HopfieldOptions, like: Tensor | None
-) -> Triple:
+def batch_first(patterns: Triple, options: HopfieldOptions, like: Tensor | None) -> Triple:
     """Stored patterns, states and projections as ``(batch, rows, features)``.
 
     One without batch is a batch of one, shared by the others. ``like`` has the dtype and device
@@ -51,14 +48,12 @@ def batch_first(
     like = patterns[1] if like is None else like
     found = []
     for name, given, size in zip(NAMES, patterns, options.expected_sizes, strict=True):
-        said = f"{operation}, {name}"
-        check_features(said, given, given.shape[-1] if size is None and given.ndim else size or 0)
+        check_features(given, given.shape[-1] if size is None and given.ndim else size or 0, name)
         if not torch.is_autocast_enabled(given.device.type):
-            check_like(said, given, like)
+            check_like(given, like, name)
         if given.ndim not in (2, 3) or given.shape[-2] == 0:
             raise ShapeError(
-                said,
-                f"patterns of shape {tuple(given.shape)}",
+                f"a {name} of shape {tuple(given.shape)}",
                 "Give (batch, rows, features) or (rows, features), at least one row",
             )
         if given.ndim == 2:
@@ -73,7 +68,6 @@ def batch_first(
         or (free and stored.shape[-1] != state.shape[-1])
     ):
         raise ShapeError(
-            operation,
             f"stored patterns {tuple(stored.shape)}, states {tuple(state.shape)}, pattern "
             f"projections {tuple(projection.shape)}",
             "Stored patterns and projections need the same rows, all three the same batch or "

@@ -44,7 +44,7 @@ class HopfieldPooling(Hopfield):
         self, input_size: int | None, *, quantity: int = 1, trainable: bool = True, **options: Any
     ) -> None:
         super().__init__(input_size, **options)
-        self.quantity = check_count(type(self).__name__, "quantity", quantity)
+        self.quantity = check_count("quantity", quantity)
         size = self.options.expected_sizes[1] or self.options.hidden_size or input_size
         self.pooling_weights = self._own_patterns(quantity, size, trainable=trainable)
 
@@ -73,7 +73,5 @@ class HopfieldPooling(Hopfield):
     def _patterns(self, input: Tensor | Sequence[Tensor]) -> Triple:  # noqa: A002
         if isinstance(input, Tensor):
             return input, self.pooling_weights, input
-        stored, projection = several(
-            type(self).__name__, input, "stored pattern", "pattern projection"
-        )
+        stored, projection = several(input, "stored pattern", "pattern projection")
         return stored, self.pooling_weights, projection

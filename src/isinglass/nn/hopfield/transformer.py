@@ -26,7 +26,7 @@ class _Residual(nn.Module):
     def __init__(self, size: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(size)
-        self.dropout = nn.Dropout(check_fraction("Hopfield block", "dropout", dropout))
+        self.dropout = nn.Dropout(check_fraction("dropout", dropout))
 
     def forward(self, state: Tensor, change: Tensor) -> Tensor:
         return self.norm(state + self.dropout(change))
@@ -37,7 +37,7 @@ class _FeedForward(nn.Module):
 
     def __init__(self, size: int, inner: int, dropout: float, activation: Activation) -> None:
         super().__init__()
-        self.inner = nn.Linear(size, check_count("Hopfield block", "dim_feedforward", inner))
+        self.inner = nn.Linear(size, check_count("dim_feedforward", inner))
         self.dropout = nn.Dropout(dropout)
         self.outer = nn.Linear(inner, size)
         self.residual = _Residual(size, dropout)
@@ -69,17 +69,16 @@ class _Block(nn.Module):
         return self.input_size
 
 
-def _copy(operation: str, association: Hopfield, size: int | None) -> Hopfield:
+def _copy(association: Hopfield, size: int | None) -> Hopfield:
     """A fresh copy of a layer that takes and gives states of one size."""
     if not isinstance(association, Hopfield):
         raise ParameterError(
-            operation, f"an association of type {type(association).__name__}", "Give a Hopfield"
+            f"an association of type {type(association).__name__}", "Give a Hopfield"
         )
     size = association.input_size if size is None else size
     given = association.options.input_size, association.options.output_size
     if size is None or given != (size, size):
         raise ParameterError(
-            operation,
             f"an association of {given[0]} features in and {given[1]} out, states of {size}",
             "What is added to the states needs their size: give input_size, no output_size",
         )
@@ -123,7 +122,7 @@ class HopfieldEncoderLayer(_Block):
         activation: Activation = "relu",
     ) -> None:
         super().__init__()
-        self.hopfield_association = _copy(type(self).__name__, hopfield_association, None)
+        self.hopfield_association = _copy(hopfield_association, None)
         size = self.input_size
         self.residual = _Residual(size, dropout)
         self.feed_forward = _FeedForward(size, dim_feedforward, dropout, activation)
@@ -208,10 +207,9 @@ class HopfieldDecoderLayer(_Block):
         activation: Activation = "relu",
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        self.hopfield_association_self = _copy(name, hopfield_association_self, None)
+        self.hopfield_association_self = _copy(hopfield_association_self, None)
         size = self.input_size
-        self.hopfield_association_cross = _copy(name, hopfield_association_cross, size)
+        self.hopfield_association_cross = _copy(hopfield_association_cross, size)
         self.residual_self = _Residual(size, dropout)
         self.residual_cross = _Residual(size, dropout)
         self.feed_forward = _FeedForward(size, dim_feedforward, dropout, activation)
