@@ -20,7 +20,9 @@ from rich.console import Console
 from stable_baselines3 import PPO
 
 from isinglass.agents import FreeEnergyQ, FreeEnergySarsa
-from isinglass.cli import act_agents, act_learner, run
+from isinglass.cli import run
+from isinglass.cli.act import agents as act_agents
+from isinglass.cli.act import learner as act_learner
 from isinglass.cli.act.agents import Masked, environments
 from isinglass.cli.act.learner import Stop, play
 from isinglass.cli.act.report import loading, rows, table_of, under

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from isinglass.errors import FileError
-from isinglass.retrieval import Int8Index, map_patterns
+from isinglass.io import map_patterns
+from isinglass.retrieval import Int8Index
 from tests.cases import double
 
 

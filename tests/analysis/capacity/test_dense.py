@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from isinglass import capacity
+from isinglass.analysis import capacity
 from isinglass.errors import ParameterError
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import isinglass as ig
-from isinglass import capacity
+from isinglass.analysis import capacity
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.cases import double
 

@@ -5,7 +5,7 @@ import torch
 
 import isinglass as ig
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from isinglass.nn import attention
+from isinglass.nn.attention import functional
 from tests.cases import double
 
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
@@ -57,7 +57,7 @@ def test_a_query_that_may_see_nothing_gets_zeros(draws):
 @pytest.mark.parametrize("block", [1, 8, 70])
 def test_blocks_of_queries_and_heads_are_put_together(block, monkeypatch):
     """At a large β every draw is the nearest key: what is looked up is known beforehand."""
-    monkeypatch.setitem(attention.BLOCK, "cpu", block)
+    monkeypatch.setitem(functional.BLOCK, "cpu", block)
     keys = torch.eye(6).double()
     values, wanted = double(2, 3, 6, 4), torch.randint(6, (2, 3, 5))
     mask = torch.ones(2, 3, 5, 6, dtype=torch.bool)
