@@ -14,14 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from isinglass.integrations import hflayers_options, import_hflayers_state
 from isinglass.nn import (
     Hopfield,
     HopfieldDecoderLayer,
     HopfieldEncoderLayer,
     HopfieldLayer,
     HopfieldPooling,
-    hflayers_options,
-    import_hflayers_state,
 )
 
 difflayers = pytest.importorskip("difflayers")

@@ -9,7 +9,7 @@ import torch
 import isinglass as ig
 from isinglass.energies import Annealing, ConditionalBoltzmannMachine, ConditionalRBM
 from isinglass.errors import DomainError, ShapeError
-from tests.energies.test_driven import distance
+from tests.distributions.test_conditional_rbm import distance
 
 NAN = math.nan
 ROWWISE = ("bias", "observed", "clamped")

@@ -8,7 +8,7 @@ import torch
 
 import isinglass as ig
 from tests.cases import double
-from tests.energies.test_driven import distance, repeated
+from tests.distributions.test_conditional_rbm import distance, repeated
 
 UNIT, HIDDEN, TOP, ROWS = ig.Spin(4), ig.Bernoulli(3), ig.Bernoulli(2), 3
 

@@ -8,12 +8,12 @@ import torch
 from gymnasium import spaces
 
 import isinglass as ig
-from isinglass.agents import DBMEnergy, Enumerated, MixtureEnergy, policies
-from isinglass.energies import driven_law
+from isinglass.agents import DBMEnergy, Enumerated, MixtureEnergy, policy
+from isinglass.distributions import annealed_conditional
 from isinglass.errors import DomainError, IntractableError
 from tests.agents.small import ENERGIES, SPACES, every_action, shaped_policy
 from tests.cases import double
-from tests.energies.test_driven import distance
+from tests.distributions.test_conditional_rbm import distance
 
 UNIT = ig.Mixed([ig.Categorical(2), ig.Categorical(3)])
 
@@ -107,7 +107,7 @@ def shares_of(policy, seen, energy):
 @pytest.mark.parametrize("name", ENERGIES)
 def test_actions_of_every_energy_follow_the_exact_policy(name, temperature, monkeypatch):
     """By chains, though these are actions few enough to be enumerated."""
-    monkeypatch.setattr(policies, "FEW_ACTIONS", 0)
+    monkeypatch.setattr(policy, "FEW_ACTIONS", 0)
     energy, space, draws = ENERGIES[name], SPACES["parts"], 3_000
     policy = shaped_policy(space, energy, temperature)
     seen = np.array([0.5, -0.8], np.float32)
@@ -127,11 +127,11 @@ def no_chain(levels):
 
 @pytest.mark.parametrize("name", ["groups", "restricted", "expected", "deep", "pairs"])
 def test_few_actions_are_enumerated(name, monkeypatch):
-    monkeypatch.setattr(driven_law, "couplings", no_chain)
+    monkeypatch.setattr(annealed_conditional, "couplings", no_chain)
     energy = ENERGIES[name]
     policy = shaped_policy(spaces.MultiBinary(8), energy)
     policy.predict(np.zeros((5, 2), np.float32))
-    monkeypatch.setattr(policies, "FEW_ACTIONS", 255)
+    monkeypatch.setattr(policy, "FEW_ACTIONS", 255)
     with pytest.raises(AssertionError, match="a chain"):
         policy.predict(np.zeros((5, 2), np.float32))
     with pytest.raises(AssertionError, match="a chain"):
@@ -141,7 +141,7 @@ def test_few_actions_are_enumerated(name, monkeypatch):
 @pytest.mark.parametrize("name", ENERGIES)
 def test_greedy_actions_are_the_best(name, monkeypatch):
     for few in (0, 256):
-        monkeypatch.setattr(policies, "FEW_ACTIONS", few)
+        monkeypatch.setattr(policy, "FEW_ACTIONS", few)
         policy = shaped_policy(SPACES["bits"], ENERGIES[name], 0.1)
         seen = torch.linspace(-1, 1, 24).reshape(12, 2)
         actions, _ = policy.predict(seen.numpy(), deterministic=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from isinglass.retrieval import Int8Index, screen
+from isinglass.retrieval import Int8Index, int8_index
 from isinglass.retrieval.int8_index import CELL
 from tests.cases import double
 
@@ -154,10 +154,10 @@ def test_padding_counts_for_nothing():
 
 
 def test_products_that_would_overflow_32_bits_are_summed_in_full(monkeypatch):
-    assert screen.WIDEST * 127**2 < 2**31
+    assert int8_index.WIDEST * 127**2 < 2**31
     keys = unit(double(1000, 20))
     assert Int8Index(keys).lookup(keys[:1], 100.0).omitted_mass_bound.item() > 0
-    monkeypatch.setattr(screen, "WIDEST", 19)
+    monkeypatch.setattr(int8_index, "WIDEST", 19)
     found = Int8Index(keys).lookup(keys[:1], 100.0)
     assert found.omitted_mass_bound.item() == 0.0
     torch.testing.assert_close(found.average, brute_force(keys[:1], keys, 100.0, keys)[0])

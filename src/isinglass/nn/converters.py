@@ -32,8 +32,8 @@ def to_layer(memory: ModernHopfield) -> HopfieldLayer:
     patterns = memory.patterns
     layer = HopfieldLayer.static(
         memory.unit.size,
-        quantity=len(patterns),
-        trainable=patterns.requires_grad,
+        quantity=len(patterns),  # pyright: ignore[reportCallIssue] - a keyword of the subclass
+        trainable=patterns.requires_grad,  # pyright: ignore[reportCallIssue]
         scaling=float(memory.beta),
         dtype=patterns.dtype,
         device=patterns.device,

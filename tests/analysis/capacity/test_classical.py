@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from isinglass import ClassicalHopfield, capacity
+from isinglass import ClassicalHopfield
+from isinglass.analysis import capacity
 from isinglass.energies import PseudoInverse
 from isinglass.errors import ParameterError
 from tests.cases import spins

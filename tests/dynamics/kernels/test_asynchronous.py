@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import isinglass as ig
-from isinglass.dynamics import asynchronous
+from isinglass.dynamics.kernels import asynchronous
 from isinglass.errors import IntractableError
 from isinglass.testing import check_batch_invariance, check_monotone, check_stationary
 from tests.cases import double, spins

@@ -12,7 +12,7 @@ from isinglass.energies import ConvergenceWarning, Hebb, Perceptron, PseudoInver
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.testing import check_gradient, check_monotone, check_round_trip
 from tests.cases import double, spins
-from tests.energies.test_rules import every_rule
+from tests.energies.hopfield.test_storage_rules import every_rule
 
 
 @every_rule

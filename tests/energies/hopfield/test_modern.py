@@ -8,7 +8,8 @@ from torch import nn
 
 import isinglass as ig
 from isinglass.analysis.metastability import metastable_size
-from isinglass.energies import ContinuousHopfield, continuous
+from isinglass.energies import ContinuousHopfield
+from isinglass.energies.hopfield import continuous
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.cases import double
 

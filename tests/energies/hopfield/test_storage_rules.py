@@ -16,8 +16,8 @@ from isinglass.energies import (
     PseudoInverse,
     Rule,
     Storkey,
-    rules,
 )
+from isinglass.energies.hopfield import storage_rules
 from isinglass.errors import FileError, ParameterError
 from tests.cases import spins
 
@@ -40,7 +40,7 @@ def storkey_one_by_one(patterns: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("block", [1, 3])
 def test_storkey_is_its_recurrence(block, monkeypatch):
-    monkeypatch.setattr(rules, "BLOCK", block)
+    monkeypatch.setattr(storage_rules, "BLOCK", block)
     patterns = spins(5, 7)
     torch.testing.assert_close(Storkey().couplings(patterns), storkey_one_by_one(patterns))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import isinglass as ig
-from isinglass.energies import deep_boltzmann
+from isinglass.energies.layered import deep_boltzmann
 from isinglass.energies.layered._layer_graph import colors, outward
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.testing import check_free_energy, check_posterior_gradient, check_stationary

@@ -1,6 +1,8 @@
-"""The Hopfield layer: the slow sum over patterns, ModernHopfield, torch's attention, its laws."""
+"""The Hopfield layer: the slow sum over patterns, ModernHopfield, torch's attention, its properties."""
 
+import dataclasses
 import math
+from typing import get_type_hints
 
 import pytest
 import torch
@@ -8,7 +10,8 @@ from torch import Tensor, nn
 
 import isinglass as ig
 from isinglass.analysis.metastability import metastable_size
-from isinglass.nn import Hopfield, HopfieldLayer, HopfieldPooling
+from isinglass.nn import Hopfield, HopfieldLayer, HopfieldOptions, HopfieldPooling
+from isinglass.nn.hopfield.keywords import HopfieldKeywords
 from tests.cases import double
 
 BARE = {
@@ -361,3 +364,11 @@ def test_state_dict_holds_beta_and_brings_it_back():
     other.load_state_dict(layer.state_dict())
     rows = torch.randn(2, 3, 4)
     torch.testing.assert_close(other(rows), layer(rows))
+
+
+def test_editors_see_every_option_of_a_layer():
+    fields = {field.name: field.type for field in dataclasses.fields(HopfieldOptions)}
+    del fields["input_size"]
+    assert list(HopfieldKeywords.__annotations__) == list(fields)
+    hints = get_type_hints(HopfieldKeywords)
+    assert hints == {name: get_type_hints(HopfieldOptions)[name] for name in fields}

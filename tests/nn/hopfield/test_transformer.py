@@ -15,7 +15,7 @@ from isinglass.nn import (
     HopfieldLayer,
 )
 from tests.cases import double
-from tests.nn.test_hopfield import BARE, F64, randomized
+from tests.nn.hopfield.test_layer import BARE, F64, randomized
 
 
 def test_encoder_is_torch_s_with_the_same_weights():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from isinglass.nn.hopfield.association import (
     common_batch,
     inverse_temperatures,
 )
+from isinglass.nn.hopfield.keywords import HopfieldKeywords, LayerKeywords
 from isinglass.nn.hopfield.options import UNTIL_REST, HopfieldOptions, activation_named
 from isinglass.nn.hopfield.patterns import Triple, batch_first, several
 
@@ -118,11 +119,10 @@ class Hopfield(nn.Module):
         scaling: float | Tensor | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Any,
+        **options: Unpack[HopfieldKeywords],
     ) -> None:
         super().__init__()
-        given = {"input_size": input_size, **options}
-        self.options = HopfieldOptions.of(given)
+        self.options = HopfieldOptions.of({"input_size": input_size, **options})
         placed: dict[str, Any] = {"device": device, "dtype": dtype}
         norms, maps = self.options.norms, self.options.maps
         for name in NORMS:
@@ -138,7 +138,9 @@ class Hopfield(nn.Module):
         self.reset_parameters()
 
     @classmethod
-    def static(cls: type[Layer], input_size: int | None = None, **options: Any) -> Layer:
+    def static(
+        cls: type[Layer], input_size: int | None = None, **options: Unpack[LayerKeywords]
+    ) -> Layer:
         """A layer with nothing to learn: no maps, no normalisation. It retrieves as it stands.
 
         With one head, ``Hopfield.static(scaling=β)`` is a step of
@@ -154,7 +156,7 @@ class Hopfield(nn.Module):
             >>> memory((stored, cue, stored)).round(decimals=2)
             tensor([[0.9800, 0.0200]])
         """
-        bare: dict[str, Any] = {
+        bare: LayerKeywords = {
             "stored_pattern_as_static": True,
             "state_pattern_as_static": True,
             "pattern_projection_as_static": True,
@@ -163,7 +165,7 @@ class Hopfield(nn.Module):
             "normalize_pattern_projection": False,
             "disable_out_projection": True,
         }
-        return cls(input_size, **(bare | options))
+        return cls(input_size, **cast("LayerKeywords", {**bare, **options}))
 
     def reset_parameters(self) -> None:
         """Draw all weights anew from N(0, 0.02²), biases at zero; β stays."""
@@ -184,7 +186,7 @@ class Hopfield(nn.Module):
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Float[Tensor, "*batch output"]:
-        """Associate.
+        """Return what each state retrieves, W (Vᵀ softmax(βKξ)), of all heads joined.
 
         Args:
             input: ``(stored patterns, states, pattern projections)``, each ``(batch, rows,

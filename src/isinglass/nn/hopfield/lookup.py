@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 from torch import Tensor
 
 from isinglass._support.validation import check_count
 from isinglass.errors import ParameterError, ShapeError
+from isinglass.nn.hopfield.keywords import LayerKeywords
 from isinglass.nn.hopfield.layer import Hopfield
 from isinglass.nn.hopfield.patterns import Triple
 
@@ -52,7 +53,7 @@ class HopfieldLayer(Hopfield):
         trainable: bool = True,
         lookup_weights_as_separated: bool = False,
         lookup_targets_as_trainable: bool = True,
-        **options: Any,
+        **options: Unpack[LayerKeywords],
     ) -> None:
         super().__init__(input_size, **options)
         of = self.options

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
+from isinglass.nn.hopfield.keywords import LayerKeywords
 from isinglass.nn.hopfield.layer import Hopfield
 from isinglass.nn.hopfield.patterns import Triple, several
 
@@ -41,7 +42,12 @@ class HopfieldPooling(Hopfield):
     """
 
     def __init__(
-        self, input_size: int | None, *, quantity: int = 1, trainable: bool = True, **options: Any
+        self,
+        input_size: int | None,
+        *,
+        quantity: int = 1,
+        trainable: bool = True,
+        **options: Unpack[LayerKeywords],
     ) -> None:
         super().__init__(input_size, **options)
         self.quantity = check_count("quantity", quantity)
@@ -54,7 +60,7 @@ class HopfieldPooling(Hopfield):
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Float[Tensor, "*batch output"]:
-        """Pool.
+        """Return the set as one vector: what each learned state retrieves from it, joined.
 
         Args:
             input: The set, ``(batch, rows, features)`` or ``(rows, features)``, or ``(stored
