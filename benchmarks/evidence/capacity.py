@@ -31,7 +31,8 @@ from rich.table import Table
 from scipy.optimize import linprog
 from torch import Generator
 
-from isinglass import ClassicalHopfield, DenseMemory, capacity
+from isinglass import ClassicalHopfield, DenseMemory
+from isinglass.analysis import capacity
 from isinglass.analysis.capacity import Estimate
 from isinglass.energies import (
     ConvergenceWarning,

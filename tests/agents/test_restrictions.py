@@ -7,7 +7,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from isinglass.agents import Enumerated, MaskLayout, MixtureEnergy, constraints, policy
+from isinglass.agents import Enumerated, MaskLayout, MixtureEnergy, constraints
+from isinglass.agents import policy as policies
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import ENERGIES, SPACES, every_action, shaped_policy
 from tests.distributions.test_conditional_rbm import distance
@@ -77,7 +78,7 @@ def check_draws(policy, space, keep, **restrictions):
 @pytest.fixture(params=["mixture", "restricted"])
 def policy_for(request, monkeypatch):
     """Exact and by chains; 0.6 is not the temperature that chains have by default."""
-    monkeypatch.setattr(policy, "FEW_ACTIONS", 0)
+    monkeypatch.setattr(policies, "FEW_ACTIONS", 0)
     return lambda space: shaped_policy(space, ENERGIES[request.param], 0.6)
 
 
@@ -239,7 +240,7 @@ def test_bad_restrictions(monkeypatch):
         policy.predict(SIGHT, action_masks=np.array([1, 1, 0, 0, 0, 1, 1], bool))
     with pytest.raises(DomainError, match="no allowed action meets the constraint for 3 of 3"):
         policy.predict(rows, constraint=lambda actions: actions.sum(-1) > 99)
-    monkeypatch.setattr(policy, "FEW_ACTIONS", 0)
+    monkeypatch.setattr(policies, "FEW_ACTIONS", 0)
     monkeypatch.setattr(constraints, "MOST_DRAWS", 100)
     with pytest.raises(DomainError, match="no one of 100 draws meets the constraint for 1 of 1"):
         policy.predict(SIGHT, constraint=lambda actions: actions.sum(-1) > 99)
