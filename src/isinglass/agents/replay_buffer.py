@@ -22,7 +22,7 @@ __all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "in_ro
 class Transitions(NamedTuple):
     """Replayed transitions: Stable-Baselines3's samples, and what is allowed afterwards.
 
-    Args:
+    Attributes:
         observations: s, ``(batch, ...)``, or a dictionary of such.
         actions: a, ``(batch, action_dim)``.
         next_observations: s', after n steps or as many as there are.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,7 +208,7 @@ class Mixed(Unit):
         """Parts are read first."""
         return cls([Unit.from_config(part) for part in fields["parts"]])
 
-    def _with(self, values: Tensor) -> zip[tuple[Unit, Tensor]]:
+    def _with(self, values: Tensor) -> Iterator[tuple[Unit, Tensor]]:
         """Each part with its values."""
         return zip(self.parts, self.split(values), strict=True)
 

@@ -244,7 +244,7 @@ def encoder(**options) -> nn.TransformerEncoder:
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("padded", [True, False])
 def test_draws_inside_torch_s_transformer(training, padded, generator):
-    """Its layers have a fused path in evaluation, which must not by-pass the draws."""
+    """Its layers have a fused path in evaluation, which must not bypass the draws."""
     model = encoder().train(training)
     x = double(3, 5, 8)
     padding = masks("padding")["key_padding_mask"] if padded else None

@@ -47,7 +47,7 @@ class StochasticAttention(nn.MultiheadAttention):
     **Nothing to see.** A query whose every key is masked gets zeros from its heads, hence the
     bias b_O, where ``nn.MultiheadAttention`` gives NaN.
 
-    **Inside nn.Transformer.** In evaluation its layers by-pass their attention module for a
+    **Inside nn.Transformer.** In evaluation its layers bypass their attention module for a
     fused kernel that knows nothing of draws; this class tells them not to. As they cannot pass a
     generator on, set ``layer.generator``; copies of a layer share it, so that they draw
     independently of each other.
