@@ -50,7 +50,7 @@ def tour(
     exactly; an agent chooses among 2^40 actions. Prints a table and writes one
     page with pictures that needs no network.
     """
-    from isinglass.cli.tour import take_tour
+    from isinglass.cli.tour.guide import take_tour
 
     console = Console()
     page = out or free_name(Path("isinglass-tour.html"))
