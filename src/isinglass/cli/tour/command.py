@@ -49,6 +49,10 @@ def tour(
     Boltzmann machine is fitted, sampled and asked for missing halves, all
     exactly; an agent chooses among 2^40 actions. Prints a table and writes one
     page with pictures that needs no network.
+
+    Examples:
+        isinglass tour
+        isinglass tour imagine act --out two.html
     """
     from isinglass.cli.tour.guide import take_tour
 
