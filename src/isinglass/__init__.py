@@ -6,98 +6,28 @@ imagine    machine = HopfieldBoltzmann(Bernoulli(64), memories=50);  machine.sam
 act        isinglass.agents.FreeEnergyQ("MlpPolicy", env).learn(12_000)       extra: rl
 """
 
-from isinglass import dynamics, energies, errors, learning, nn, units
-from isinglass.core.energy import Energy
-from isinglass.dynamics import (
-    CCCP,
-    HMC,
-    MALA,
-    Asynchronous,
-    BlockGibbs,
-    ClampedGibbs,
-    Langevin,
-    Recall,
-    ReplicaExchange,
-    SingleSite,
-    Synchronous,
-    impute,
-    log_partition,
-    recall,
-    run,
-)
-from isinglass.energies import (
-    RBM,
-    Annealing,
-    BoltzmannMachine,
-    ClassicalHopfield,
-    ConditionalDBM,
-    ConditionalRBM,
-    DeepBoltzmann,
-    DeepEnergy,
-    DenseClassifier,
-    DenseMemory,
-    ExpectedEnergyRBM,
-    Harmonium,
-    HeteroMemory,
-    HopfieldBoltzmann,
-    Marginal,
-    ModernHopfield,
-    PatternMixture,
-    ScaledTruncatedMixture,
-    SparseHopfield,
-    SubsetHopfield,
-)
-from isinglass.errors import IsinglassError
-from isinglass.io.archive import load, save
-from isinglass.units import *  # noqa: F403 - every kind that units exports, without a second list
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isinglass._api import *  # noqa: F403 - for editors and type checkers; no second list
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "CCCP",
-    "HMC",
-    "MALA",
-    "RBM",
-    "Annealing",
-    "Asynchronous",
-    "BlockGibbs",
-    "BoltzmannMachine",
-    "ClampedGibbs",
-    "ClassicalHopfield",
-    "ConditionalDBM",
-    "ConditionalRBM",
-    "DeepBoltzmann",
-    "DeepEnergy",
-    "DenseClassifier",
-    "DenseMemory",
-    "Energy",
-    "ExpectedEnergyRBM",
-    "Harmonium",
-    "HeteroMemory",
-    "HopfieldBoltzmann",
-    "IsinglassError",
-    "Langevin",
-    "Marginal",
-    "ModernHopfield",
-    "PatternMixture",
-    "Recall",
-    "ReplicaExchange",
-    "ScaledTruncatedMixture",
-    "SingleSite",
-    "SparseHopfield",
-    "SubsetHopfield",
-    "Synchronous",
-    "dynamics",
-    "energies",
-    "errors",
-    "impute",
-    "learning",
-    "load",
-    "log_partition",
-    "nn",
-    "recall",
-    "run",
-    "save",
-    "units",
-]
-__all__ += units.__all__
+if not TYPE_CHECKING:  # to type checkers the names above are all there are
+
+    def __getattr__(name: str) -> Any:
+        """Load all names when the first is asked for: ``isinglass --help`` needs no torch."""
+        if name == "__all__" or not name.startswith("__"):
+            api = import_module("isinglass._api")
+            globals().update({public: getattr(api, public) for public in api.__all__})
+            globals()["__all__"] = api.__all__
+        if name not in globals():  # a room without a name here, isinglass.io, is loaded too
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        """List the names of the package beside what is loaded already."""
+        return sorted({*globals(), *__getattr__("__all__")})

@@ -49,9 +49,9 @@ def test_remember_reads_arrays_and_resizes(gallery, capsys):
     np.save(gallery / "many.npy", images)
     out = gallery / "done.png"
     arguments = ["remember", str(gallery / "many.npy"), "--cue", str(gallery / "many.npy")]
-    assert run([*arguments, "--out", str(out)]) == 1
+    assert run([*arguments, "--out", str(out)]) == 2
     assert "Choose one with --index" in capsys.readouterr().err
-    assert run([*arguments, "--out", str(out), "--index", "9"]) == 1
+    assert run([*arguments, "--out", str(out), "--index", "9"]) == 2
     assert run([*arguments, "--out", str(out), "--index", "4", "--size", "8"]) == 0
     with Image.open(out) as image:
         assert image.size == (8, 8)
@@ -92,7 +92,7 @@ def test_only_a_png_is_written(gallery, capsys):
     for name in ("done.jpg", "done"):
         out = gallery / name
         arguments = ["remember", str(gallery), "--cue", str(gallery / "3.png"), "--out", str(out)]
-        assert run(arguments) == 1
+        assert run(arguments) == 2
         assert f"Name it {gallery / 'done.png'}" in capsys.readouterr().err
         assert not out.exists()
 
@@ -144,11 +144,11 @@ def test_recall_fills_a_table(tables, capsys, suffix):
 
 
 def test_recall_refuses_bad_tables(tables, capsys):
-    def refused(content: str, found: str, name: str = "bad.csv") -> None:
+    def refused(content: str, found: str, name: str = "bad.csv", status: int = 1) -> None:
         (tables / name).write_text(content)
         out = str(tables / "out.csv")
         arguments = ["recall", str(tables / "patterns.csv"), "--cue", str(tables / name)]
-        assert run([*arguments, "--out", out]) == 1
+        assert run([*arguments, "--out", out]) == status
         assert found in " ".join(capsys.readouterr().err.split())
         assert not (tables / "out.csv").exists()
 
@@ -159,14 +159,14 @@ def test_recall_refuses_bad_tables(tables, capsys):
     refused("", "no rows")
     refused("1,inf\n", "infinite")
     refused("," * 11, "nothing is known of cue 0")
-    refused("1", "Name it .npy, .npz, .csv", name="bad.txt")
+    refused("1", "Name it .npy, .npz, .csv", name="bad.txt", status=2)
     refused("not an array", "not a whole table", name="bad.npy")
     arguments = ["--cue", str(tables / "cues.csv"), "--out", str(tables / "out.csv")]
     assert run(["recall", str(tables / "absent.csv"), *arguments]) == 1
     assert "no such file" in capsys.readouterr().err
     assert run(["recall", str(tables / "cues.csv"), *arguments]) == 1
     assert "Store whole rows only" in capsys.readouterr().err
-    assert run(["recall", str(tables / "patterns.csv"), *arguments[:2], "--out", "x.txt"]) == 1
+    assert run(["recall", str(tables / "patterns.csv"), *arguments[:2], "--out", "x.txt"]) == 2
     assert "Name it .npy, .npz, .csv" in capsys.readouterr().err
 
 
@@ -183,7 +183,7 @@ def test_help_shows_what_is_left_to_the_program(capsys):
     assert "isinglass-tour.html" in capsys.readouterr().out
     assert run(["remember", "--help"]) == 0
     shown = " ".join(re.sub(r"[│\s]+", " ", capsys.readouterr().out).split())
-    assert "chosen from the images" in shown
+    assert "chosen from the data" in shown
     assert "the first image's" in shown
 
 

@@ -89,7 +89,7 @@ def test_samples_are_like_the_table_and_a_kept_machine_is_used_again(folder, cap
     assert isinstance(ig.load(folder / "table.safetensors"), ig.HopfieldBoltzmann)
     assert run([*again, "--memories", "3", "--steps", "200", "--categorical", "color"]) == 0
     for other in (["--memories", "2"], ["--steps", "9"], ["--categorical", "count"]):
-        assert run([*again, *other]) == 1
+        assert run([*again, *other]) == 2
         assert "or say --refit" in capsys.readouterr().err
     assert run([*again, "--memories", "2", "--refit"]) == 0
     assert HopfieldBoltzmannMachine.load("table.safetensors").n_memories_ == 2
@@ -244,7 +244,7 @@ def test_the_table_and_the_picture_say_the_same_likelihoods(folder, capsys):
     _, said = imagined(
         folder, capsys, noise, "--sample", "1", "--refit", "--memories", "5", "--steps", "1"
     )
-    assert "did not come to rest" in said
+    assert "did not converge" in said
 
 
 def test_grey_images_in_colour_files_have_one_channel(folder):
@@ -257,17 +257,17 @@ def test_grey_images_in_colour_files_have_one_channel(folder):
     assert np.load(folder / "grey-sampled.npz")["arr_0"].shape == (2, 3, 3)
 
 
-def refused(capsys, found, *arguments):
-    assert run(["imagine", *arguments]) == 1
+def refused(capsys, found, *arguments, status=1):
+    assert run(["imagine", *arguments]) == status
     error = capsys.readouterr().err
     assert found in " ".join(error.split())
     assert "Traceback" not in error
 
 
 def test_bad_input_is_named_and_writes_nothing(folder, capsys):
-    def of(content, found, *more):
+    def of(content, found, *more, status=1):
         (folder / "bad.csv").write_text(content)
-        refused(capsys, found, "bad.csv", *(more or ["--impute"]))
+        refused(capsys, found, "bad.csv", *(more or ["--impute"]), status=status)
         assert not list(folder.glob("bad-*"))
 
     of("", "no rows")
@@ -276,34 +276,34 @@ def test_bad_input_is_named_and_writes_nothing(folder, capsys):
     of("a,b\n1,\n3,NA\n", "column 'b': every cell is unknown. Leave it out: --drop b")
     of('a,b\n1,2\n3,"4\n5,6\n7,8\n', "a quote in line 3 is not closed")
     of("a,b\n1,2\n3,\0\n", "a NUL byte in line 3")
-    of("a,b\n1,2\n3,\n", "a file each", "--impute", "--sample", "5")
-    of("a,b\n1,2\n3,\n", "Say one of them", "--impute", "--categorical", "a", "--numeric", "a")
+    of("a,b\n1,2\n3,\n", "a file each", "--impute", "--sample", "5", status=2)
+    of("a,b\n1,2\n3,\n", "Say one of them", "--impute", "--categorical", "a", "--numeric", "a", status=2)
     of("a,b\n1e306,2\n3,\n", "column 'a': a number as large as 1e+306", "--impute")
     of("a,a\n1,2\n", "two columns named 'a'")
     of("a,b\n1,inf\n", "infinite number in column 'b'")
-    of("a,b\n1,2\n", "no column 'c'", "--sample", "1", "--drop", "c")
+    of("a,b\n1,2\n", "no column 'c'", "--sample", "1", "--drop", "c", status=2)
     of("a,b\nx,2\n", "no number", "--sample", "1", "--numeric", "a")
-    of("a,b\n1,2\n", "Give --sample N or --impute", "--seed", "1")
-    of("a,b\n1,2\n3,4\n", "n_memories = 9", "--impute", "--memories", "9")
-    of("a,b\n1,2\n3,4\n", "Name it .csv", "--impute", "--out", "whole.npy")
+    of("a,b\n1,2\n", "Give --sample N or --impute", "--seed", "1", status=2)
+    of("a,b\n1,2\n3,4\n", "--memories 9", "--impute", "--memories", "9", status=2)
+    of("a,b\n1,2\n3,4\n", "Name it .csv", "--impute", "--out", "whole.npy", status=2)
     of("a,b\n1,2\n3,4\n", "its folder is not there", "--impute", "--out", "absent/whole.csv")
-    of("a,b\n1,2\n3,4\n", "--image HxW", "--impute", "--sheet", "sheet.png")
+    of("a,b\n1,2\n3,4\n", "--image HxW", "--impute", "--sheet", "sheet.png", status=2)
     (folder / "latin.csv").write_bytes("naïve,b\n1,2\n".encode("latin-1"))
     refused(capsys, "Save it as .csv in UTF-8", "latin.csv", "--impute")
     refused(capsys, "no such file", "absent.csv", "--impute")
-    refused(capsys, "Name it .npy, .npz, .csv", "table.txt", "--impute")
+    refused(capsys, "Name it .npy, .npz, .csv", "table.txt", "--impute", status=2)
     (folder / "bad.npz").write_bytes(b"not an archive")
     refused(capsys, "not a whole table", "bad.npz", "--impute")
 
 
 def test_new_categories_and_other_tables_are_named(folder, capsys):
     assert run(["imagine", "table.csv", "--sample", "1", "--model", "m.safetensors"]) == 0
-    (folder / "new.csv").write_text("size,count,colour,large\n,,purple,1\n")
+    (folder / "new.csv").write_text("size,count,color,large\n,,purple,1\n")
     again = ["--impute", "--model", "m.safetensors"]
-    refused(capsys, "'purple' in column 'colour'", "new.csv", *again)
+    refused(capsys, "'purple' in column 'color'", "new.csv", *again)
     assert run(["imagine", "new.csv", *again, "--unseen", "missing"]) == 0
     assert read(folder / "new-imputed.csv")[1][2:] == ["purple", "1"]
-    (folder / "other.csv").write_text("size,colour\n1,red\n")
+    (folder / "other.csv").write_text("size,color\n1,red\n")
     refused(capsys, "Give the columns of the fit", "other.csv", *again)
     ig.save(ig.RBM(ig.Bernoulli(2), ig.Bernoulli(2)), folder / "rbm.safetensors")
     refused(capsys, "describes no columns", "table.csv", "--impute", "--model", "rbm.safetensors")

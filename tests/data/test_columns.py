@@ -51,7 +51,7 @@ def test_one_value_alone_is_a_number():
 def test_states_come_back_as_cells(columns):
     state, observed = columns.encode("test", list(TABLE.values()))
     assert state.shape == observed.shape == (4, 10)
-    columns.unit.check("test", state, observed)
+    columns.unit.check(state, observed)
     assert bool((state[~observed] == 0).all())
     for name, cells in zip(TABLE, columns.decode(state), strict=True):
         known = ~is_unknown(TABLE[name])

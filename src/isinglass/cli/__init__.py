@@ -1,4 +1,4 @@
-"""The command line: thin over the library, one module for each group of commands."""
+"""The command line: thin over the library, one folder for each command."""
 
 from isinglass.cli.app import app, run
 

@@ -1,16 +1,86 @@
-"""What several commands share."""
+"""What several commands share: options, and one place that prints for people or for programs."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
-__all__ = ["LARGEST_SEED", "free_name"]
+from isinglass._support.optional import require_extra
+
+with require_extra("cli"):
+    import typer
+    from rich.console import Console
+    from rich.markup import escape
+
+__all__ = ["LARGEST_SEED", "ForceOption", "JsonOption", "Output", "QuietOption", "free_name"]
 
 LARGEST_SEED = 2**32 - 1  # numpy's, which seeds scikit-learn and the agents
 
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
+]
+QuietOption: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")
+]
+ForceOption: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Overwrite files that are there already.")
+]
+
+
+class Output:
+    """The standard output of a command: text for people, or one JSON object for programs.
+
+    Args:
+        as_json: Whether to print the result alone, as JSON.
+        quiet: Whether to print nothing.
+
+    Attributes:
+        console: Where text goes; it prints nothing in JSON and when quiet.
+        notes: What :meth:`warn` has said, which is part of the JSON too.
+
+    Examples:
+        >>> output = Output(as_json=True)
+        >>> output.warn("2 blank lines are left out")
+        >>> output.finish({"rows": 3, "energy": float("nan")})
+        {"rows": 3, "energy": null, "notes": ["2 blank lines are left out"]}
+    """
+
+    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.console = Console(quiet=quiet or as_json, emoji=False)
+        self.notes: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Print a line of rich markup, wrapped by the terminal alone."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def warn(self, note: str) -> None:
+        """Print what the user should know, in yellow, and keep it for the JSON."""
+        self.notes.append(note)
+        self.say(f"[yellow]{escape(note)}.[/yellow]")
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Print the result and the notes if the output is JSON; NaN and infinities become null."""
+        if self.as_json:
+            print(json.dumps(_finite({**result, "notes": self.notes}), ensure_ascii=False))  # noqa: T201
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON does not have, and paths, in a nested result."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
 
 def free_name(path: Path) -> Path:
-    """The path, or the first of path-2, path-3, … that is not taken."""
+    """Return the path, or the first of path-2, path-3, … that is not taken."""
     number, free = 2, path
     while free.exists():
         free = path.with_stem(f"{path.stem}-{number}")

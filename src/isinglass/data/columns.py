@@ -392,7 +392,7 @@ class Columns:
 
 def kind_of(column: Column) -> str:
     """What a column is called: "numeric", "binary" or "categorical"."""
-    return type(column).__name__.lower()
+    return type(column).__name__.lower().removesuffix("column")
 
 
 def is_unknown(cells: Cells) -> np.ndarray:
@@ -498,6 +498,6 @@ def _refuse_strange(
         raise DomainError(
             f"{cells.tolist()[0]!r} in column {name!r}, which is none of {known}",
             "Mend the cell, fit on data that have it, or take it as unknown: "
-            "handle_unknown='missing', or --unseen missing",
+            "handle_unknown='missing'",
             operation=operation,
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from isinglass._support.typing import Float
-from isinglass.errors import DomainError, FileError, ShapeError
+from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 
 __all__ = ["check_table_name", "read_table", "save_table"]
 
@@ -24,7 +24,8 @@ def read_table(path: Path) -> Float[Tensor, "rows columns"]:
     A .csv may have a first line of names. An .npz must hold one array.
 
     Raises:
-        FileError: If the file is missing, is no table, or has another suffix.
+        FileError: If the file is missing or is no table.
+        ParameterError: If it has another suffix.
         ShapeError: If rows differ in length, or the array is no table.
         DomainError: If a cell is no number, or is infinite.
 
@@ -70,7 +71,7 @@ def save_table(path: Path, table: Float[Tensor, "*rows columns"]) -> None:
         table: What to write; as .npy or .npz it may have more dimensions than two.
 
     Raises:
-        FileError: If it has another suffix.
+        ParameterError: If it has another suffix.
 
     Examples:
         >>> import tempfile
@@ -93,10 +94,10 @@ def check_table_name(operation: str, path: Path) -> None:
     """Refuse a name that is no table's.
 
     Raises:
-        FileError: If it ends in anything but .npy, .npz or .csv.
+        ParameterError: If it ends in anything but .npy, .npz or .csv.
     """
     if path.suffix.lower() not in TABLES:
-        raise FileError(
+        raise ParameterError(
             f"a file named {path.name}", f"Name it {', '.join(TABLES)}", operation=operation
         )
 

@@ -18,7 +18,7 @@ from isinglass.errors import DomainError, FileError, ShapeError
 with require_extra("cli"):
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["Picture", "read_pictures", "save_png", "stack_pictures"]
+__all__ = ["Picture", "holds_images", "read_pictures", "save_png", "stack_pictures"]
 
 PICTURES = {".png", ".jpg", ".jpeg"}
 ARRAYS = {".npy", ".npz"}
@@ -168,6 +168,19 @@ def _as_batch(name: str, array: np.ndarray) -> Tensor:
     values = _unit_range(name, array)
     values = values if color else values.unsqueeze(-1)
     return values if values.ndim == 4 else values.unsqueeze(0)
+
+
+def holds_images(path: Path) -> bool:
+    """Return whether a file holds arrays of more dimensions than a table has."""
+    if path.suffix.lower() not in ARRAYS or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = [loaded] if isinstance(loaded, np.ndarray) else list(dict(loaded).values())
+    except (OSError, ValueError, EOFError):
+        return False  # to be named by whoever reads it
+    return any(array.ndim >= 3 for array in arrays)
 
 
 def stack_pictures(

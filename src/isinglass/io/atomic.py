@@ -43,7 +43,7 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     if path.exists() and not overwrite:
         raise FileError(
             "the file exists already",
-            "Choose another path, or allow it: overwrite=True, on the command line --force",
+            "Choose another path, or allow it: overwrite=True",
             operation=f"writing {path}",
         )
     aside = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from isinglass.cli import run
-from isinglass.cli.tour import VERBS, take_tour
+from isinglass.cli.tour.guide import VERBS, take_tour
 from isinglass.cli.tour.chapter import Chapter, Fact
 from isinglass.cli.tour.page import build_page
 from isinglass.errors import FileError, ParameterError

@@ -254,7 +254,7 @@ def test_bad_tables_are_named(frame):
         model.fit(frame.iloc[:0])
     model.fit(frame)
     new = frame.assign(color="purple")
-    with pytest.raises(DomainError, match="'purple' in column 'colour'"):
+    with pytest.raises(DomainError, match="'purple' in column 'color'"):
         model.score(new)
     model.handle_unknown = "missing"
     np.testing.assert_array_equal(

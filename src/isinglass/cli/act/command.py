@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 from isinglass._support.optional import require_extra
 from isinglass.cli._common import LARGEST_SEED
 from isinglass.errors import FileError, IsinglassError, ParameterError
-from isinglass.io.atomic import atomic_write
 
 with require_extra("cli"):
     import typer
@@ -123,14 +122,11 @@ def act(
     curves go to a folder of the run. Ctrl-C keeps what is learnt; after a kill
     at most the steps since the last checkpoint are done again.
 
+    Examples:
         isinglass act isinglass/LargeAction-v0 --steps 12000
-
         isinglass act CartPole-v1 --set gamma=0.98 --peers dqn
-
         isinglass act my_module:MyEnv --envs 8 --env-set size=5
-
         isinglass act isinglass/Blockers-v0 --rule sarsa --set learning_rate=0.02
-
         isinglass act --resume runs/CartPole-v1-2026-11-22-1
     """
     # A script's folder is on the path, that of a command is not.
@@ -231,6 +227,7 @@ def _carry_out(console: Console, folder: Path, request: Request) -> bool:
     from isinglass.cli.act.agents import ours
     from isinglass.cli.act.learner import Stop, random_return
     from isinglass.cli.act.report import build_report, loading, table_of, under
+    from isinglass.io.atomic import atomic_write
 
     torch.set_num_threads(request.threads)
     stop, results = Stop(), []

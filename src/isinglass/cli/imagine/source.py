@@ -13,9 +13,9 @@ import torch
 
 from isinglass.data.columns import Binary, Cells, Column, Columns, Numeric, is_unknown
 from isinglass.data.csv import check_table_name, read_table, save_table
-from isinglass.data.images import ARRAYS, PICTURES, read_pictures, stack_pictures
+from isinglass.data.images import PICTURES, holds_images, read_pictures, stack_pictures
 from isinglass.data.mixed import MixedTable, read_mixed
-from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["Shape", "Source", "read_source"]
 
@@ -89,10 +89,10 @@ class Source(ABC):
         """Refuse a name of another kind of file.
 
         Raises:
-            FileError: If it is one.
+            ParameterError: If it is one.
         """
         if out.suffix.lower() not in self.suffixes:
-            raise FileError(
+            raise ParameterError(
                 f"a file named {out.name}",
                 f"Name it {' or '.join(self.suffixes)}",
                 operation=f"writing {out}",
@@ -212,11 +212,12 @@ def read_source(
         ParameterError: If an option is of no use with what the paths hold.
     """
     first = paths[0]
-    if first.is_dir() or first.suffix.lower() in PICTURES or _holds_images(first):
+    if first.is_dir() or first.suffix.lower() in PICTURES or holds_images(first):
         if image or (kinds and fitted is None) or drop or unknown:
             raise ParameterError(
                 "images, with an option for the columns of a table",
-                "Leave out --image, --categorical, --numeric, --drop and --na", operation=f"reading {first}",
+                "Leave out --image, --categorical, --numeric, --drop and --na",
+                operation=f"reading {first}",
             )  # fmt: skip
         return _images(paths, size)
     if len(paths) > 1 or size is not None:
@@ -261,19 +262,6 @@ def _pixel_kinds(columns: dict[str, np.ndarray]) -> dict[str, str]:
     values = np.concatenate(list(columns.values()))
     binary = np.isin(values[~np.isnan(values)], (0, 1)).all()
     return dict.fromkeys(columns, "binary" if binary else "numeric")
-
-
-def _holds_images(path: Path) -> bool:
-    """Whether an array file has more dimensions than a table."""
-    if path.suffix.lower() not in ARRAYS or not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = [loaded] if isinstance(loaded, np.ndarray) else list(dict(loaded).values())
-    except (OSError, ValueError, EOFError):
-        return False  # to be named by whoever reads it
-    return any(array.ndim >= 3 for array in arrays)
 
 
 def _kinds(shape: Shape | None, columns: dict[str, Cells]) -> dict[str, str]:

@@ -49,8 +49,12 @@ def tour(
     Boltzmann machine is fitted, sampled and asked for missing halves, all
     exactly; an agent chooses among 2^40 actions. Prints a table and writes one
     page with pictures that needs no network.
+
+    Examples:
+        isinglass tour
+        isinglass tour imagine act --out two.html
     """
-    from isinglass.cli.tour import take_tour
+    from isinglass.cli.tour.guide import take_tour
 
     console = Console()
     page = out or free_name(Path("isinglass-tour.html"))

@@ -1,0 +1,100 @@
+"""The names of ``import isinglass``, loaded by it when the first of them is asked for."""
+
+import isinglass.dynamics as dynamics
+import isinglass.energies as energies
+import isinglass.errors as errors
+import isinglass.learning as learning
+import isinglass.nn as nn
+import isinglass.units as units
+from isinglass.core.energy import Energy
+from isinglass.dynamics import (
+    CCCP,
+    HMC,
+    MALA,
+    Asynchronous,
+    BlockGibbs,
+    ClampedGibbs,
+    Langevin,
+    Recall,
+    ReplicaExchange,
+    SingleSite,
+    Synchronous,
+    impute,
+    log_partition,
+    recall,
+    run,
+)
+from isinglass.energies import (
+    RBM,
+    Annealing,
+    BoltzmannMachine,
+    ClassicalHopfield,
+    ConditionalDBM,
+    ConditionalRBM,
+    DeepBoltzmann,
+    DeepEnergy,
+    DenseClassifier,
+    DenseMemory,
+    ExpectedEnergyRBM,
+    Harmonium,
+    HeteroMemory,
+    HopfieldBoltzmann,
+    Marginal,
+    ModernHopfield,
+    PatternMixture,
+    ScaledTruncatedMixture,
+    SparseHopfield,
+    SubsetHopfield,
+)
+from isinglass.errors import IsinglassError
+from isinglass.io.archive import load, save
+from isinglass.units import *  # noqa: F403 - every kind that units exports, without a second list
+
+__all__ = [
+    "CCCP",
+    "HMC",
+    "MALA",
+    "RBM",
+    "Annealing",
+    "Asynchronous",
+    "BlockGibbs",
+    "BoltzmannMachine",
+    "ClampedGibbs",
+    "ClassicalHopfield",
+    "ConditionalDBM",
+    "ConditionalRBM",
+    "DeepBoltzmann",
+    "DeepEnergy",
+    "DenseClassifier",
+    "DenseMemory",
+    "Energy",
+    "ExpectedEnergyRBM",
+    "Harmonium",
+    "HeteroMemory",
+    "HopfieldBoltzmann",
+    "IsinglassError",
+    "Langevin",
+    "Marginal",
+    "ModernHopfield",
+    "PatternMixture",
+    "Recall",
+    "ReplicaExchange",
+    "ScaledTruncatedMixture",
+    "SingleSite",
+    "SparseHopfield",
+    "SubsetHopfield",
+    "Synchronous",
+    "dynamics",
+    "energies",
+    "errors",
+    "impute",
+    "learning",
+    "load",
+    "log_partition",
+    "nn",
+    "recall",
+    "run",
+    "save",
+    "units",
+]
+__all__ += units.__all__

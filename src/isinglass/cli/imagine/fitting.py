@@ -1,0 +1,158 @@
+"""The machine of ``isinglass imagine``: taken from a file or fitted now, and how good it is."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from isinglass._support.optional import require_extra
+from isinglass.cli._common import Output
+from isinglass.cli.imagine.source import Source
+from isinglass.data.columns import kind_of
+from isinglass.errors import DomainError, ParameterError
+from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
+
+with require_extra("cli"):
+    from rich.table import Table
+with require_extra("sklearn"):
+    from sklearn.exceptions import ConvergenceWarning
+
+__all__ = ["fitted_machine", "kept_machine", "kinds_of", "summary"]
+
+#: With fewer rows nothing is held out.
+FEWEST_ROWS = 10
+#: Options of the learning, and what the estimator calls them.
+SETTINGS = {"--memories": "n_memories", "--steps": "max_iter", "--starts": "n_init"}
+#: More names of columns than this are not shown.
+MOST_NAMES = 12
+
+
+def kinds_of(fitted: HopfieldBoltzmannMachine) -> dict[str, str]:
+    """Return the kind of each column: "numeric", "binary" or "categorical"."""
+    return {column.name: kind_of(column) for column in fitted.columns_.columns}
+
+
+def kept_machine(
+    path: Path, kinds: dict[str, str], wishes: dict[str, int | None]
+) -> HopfieldBoltzmannMachine | None:
+    """Return the machine in the file, or None if there is no file.
+
+    Raises:
+        ParameterError: If options ask for another machine than the one that is kept.
+    """
+    if not path.exists():
+        return None
+    fitted = HopfieldBoltzmannMachine.load(path)
+    found = {name: getattr(fitted, setting) for name, setting in SETTINGS.items()}
+    found |= {f"--{kind_of(column)} {column.name}": None for column in fitted.columns_.columns}
+    asked = {name: wish for name, wish in wishes.items() if wish is not None}
+    asked |= {f"--{kind} {name}": None for name, kind in kinds.items()}
+    for name, wish in asked.items():
+        if name not in found or found[name] != wish:
+            raise ParameterError(
+                f"{name} {wish}, which was fitted with {found[name]}" if name in found
+                else f"{name}, which was not fitted so",
+                f"Leave out {name.split()[0]}, or say --refit",
+                operation=f"taking the machine of {path}",
+            )  # fmt: skip
+    return fitted
+
+
+def fitted_machine(
+    output: Output, source: Source, wishes: dict[str, int | None], seed: int, path: Path | None
+) -> HopfieldBoltzmannMachine:
+    """Fit a machine, keep it in the file if one is named, and print how good it is."""
+    settings: dict[str, Any] = {
+        SETTINGS[name]: wish for name, wish in wishes.items() if wish is not None
+    }
+    settings |= {"columns": source.kinds, "random_state": seed}
+    _warn_of_names(output, source)
+    output.say(f"Learning {source.counted(source.count)} of {source.path} …")
+    verbose = output.console.is_terminal and not output.console.quiet
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said below in the command's words
+        fitted = HopfieldBoltzmannMachine(**settings, verbose=verbose).fit(source.rows)
+        if path is not None:  # before anything else, so that a later failure does not lose it
+            fitted.save(path, overwrite=True)
+            output.say(f"Kept the machine in [bold]{path}[/bold].")
+        _print_likelihoods(output, source, fitted, settings)
+    if not fitted.converged_:
+        output.warn("Learning did not converge: allow more --steps")
+    return fitted
+
+
+def _warn_of_names(output: Output, source: Source) -> None:
+    """Warn of columns of names that are nearly all different: they say nothing about others."""
+    for name, cells in source.rows.items() if isinstance(source.rows, dict) else ():
+        different = len(set(cells.tolist())) if cells.dtype == object else 0
+        if different > max(20, len(cells) // 2):
+            output.warn(
+                f"Column {name!r} has {different} different names in {len(cells)} rows: if it "
+                f"only numbers the rows, leave it out with --drop {name}"
+            )
+
+
+def _print_likelihoods(
+    output: Output,
+    source: Source,
+    fitted: HopfieldBoltzmannMachine,
+    settings: dict[str, Any],
+) -> None:
+    """Print how likely rows are under the machine, beside independent columns."""
+    held, rule = _held_out(source, fitted, settings)
+    table = Table(caption=f"Held out: {rule}", caption_justify="left")
+    for column in ("log-likelihood, nats a row", "fitted", "held out"):
+        table.add_column(column, justify="right" if table.columns else "left")
+    alone = HopfieldBoltzmannMachine(**dict(settings, n_memories=1)).fit(source.rows)
+    for name, machine in (("this machine", fitted), ("columns independent", alone)):
+        score = held.get(machine.n_memories_)
+        table.add_row(
+            f"{name}, {_memories(machine)}", f"{machine.score(source.rows):.4g}",
+            "–" if score is None else f"{score:.4g}",
+        )  # fmt: skip
+    output.console.print(table)
+
+
+def _held_out(
+    source: Source, fitted: HopfieldBoltzmannMachine, settings: dict[str, Any]
+) -> tuple[dict[int, float], str]:
+    """Return held-out likelihoods by number of memories, and how they were found, or why not."""
+    rule = (
+        "a fifth of the rows, under machines of the others; categories only there count as unknown"
+    )
+    if fitted.validation_scores_:
+        return fitted.validation_scores_, f"{rule}. They chose the number of memories"
+    if source.count < FEWEST_ROWS:
+        return {}, f"none of fewer than {FEWEST_ROWS} rows"
+    train, held = (source.take(index) for index in source.split(settings["random_state"]))
+    told: dict[str, Any] = {
+        "columns": kinds_of(fitted),
+        "handle_unknown": "missing",
+    }
+    scores: dict[int, float] = {}
+    for count in {1, fitted.n_memories_}:
+        half = HopfieldBoltzmannMachine(**dict(settings | told, n_memories=count))
+        try:
+            scores[count] = half.fit(train).score(held)
+        except (DomainError, ParameterError) as error:  # no cell of a column, or too few rows
+            return {}, f"the other rows do not do, {error.operation}: {error.found}"
+    return scores, rule
+
+
+def summary(fitted: HopfieldBoltzmannMachine) -> str:
+    """Return the machine in a line, and what it took each column for."""
+    kinds: dict[str, list[str]] = {}
+    for column in fitted.columns_.columns:
+        kinds.setdefault(kind_of(column), []).append(column.name)
+    shown = (
+        f"{len(names)} {kind}"
+        + (f" ({', '.join(names)})" if kind != "numeric" and len(names) <= MOST_NAMES else "")
+        for kind, names in kinds.items()
+    )
+    steps = "1 step" if fitted.n_iter_ == 1 else f"{fitted.n_iter_} steps"
+    return f"{_memories(fitted)} after {steps}; columns: {', '.join(shown)}."
+
+
+def _memories(fitted: HopfieldBoltzmannMachine) -> str:
+    return "1 memory" if fitted.n_memories_ == 1 else f"{fitted.n_memories_} memories"

@@ -1,0 +1,99 @@
+"""The options of ``isinglass imagine``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from isinglass._support.optional import require_extra
+from isinglass.cli._common import LARGEST_SEED
+
+with require_extra("cli"):
+    from typer import Argument, Option
+
+
+class How(StrEnum):
+    """How an unknown cell is filled."""
+
+    MEAN = "mean"
+    MODE = "mode"
+    DRAW = "draw"
+
+
+class Unseen(StrEnum):
+    """What a category is that the machine has not seen."""
+
+    ERROR = "error"
+    MISSING = "missing"
+
+
+Data: TypeAlias = Annotated[
+    list[Path],
+    Argument(help="A table (.csv, .npy, .npz), or images: files, folders, arrays (n, h, w)."),
+]
+Sample: TypeAlias = Annotated[
+    int | None, Option(min=1, help="Draw so many fresh rows or images.")
+]  # fmt: skip
+Impute: TypeAlias = Annotated[
+    bool, Option("--impute", help="Fill the unknown cells or transparent pixels.")
+]
+Out: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        help="Where the rows go: a .csv for a .csv, else .npy or .npz.",
+        show_default="DATA-sampled or DATA-imputed",
+    ),
+]
+Fill: TypeAlias = Annotated[
+    How, Option(help="Fill a cell by its mean, the likeliest row, or a draw.")
+]  # fmt: skip
+Memories: TypeAlias = Annotated[
+    int | None, Option(min=1, help="How many memories.", show_default="chosen on rows held out")
+]
+Steps: TypeAlias = Annotated[
+    int | None, Option(min=1, help="Most steps of learning.", show_default="200")
+]
+Starts: TypeAlias = Annotated[
+    int | None, Option(min=1, help="Starts to choose the best of.", show_default="1")
+]
+Seed: TypeAlias = Annotated[
+    int, Option(min=0, max=LARGEST_SEED, help="Seed of everything random.")
+]  # fmt: skip
+Model: TypeAlias = Annotated[
+    Path | None, Option(help="Keep the fitted machine in this .safetensors; use it if it is there.")
+]
+Refit: TypeAlias = Annotated[
+    bool, Option("--refit", help="Fit anew even if --model is there, and replace it.")
+]
+CategoricalColumns: TypeAlias = Annotated[
+    list[str] | None, Option(metavar="COLUMN", help="Numbers that are names. Repeatable.")
+]
+NumericColumns: TypeAlias = Annotated[
+    list[str] | None, Option(metavar="COLUMN", help="Zeros and ones that are numbers. Repeatable.")
+]
+DroppedColumns: TypeAlias = Annotated[
+    list[str] | None, Option(metavar="COLUMN", help="Leave a column out. Repeatable.")
+]
+UnknownTokens: TypeAlias = Annotated[
+    list[str] | None,
+    Option(metavar="TOKEN", help="What stands for an unknown cell. Repeatable."),
+]
+UnseenCategories: TypeAlias = Annotated[
+    Unseen, Option(help="What a category is that --model has not seen.")
+]
+Image: TypeAlias = Annotated[
+    str | None, Option(metavar="HxW", help="The rows of the table are images, 28x28.")
+]
+Size: TypeAlias = Annotated[
+    int | None,
+    Option(min=2, max=512, help="Height to bring images to.", show_default="the first's"),
+]
+Curve: TypeAlias = Annotated[
+    Path | None,
+    Option(help="Where the plot of learning goes: .png or .svg.", show_default="beside --out"),
+]
+Sheet: TypeAlias = Annotated[
+    Path | None,
+    Option(help="Where the sheet of images goes, a .png.", show_default="beside --out"),
+]

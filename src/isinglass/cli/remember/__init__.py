@@ -1,0 +1,1 @@
+"""The command ``isinglass remember``, also called ``recall``."""

@@ -1,0 +1,145 @@
+"""Images as a memory: one is completed from a part of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from isinglass._support.optional import require_extra
+from isinglass.cli._common import Output
+from isinglass.cli.remember.command import Half
+from isinglass.data.image_memory import ImageMemory
+from isinglass.data.images import read_pictures, save_png, stack_pictures
+from isinglass.errors import DomainError, ParameterError
+from isinglass.io.atomic import atomic_write
+
+with require_extra("cli"):
+    from rich.table import Table
+
+if TYPE_CHECKING:
+    from isinglass.data.image_memory import Completion
+
+__all__ = ["complete_image"]
+
+
+def complete_image(
+    output: Output,
+    stored: list[Path],
+    cue: Path,
+    out: Path,
+    beta: float | None,
+    max_steps: int,
+    force: bool,
+    *,
+    hide: Half | None,
+    index: int | None,
+    size: int | None,
+) -> None:
+    """Complete the cue by what is stored, and write it as PNG with the report in a text chunk.
+
+    Raises:
+        ParameterError: If ``out`` is no PNG, or ``index`` is none of the cue's images.
+        DomainError: If nothing of a stored image or of the cue is known.
+    """
+    if out.suffix.lower() != ".png":
+        raise ParameterError(
+            "the completion is a PNG",
+            f"Name it {out.with_suffix('.png')}",
+            operation=f"writing {out}",
+        )
+    pixels, names = _read_stored(stored, size)
+    seen, known = _read_cue(cue, index, hide, pixels.shape)
+
+    memory = ImageMemory(pixels.flatten(1), beta)
+    mask = known.unsqueeze(-1).expand(seen.shape).flatten(1)
+    done = memory.complete(seen.flatten(1), mask, max_steps=max_steps)
+    report = {
+        "stored": len(names),
+        "beta": memory.beta,
+        "known": float(known.double().mean()),
+        **_outcome(done, names),
+    }
+    with atomic_write(out, overwrite=force) as aside:
+        save_png(aside, done.images[0].reshape(pixels.shape[1:]), json.dumps(report))
+    _print_report(output, report)
+    output.say(f"Wrote [bold]{out}[/bold].")
+    output.finish({**report, "written": out})
+
+
+def _read_stored(paths: list[Path], size: int | None) -> tuple[torch.Tensor, list[str]]:
+    """What to store, ``(n, height, width, channels)``, and where each came from."""
+    stored = read_pictures(paths)
+    for picture in stored:
+        if not bool(picture.known.any()):
+            raise DomainError(
+                "every pixel is transparent", "Leave it out", operation=f"reading {picture.name}"
+            )
+    height, width = stored[0].pixels.shape[:2]
+    shape = (size, max(1, round(width * size / height))) if size else (height, width)
+    return stack_pictures(stored, shape)[0], [picture.name for picture in stored]
+
+
+def _read_cue(
+    path: Path, index: int | None, hide: Half | None, stored: torch.Size
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The cue as a batch of one, made like what is stored, and which of its pixels are known."""
+    cues = read_pictures([path])
+    if index is None and len(cues) > 1:
+        raise ParameterError(
+            f"it holds {len(cues)} images", "Choose one with --index", operation=f"reading {path}"
+        )
+    if (index or 0) >= len(cues):
+        raise ParameterError(
+            f"index {index} of {len(cues)} images", "Count from 0", operation=f"reading {path}"
+        )
+    shape = (stored[1], stored[2])
+    seen, known = stack_pictures([cues[index or 0]], shape, color=stored[3] == 3)
+    known = known & _visible(hide, shape)
+    if not bool(known.any()):
+        raise DomainError(
+            "every pixel is unknown", "Show some part of it", operation=f"reading {path}"
+        )
+    return seen, known
+
+
+def _outcome(done: Completion, names: list[str]) -> dict[str, Any]:
+    """Return the report on one completion."""
+    nearest = int(done.nearest[0])
+    return {
+        "energy of the cue": float(done.start_energy[0]),
+        "energy of the completion": float(done.recall.energy[0]),
+        "steps": int(done.recall.steps[0]),
+        "last change": float(done.recall.residual[0]),
+        "converged": bool(done.recall.converged[0]),
+        "nearest": names[nearest],
+        "share of the nearest": float(done.weights[0, nearest]),
+        "similarity to the nearest": float(done.similarity[0]),
+    }
+
+
+def _visible(hide: Half | None, shape: tuple[int, int]) -> torch.Tensor:
+    visible = torch.ones(shape, dtype=torch.bool)
+    rows, columns = shape[0] // 2, shape[1] // 2
+    hidden = {
+        Half.UPPER: (slice(None, rows), slice(None)),
+        Half.LOWER: (slice(rows, None), slice(None)),
+        Half.LEFT: (slice(None), slice(None, columns)),
+        Half.RIGHT: (slice(None), slice(columns, None)),
+    }
+    if hide is not None:
+        visible[hidden[hide]] = False
+    return visible
+
+
+def _print_report(output: Output, report: dict[str, Any]) -> None:
+    table = Table(show_header=False, title="Recall", title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in report.items():
+        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    output.console.print(table)
+    if not report["converged"]:
+        output.warn("Not converged: allow more with --max-steps")

@@ -1,0 +1,127 @@
+"""The rows of a table as a memory: each row of the cues is completed from its known cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from isinglass._support.optional import require_extra
+from isinglass.analysis.metastability import metastable_size
+from isinglass.cli._common import Output
+from isinglass.data.csv import TABLES, check_table_name, read_table, save_table
+from isinglass.data.image_memory import ImageMemory
+from isinglass.data.images import PICTURES, holds_images
+from isinglass.errors import DomainError, ShapeError
+from isinglass.io.atomic import atomic_write
+
+with require_extra("cli"):
+    from rich.table import Table
+
+if TYPE_CHECKING:
+    from isinglass.data.image_memory import Completion
+
+__all__ = ["complete_table", "is_table"]
+
+LONGEST_TABLE = 20
+
+
+def is_table(stored: list[Path], cue: Path) -> bool:
+    """Return whether one table is stored: a .csv, or an array of rows with a cue that is none."""
+    suffix = stored[0].suffix.lower()
+    if len(stored) > 1 or suffix not in TABLES or stored[0].is_dir():
+        return False
+    return suffix == ".csv" or not (cue.suffix.lower() in PICTURES or holds_images(stored[0]))
+
+
+def complete_table(
+    output: Output,
+    stored: Path,
+    cue: Path,
+    out: Path,
+    beta: float | None,
+    standardize: bool,
+    max_steps: int,
+    force: bool,
+) -> None:
+    """Fill the unknown cells of every cue, clean the known ones, and report row by row.
+
+    Raises:
+        DomainError: If a stored cell, or a whole cue, is unknown.
+        ShapeError: If the cues have other columns than what is stored.
+    """
+    check_table_name(f"writing {out}", out)
+    patterns, seen = read_table(stored), read_table(cue)
+    if bool(patterns.isnan().any()):
+        raise DomainError("unknown cells", "Store whole rows only", operation=f"reading {stored}")
+    if seen.shape[-1] != patterns.shape[-1]:
+        raise ShapeError(
+            f"{seen.shape[-1]} columns, the patterns have {patterns.shape[-1]}",
+            "Give cues with the patterns' columns, in their order",
+            operation=f"reading {cue}",
+        )
+    known = ~seen.isnan()
+    if not bool(known.any(-1).all()):
+        first = int((~known.any(-1)).nonzero()[0])
+        raise DomainError(
+            f"nothing is known of cue {first}", "Leave the row out", operation=f"reading {cue}"
+        )
+    spread = patterns.std(0, correction=0) if standardize else torch.ones(patterns.shape[-1])
+    spread = spread.where(spread > 0, 1.0)
+    rows, shown = patterns / spread, seen.nan_to_num(0.0) / spread
+    memory = ImageMemory(rows, beta)
+    done = memory.complete(shown, known, max_steps=max_steps)
+    with atomic_write(out, overwrite=force) as aside:
+        save_table(aside, done.images * spread)
+    cues = _outcomes(done)
+    _print_outcomes(output, memory.beta, done, cues)
+    # |known · (x − v)|² but for what all rows share.
+    distance = known.to(rows.dtype) @ rows.square().mT - 2 * shown @ rows.mT
+    other = int((distance.argmin(-1) != done.nearest).sum())
+    if other:
+        output.warn(
+            f"{other} of {len(seen)} recalled another row than the nearest in the known cells: "
+            "patterns are compared by angle about their mean, and so few cells may fit several"
+        )
+    output.say(f"Wrote [bold]{out}[/bold].")
+    report = {"stored": len(patterns), "beta": memory.beta, "cues": cues, "written": out}
+    output.finish(report)
+
+
+def _outcomes(done: Completion) -> list[dict[str, Any]]:
+    """Return the report on each cue."""
+    sizes, recall = metastable_size(done.weights), done.recall
+    return [
+        {
+            "converged": bool(recall.converged[row]),
+            "steps": int(recall.steps[row]),
+            "energy": float(recall.energy[row]),
+            "nearest": int(nearest),
+            "share of the nearest": float(done.weights[row, nearest]),
+            "patterns": int(sizes[row]),
+        }
+        for row, nearest in enumerate(done.nearest)
+    ]
+
+
+def _print_outcomes(
+    output: Output, beta: float, done: Completion, cues: list[dict[str, Any]]
+) -> None:
+    """Print a line a cue, at most ``LONGEST_TABLE``, and what all of them come to."""
+    table = Table(title=f"Recall at β = {beta:.4g}", title_justify="left")
+    for column in ("cue", "converged", "steps", "energy", "nearest", "its share", "patterns"):
+        table.add_column(column, justify="right")
+    for number, cue in enumerate(cues[:LONGEST_TABLE]):
+        table.add_row(
+            str(number), "yes" if cue["converged"] else "[yellow]no[/yellow]", str(cue["steps"]),
+            f"{cue['energy']:.4g}", str(cue["nearest"]), f"{cue['share of the nearest']:.3f}",
+            str(cue["patterns"]),
+        )  # fmt: skip
+    output.console.print(table)
+    if len(cues) > LONGEST_TABLE:
+        output.say(f"… and {len(cues) - LONGEST_TABLE} more.")
+    single = sum(cue["patterns"] == 1 for cue in cues)
+    output.say(f"{done.recall}; {single} recall one pattern.")
+    if not all(cue["converged"] for cue in cues):
+        output.warn("Not all converged: allow more with --max-steps")
