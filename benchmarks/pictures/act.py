@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from isinglass.cli import run
-from isinglass.cli.act.learner import random_return, read_result
+from isinglass.cli.act.learner import read_result
 from isinglass.cli.act.report import curves
 from isinglass.cli.act.run import read_request
 
