@@ -12,6 +12,7 @@ from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import jaxtyping
 import numpy as np
@@ -467,7 +468,7 @@ def test_masks_are_obeyed_when_evaluated_and_by_maskable_ppo(folder, capsys):
     arguments = [*SHORT, "--steps", "60", "--every", "30", "--envs", "2"]
     assert run(["act", "walks:Guarded", *arguments, "--out", "guarded"]) == 0
     request = Request(**json.loads((folder / "guarded" / "run.json").read_text()))
-    env = make_environments(request, 3, "MaskablePPO")
+    env: Any = make_environments(request, 3, "MaskablePPO")
     assert isinstance(env.envs[0].env, Masked)
     agent = FreeEnergyQ.load(newest(folder / "guarded"), device="cpu")
     assert episode_returns(agent, env, 5, False, Event()).shape == (5,)
@@ -485,9 +486,41 @@ def test_each_copy_plays_its_share(folder):
     request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
     env = make_environments(request, 3, capped=True)
     env.seed(0)
-    returns = episode_returns(Still(), env, 7, True, Event())
+    agent: Any = Still()
+    returns = episode_returns(agent, env, 7, True, Event())
     assert returns.tolist() == [0.0] * 7
     stop = Event()
     stop.set()
     with pytest.raises(Stopped):
-        episode_returns(Still(), env, 7, True, stop)
+        episode_returns(agent, env, 7, True, stop)
+
+
+def test_json_is_all_that_is_printed_and_quiet_prints_nothing(whole, capsys):
+    assert run(["act", "--resume", "whole", "--json"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    result = json.loads((whole / "FreeEnergyQ" / "result.json").read_text())
+    (agent,) = found["agents"]
+    assert [agent["greedy"]["mean"], agent["greedy"]["standard_error"]] == result["last"]
+    assert [agent["drawn"]["mean"], agent["drawn"]["standard_error"]] == result["sampled"]
+    assert agent["steps"] == 120
+    assert Path(found["report"]).exists()
+    assert found["finished"] is True
+    assert found["random"]["masked"] is False
+    assert run(["act", "--resume", "whole", "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == ""
+
+
+def test_the_standard_error_of_one_episode_is_null_in_json(folder, capsys):
+    alone = [*WALK, "--steps", "40", "--evaluate", "1", "--out", "alone", "--json"]
+    assert run(alone) == 0
+    agent = json.loads(capsys.readouterr().out)["agents"][0]
+    assert agent["greedy"]["standard_error"] is None
+
+
+def test_json_of_a_run_that_was_stopped(folder, capsys):
+    assert run([*WALK, "--env-set", "interrupt=30", "--out", "stopped", "--json"]) == 130
+    found = json.loads(capsys.readouterr().out)
+    assert found["finished"] is False
+    assert "Go on with: isinglass act --resume stopped" in found["notes"][-1]

@@ -54,8 +54,9 @@ class _Actor:
         """Choose an action for each copy of the environment."""
         if self.stop.is_set():
             raise Stopped
-        after_step = (self.env.buf_infos, self.env.buf_dones) if self.has_stepped else ()
-        infos = acting_infos(self.env, *after_step)
+        env: Any = self.env
+        stepped = (env.buf_infos, env.buf_dones) if self.has_stepped else ()
+        infos = acting_infos(env, *stepped)
         self.has_stepped = True
         if self.agent is None:
             return self._random(infos), None

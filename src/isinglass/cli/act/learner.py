@@ -34,7 +34,7 @@ from isinglass.cli.act.evaluation import (
     episode_returns,
     mean_and_error,
 )
-from isinglass.cli.act.run import History, Request, Result, write_json
+from isinglass.cli.act.run import RESULT, History, Request, Result, write_json
 from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
 
@@ -133,7 +133,8 @@ class Learner:
                 sampled=self._mean_return(self.agent, MEASURING, greedy=False),
                 best=self._mean_return(self._read_best(), MEASURING, greedy=True),
             )
-            write_json(self.folder / "result.json", asdict(result))
+            write_json(self.folder / RESULT, asdict(result))
+            on_progress(history, "done")
             return result
         return None
 

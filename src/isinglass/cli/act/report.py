@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import stable_baselines3
-import torch
 
 from isinglass._support.optional import require_extra
 from isinglass.cli.act.agents import (
@@ -20,8 +18,8 @@ from isinglass.cli.act.agents import (
     parse_settings,
 )
 from isinglass.cli.act.run import RandomBaseline, Request, Result, plus_minus
-from isinglass.cli.tour.chapter import COLORS, draw, new_figure
-from isinglass.cli.tour.page import figure_of, self_contained
+from isinglass.cli.tour.chapter import COLORS, Drawing, new_figure
+from isinglass.cli.tour.page import describe_machine, html_figure, self_contained
 
 with require_extra("cli"):
     from rich import box
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_report", "curves", "footnote", "loading_code", "result_rows", "terminal_table"]
 
-PALETTE = (COLORS["ours"], COLORS["peer"], "#6741d9", "#b08900")
+PALETTE = (COLORS["own"], COLORS["peer"], "#6741d9", "#b08900")
 HEADS = ("agent", "steps", "seconds", "greedy", "drawn", "best")
 
 MERGED = 5  # bins of the history to a point of the curve, or each would be an episode or two
@@ -158,7 +156,7 @@ def build_report(
 <tbody>{_table_body(result_rows(results, baseline))}</tbody></table>
 <p class="note">{LEAD.format(episodes=request.episodes)} {_mask_note(results, baseline)}</p>
 <h2>How they learned</h2>
-{figure_of(draw(curves(request, results, baseline[0]), caption))}
+{html_figure(Drawing(curves(request, results, baseline.mean), caption))}
 <h2>What was asked for</h2>
 {_settings_table(asked)}
 <h2>Settings of {own_agent(request)}</h2>
@@ -167,7 +165,7 @@ def build_report(
 <h2>Go on with it</h2>
 <pre><code>{escape(loading_code(folder, request))}</code></pre>
 <p>All scalars: <code>tensorboard --logdir {escape(str(folder))}</code></p>
-<footer><p>{escape(_machine(request.threads))}, {versions}.</p></footer>""",
+<footer><p>{escape(describe_machine(request.threads))}, {versions}.</p></footer>""",
     )
 
 
@@ -214,7 +212,7 @@ def _table_body(lines: Sequence[Sequence[tuple[str, bool]]]) -> str:
         for line in lines
     )
     first, *others = (f"<tr>{cells}</tr>" for cells in rows_of_cells)
-    return first.replace("<tr>", '<tr class="ours">') + "".join(others)
+    return first.replace("<tr>", '<tr class="own">') + "".join(others)
 
 
 def _settings_table(content: dict[str, object]) -> str:
@@ -227,11 +225,3 @@ def _settings_table(content: dict[str, object]) -> str:
 
 def _assignments(settings: dict[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in settings.items()]
-
-
-def _machine(threads: int) -> str:
-    count = "1 thread" if threads == 1 else f"{threads} threads"
-    return (
-        f"{platform.machine()}, {count}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}"
-    )

@@ -17,8 +17,8 @@ from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
 
 __all__ = [
-    "History", "RandomBaseline", "Request", "Result", "free_folder", "new_folder", "plus_minus",
-    "read_request", "read_result", "write_json",
+    "RESULT", "History", "RandomBaseline", "Request", "Result", "free_folder", "new_folder",
+    "plus_minus", "read_request", "read_result", "write_json",
 ]  # fmt: skip
 
 REQUEST, RESULT = "run.json", "result.json"
@@ -137,7 +137,7 @@ def new_folder(folder: Path, request: Request) -> Iterator[None]:
         yield
     except Exception:
         if not any(folder.glob("*/*.zip")):
-            with suppress(OSError):  # whatever else is there is not ours
+            with suppress(OSError):  # whatever else is there is the user's
                 (folder / REQUEST).unlink(missing_ok=True)
                 for log in folder.glob("*/events.out.*"):
                     log.unlink()

@@ -56,12 +56,13 @@ def carry_out(output: Output, folder: Path, request: Request) -> bool:
                 result = _result_of(output, bars, folder / name, request, stop)
             except KeyboardInterrupt:
                 stop.set()
+                break
             except Exception as error:
                 if name == own_agent(request) or isinstance(error, IsinglassError):
                     raise
                 _warn(output, f"{name} failed: {type(error).__name__}: {error}")
                 continue
-            if stop.is_set() or result is None:
+            if result is None:
                 break
             results.append(result)
     if stop.is_set():
