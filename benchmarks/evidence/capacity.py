@@ -26,7 +26,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import history
+from rich.progress import track
 from rich.table import Table
 from scipy.optimize import linprog
 from torch import Generator
@@ -143,7 +143,7 @@ def measure(path: Path, seed: int, console: Console) -> dict[str, Result]:
     """Every point that the file does not hold yet, each with a seed of its own."""
     found: dict[str, Result] = json.loads(path.read_text()) if path.exists() else {}
     missing = [point for point in points() if point[0] not in found]
-    for key, run in history(missing, "measuring", console=console):
+    for key, run in track(missing, "measuring", console=console):
         generator = Generator().manual_seed(zlib.crc32(f"{seed} {key}".encode()))
         found[key] = run(generator)
         with atomic_write(path, overwrite=True) as aside:

@@ -29,7 +29,7 @@ from ebm import ais_log_z
 from ebm.samplers import GibbsWithGradients
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import Progress, history
+from rich.progress import Progress, track
 from rich.table import Table
 from torch import Generator, Tensor
 
@@ -54,7 +54,7 @@ def trained(data: Tensor, seed: int) -> ig.RBM:
     steps = EPOCHS * (len(data) // BATCH)
     optimiser = torch.optim.SGD(machine.parameters(), lr=0.05)
     rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
-    for _ in history(range(steps), "training"):
+    for _ in track(range(steps), "training"):
         batch = data[torch.randint(len(data), (BATCH,), generator=generator)]
         with torch.no_grad():
             chains = machine.sweep(chains, 1.0, generator)
@@ -132,16 +132,16 @@ def small(
     machine = machine.float()
     runs = [
         results.get(f"ours {seed}", lambda seed=seed: ours(machine, data, seed))
-        for seed in history(range(seeds), "isinglass", console=console)
+        for seed in track(range(seeds), "isinglass", console=console)
     ]
 
     def rival(schedule: str, seed: int) -> Result:
         key = f"ebmkit {schedule} {flips} {seed}"
         return results.get(key, lambda: peer(machine, data, schedule, flips, seed))
 
-    first = {schedule: rival(schedule, 0) for schedule in history(SCHEDULES, "ebmkit's schedules")}
+    first = {schedule: rival(schedule, 0) for schedule in track(SCHEDULES, "ebmkit's schedules")}
     best = min(SCHEDULES, key=lambda name: abs(first[name]["value"] - exact))
-    theirs = [rival(best, seed) for seed in history(range(rivals), "ebmkit", console=console)]
+    theirs = [rival(best, seed) for seed in track(range(rivals), "ebmkit", console=console)]
     return exact, runs, (f"{best} schedule, {flips} flips a level, {rivals} seeds", theirs)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from isinglass.cli import run
-from isinglass.cli.act.learner import random_return, read_result
+from isinglass.cli.act.evaluation import measure_random_baseline
 from isinglass.cli.act.report import curves
-from isinglass.cli.act.run import read_request
+from isinglass.cli.act.run import read_request, read_result
 
 
 def draw() -> dict[str, Figure]:
@@ -21,4 +21,4 @@ def draw() -> dict[str, Figure]:
         request = read_request(folder)
         found = (read_result(folder / agent) for agent in ("FreeEnergyQ", *request.peers))
         results = [result for result in found if result is not None]
-        return {"act-report": curves(request, results, random_return(request)[0])}
+        return {"act-report": curves(request, results, measure_random_baseline(request).mean)}

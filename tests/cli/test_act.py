@@ -11,6 +11,8 @@ import zipfile
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import jaxtyping
 import numpy as np
@@ -23,10 +25,17 @@ from isinglass.agents import FreeEnergyQ, FreeEnergySarsa
 from isinglass.cli import run
 from isinglass.cli.act import agents as act_agents
 from isinglass.cli.act import learner as act_learner
+<<<<<<< HEAD
 from isinglass.cli.act.agents import Masked, environments
 from isinglass.cli.act.learner import Stop, play
 from isinglass.cli.act.report import loading, rows, table_of, under
 from isinglass.cli.act.run import Chance, History, Request, Result, plus_minus
+=======
+from isinglass.cli.act.agents import Masked, make_environments
+from isinglass.cli.act.evaluation import Stopped, episode_returns
+from isinglass.cli.act.report import footnote, loading_code, result_rows, terminal_table
+from isinglass.cli.act.run import History, RandomBaseline, Request, Result, plus_minus
+>>>>>>> b837b26 (Evaluate act by Stable-Baselines3's evaluate_policy; split its command and its checkpoints)
 
 WALKS = '''
 import os, signal, time
@@ -123,9 +132,9 @@ def weights(path):
 
 
 def replayed(path):
-    """The checkpoint's own members, byte by byte; of the track what does not tell the time."""
+    """The checkpoint's own members, byte by byte; of the history what does not tell the time."""
     with zipfile.ZipFile(path) as archive:
-        history = json.loads(archive.read("track.json"))
+        history = json.loads(archive.read("history.json"))
         assert history.pop("seconds") > 0
         history["evaluations"] = [row[:1] + row[2:] for row in history["evaluations"]]
         names = [name for name in archive.namelist() if name.startswith("replay/")]
@@ -197,7 +206,7 @@ def test_what_is_measured_is_the_return_of_the_agent(whole):
     agent = FreeEnergyQ.load(newest(whole), device="cpu")
     returns = []
     for place in range(4):
-        env, total, over = environments(request, 1).envs[0], 0.0, False
+        env, total, over = make_environments(request, 1).envs[0], 0.0, False
         seen, _ = env.reset(seed=seed + place)
         while not over:
             action, _ = agent.predict(seen, deterministic=True)
@@ -210,7 +219,7 @@ def test_what_is_measured_is_the_return_of_the_agent(whole):
 
 def test_the_best_agent_is_kept(folder, monkeypatch):
     means = iter([1.0, 3.0, 2.0, 0.0, 0.0, 0.0])
-    monkeypatch.setattr(act_learner.Learner, "_measured", lambda *_, **__: (next(means), 0.1))
+    monkeypatch.setattr(act_learner.Learner, "_mean_return", lambda *_, **__: (next(means), 0.1))
     assert run([*WALK, "--out", "best"]) == 0
     assert weights(folder / "best" / "FreeEnergyQ" / "best.zip")[1] == 80
 
@@ -317,7 +326,7 @@ def test_weights_of_another_run(folder, whole, capsys):
     [
         (["act"], "Name one, such as CartPole-v1"),
         (["act", "NoSuch-v0"], "no environment 'NoSuch-v0'"),
-        (["act", "walks:Walk", "--env-set", "size=3"], "unexpected keyword argument 'size'"),
+        (["act", "walks:Walk", "--env-set", "size=3"], "no setting 'size'"),
         (["act", "walks:Walk", "--set", "gamma"], "Write it NAME=VALUE"),
         (
             ["act", "walks:Walk", "--set", "gama=1"],
@@ -327,7 +336,7 @@ def test_weights_of_another_run(folder, whole, capsys):
         (["act", "walks:Walk", "--set", "replay_buffer_kwargs={'x': 1}"], "agent refuses a value"),
         (["act", "walks:Walk", "--set", "train_freq=(1, 'day')"], "train_freq = (1, 'day')"),
         (["act", "walks:Walk", "--set", "learning_starts=-1"], "learning_starts = -1"),
-        (["act", "walks:Walk", "--set", "backup=none"], "Choose among soft, mellow, double"),
+        (["act", "walks:Walk", "--set", "backup=none"], "Choose among soft, mellowmax, double"),
         (["act", "walks:Walk", "--set", "memories=0"], "Give memories as a whole number"),
         (["act", "walks:Walk", "--set", "groups=2"], "no hyper-parameter 'groups'"),
         (["act", "walks:Walk", "--peers", "dqn"], "Give none, auto or some of ppo"),
@@ -340,7 +349,7 @@ def test_weights_of_another_run(folder, whole, capsys):
         (["act", "walks:Walk", "--rule", "sarsa", "--set", "backup=soft"], "learn with --rule q"),
         ([*WALK, "--env-set", "spoil=5", "--out", "a/b"], "values of the reward are NaN"),
         ([*WALK, "--envs", "2", "--set", "train_freq=(1, 'episode')"], "leave --envs at 1"),
-        (["act", "Pendulum-v1", "--energy", "rbm"], "Real actions have MixtureEnergy()"),
+        (["act", "Pendulum-v1", "--energy", "rbm"], "Real actions have --energy mixture"),
         (["act", "--resume", "nowhere"], "no run there that can be read"),
         (["act", "--resume", ".", "--steps", "9"], "steps given too"),
     ],
@@ -401,24 +410,24 @@ def test_bold_is_the_best_of_a_column_within_its_standard_error():
         Result("FreeEnergyQ", History(), (3.0, 0.1), (1.0, 0.1), (4.5, 0.1)),
         Result("PPO", History(), (5.0, 0.1), (1.2, 0.3), (5.0, 1.0)),
     ]
-    chance = Chance(0.5, 0.1, masked=True)
-    bold = [[best for _, best in line] for line in rows(results, chance)]
+    baseline = RandomBaseline(0.5, 0.1, masked=True)
+    bold = [[best for _, best in line] for line in result_rows(results, baseline)]
     assert bold == [[False] * 3 + mine for mine in ([False, True, True], [True] * 3, [False] * 3)]
-    assert table_of(results, chance).rows[0].style == "cyan"
+    assert terminal_table(results, baseline).rows[0].style == "cyan"
     request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
-    assert "FreeEnergyQ and random take allowed actions only; PPO may take any." in under(
-        request, results, chance
+    assert "FreeEnergyQ and random take allowed actions only; PPO may take any." in footnote(
+        request, results, baseline
     )
-    assert "allowed" not in under(request, results, chance._replace(masked=False))
+    assert "allowed" not in footnote(request, results, baseline._replace(masked=False))
 
 
 def test_the_table_loses_no_digit():
     """Not where it should fit, nor where it cannot and cells are broken."""
     results = [Result("FreeEnergySarsa", History(1_000_000, 1e4), *[(-20.0, 0.012)] * 3)]
-    chance = Chance(-19.0, 0.0, masked=True)
+    baseline = RandomBaseline(-19.0, 0.0, masked=True)
     for width, lines in ((80, 4), (60, 6)):
         console = Console(width=width, record=True, file=StringIO())
-        console.print(table_of(results, chance))
+        console.print(terminal_table(results, baseline))
         printed = console.export_text()
         assert len(printed.splitlines()) <= lines
         assert printed.count("0.012") == printed.count("-20.000") == 3
@@ -427,7 +436,7 @@ def test_the_table_loses_no_digit():
 def test_the_python_of_the_report_is_that_of_the_settings(tmp_path):
     typed = {"kind": "multi", "mask": "true", "size": "3", "name": "it's"}
     request = Request("walks:Walk", typed, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
-    said = loading(tmp_path, request)
+    said = loading_code(tmp_path, request)
     assert """make_env('walks:Walk', kind='multi', mask=True, size=3, name="it's")""" in said
 
 
@@ -459,10 +468,10 @@ def test_masks_are_obeyed_when_evaluated_and_by_maskable_ppo(folder, capsys):
     arguments = [*SHORT, "--steps", "60", "--every", "30", "--envs", "2"]
     assert run(["act", "walks:Guarded", *arguments, "--out", "guarded"]) == 0
     request = Request(**json.loads((folder / "guarded" / "run.json").read_text()))
-    env = environments(request, 3, "MaskablePPO")
+    env: Any = make_environments(request, 3, "MaskablePPO")
     assert isinstance(env.envs[0].env, Masked)
     agent = FreeEnergyQ.load(newest(folder / "guarded"), device="cpu")
-    assert play(agent, env, 5, False, Stop()).shape == (5,)
+    assert episode_returns(agent, env, 5, False, Event()).shape == (5,)
     env.reset()
     np.testing.assert_array_equal(env.env_method("action_masks"), [[True, False, False]] * 3)
     assert run(["act", "walks:Guarded", "--peers", "none,ppo", "--out", "no"]) == 1
@@ -470,15 +479,48 @@ def test_masks_are_obeyed_when_evaluated_and_by_maskable_ppo(folder, capsys):
 
 
 def test_each_copy_plays_its_share(folder):
-    class Chance:
+    class Still:
         def predict(self, seen, deterministic):
             return np.zeros((len(seen), 3), np.int8), None
 
     request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
-    env = environments(request, 3, capped=True)
+    env = make_environments(request, 3, capped=True)
     env.seed(0)
-    returns = play(Chance(), env, 7, True, Stop())
+    agent: Any = Still()
+    returns = episode_returns(agent, env, 7, True, Event())
     assert returns.tolist() == [0.0] * 7
-    stop = Stop()
-    stop.asked = True
-    assert len(play(Chance(), env, 7, True, stop)) == 0
+    stop = Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        episode_returns(agent, env, 7, True, stop)
+
+
+def test_json_is_all_that_is_printed_and_quiet_prints_nothing(whole, capsys):
+    assert run(["act", "--resume", "whole", "--json"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    result = json.loads((whole / "FreeEnergyQ" / "result.json").read_text())
+    (agent,) = found["agents"]
+    assert [agent["greedy"]["mean"], agent["greedy"]["standard_error"]] == result["last"]
+    assert [agent["drawn"]["mean"], agent["drawn"]["standard_error"]] == result["sampled"]
+    assert agent["steps"] == 120
+    assert Path(found["report"]).exists()
+    assert found["finished"] is True
+    assert found["random"]["masked"] is False
+    assert run(["act", "--resume", "whole", "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == ""
+
+
+def test_the_standard_error_of_one_episode_is_null_in_json(folder, capsys):
+    alone = [*WALK, "--steps", "40", "--evaluate", "1", "--out", "alone", "--json"]
+    assert run(alone) == 0
+    agent = json.loads(capsys.readouterr().out)["agents"][0]
+    assert agent["greedy"]["standard_error"] is None
+
+
+def test_json_of_a_run_that_was_stopped(folder, capsys):
+    assert run([*WALK, "--env-set", "interrupt=30", "--out", "stopped", "--json"]) == 130
+    found = json.loads(capsys.readouterr().out)
+    assert found["finished"] is False
+    assert "Go on with: isinglass act --resume stopped" in found["notes"][-1]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.progress import history
+from rich.progress import track
 from rich.table import Table
 from stable_baselines3 import DQN
 
@@ -30,7 +30,7 @@ def speed_table(folder: Path, seeds: Sequence[int]) -> Table:
     path = folder / "learning-speed.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     left = [seed for seed in seeds if len(found.get(str(seed), ())) != len(CASES)]
-    for seed in history(left, "learning speed"):
+    for seed in track(left, "learning speed"):
         found[str(seed)] = measure(seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, overwrite=True) as aside:

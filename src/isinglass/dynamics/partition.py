@@ -10,7 +10,7 @@ from enum import Enum
 import torch
 from torch import Generator, Tensor
 
-from isinglass._support.progress import Progress, bar
+from isinglass._support.progress import Progress, progress_bar
 from isinglass._support.typing import Float
 from isinglass._support.validation import (
     check_count,
@@ -188,7 +188,7 @@ def log_partition(
         except IntractableError:
             if method == "exact":
                 raise
-    with bar() if progress is None else nullcontext(progress) as tick:
+    with progress_bar() if progress is None else nullcontext(progress) as tick:
         path = _path(model, temperature, data, chains, generator)
         return _annealed(model, temperature, path, chains, levels, samples, generator, tick)
 

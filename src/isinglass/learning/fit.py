@@ -13,6 +13,7 @@ from torch.optim import LBFGS, Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
+from isinglass._support.interrupts import interrupts
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_fraction
 from isinglass.core.energy import Energy
@@ -24,7 +25,7 @@ from isinglass.learning.trainer.data import Batches
 from isinglass.learning.trainer.evaluation import Evaluator, Likelihood
 from isinglass.learning.trainer.history import Fit
 from isinglass.learning.trainer.loop import MakeOptimizer, MakeScheduler, Training
-from isinglass.learning.trainer.progress import bar, interrupts
+from isinglass.learning.trainer.progress import bar
 
 __all__ = ["fit"]
 

@@ -1,14 +1,20 @@
 """The tour's page is whole by itself, and its figures are what was measured."""
 
+import json
 import re
 from html.parser import HTMLParser
+from io import StringIO
 
 import pytest
 from rich.console import Console
 
 from isinglass.cli import run
+<<<<<<< HEAD
 from isinglass.cli.tour.guide import VERBS, take_tour
+=======
+>>>>>>> 0ea4aa4 (Say the tour's time, publish it as a page, and print act and tour as JSON or not at all)
 from isinglass.cli.tour.chapter import Chapter, Fact
+from isinglass.cli.tour.guide import VERBS, take_tour
 from isinglass.cli.tour.page import build_page
 from isinglass.errors import FileError, ParameterError
 
@@ -27,8 +33,8 @@ class Links(HTMLParser):
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
     page = tmp_path_factory.mktemp("tour") / "page.html"
-    chapters = take_tour(page, ["remember", "attend"], console=Console(quiet=True))
-    return page, chapters
+    tour = take_tour(page, ["remember", "attend"], console=Console(quiet=True))
+    return page, tour.chapters
 
 
 def test_page_is_self_contained(walked):
@@ -44,19 +50,19 @@ def test_page_is_self_contained(walked):
 def test_attention_converges_as_the_theory_says(walked):
     _, (_, attend) = walked
     for fact in attend.facts:
-        measured, theory = float(fact.ours), float(fact.beside.removeprefix("theory "))
+        measured, theory = float(fact.own), float(fact.beside.removeprefix("theory "))
         # 4,000 draws of 64 pixels: the root mean square is known to about 1 %.
         assert measured == pytest.approx(theory, rel=0.05)
 
 
 def test_modern_memory_recalls_ten_digits(walked):
     _, (remember, _) = walked
-    assert remember.facts[0].ours == "modern 100%"
+    assert remember.facts[0].own == "modern 100%"
 
 
 def test_what_is_said_of_misses_is_what_is_plotted(walked):
     _, (remember, _) = walked
-    recalled = float(remember.facts[-1].ours.removeprefix("modern ").rstrip("%"))
+    recalled = float(remember.facts[-1].own.removeprefix("modern ").rstrip("%"))
     said = re.search(r"misses (\d+): it takes (\d+) of them .* (\d+) for one", remember.notes[0])
     assert said is not None
     missed, confused, same = map(int, said.groups())
@@ -66,7 +72,7 @@ def test_what_is_said_of_misses_is_what_is_plotted(walked):
 
 def test_a_chapter_named_twice_is_walked_once(tmp_path):
     again = take_tour(tmp_path / "page.html", ["attend", "attend"], console=Console(quiet=True))
-    assert [chapter.verb for chapter in again] == ["attend"]
+    assert [chapter.verb for chapter in again.chapters] == ["attend"]
 
 
 def test_fractions_stay_on_one_line(walked):
@@ -105,3 +111,28 @@ def test_default_name_is_the_next_free_one(tmp_path, monkeypatch, capsys):
         "isinglass-tour-2.html", "isinglass-tour.html",
     ]  # fmt: skip
     assert "softmax attention" in capsys.readouterr().out
+
+
+def test_time_is_estimated_before_and_told_after(tmp_path):
+    console = Console(file=StringIO(), width=80)
+    tour = take_tour(tmp_path / "page.html", ["attend"], console=console)
+    assert isinstance(console.file, StringIO)
+    printed = console.file.getvalue()
+    before, after = printed.index("This takes about "), printed.index("It took ")
+    assert before < printed.index("softmax attention") < after
+    assert tour.seconds >= tour.chapters[0].seconds > 0
+    # Load comes and goes between the probe and the chapter: the order of magnitude is promised.
+    assert tour.seconds / 10 < tour.estimate < tour.seconds * 10
+
+
+def test_json_has_the_facts_and_quiet_prints_nothing(tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert run(["tour", "attend", "--out", str(page), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (chapter,) = found["chapters"]
+    assert (found["page"], found["seed"], chapter["verb"]) == (str(page), 0, "attend")
+    fact = chapter["facts"][0]
+    assert f'<td class="own">{fact["isinglass"]}</td><td>{fact["beside"]}</td>' in page.read_text()
+    assert run(["tour", "attend", "--out", str(page), "--force", "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == ""

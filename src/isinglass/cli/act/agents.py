@@ -1,10 +1,11 @@
-"""The agents of a run: ours and the peers that support the environment's spaces."""
+"""The agents of a run: our own, and the peers that support the environment's spaces."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
 import inspect
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -43,13 +44,13 @@ from isinglass.errors import FileError, IsinglassError, ParameterError
 
 __all__ = [
     "RULES",
-    "build",
-    "environments",
+    "algorithm_class",
+    "build_agent",
+    "choose_peers",
     "hyper_parameters",
-    "kind_of",
-    "ours",
-    "peers_of",
-    "values_of",
+    "make_environments",
+    "own_agent",
+    "parse_settings",
 ]
 
 RULES: dict[str, type[FreeEnergyQ]] = {"q": FreeEnergyQ, "sarsa": FreeEnergySarsa}
@@ -75,7 +76,7 @@ BACKUPS: dict[str, Backup] = {
 
 
 class Masked(gym.Wrapper):
-    """Says what is allowed as sb3-contrib asks for it, by a method, not only in ``info``."""
+    """Wrapper that gives the mask in ``info`` by a method too, as sb3-contrib asks for it."""
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Reset, and keep the mask."""
@@ -90,41 +91,49 @@ class Masked(gym.Wrapper):
         return observation, reward, terminated, truncated, info
 
     def action_masks(self) -> np.ndarray:
-        """The mask of the state that was observed last."""
+        """Return the mask of the state that was observed last."""
         return self._mask
 
 
-def environments(request: Request, count: int, name: str = "", *, capped: bool = False) -> VecEnv:
-    """So many copies of the environment, as an agent of this name wants them.
+def make_environments(
+    request: Request, count: int, name: str = "", *, capped: bool = False
+) -> DummyVecEnv:
+    """Make copies of the environment, as an agent of this name needs them.
+
+    Args:
+        request: What was asked for.
+        count: How many.
+        name: The agent's.
+        capped: Whether to cut episodes after 10,000 steps, as evaluations do.
 
     Raises:
         UnknownEnvironmentError: If there is no such environment.
         ParameterError: If it does not take its settings.
     """
 
-    def one() -> gym.Env[Any, Any]:
+    def make_one() -> gym.Env[Any, Any]:
         try:
-            env = make_env(request.env, **values_of(request.env_settings))
+            env = make_env(request.env, **parse_settings(request.env_settings))
         except TypeError as error:
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
             raise ParameterError(
-                f"{error}",
-                "Look at what it takes, and mend --env-set",
-                operation=f"making {request.env}",
-            ) from error
+                f"no setting {unknown[1]!r}" if unknown else f"it refuses its settings: {error}",
+                "Look at what it takes, and mend --env-set", operation=f"making {request.env}",
+            ) from error  # fmt: skip
         if name == "MaskablePPO":
             env = Masked(env)
         return Monitor(gym.wrappers.TimeLimit(env, LONGEST_EPISODE) if capped else env)
 
-    return DummyVecEnv([one] * count)
+    return DummyVecEnv([make_one] * count)
 
 
-def ours(request: Request) -> str:
-    """The name of our agent: that of its class."""
+def own_agent(request: Request) -> str:
+    """Return the name of our own agent: that of its class."""
     return RULES[request.rule].__name__
 
 
-def kind_of(name: str) -> type[BaseAlgorithm]:
-    """The class of an agent."""
+def algorithm_class(name: str) -> type[BaseAlgorithm]:
+    """Return the class of an agent by its name."""
     if name == "MaskablePPO":
         from sb3_contrib import MaskablePPO  # pyright: ignore[reportMissingImports]
 
@@ -134,8 +143,8 @@ def kind_of(name: str) -> type[BaseAlgorithm]:
     ]
 
 
-def peers_of(env: VecEnv, wanted: str) -> list[str]:
-    """The peers that support the spaces, or those of them that are asked for.
+def choose_peers(env: VecEnv, wanted: str) -> list[str]:
+    """Choose the peers that support the spaces, or those of them that are asked for.
 
     Args:
         env: The environment, reset.
@@ -164,8 +173,8 @@ def peers_of(env: VecEnv, wanted: str) -> list[str]:
     return [names[name] for name in dict.fromkeys(asked)]
 
 
-def build(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
-    """An agent that has learnt nothing yet, or ours with the weights of ``request.start``.
+def build_agent(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
+    """Build an agent without experience, or our own with the weights of ``request.start``.
 
     Raises:
         ParameterError: If a setting is not known or not taken, or the start is of other spaces.
@@ -178,12 +187,14 @@ def build(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
     common: dict[str, Any] = {
         "policy": policy, "env": env, "seed": request.seed, "device": request.device,
     }  # fmt: skip
-    if name != ours(request):
-        return kind_of(name)(**common)
+    if name != own_agent(request):
+        return algorithm_class(name)(**common)
     try:
         agent = RULES[request.rule](**common, **hyper_parameters(request, only_given=True))
-    except IsinglassError:
-        raise
+    except IsinglassError as error:
+        found, remedy = _in_options(error.found), _in_options(error.remedy)
+        named = error.operation.startswith("isinglass act")
+        raise type(error)(found, remedy, error.operation if named else "isinglass act") from error
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise ParameterError(
             f"the agent refuses a value: {error}",
@@ -193,15 +204,24 @@ def build(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
     if request.envs > 1 and cast(TrainFreq, agent.train_freq).unit is TrainFrequencyUnit.EPISODE:
         raise ParameterError(
             f"episodes, of {request.envs} copies at a time",
-            "Give a number of steps, or leave --envs at 1", operation="isinglass act --set train_freq",
+            "Give a number of steps, or leave --envs at 1",
+            operation="isinglass act --set train_freq",
         )  # fmt: skip
     if request.start is not None:
         _take_weights(agent, Path(request.start))
     return agent
 
 
+def _in_options(message: str) -> str:
+    """Write names of options for those of the classes of energies."""
+    for name, kind in ENERGIES.items():
+        if isinstance(kind, type):
+            message = re.sub(rf"\b{kind.__name__}\b(\(\))?", f"--energy {name}", message)
+    return message
+
+
 def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str, Any]:
-    """Those of our agent, as arguments; a setting is of the agent, the energy or its annealing.
+    """Return those of our own agent; a setting is of the agent, the energy or its annealing.
 
     Raises:
         ParameterError: If a name is not known or a value is refused.
@@ -212,7 +232,7 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
         defaults = {name: value for name, value in defaults.items() if name not in REPLAYED}
     shape = {name: value for name, value in _defaults(energy).items() if name != "expected"}
     annealing = _defaults(Annealing) if shape.pop("annealing", None) else {}
-    given = values_of(request.settings)
+    given = parse_settings(request.settings)
     if request.rule == "sarsa" and (unused := given.keys() & REPLAYED):
         raise ParameterError(
             f"{min(unused)}, where nothing is replayed or backed up",
@@ -241,13 +261,13 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
 
 
 def _defaults(kind: Callable[..., object]) -> dict[str, Any]:
-    """Arguments that may be set, with their defaults."""
+    """Return the arguments that may be set, with their defaults."""
     parameters = inspect.signature(kind).parameters.values()
     return {p.name: p.default for p in parameters if p.name not in NOT_SET}
 
 
-def values_of(settings: dict[str, str]) -> dict[str, Any]:
-    """What was typed, as Python literals; what is none is text."""
+def parse_settings(settings: dict[str, str]) -> dict[str, Any]:
+    """Read what was typed as literals; what is none is text."""
     values: dict[str, Any] = {}
     for name, text in settings.items():
         word = text.capitalize()
@@ -259,7 +279,7 @@ def values_of(settings: dict[str, str]) -> dict[str, Any]:
 
 
 def _take_weights(agent: FreeEnergyQ, path: Path) -> None:
-    """The weights of another run; what else it had is left behind."""
+    """Load the weights of another run; what else it had is left behind."""
     try:
         other = type(agent).load(path, device=agent.device)
     except Exception as error:  # torch, zipfile, json and SB3 each have their own

@@ -1,8 +1,7 @@
-"""The report of ``isinglass act``: one page with curves, figures, settings and how to go on."""
+"""The report of ``isinglass act``: one page of curves, figures, settings and how to go on."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -10,13 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import stable_baselines3
-import torch
 
 from isinglass._support.optional import require_extra
-from isinglass.cli.act.agents import environments, hyper_parameters, ours, values_of
-from isinglass.cli.act.run import Chance, Request, Result, plus_minus
-from isinglass.cli.tour.chapter import COLORS, draw, new_figure
-from isinglass.cli.tour.page import figure_of, self_contained
+from isinglass.cli.act.agents import (
+    hyper_parameters,
+    make_environments,
+    own_agent,
+    parse_settings,
+)
+from isinglass.cli.act.run import RandomBaseline, Request, Result, plus_minus
+from isinglass.cli.tour.chapter import COLORS, Drawing, new_figure
+from isinglass.cli.tour.page import describe_machine, html_figure, self_contained
 
 with require_extra("cli"):
     from rich import box
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["build_report", "curves", "loading", "rows", "table_of", "under"]
+__all__ = ["build_report", "curves", "footnote", "loading_code", "result_rows", "terminal_table"]
 
-PALETTE = (COLORS["ours"], COLORS["peer"], "#6741d9", "#b08900")
+PALETTE = (COLORS["own"], COLORS["peer"], "#6741d9", "#b08900")
 HEADS = ("agent", "steps", "seconds", "greedy", "drawn", "best")
 
-MERGED = 5  # bins of the track to a point of the curve, or each would be an episode or two
+MERGED = 5  # bins of the history to a point of the curve, or each would be an episode or two
 
 LEAD = """Mean return ± its standard error over {episodes} episodes that no choice was made on.
 Greedy: every action is the best the agent knows; drawn: it explores as at the end of learning.
@@ -45,14 +48,16 @@ that ended while learning, {width:,} steps a point; there the agents explore. Do
 random actions."""
 
 
-def rows(results: Sequence[Result], chance: Chance) -> list[list[tuple[str, bool]]]:
-    """The figures as text, one row an agent, each with whether it is the best of its column."""
+def result_rows(
+    results: Sequence[Result], baseline: RandomBaseline
+) -> list[list[tuple[str, bool]]]:
+    """Format the figures, one row an agent, each with whether it is the best of its column."""
     columns = [
         [result.last for result in results],
-        [*(result.sampled for result in results), chance[:2]],
+        [*(result.sampled for result in results), baseline[:2]],
         [result.best for result in results],
     ]
-    bars = [_bar(column) for column in columns]
+    bars = [_best_threshold(column) for column in columns]
     lines: list[list[tuple[str, bool]]] = []
     for result in results:
         history = result.history
@@ -62,38 +67,38 @@ def rows(results: Sequence[Result], chance: Chance) -> list[list[tuple[str, bool
             [(text, False) for text in plain]
             + [(plus_minus(*pair), pair[0] >= bar) for pair, bar in measured]
         )
-    drawn = (plus_minus(*chance[:2]), chance.mean >= bars[1])
-    name = "random, masked" if chance.masked else "random"
+    drawn = (plus_minus(*baseline[:2]), baseline.mean >= bars[1])
+    name = "random, masked" if baseline.masked else "random"
     return [*lines, [(name, False), ("", False), ("", False), ("", False), drawn, ("", False)]]
 
 
-def _bar(column: Sequence[tuple[float, float]]) -> float:
-    """What a mean has to reach to be the best of its column, or as good as it."""
+def _best_threshold(column: Sequence[tuple[float, float]]) -> float:
+    """Return what a mean has to reach to be the best of its column, or as good as it."""
     mean, error = max(column)
     return mean - np.nan_to_num(error)
 
 
-def table_of(results: Sequence[Result], chance: Chance) -> Table:
-    """The figures, for the terminal: of 80 columns, and so without the seconds."""
+def terminal_table(results: Sequence[Result], baseline: RandomBaseline) -> Table:
+    """Lay out the figures for a terminal of 80 columns, and so without the seconds."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     shown = [place for place, head in enumerate(HEADS) if head != "seconds"]
     for place in shown:
         table.add_column(HEADS[place], justify="right" if place else "left", overflow="fold")
-    for number, line in enumerate(rows(results, chance)):
+    for number, line in enumerate(result_rows(results, baseline)):
         cells = (Text(line[place][0], "bold" if line[place][1] else "") for place in shown)
         table.add_row(*cells, style="" if number else "cyan")
     return table
 
 
-def under(request: Request, results: Sequence[Result], chance: Chance) -> str:
-    """What is to be said under the table in the terminal."""
+def footnote(request: Request, results: Sequence[Result], baseline: RandomBaseline) -> str:
+    """Return the note under the table in the terminal."""
     said = f"{request.episodes} episodes each, mean ± standard error; bold is best within it."
-    return f"{said} {_masks(results, chance)}".strip()
+    return f"{said} {_mask_note(results, baseline)}".strip()
 
 
-def _masks(results: Sequence[Result], chance: Chance) -> str:
-    """Who obeys the masks of the environment, if it has any."""
-    if not chance.masked:
+def _mask_note(results: Sequence[Result], baseline: RandomBaseline) -> str:
+    """Say who obeys the masks of the environment, if it has any."""
+    if not baseline.masked:
         return ""
     first, *peers = (result.name for result in results)
     blind = [name for name in peers if name != "MaskablePPO"]
@@ -102,11 +107,11 @@ def _masks(results: Sequence[Result], chance: Chance) -> str:
     return f"{said}; {' and '.join(blind)} may take any." if blind else f"{said}."
 
 
-def loading(folder: Path, request: Request) -> str:
-    """Python that loads the best agent and acts once."""
-    settings = values_of(request.env_settings)
+def loading_code(folder: Path, request: Request) -> str:
+    """Return Python code that loads the best agent and acts once."""
+    settings = parse_settings(request.env_settings)
     given = "".join(f", {name}={value!r}" for name, value in settings.items())
-    name = ours(request)
+    name = own_agent(request)
     return f"""from isinglass.agents import {name}
 from isinglass.envs import make_env
 
@@ -117,23 +122,25 @@ action, _ = agent.predict(observation, deterministic=True)
 env.step(action)"""
 
 
-def build_report(folder: Path, request: Request, results: Sequence[Result], chance: Chance) -> str:
-    """The page.
+def build_report(
+    folder: Path, request: Request, results: Sequence[Result], baseline: RandomBaseline
+) -> str:
+    """Build the page as HTML.
 
     Args:
         folder: Where the run is.
         request: What was asked for.
-        results: Ours first, then the peers'.
-        chance: What random actions earn.
+        results: Our own agent's first, then the peers'.
+        baseline: What uniformly random actions earn.
     """
-    env = environments(request, 1)
+    env = make_environments(request, 1)
     asked = {
         "environment": " ".join([request.env, *_assignments(request.env_settings)]),
         "observations": env.observation_space, "actions": env.action_space,
         "steps": f"{request.steps:,}", "copies of the environment": request.envs,
         "seed": request.seed, "device": request.device,
         "rule": request.rule, "energy": request.energy,
-        "started from": request.start or "nothing learnt",
+        "started from": request.start or "nothing learned",
     }  # fmt: skip
     env.close()
     peers = [result.name for result in results[1:]]
@@ -144,26 +151,26 @@ def build_report(folder: Path, request: Request, results: Sequence[Result], chan
     return self_contained(
         f"isinglass act {request.env}",
         f"""<h1>{escape(request.env)}</h1>
-<p class="motto">isinglass act: Q = −F, learnt by Bellman's equation</p>
+<p class="motto">isinglass act: Q = −F, learned by Bellman's equation</p>
 <table class="figures"><thead><tr>{"".join(f"<th>{head}</th>" for head in HEADS)}</tr></thead>
-<tbody>{_body(rows(results, chance))}</tbody></table>
-<p class="note">{LEAD.format(episodes=request.episodes)} {_masks(results, chance)}</p>
-<h2>How they learnt</h2>
-{figure_of(draw(curves(request, results, chance[0]), caption))}
+<tbody>{_table_body(result_rows(results, baseline))}</tbody></table>
+<p class="note">{LEAD.format(episodes=request.episodes)} {_mask_note(results, baseline)}</p>
+<h2>How they learned</h2>
+{html_figure(Drawing(curves(request, results, baseline.mean), caption))}
 <h2>What was asked for</h2>
-{_two_columns(asked)}
-<h2>Settings of {ours(request)}</h2>
-{_two_columns(hyper_parameters(request))}
+{_settings_table(asked)}
+<h2>Settings of {own_agent(request)}</h2>
+{_settings_table(hyper_parameters(request))}
 <p class="note">{escape(note)}</p>
 <h2>Go on with it</h2>
-<pre><code>{escape(loading(folder, request))}</code></pre>
+<pre><code>{escape(loading_code(folder, request))}</code></pre>
 <p>All scalars: <code>tensorboard --logdir {escape(str(folder))}</code></p>
-<footer><p>{escape(_machine(request.threads))}, {versions}.</p></footer>""",
+<footer><p>{escape(describe_machine(request.threads))}, {versions}.</p></footer>""",
     )
 
 
-def curves(request: Request, results: Sequence[Result], chance: float) -> Figure:
-    """Greedy returns by steps and by seconds, and returns while learning."""
+def curves(request: Request, results: Sequence[Result], baseline: float) -> Figure:
+    """Plot greedy returns by steps and by seconds, and returns while learning."""
     figure = new_figure(9.6, 6.0)
     grid = figure.add_gridspec(2, 2)
     steps, seconds = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
@@ -175,40 +182,40 @@ def curves(request: Request, results: Sequence[Result], chance: float) -> Figure
             for axes, x in ((steps, step), (seconds, second)):
                 axes.plot(x, mean, "o-", color=color, label=result.name, markersize=3)
                 axes.fill_between(x, mean - error, mean + error, color=color, alpha=0.15)
-        counts, totals = (_merged(bins) for bins in (history.counts, history.totals))
+        counts, totals = (_merge_bins(bins) for bins in (history.counts, history.totals))
         ended = np.flatnonzero(counts)
         at = np.minimum((ended + 0.5) * MERGED * request.bin_width, history.steps)
         drawn.plot(at, totals[ended] / counts[ended], "o-", color=color, markersize=3)
-    _label(steps, "steps", "greedy return", chance)
-    _label(seconds, "seconds of learning", "", chance)
-    _label(drawn, "steps", "return while learning", chance)
+    _label(steps, "steps", "greedy return", baseline)
+    _label(seconds, "seconds of learning", "", baseline)
+    _label(drawn, "steps", "return while learning", baseline)
     steps.legend(frameon=False, fontsize=8)
     return figure
 
 
-def _merged(bins: list[float] | list[int]) -> np.ndarray:
-    """Sums of neighbours."""
+def _merge_bins(bins: list[float] | list[int]) -> np.ndarray:
+    """Sum adjacent bins."""
     return np.pad(bins, (0, -len(bins) % MERGED)).reshape(-1, MERGED).sum(1)
 
 
-def _label(axes: Axes, x: str, y: str, chance: float) -> None:
-    axes.axhline(chance, color=COLORS["other"], linestyle=":", label="random")
+def _label(axes: Axes, x: str, y: str, baseline: float) -> None:
+    axes.axhline(baseline, color=COLORS["other"], linestyle=":", label="random")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _body(lines: Sequence[Sequence[tuple[str, bool]]]) -> str:
-    """Rows of HTML: ours, the first, in its colour, and bold what is best."""
+def _table_body(lines: Sequence[Sequence[tuple[str, bool]]]) -> str:
+    """Return rows of HTML: our own agent, the first, in its color, and bold what is best."""
     rows_of_cells = (
         "".join(f"<td><b>{text}</b></td>" if best else f"<td>{text}</td>" for text, best in line)
         for line in lines
     )
     first, *others = (f"<tr>{cells}</tr>" for cells in rows_of_cells)
-    return first.replace("<tr>", '<tr class="ours">') + "".join(others)
+    return first.replace("<tr>", '<tr class="own">') + "".join(others)
 
 
-def _two_columns(content: dict[str, object]) -> str:
+def _settings_table(content: dict[str, object]) -> str:
     cells = (
         f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
         for name, value in content.items()
@@ -218,11 +225,3 @@ def _two_columns(content: dict[str, object]) -> str:
 
 def _assignments(settings: dict[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in settings.items()]
-
-
-def _machine(threads: int) -> str:
-    count = "1 thread" if threads == 1 else f"{threads} threads"
-    return (
-        f"{platform.machine()}, {count}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}"
-    )

@@ -1,4 +1,4 @@
-"""A run of ``isinglass act`` in a folder: what was asked for, and checkpoints that are whole."""
+"""A run of ``isinglass act`` in a folder: what was asked for, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,48 +6,28 @@ import json
 import math
 import re
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin, get_type_hints
-
-import numpy as np
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
 
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.buffers import ReplayBuffer
-
 __all__ = [
-    "Chance",
-    "History",
-    "Request",
-    "Result",
-    "checkpoints",
-    "free_folder",
-    "new_folder",
-    "plus_minus",
-    "read_checkpoint",
-    "read_request",
-    "write_checkpoint",
-    "write_json",
-]
+    "RESULT", "History", "RandomBaseline", "Request", "Result", "free_folder", "new_folder",
+    "plus_minus", "read_request", "read_result", "write_json",
+]  # fmt: skip
 
-REQUEST = "run.json"
-TRACK = "track.json"
-REPLAY = "replay/"
-KEPT = 2  # checkpoints of one agent, the last ones
-BINS = 200  # of the curve of rewards while learning
+REQUEST, RESULT = "run.json", "result.json"
+BINS = 200  # of the curve of returns while learning
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for; values of settings are Python literals as they were typed."""
+    """All that was asked for; values of settings are literals as they were typed."""
 
     env: str
     env_settings: dict[str, str]
@@ -66,13 +46,13 @@ class Request:
 
     @property
     def bin_width(self) -> int:
-        """Steps that one point of the curve of rewards while learning stands for."""
+        """Width in steps of a bin of the curve of returns while learning."""
         return math.ceil(self.steps / BINS)
 
 
 @dataclass
 class History:
-    """How one agent got on: all that is known of its run but for the agent itself.
+    """Evaluations and returns of one agent: all of its run but for the agent itself.
 
     Attributes:
         steps: Environment steps taken.
@@ -102,7 +82,7 @@ class History:
 
 @dataclass(frozen=True)
 class Result:
-    """What an agent earns in the end, each a mean return and its standard error."""
+    """Mean return and standard error of an agent after its last step, greedy, drawn and at best."""
 
     name: str
     history: History
@@ -111,7 +91,7 @@ class Result:
     best: tuple[float, float]
 
 
-class Chance(NamedTuple):
+class RandomBaseline(NamedTuple):
     """Mean return of uniformly random actions, its standard error, and if masks were obeyed."""
 
     mean: float
@@ -120,7 +100,7 @@ class Chance(NamedTuple):
 
 
 def free_folder(env: str) -> Path:
-    """``runs/ENV-date-number``, the first number that is not taken."""
+    """Return ``runs/ENV-date-number``, the first number that is not taken."""
     name = re.sub(r"[^\w.-]", "-", re.split("[/:]", env)[-1])
     number = 1
     while (folder := Path("runs", f"{name}-{time.strftime('%Y-%m-%d')}-{number}")).exists():
@@ -129,23 +109,35 @@ def free_folder(env: str) -> Path:
 
 
 def plus_minus(mean: float, error: float) -> str:
-    """``37.7 ± 1.2``: the standard error with two digits, the mean with as many decimals."""
+    """Format as ``37.7 ± 1.2``: the error with two digits, the mean with as many decimals."""
     if math.isnan(error):  # of a single episode
         return f"{mean:,.2f}"
     places = min(max(1 - math.floor(math.log10(error)), 0), 4) if error else 2
     return f"{mean:,.{places}f} ± {error:,.{places}f}"
 
 
+def read_result(folder: Path) -> Result | None:
+    """Read the result of an agent that has finished; None if it has not."""
+    try:
+        content: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        content["history"] = History(**content["history"])
+        for name in ("last", "sampled", "best"):
+            content[name] = tuple(content[name])
+        return Result(**content)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 @contextmanager
 def new_folder(folder: Path, request: Request) -> Iterator[None]:
-    """Say there what was asked for; after an error before anything is learnt, undo it."""
+    """Write there what was asked for; after an error before anything is learned, undo it."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         write_json(folder / REQUEST, asdict(request))
         yield
     except Exception:
         if not any(folder.glob("*/*.zip")):
-            with suppress(OSError):  # whatever else is there is not ours
+            with suppress(OSError):  # whatever else is there is the user's
                 (folder / REQUEST).unlink(missing_ok=True)
                 for log in folder.glob("*/events.out.*"):
                     log.unlink()
@@ -155,7 +147,7 @@ def new_folder(folder: Path, request: Request) -> Iterator[None]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write what may be written again when a run goes on.
+    """Write JSON, over what is there: it may be written again when a run goes on.
 
     Raises:
         FileError: If the disk refuses it.
@@ -173,7 +165,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_request(folder: Path) -> Request:
-    """What was asked for when the run in this folder was started.
+    """Read what was asked for when the run in this folder was started.
 
     Raises:
         FileError: If there is no run in it, or not one as it was written.
@@ -205,86 +197,3 @@ def _is_of(value: object, kind: Any) -> bool:
         inside = value.values() if isinstance(value, dict) else value
         return all(_is_of(one, get_args(kind)[-1]) for one in inside)
     return type(value) is kind  # True is no number here
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of an agent, the newest first."""
-    return sorted(folder.glob("checkpoint-*.zip"), reverse=True)
-
-
-def write_checkpoint(folder: Path, agent: BaseAlgorithm, history: History) -> None:
-    """Write agent, replay buffer and track as one file, and drop all but the last ones.
-
-    The file is one that Stable-Baselines3 loads, with members added that it passes over.
-
-    Raises:
-        FileError: If the disk refuses it; the checkpoints before are then whole.
-    """
-    with atomic_write(folder / f"checkpoint-{history.steps:012}.zip", overwrite=True) as aside:
-        agent.save(aside)
-        with zipfile.ZipFile(aside, "a") as archive:
-            content = asdict(history)
-            buffer: ReplayBuffer | None = getattr(agent, "replay_buffer", None)
-            if buffer is not None:
-                numbers = {k: v for k, v in vars(buffer).items() if isinstance(v, int)}
-                content["replay"] = numbers
-                for name, array in _arrays(buffer):
-                    with archive.open(f"{REPLAY}{name}.npy", "w", force_zip64=True) as file:
-                        rows = array[: buffer.size()]
-                        np.lib.format.write_array(file, rows, allow_pickle=False)
-            archive.writestr(TRACK, json.dumps(content))
-    for old in checkpoints(folder)[KEPT:]:
-        old.unlink()
-
-
-def read_checkpoint(
-    path: Path, kind: type[BaseAlgorithm], **where: Any
-) -> tuple[BaseAlgorithm, History]:
-    """The agent with its replay buffer, and its track.
-
-    Args:
-        path: The checkpoint.
-        kind: The agent's class.
-        **where: Environment and device.
-
-    Raises:
-        FileError: If the file is damaged or is none of this agent's checkpoints.
-    """
-    try:
-        agent = kind.load(path, **where)
-        with zipfile.ZipFile(path) as archive:
-            content = json.loads(archive.read(TRACK))
-            numbers = content.pop("replay", None)
-            buffer: ReplayBuffer | None = getattr(agent, "replay_buffer", None)
-            if buffer is not None:
-                vars(buffer).update(numbers)
-                for name in archive.namelist():
-                    if name.startswith(REPLAY):
-                        with archive.open(name) as file:
-                            rows = np.lib.format.read_array(file, allow_pickle=False)
-                        _fill(buffer, name.removeprefix(REPLAY).removesuffix(".npy"), rows)
-    except Exception as error:  # torch, zipfile, json and SB3 each have their own
-        raise FileError(
-            f"it is damaged or no checkpoint of {kind.__name__} ({error})",
-            "The one before it is used, if there is one that is whole", operation=f"reading {path}",
-        ) from error  # fmt: skip
-    return agent, History(**content)
-
-
-def _arrays(buffer: ReplayBuffer) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a replay buffer with one row a transition, whatever its class calls them."""
-    for name, value in vars(buffer).items():
-        parts = value.items() if isinstance(value, dict) else [("", value)]
-        for key, array in parts:
-            if isinstance(array, np.ndarray) and array.shape[:1] == (buffer.buffer_size,):
-                yield f"{name}.{key}".rstrip("."), array
-
-
-def _fill(buffer: ReplayBuffer, name: str, rows: np.ndarray) -> None:
-    """Put rows back; an array that is made when it is needed was needed."""
-    attribute, _, key = name.partition(".")
-    array = getattr(buffer, attribute)
-    if array is None:
-        array = np.zeros((buffer.buffer_size, *rows.shape[1:]), rows.dtype)
-        setattr(buffer, attribute, array)
-    (array[key] if key else array)[: len(rows)] = rows

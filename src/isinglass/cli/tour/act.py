@@ -1,4 +1,4 @@
-"""Act: an agent that chooses among 2^40 actions, beside PPO and chance, at equal steps."""
+"""Act: an agent that chooses among 2^40 actions, beside PPO and random actions, at equal steps."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from isinglass._support.optional import require_extra
+from isinglass._support.progress import Progress
 from isinglass.agents import FreeEnergyQ
-from isinglass.cli.tour.chapter import COLORS, Chapter, Drawing, Fact, Tick, draw, new_figure
+from isinglass.cli.tour.chapter import COLORS, Chapter, Drawing, Fact, new_figure
 from isinglass.envs import make_env
 
 with require_extra("rl"):
@@ -30,30 +31,32 @@ from the Boltzmann policy and a greedy action are closed formulas. The task: a 1
 hidden key states. DQN cannot enumerate the actions; PPO draws every bit by itself."""
 
 
-class _Progress(BaseCallback):
-    """Tells the tour how far learning is."""
+class _ProgressCallback(BaseCallback):
+    """Shows how far learning is, as a part of the chapter."""
 
-    def __init__(self, tick: Tick, start: float, share: float, what: str) -> None:
+    def __init__(self, progress: Progress, start: float, share: float, what: str) -> None:
         super().__init__()
-        self.tick, self.start, self.share, self.what = tick, start, share, what
+        self.progress, self.start, self.share, self.what = progress, start, share, what
 
     def _on_step(self) -> bool:
         if self.n_calls % 100 == 0:
             done = min(1.0, self.num_timesteps / STEPS)
-            self.tick(self.start + self.share * done, f"{self.what}, step {self.num_timesteps:,}")
+            self.progress(
+                self.start + self.share * done, f"{self.what}, step {self.num_timesteps:,}"
+            )
         return True
 
 
-def act(tick: Tick, seed: int) -> Chapter:
-    """The chapter."""
+def act(progress: Progress, seed: int) -> Chapter:
+    """Teach both agents, and return the chapter."""
     curves: dict[str, np.ndarray] = {}
     greedy: dict[str, float] = {}
     agents = {"FreeEnergyQ": FreeEnergyQ, "PPO": PPO}
     for number, (name, kind) in enumerate(agents.items()):
         env = Monitor(make_env(ENVIRONMENT))
         agent = kind("MlpPolicy", env, seed=seed, device="cpu")
-        agent.learn(STEPS, callback=_Progress(tick, 0.48 * number, 0.45, name))
-        tick(0.48 * number + 0.45, f"{name}, evaluation")
+        agent.learn(STEPS, callback=_ProgressCallback(progress, 0.48 * number, 0.45, name))
+        progress(0.48 * number + 0.45, f"{name}, evaluation")
         curves[name] = np.asarray(env.get_episode_rewards())
         greedy[name] = _evaluate(agent, seed)
     greedy["random"] = _evaluate(None, seed)
@@ -72,12 +75,12 @@ def act(tick: Tick, seed: int) -> Chapter:
         f"Stable-Baselines3's PPO with its own settings, which takes whole rollouts and so "
         f"{len(curves['PPO']):,} steps. Both are measured on the same {EPISODES:,} fresh states."
     )
-    tick(1.0, "done")
+    progress(1.0, "done")
     return chapter
 
 
 def _evaluate(agent: BaseAlgorithm | None, seed: int) -> float:
-    """Mean reward of greedy actions, or of random ones, on fresh states."""
+    """Return the mean reward of greedy actions, or of random ones, on fresh states."""
     env = make_env(ENVIRONMENT)
     env.action_space.seed(seed)
     state, _ = env.reset(seed=seed + 10_000)
@@ -93,20 +96,21 @@ def _evaluate(agent: BaseAlgorithm | None, seed: int) -> float:
     return total / EPISODES
 
 
-def _curves(curves: dict[str, np.ndarray], chance: float) -> Drawing:
+def _curves(curves: dict[str, np.ndarray], baseline: float) -> Drawing:
+    """Draw the reward while learning."""
     figure = new_figure(7.2, 3.4)
     axes = figure.add_subplot()
-    for (name, rewards), color in zip(curves.items(), ("ours", "peer"), strict=True):
+    for (name, rewards), color in zip(curves.items(), ("own", "peer"), strict=True):
         window = 200
         smooth = np.convolve(rewards, np.ones(window) / window, mode="valid")
         axes.plot(np.arange(window, len(rewards) + 1), smooth, color=COLORS[color], label=name)
-    axes.axhline(chance, color=COLORS["other"], linestyle=":", label="random")
+    axes.axhline(baseline, color=COLORS["other"], linestyle=":", label="random")
     axes.axhline(40, color=COLORS["ink"], linewidth=0.6)
     axes.set_xlabel("steps")
     axes.set_ylabel("reward while learning, of 40")
     axes.set_ylim(18, 41)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.02, 0.9))
-    return draw(
+    return Drawing(
         figure,
         "Reward of the actions drawn while learning, averaged over the last 200 episodes. These "
         "explore: PPO draws each bit by itself, FreeEnergyQ whole actions from its Boltzmann "

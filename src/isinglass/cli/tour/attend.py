@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from isinglass._support.progress import Progress
 from isinglass.cli.tour.chapter import (
     COLORS,
     Chapter,
     Drawing,
     Fact,
-    Tick,
-    draw,
     new_figure,
     show_image,
 )
@@ -29,8 +28,8 @@ attention weight and average them. One draw is hard attention; as m grows the av
 softmax, with an error that falls as 1/√m exactly as it should."""
 
 
-def attend(tick: Tick, seed: int) -> Chapter:
-    """The chapter."""
+def attend(progress: Progress, seed: int) -> Chapter:
+    """Compare draws with softmax attention, and return the chapter."""
     train, _, test = load_digits(seed)
     mean = train.images.mean(0)
     keys = torch.nn.functional.normalize(train.images - mean, dim=-1)
@@ -42,7 +41,7 @@ def attend(tick: Tick, seed: int) -> Chapter:
 
     errors, shown = [], []
     for number, draws in enumerate(DRAWS):
-        tick(number / len(DRAWS), f"{draws} draws")
+        progress(number / len(DRAWS), f"{draws} draws")
         many = torch.stack(
             [
                 stochastic_attention(queries, keys, values, draws, beta=BETA, generator=generator)
@@ -68,21 +67,22 @@ def attend(tick: Tick, seed: int) -> Chapter:
                 f"theory {expected:.3f}",
             )
         )
-    tick(1.0, "done")
+    progress(1.0, "done")
     return chapter
 
 
 def _images(cues: Tensor, shown: list[Tensor], exact: Tensor) -> Drawing:
+    """Draw queries and what attention returns for them."""
     columns = [cues, *shown, exact]
     titles = ["query", *[f"m = {draws}" for draws in DRAWS], "softmax"]
     figure = new_figure(7.2, 4.6)
     grid = figure.subplots(4, len(columns))
     for row in range(4):
         for column, images in enumerate(columns):
-            edge = COLORS["ours"] if column == len(columns) - 1 else None
+            edge = COLORS["own"] if column == len(columns) - 1 else None
             title = titles[column] if row == 0 else ""
             show_image(grid[row, column], images[row].reshape(SIDE, SIDE), title, edge)
-    return draw(
+    return Drawing(
         figure,
         "Test digits, their upper halves as queries over 1,097 training digits. One draw is a "
         "digit somebody wrote; sixty-four are nearly the softmax average.",
@@ -90,10 +90,11 @@ def _images(cues: Tensor, shown: list[Tensor], exact: Tensor) -> Drawing:
 
 
 def _convergence(errors: list[float], theory: list[float]) -> Drawing:
+    """Draw the error against the number of draws, beside its expectation."""
     figure = new_figure(5.6, 3.0)
     axes = figure.add_subplot()
     axes.loglog(DRAWS, theory, "--", color=COLORS["other"], label="theory, √(Var/m)")
-    axes.loglog(DRAWS, errors, "o", color=COLORS["ours"], label="measured")
+    axes.loglog(DRAWS, errors, "o", color=COLORS["own"], label="measured")
     axes.set_xticks(DRAWS, [str(draws) for draws in DRAWS])
     ticks = [0.25, 0.5, 1, 2]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
@@ -101,8 +102,8 @@ def _convergence(errors: list[float], theory: list[float]) -> Drawing:
     axes.set_xlabel("draws m")
     axes.set_ylabel("error, grey levels")
     axes.legend(frameon=False)
-    return draw(
+    return Drawing(
         figure,
         f"Root-mean-square distance from softmax attention over 100 queries and {REPEATS} repeats, "
-        "beside the standard deviation that the multinomial law predicts.",
+        "beside the standard deviation that the multinomial distribution predicts.",
     )

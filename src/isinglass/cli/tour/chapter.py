@@ -1,10 +1,9 @@
-"""What a chapter of the tour is made of."""
+"""Chapters of the tour: what was measured and drawn."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,39 +16,42 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
-__all__ = ["COLORS", "Chapter", "Drawing", "Fact", "Tick", "draw", "new_figure", "show_image"]
+__all__ = ["COLORS", "Chapter", "Drawing", "Fact", "new_figure", "show_image"]
 
-#: Called with how far a chapter is, 0 to 1, and what it is doing.
-Tick = Callable[[float, str], None]
-
-COLORS = {"ours": "#0b7285", "peer": "#c2410c", "other": "#868e96", "ink": "#1c2a33"}
+COLORS = {"own": "#0b7285", "peer": "#c2410c", "other": "#868e96", "ink": "#1c2a33"}
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A line of the summary: what was measured, ours, and what stands beside it."""
+    """A line of the summary: what was measured, our own figure, and what stands beside it."""
 
     what: str
-    ours: str
+    own: str
     beside: str
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as PNG, with what it shows and its width on the page in pixels."""
+    """A figure with its caption."""
 
-    png: bytes
+    figure: Figure
     caption: str
-    width: int
+
+    @property
+    def width(self) -> int:
+        """Width on the page in pixels."""
+        return round(96 * self.figure.get_figwidth())
 
     def data_uri(self) -> str:
-        """The drawing as a link that needs no network."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+        """Render as a link that needs no network."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=144)
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @dataclass
 class Chapter:
-    """One verb, done."""
+    """One verb with its pictures, figures and notes."""
 
     verb: str
     title: str
@@ -61,15 +63,8 @@ class Chapter:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of this size in inches that belongs to no window and no global state."""
+    """Make a figure of this size in inches that belongs to no window and no global state."""
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def draw(figure: Figure, caption: str) -> Drawing:
-    """Render a figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144)
-    return Drawing(buffer.getvalue(), caption, round(96 * figure.get_figwidth()))
 
 
 def show_image(axes: Axes, image: Tensor, title: str = "", edge: str | None = None) -> None:

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 from isinglass._support.optional import require_extra
-from isinglass.cli._common import LARGEST_SEED, free_name
+from isinglass.cli._common import LARGEST_SEED, JsonOption, Output, QuietOption, free_name
 
 with require_extra("cli"):
     import typer
-    from rich.console import Console
+    from rich.markup import escape
 
 __all__ = ["tour"]
 
 
 class Verb(StrEnum):
-    """The four verbs."""
+    """The four verbs, each a chapter of the tour."""
 
     REMEMBER = "remember"
     ATTEND = "attend"
@@ -42,13 +42,16 @@ def tour(
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite the page named by --out.")
     ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Walk the four verbs on real data, beside their peers, in about a minute.
+    """Walk the four verbs on real data, beside their peers.
 
     Digits are recalled from halves of themselves; attention is sampled; a
     Boltzmann machine is fitted, sampled and asked for missing halves, all
-    exactly; an agent chooses among 2^40 actions. Prints a table and writes one
-    page with pictures that needs no network.
+    exactly; an agent chooses among 2^40 actions. Says first how long it will
+    take here; prints a table and writes one page with pictures that needs no
+    network.
 
     Examples:
         isinglass tour
@@ -56,13 +59,31 @@ def tour(
     """
     from isinglass.cli.tour.guide import take_tour
 
-    console = Console()
+    output = Output(as_json, quiet)
     page = out or free_name(Path("isinglass-tour.html"))
-    take_tour(
+    walked = take_tour(
         page,
         [verb.value for verb in verbs or Verb],
         seed=seed,
         overwrite=force,
-        console=console,
+        console=output.console,
     )
-    console.print(f"Open [bold]{page}[/bold] to see the pictures.", highlight=False, soft_wrap=True)
+    output.say(f"Open [bold]{escape(str(page))}[/bold] to see the pictures.")
+    output.finish(
+        {
+            "page": page,
+            "seed": seed,
+            "seconds": walked.seconds,
+            "chapters": [
+                {
+                    "verb": chapter.verb,
+                    "seconds": chapter.seconds,
+                    "facts": [
+                        {"measured": fact.what, "isinglass": fact.own, "beside": fact.beside}
+                        for fact in chapter.facts
+                    ],
+                }
+                for chapter in walked.chapters
+            ],
+        }
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from isinglass._support.optional import require_extra
+from isinglass._support.progress import Progress
 from isinglass.cli.tour.chapter import (
     COLORS,
     Chapter,
     Drawing,
     Fact,
-    Tick,
-    draw,
     new_figure,
     show_image,
 )
@@ -37,15 +36,15 @@ PIXELS = SIDE * SIDE
 HIDDEN = 16
 
 LEAD = """At temperature 1/β the modern memory is a Boltzmann machine whose likelihood, samples and
-conditionals are all closed formulas. Its learning rule, each memory moves toward what reminds it
-of itself and away from its own fantasies, is expectation–maximisation. Here it learns grey digits,
+conditionals are all closed formulas. It is learned by expectation–maximisation: each memory becomes
+the mean of the digits, weighted by its responsibilities for them. Here it learns grey digits,
 every pixel one of 17 levels, and digits of ink and paper; every model is chosen on the validation
 digits and measured once on the test digits."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model: its log-likelihoods in nats an image, and its settings in words."""
+    """Log-likelihoods of a fitted model in nats an image, and its settings in words."""
 
     valid: float
     test: float
@@ -54,33 +53,33 @@ class Fit:
     history: tuple[float, ...] = ()
 
 
-def imagine(tick: Tick, seed: int) -> Chapter:
-    """The chapter."""
+def imagine(progress: Progress, seed: int) -> Chapter:
+    """Fit the models and their peers, and return the chapter."""
     parts = load_digits(seed)
     chapter = Chapter("imagine", "Imagine: sample the energy", LEAD)
-    tick(0.02, "Hopfield–Boltzmann machine, grey")
+    progress(0.02, "Hopfield–Boltzmann machine, grey")
     categorical = Categorical(PIXELS * LEVELS, groups=PIXELS)
     grey = _best(_machines(categorical, [d.one_hot() for d in parts], [20, 50], [4, 8, 16], seed))
-    tick(0.2, "scikit-learn's GaussianMixture")
-    mixture = _best(_mixtures(parts, seed, lambda share, what: tick(0.2 + 0.45 * share, what)))
-    tick(0.65, "Hopfield–Boltzmann machine, ink and paper")
+    progress(0.2, "scikit-learn's GaussianMixture")
+    mixture = _best(_mixtures(parts, seed, lambda share, what: progress(0.2 + 0.45 * share, what)))
+    progress(0.65, "Hopfield–Boltzmann machine, ink and paper")
     inked = [d.bits() for d in parts]
     ink = _best(_machines(Bernoulli(PIXELS), inked, [50, 100, 200], [0.5, 1.0, 2.0], seed))
-    tick(0.7, "scikit-learn's BernoulliRBM")
-    rbm = _best(_rbms(inked, seed, lambda share, what: tick(0.7 + 0.25 * share, what)))
-    for what, ours, name, peer in (
+    progress(0.7, "scikit-learn's BernoulliRBM")
+    rbm = _best(_rbms(inked, seed, lambda share, what: progress(0.7 + 0.25 * share, what)))
+    for what, own, name, peer in (
         ("grey digits", grey, "GaussianMixture", mixture),
         ("ink and paper", ink, "BernoulliRBM", rbm),
     ):
         chapter.facts.append(
             Fact(
                 f"{what}: test log-likelihood, nats an image (higher is better)",
-                f"{ours.test:.2f}",
+                f"{own.test:.2f}",
                 f"{name} {peer.test:.2f}",
             )
         )
         chapter.notes.append(
-            f"{what.capitalize()}: Hopfield–Boltzmann machine of {ours.settings}; scikit-learn's "
+            f"{what.capitalize()}: Hopfield–Boltzmann machine of {own.settings}; scikit-learn's "
             f"{name} of {peer.settings}; each the best of its grid on the validation digits."
         )
     chapter.notes.append(
@@ -89,15 +88,15 @@ def imagine(tick: Tick, seed: int) -> Chapter:
         f"its log-likelihood (Theis et al. 2016, arXiv:1511.01844). The RBM has {HIDDEN} hidden "
         "units, so that its partition function can be summed exactly over 65,536 states."
     )
-    tick(0.96, "samples and completions")
+    progress(0.96, "samples and completions")
     if grey.machine is not None:
         chapter.pictures = _pictures(grey, grey.machine, parts[2], seed)
-    tick(1.0, "done")
+    progress(1.0, "done")
     return chapter
 
 
 def _size(unit: Unit) -> str:
-    """What one memory holds."""
+    """Say how large one memory is."""
     return f"{PIXELS} pixels" + (f" × {LEVELS} levels" if unit.size > PIXELS else "")
 
 
@@ -124,10 +123,8 @@ def _machines(
             )
 
 
-def _mixtures(
-    parts: tuple[Digits, ...], seed: int, tick: Callable[[float, str], None]
-) -> Iterator[Fit]:
-    """Gaussian mixtures of every shape of covariance, most of the shape that does best."""
+def _mixtures(parts: tuple[Digits, ...], seed: int, progress: Progress) -> Iterator[Fit]:
+    """Fit Gaussian mixtures of every shape of covariance, most of the shape that does best."""
     generator = torch.Generator().manual_seed(seed)
     noise = [torch.rand(d.images.shape, generator=generator).double() for d in parts]
     train, valid, test = (
@@ -141,7 +138,7 @@ def _mixtures(
     ]
     constant = PIXELS * math.log(LEVELS)
     for number, (shape, count, floor) in enumerate(grid):
-        tick(number / len(grid), f"GaussianMixture, {shape} {count}")
+        progress(number / len(grid), f"GaussianMixture, {shape} {count}")
         model = GaussianMixture(count, covariance_type=shape, reg_covar=floor, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -153,26 +150,20 @@ def _mixtures(
         )
 
 
-def _rbms(parts: list[Tensor], seed: int, tick: Callable[[float, str], None]) -> Iterator[Fit]:
+def _rbms(parts: list[Tensor], seed: int, progress: Progress) -> Iterator[Fit]:
     train, valid, test = parts
     grid = [(0.05, 100), (0.02, 100), (0.02, 300), (0.01, 300), (0.01, 1000), (0.005, 1000)]
     for number, (rate, epochs) in enumerate(grid):
-        tick(number / len(grid), f"BernoulliRBM, rate {rate}, {epochs} epochs")
+        progress(number / len(grid), f"BernoulliRBM, rate {rate}, {epochs} epochs")
         peer = BernoulliRBM(HIDDEN, learning_rate=rate, n_iter=epochs, random_state=seed)
         peer.fit(train.numpy())
         weight = torch.from_numpy(peer.components_)
         biases = torch.from_numpy(peer.intercept_visible_), torch.from_numpy(peer.intercept_hidden_)
         seen = _machine_of(Bernoulli(PIXELS), Bernoulli(HIDDEN), weight, *biases)
-        random_dihedral_augmentation = _machine_of(
-            Bernoulli(HIDDEN), Bernoulli(PIXELS), weight.mT, *reversed(biases)
-        )
+        transposed = _machine_of(Bernoulli(HIDDEN), Bernoulli(PIXELS), weight.mT, *reversed(biases))
         with torch.no_grad():
-            log_z = torch.logsumexp(
-                -random_dihedral_augmentation.free_energy(
-                    random_dihedral_augmentation.visible.enumerate_states()
-                ),
-                0,
-            )
+            hidden_states = transposed.visible.enumerate_states()
+            log_z = torch.logsumexp(-transposed.free_energy(hidden_states), 0)
             yield Fit(
                 float((-seen.free_energy(valid) - log_z).mean()),
                 float((-seen.free_energy(test) - log_z).mean()),
@@ -181,7 +172,7 @@ def _rbms(parts: list[Tensor], seed: int, tick: Callable[[float, str], None]) ->
 
 
 def _machine_of(visible: Unit, hidden: Unit, weight: Tensor, b: Tensor, c: Tensor) -> RBM:
-    """scikit-learn's parameters as an RBM of ours, so that its likelihood can be summed."""
+    """Make an :class:`RBM` of scikit-learn's parameters, whose likelihood can be summed."""
     machine = RBM(visible, hidden).double()
     for parameter, value in zip(machine.parameters(), (weight, b, c), strict=True):
         parameter.data = value.to(parameter.dtype)
@@ -189,7 +180,7 @@ def _machine_of(visible: Unit, hidden: Unit, weight: Tensor, b: Tensor, c: Tenso
 
 
 def _levels(one_hot: Tensor) -> Tensor:
-    """The mean grey level that a distribution over levels stands for."""
+    """Return the mean grey level of a distribution over levels."""
     return one_hot.unflatten(-1, (PIXELS, LEVELS)) @ torch.arange(LEVELS, dtype=one_hot.dtype)
 
 
@@ -206,10 +197,10 @@ def _pictures(fit: Fit, machine: HopfieldBoltzmann, test: Digits, seed: int) -> 
     for axes, image in zip(panel.subplots(2, 10).flat, samples, strict=True):
         show_image(axes, image.reshape(SIDE, SIDE))
     axes = right.subplots()
-    axes.plot(fit.history, "o-", color=COLORS["ours"], markersize=3)
+    axes.plot(fit.history, "o-", color=COLORS["own"], markersize=3)
     axes.set_xlabel("EM step")
     axes.set_ylabel("nats an image, train")
-    fresh = draw(figure, "Fresh samples, exact and independent; beside them, how learning went.")
+    fresh = Drawing(figure, "Fresh samples, exact and independent; beside them, how learning went.")
 
     figure = new_figure(6.4, 5.2)
     grid = figure.subplots(6, 6)
@@ -221,7 +212,7 @@ def _pictures(fit: Fit, machine: HopfieldBoltzmann, test: Digits, seed: int) -> 
             edge = COLORS["ink"] if column == 5 else None
             title = titles[column] if row == 0 else ""
             show_image(grid[row, column], image.reshape(SIDE, SIDE), title, edge)
-    halves = draw(
+    halves = Drawing(
         figure,
         "Test digits whose lower halves are missing, completed by the exact conditional: its mean, "
         "three draws, and the truth.",

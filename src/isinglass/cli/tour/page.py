@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
+import torch
+
 from isinglass.cli.tour.chapter import Chapter, Drawing
 
-__all__ = ["build_page", "figure_of", "self_contained"]
+__all__ = ["build_page", "describe_machine", "html_figure", "self_contained"]
 
 MOTTO = (
     "One energy: descend it to remember, differentiate it to attend, sample it to imagine, "
@@ -18,7 +21,7 @@ MOTTO = (
 
 
 def build_page(chapters: Sequence[Chapter], seed: int, machine: str) -> str:
-    """The tour as HTML.
+    """Build the tour as HTML.
 
     Args:
         chapters: What was done, in order.
@@ -39,7 +42,7 @@ def build_page(chapters: Sequence[Chapter], seed: int, machine: str) -> str:
 
 
 def self_contained(title: str, body: str) -> str:
-    """A page that needs no other file.
+    """Wrap a body into a page that needs no other file.
 
     Args:
         title: As text.
@@ -64,8 +67,17 @@ def self_contained(title: str, body: str) -> str:
 """
 
 
-def figure_of(drawing: Drawing) -> str:
-    """A drawing with its caption, as HTML."""
+def describe_machine(threads: int) -> str:
+    """Name processor, threads and versions, for the foot of a page."""
+    count = "1 thread" if threads == 1 else f"{threads} threads"
+    return (
+        f"{platform.machine()}, {count}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}"
+    )
+
+
+def html_figure(drawing: Drawing) -> str:
+    """Return a drawing with its caption, as HTML."""
     return (
         f'<figure><img src="{drawing.data_uri()}" width="{drawing.width}" '
         f'alt="{escape(drawing.caption)}">'
@@ -76,7 +88,7 @@ def figure_of(drawing: Drawing) -> str:
 def _summary(chapters: Sequence[Chapter]) -> str:
     rows = "".join(
         f"<tr><td>{c.verb}</td><td>{escape(f.what)}</td>"
-        f'<td class="ours">{escape(f.ours)}</td><td>{escape(f.beside)}</td></tr>'
+        f'<td class="own">{escape(f.own)}</td><td>{escape(f.beside)}</td></tr>'
         for c in chapters
         for f in c.facts
     )
@@ -87,7 +99,7 @@ def _summary(chapters: Sequence[Chapter]) -> str:
 
 
 def _section(chapter: Chapter) -> str:
-    pictures = "".join(figure_of(picture) for picture in chapter.pictures)
+    pictures = "".join(html_figure(picture) for picture in chapter.pictures)
     notes = "".join(f'<p class="note">{_prose(note)}</p>' for note in chapter.notes)
     return (
         f'<section id="{chapter.verb}"><h2>{escape(chapter.title)}</h2>'
@@ -96,5 +108,5 @@ def _section(chapter: Chapter) -> str:
 
 
 def _prose(text: str) -> str:
-    """Escaped text, whose fractions such as 1/√m stay on one line."""
+    """Escape text; fractions such as 1/√m stay on one line."""
     return re.sub(r"\w+/√\w+", r'<span class="formula">\g<0></span>', escape(text))

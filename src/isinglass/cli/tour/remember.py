@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from isinglass._support.progress import Progress
 from isinglass.cli.tour.chapter import (
     COLORS,
     Chapter,
     Drawing,
     Fact,
-    Tick,
-    draw,
     new_figure,
     show_image,
 )
@@ -37,16 +36,16 @@ is told that the lower half is unknown; the classical one cannot be told, so its
 half of paper."""
 
 
-def remember(tick: Tick, seed: int) -> Chapter:
-    """The chapter."""
+def remember(progress: Progress, seed: int) -> Chapter:
+    """Recall digits from both memories, and return the chapter."""
     train, _, _ = load_digits(seed)
     chapter = Chapter("remember", "Remember: descend the energy", LEAD)
-    tick(0.1, "ten digits, step by step")
+    progress(0.1, "ten digits, step by step")
     ten = _one_of_each(train)
     chapter.pictures.append(_step_by_step(ten))
     recalled = {"classical": [], "modern": []}
     for number, count in enumerate(STORED):
-        tick(0.3 + 0.6 * number / len(STORED), f"{count} digits stored")
+        progress(0.3 + 0.6 * number / len(STORED), f"{count} digits stored")
         for kind, share in _shares(train, count).items():
             recalled[kind].append(share)
     chapter.pictures.append(_capacity(recalled))
@@ -62,7 +61,7 @@ def remember(tick: Tick, seed: int) -> Chapter:
         "Recalled means that at most 2 of 64 pixels, divided into ink and paper, differ from the "
         f"stored digit. {_confusions(train)}"
     )
-    tick(1.0, "done")
+    progress(1.0, "done")
     return chapter
 
 
@@ -82,7 +81,7 @@ def _classical(digits: Digits, max_steps: int | None = None, trace: bool = False
 
 
 def _shares(train: Digits, count: int) -> dict[str, float]:
-    """The share of the first ``count`` digits that each memory recalls."""
+    """Return the share of the first ``count`` digits that each memory recalls."""
     digits = Digits(train.images[:count], train.labels[:count])
     classical = _classical(digits).state
     modern = ImageMemory(digits.images).complete(digits.images, UPPER).images
@@ -94,12 +93,12 @@ def _shares(train: Digits, count: int) -> dict[str, float]:
 
 
 def _recalled(found: Tensor, stored: Tensor) -> Tensor:
-    """Which rows differ from what was stored in at most 2 pixels."""
+    """Mark the rows that differ from what was stored in at most 2 pixels."""
     return (found != stored).sum(-1) <= 2
 
 
 def _confusions(train: Digits) -> str:
-    """What becomes of the digits that the modern memory does not recall, at its fullest."""
+    """Say what becomes of the digits that the modern memory does not recall, at its fullest."""
     count = STORED[-1]
     digits = Digits(train.images[:count], train.labels[:count])
     done = ImageMemory(digits.images).complete(digits.images, UPPER)
@@ -127,12 +126,12 @@ def _step_by_step(ten: Digits) -> Drawing:
     figure = new_figure(10.5, 6.4)
     left, right = figure.subfigures(1, 2, width_ratios=[6, 5], squeeze=False)[0]
     left.suptitle("classical: one spin at a time", color=COLORS["peer"], fontsize=14)
-    right.suptitle("modern: one attention step at a time", color=COLORS["ours"], fontsize=14)
+    right.suptitle("modern: one attention step at a time", color=COLORS["own"], fontsize=14)
     lower = _strip(left, inked, ten, [f"{stop} flips" for stop in stops])
     _energies(lower, flips, COLORS["peer"])
     lower = _strip(right, grey, ten, ["cue", "step 1", "step 2", "step 3"])
-    _energies(lower, steps, COLORS["ours"])
-    return draw(
+    _energies(lower, steps, COLORS["own"])
+    return Drawing(
         figure,
         "Ten digits stored, one of each; four recalled from their upper half, the last column "
         "being what was stored. Below, the energy of all ten falls at every step until each rests.",
@@ -140,7 +139,7 @@ def _step_by_step(ten: Digits) -> Drawing:
 
 
 def _strip(panel: SubFigure, states: list[Tensor], ten: Digits, titles: list[str]) -> Axes:
-    """Rows of images, and the axes left free below them."""
+    """Draw rows of images, and return the axes left free below them."""
     columns = len(states) + 1
     grid = panel.add_gridspec(len(SHOWN) + 1, columns, height_ratios=[1] * len(SHOWN) + [2.2])
     for row, digit in enumerate(SHOWN):
@@ -163,7 +162,7 @@ def _energies(axes: Axes, found: Recall, color: str) -> None:
 def _capacity(recalled: dict[str, list[float]]) -> Drawing:
     figure = new_figure(7.2, 3.2)
     axes = figure.add_subplot()
-    for kind, color in (("modern", "ours"), ("classical", "peer")):
+    for kind, color in (("modern", "own"), ("classical", "peer")):
         axes.plot(STORED, recalled[kind], "o-", color=COLORS[color], label=kind)
     limit = 0.138 * SIDE * SIDE
     axes.axvline(limit, color=COLORS["other"], linestyle=":", label="0.138 d, random patterns")
@@ -172,7 +171,7 @@ def _capacity(recalled: dict[str, list[float]]) -> Drawing:
     axes.set_ylabel("completed from the upper half")
     axes.set_ylim(-0.03, 1.03)
     axes.legend(frameon=False)
-    return draw(
+    return Drawing(
         figure,
         "The share of N stored digits that each memory completes from their upper half, the lower "
         "one being unknown to the modern memory and paper to the classical. Digits resemble each "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from torch import Generator
 
 from isinglass._support.optional import require_extra
+from isinglass._support.progress import progress_bars
 
 with require_extra("sklearn"):
     from sklearn.utils import check_random_state
@@ -28,13 +30,13 @@ def generator_of(random_state: Any) -> Generator:
 
 @contextmanager
 def learning_bar(verbose: bool, steps: int) -> Iterator[Callable[[str], None]]:
-    """A function to call after each step with what to show (extra ``cli`` if ``verbose``)."""
+    """Give a function to call after each step with what to show (extra ``cli`` if ``verbose``)."""
     if not verbose:
         yield lambda _: None
         return
     with require_extra("cli"):
-        from rich.progress import Progress
-    with Progress() as bar:
-        task = bar.add_task("learning", total=steps)
-        yield lambda text: bar.update(task, advance=1, description=text)
-        bar.update(task, total=bar.tasks[0].completed)  # it may have come to rest before
+        from rich.console import Console
+    with progress_bars(console=Console(), lasting=True) as bars:
+        show, done = bars.add("learning", steps), count(1)
+        yield lambda text: show(next(done), text)
+        show(steps, "done")  # it may have come to rest before

@@ -1,0 +1,119 @@
+"""Returns of whole episodes, by Stable-Baselines3's ``evaluate_policy``, masks obeyed."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from threading import Event
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from isinglass.agents.action_masks import MaskLayout, acting_infos
+from isinglass.cli.act.agents import make_environments
+from isinglass.cli.act.run import RandomBaseline, Request
+
+__all__ = [
+    "EVALUATING", "LEARNING", "MEASURING", "PARALLEL_EPISODES", "Stopped", "derive_seed",
+    "episode_returns", "mean_and_error", "measure_random_baseline",
+]  # fmt: skip
+
+PARALLEL_EPISODES = 16  # of an evaluation, at most
+LEARNING, EVALUATING, MEASURING = 1, 2, 3  # what random streams are for
+
+
+class Stopped(Exception):
+    """Ends an evaluation when the user has asked for an end."""
+
+
+class _Actor:
+    """Acts for ``evaluate_policy``, which knows no masks and no end before the last episode.
+
+    Args:
+        agent: Who acts; None is uniformly random, among what is allowed.
+        env: Where.
+        stop: Whether to end early.
+    """
+
+    def __init__(self, agent: BaseAlgorithm | None, env: DummyVecEnv, stop: Event) -> None:
+        self.agent, self.env, self.stop = agent, env, stop
+        self.has_stepped = False
+        signature = inspect.signature(agent.predict) if agent is not None else None
+        self.takes_masks = signature is not None and "action_masks" in signature.parameters
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, Any]:
+        """Choose an action for each copy of the environment."""
+        if self.stop.is_set():
+            raise Stopped
+        env: Any = self.env
+        stepped = (env.buf_infos, env.buf_dones) if self.has_stepped else ()
+        infos = acting_infos(env, *stepped)
+        self.has_stepped = True
+        if self.agent is None:
+            return self._random(infos), None
+        masks: dict[str, Any] = {}
+        if self.takes_masks and "action_mask" in infos[0]:
+            masks["action_masks"] = np.stack([info["action_mask"] for info in infos])
+        return self.agent.predict(observation, deterministic=deterministic, **masks)
+
+    def _random(self, infos: list[dict[str, Any]]) -> np.ndarray:
+        space = self.env.action_space
+        layout = MaskLayout.of(space)
+        allowed = layout.read(infos)
+        if allowed is not None:
+            return layout.draw_allowed(allowed, space.np_random)
+        return np.array([space.sample() for _ in infos])
+
+
+def episode_returns(
+    agent: BaseAlgorithm | None, env: DummyVecEnv, episodes: int, greedy: bool, stop: Event
+) -> np.ndarray:
+    """Play episodes, each copy of the environment its share, and return what they earned.
+
+    Args:
+        agent: Who acts; None is uniformly random, among what is allowed.
+        env: Copies of a ``Monitor``.
+        episodes: How many.
+        greedy: Whether actions are the best or drawn.
+        stop: Whether to end early.
+
+    Raises:
+        Stopped: If ``stop`` is set before the last episode is over.
+    """
+    actor: Any = _Actor(agent, env, stop)
+    returns, _ = evaluate_policy(
+        actor, env, episodes, deterministic=greedy, return_episode_rewards=True
+    )
+    return np.array(returns)
+
+
+def measure_random_baseline(request: Request) -> RandomBaseline:
+    """Measure what uniformly random actions earn, among those allowed where there are masks."""
+    env = make_environments(request, min(request.episodes, PARALLEL_EPISODES), capped=True)
+    seed = derive_seed(request.seed, 0, MEASURING)
+    env.seed(seed)
+    env.action_space.seed(seed)
+    returns = episode_returns(None, env, request.episodes, False, Event())
+    env.close()
+    return RandomBaseline(*mean_and_error(returns), masked="action_mask" in env.reset_infos[0])
+
+
+def mean_and_error(returns: np.ndarray) -> tuple[float, float]:
+    """Return the mean and its standard error, NaN for a single episode."""
+    count = len(returns)
+    error = float(returns.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return float(returns.mean()), error
+
+
+def derive_seed(seed: int, steps: int, purpose: int) -> int:
+    """Derive one seed for each purpose and number of steps taken."""
+    return int(np.random.SeedSequence((seed, steps, purpose)).generate_state(1)[0])

@@ -1,0 +1,45 @@
+"""The first Ctrl-C asks, the second interrupts, and the handler before is put back."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from isinglass._support.interrupts import interrupts
+
+
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_first_asks_and_the_second_interrupts():
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts() as wanted:
+        assert not wanted.is_set()
+        press()
+        assert wanted.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            press()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_handler_before_is_put_back_after_an_error():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ZeroDivisionError), interrupts():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_another_thread_hears_nothing_and_fails_at_nothing():
+    found = []
+
+    def work():
+        before = signal.getsignal(signal.SIGINT)
+        with interrupts() as wanted:
+            found.append(signal.getsignal(signal.SIGINT) is before and not wanted.is_set())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [True]
