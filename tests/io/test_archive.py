@@ -153,8 +153,8 @@ def test_a_kill_in_the_middle_leaves_the_old_file(saved):
     before = saved.read_bytes()
     script = textwrap.dedent("""
         import sys, time
-        from isinglass.io.atomic import writing
-        with writing(sys.argv[1], overwrite=True) as aside:
+        from isinglass.io.atomic import atomic_write
+        with atomic_write(sys.argv[1], overwrite=True) as aside:
             aside.write_text("half")
             print("half", flush=True)
             time.sleep(60)

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read without running code, mapped where they exceed memory."""
+"""Files written whole or not at all, read without running code, mapped if larger than memory."""
 
 from isinglass.io.archive import load, read_note, save
 from isinglass.io.atomic import atomic_write

@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from isinglass._support.registry import name_of, subclasses_by_name
 from isinglass.core.energy import Energy
 from isinglass.errors import FileError, ParameterError
+from isinglass.io._format1 import renamed
 from isinglass.io.atomic import atomic_write
 
 __all__ = ["load", "read_note", "save"]
 
-FORMAT = 1
+FORMAT = 2
+#: Formats that are read; in format 1 some classes had other names.
+READABLE = (1, 2)
 
 
 def save(
@@ -107,8 +110,9 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
     if "class" not in header:
         raise FileError(
             "it holds no energy but a checkpoint of learning",
-            "Go on with it: isinglass.learning.fit(…, checkpoint=path, resume=True)", operation=operation,
-        )  # fmt: skip
+            "Go on with it: isinglass.learning.fit(…, checkpoint=path, resume=True)",
+            operation=operation,
+        )
     kind = subclasses_by_name(Energy).get(header["class"])
     if kind is None:
         raise FileError(
@@ -123,8 +127,9 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
         why = " ".join(f"{type(error).__name__}: {error}".split())  # PyTorch's has several lines
         raise FileError(
             f"its {header['class']} does not fit the one of this version ({why})",
-            "Save it again with this version of isinglass, or load it with the one that wrote it", operation=operation,
-        ) from error  # fmt: skip
+            "Save it again with this version of isinglass, or load it with the one that wrote it",
+            operation=operation,
+        ) from error
     return energy.to(device)
 
 
@@ -158,7 +163,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         >>> path = Path(tempfile.mkdtemp()) / "three.safetensors"
         >>> write_tensors(path, {"name": "three"}, {"x": torch.tensor([3])})
         >>> read_tensors(path)
-        ({'format': 1, 'name': 'three'}, {'x': tensor([3])})
+        ({'format': 2, 'name': 'three'}, {'x': tensor([3])})
     """
     operation = f"loading {path}"
     try:
@@ -174,7 +179,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             operation=operation,
         ) from error
     _check_header(operation, header, tensors)
-    return header, tensors
+    return (renamed(header) if header["format"] == 1 else header), tensors
 
 
 def _restored(kind: type[Energy], header: dict[str, Any], tensors: dict[str, Tensor]) -> Energy:
@@ -205,9 +210,9 @@ def _check_header(operation: str, header: Any, tensors: dict[str, Tensor]) -> No
         raise FileError(
             "its header is no table", "Use a file of isinglass.save", operation=operation
         )
-    if header.get("format") != FORMAT:
+    if header.get("format") not in READABLE:
         raise FileError(
-            f"format {header.get('format')}, this version reads {FORMAT}",
+            f"format {header.get('format')}, this version reads {' and '.join(map(str, READABLE))}",
             "Upgrade isinglass, or save the file again with this version", operation=operation,
         )  # fmt: skip
     stated = header.pop("sha256", None)

@@ -2,19 +2,14 @@
 
 from isinglass.learning.em import (
     EMReport,
+    SufficientStatistics,
+    e_step,
     em_step,
     expectation_maximization,
-    seed_memories,
-)
-from isinglass.learning.em_missing_data import (
-    ObservedReport,
-    Reading,
-    e_step,
-    fit_observed,
     m_step,
-    seed_observed,
 )
 from isinglass.learning.fit import fit
+from isinglass.learning.initialization import seed_cluster_means, seed_memories
 from isinglass.learning.objectives.base import Objective
 from isinglass.learning.objectives.contrastive_divergence import (
     ContrastiveDivergence,
@@ -41,11 +36,10 @@ __all__ = [
     "Fit",
     "Likelihood",
     "Objective",
-    "ObservedReport",
     "PersistentCD",
     "PseudoLikelihood",
-    "Reading",
     "SlicedScoreMatching",
+    "SufficientStatistics",
     "TemperedPCD",
     "centred_step",
     "contrastive_loss",
@@ -54,11 +48,10 @@ __all__ = [
     "em_step",
     "expectation_maximization",
     "fit",
-    "fit_observed",
     "greedy_pretraining",
     "m_step",
     "pseudo_log_likelihood",
     "seed_biases",
+    "seed_cluster_means",
     "seed_memories",
-    "seed_observed",
 ]

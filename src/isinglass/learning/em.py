@@ -1,78 +1,235 @@
-"""Maximum likelihood by expectation–maximisation, where the model term is exact."""
+"""Maximum likelihood by expectation–maximization (EM), of whole data and of data with gaps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
+from torch.nn.functional import linear
 
-from isinglass._support.typing import Float
+from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_at_least_zero, check_count, check_like, check_rows
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.units import Gaussian, Unit
 
-__all__ = ["EMReport", "em_step", "expectation_maximization", "seed_memories"]
+__all__ = [
+    "EMReport",
+    "SufficientStatistics",
+    "check_data",
+    "components_where",
+    "e_step",
+    "em_step",
+    "expectation_maximization",
+    "m_step",
+    "write_memories",
+]
+
+#: Responsibility, as a share of the rows, below which a memory has none: 0/0 is not to be taken.
+NO_MASS = 1e-12
 
 
 @dataclass(frozen=True)
 class EMReport:
-    """How a fit went.
+    """Report of a fit by EM.
 
     Attributes:
-        log_likelihood: Mean log p(v) of the data before each step, and after the last, in nats.
+        log_likelihood: Mean log p(x_O) of the rows before each step, and after the last, in nats.
         converged: Whether it rose by less than the tolerance in the last step.
+        scale: s, what the data are divided by to be states of the machine, ``(d,)``.
     """
 
     log_likelihood: list[float]
     converged: bool
+    scale: Float[Tensor, " d"]
+
+
+@dataclass(frozen=True)
+class SufficientStatistics:
+    r"""Expected sufficient statistics of a Hopfield–Boltzmann machine, averages over the rows.
+
+    Attributes:
+        weight: ⟨r_μ⟩, ``(N,)``.
+        mass: ⟨r_μ o_i⟩, ``(N, d)``, with o_i = 1 where unit i was observed.
+        total: ⟨r_μ o_i (x_i − a_i)⟩, ``(N, d)``.
+        square: ⟨o_i (x_i − a_i)²⟩, ``(d,)``.
+        origin: a, ``(d,)``: near the mean, so that in the variance squares cancel the least.
+    """
+
+    weight: Float[Tensor, " N"]
+    mass: Float[Tensor, "N d"]
+    total: Float[Tensor, "N d"]
+    square: Float[Tensor, " d"]
+    origin: Float[Tensor, " d"]
+
+    @classmethod
+    def of(
+        cls,
+        responsibilities: Float[Tensor, "n N"],
+        data: Float[Tensor, "n d"],
+        observed: Bool[Tensor, "n d"] | None = None,
+        origin: Float[Tensor, " d"] | None = None,
+    ) -> SufficientStatistics:
+        """Averages data over the rows, row n given to memory μ with probability r_nμ.
+
+        Args:
+            responsibilities: r, as :func:`e_step` returns them.
+            data: x.
+            observed: True where a unit was observed; None is everywhere.
+            origin: a; None is zero.
+        """
+        share = responsibilities.mT / len(data)
+        weight = share.sum(-1)
+        origin = torch.zeros_like(data[0]) if origin is None else origin
+        seen = data - origin
+        if observed is None:
+            mass = weight.unsqueeze(-1).expand(-1, data.shape[-1])
+        else:
+            mass = share @ observed.to(data)
+            seen = torch.where(observed, seen, 0.0)
+        return cls(weight, mass, share @ seen, seen.square().mean(0), origin)
+
+    def toward(self, other: SufficientStatistics, rate: float) -> SufficientStatistics:
+        """Moves to (1 − rate) · self + rate · other: a step of stepwise EM."""
+        other = other.about(self.origin)
+        return SufficientStatistics(
+            *(
+                torch.lerp(mine, theirs, rate)
+                for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)
+            )
+        )
+
+    def about(self, origin: Float[Tensor, " d"]) -> SufficientStatistics:
+        """Moves the origin of the moments to a."""
+        step = self.origin - origin
+        mass, total = self.mass.sum(0), self.total.sum(0)
+        return replace(
+            self,
+            total=self.total + self.mass * step,
+            square=self.square + 2 * step * total + step.square() * mass,
+            origin=origin,
+        )
+
+    def center(self) -> Float[Tensor, " d"]:
+        """Returns the mean of what was observed of each unit, less the origin."""
+        return self.total.sum(0) / self.mass.sum(0).clamp_min(NO_MASS)
+
+    def with_pseudo_counts(self, share: float) -> SufficientStatistics:
+        """Adds rows at the mean to every memory: each counts as this share of the rows."""
+        center = self.center()
+        return replace(
+            self,
+            weight=self.weight + share,
+            mass=self.mass + share,
+            total=self.total + share * center,
+            square=self.square + len(self.weight) * share * center.square(),
+        )
+
+    def deviation(self, means: Float[Tensor, "N d"]) -> Float[Tensor, " d"]:
+        """Returns Σ_μ ⟨r_μ o_i (x_i − mean_μi)²⟩, the means less the origin."""
+        product = means * (means * self.mass - 2 * self.total)
+        return (self.square + product.sum(0)).clamp_min(0)
 
 
 @torch.no_grad()
-def seed_memories(
-    machine: HopfieldBoltzmann, data: Float[Tensor, "n d"], generator: Generator | None = None
-) -> None:
-    """Start every memory near an example, spread out as k-means++ does.
+def e_step(
+    machine: HopfieldBoltzmann,
+    data: Float[Tensor, "n d"],
+    observed: Bool[Tensor, "*mask"] | None = None,
+    scale: Float[Tensor, " d"] | None = None,
+) -> tuple[Float[Tensor, "n N"], Float[Tensor, " n"]]:
+    r"""Computes responsibilities and log-likelihood of what was observed: the E-step.
 
-    Each example is chosen with probability proportional to its squared distance from the nearest
-    one chosen before; each memory starts halfway between its example and the data's mean.
+        T log p(x_O, μ) = k_μ + Σ_{i∈O} (θ_μi v_i − U(v_i) − T log s_i) + Σ_{i∉O} A_T(θ_μi) − V
 
-    Reference: Arthur & Vassilvitskii 2007.
+    with v = x/s and V = T log Z. Missing units are summed out, so nothing is filled in.
 
     Args:
-        machine: One group, one draw; changed in place.
-        data: ``(n, d)``.
-        generator: Source of randomness; None is torch's global one.
+        machine: One group, one draw.
+        data: x, ``(n, d)``; where not observed it may be anything, NaN too.
+        observed: O of each row, whole one-hot units; None is everything.
+        scale: s, ``(d,)``; 1 for all units that are not Gaussian. None is 1.
+
+    Returns:
+        p(μ | x_O), ``(n, N)``, and log p(x_O), ``(n,)``, a density of x for Gaussian units.
 
     Raises:
-        ShapeError: If the data are not rows, or fewer than the memories.
-        DomainError: If the data are not states of the visible units.
-        IntractableError: If the machine has several groups or draws, or units whose mean has no
-            closed inverse.
+        ShapeError: If data or mask are not rows of the right length.
+        DomainError: If what was observed is not a state of the visible units.
+        IntractableError: If the machine has several groups or draws.
 
     Examples:
         >>> import isinglass as ig
-        >>> data = torch.tensor([[0.0, 0.0], [4.0, 4.0]])
-        >>> machine = ig.HopfieldBoltzmann(ig.Gaussian(2), memories=2)
-        >>> seed_memories(machine, data, torch.Generator().manual_seed(0))
-        >>> machine.patterns.detach().sort(0).values  # halfway between example and mean
-        tensor([[1., 1.],
-                [3., 3.]])
+        >>> machine = ig.HopfieldBoltzmann.from_patterns(ig.Spin(2), 2 * torch.eye(2))
+        >>> cue, seen = torch.tensor([[1.0, 0.0]]), torch.tensor([[True, False]])
+        >>> responsibilities, log_prob = e_step(machine, cue, seen)
+        >>> responsibilities, log_prob.exp()  # a half and σ(4), on average
+        (tensor([[0.6626, 0.3374]]), tensor([0.7410]))
     """
-    _check(machine, data)
-    if len(data) < machine.memories:
-        raise ShapeError(
-            f"{len(data)} examples for {machine.memories} memories",
-            "Give more examples, or ask for fewer memories",
-        )
-    chosen = spread_out(data, machine.memories, generator)
-    uniform = data.new_full((machine.memories,), 1 / machine.memories)
-    write_memories(machine, (data[chosen] + _center(machine, data)) / 2, uniform)
+    check_data(machine, data, observed)
+    states = _states(data, observed, scale)
+    machine.visible.check(states, observed)
+    return _e_step(machine, states, observed, scale)
 
 
 @torch.no_grad()
+def m_step(
+    machine: HopfieldBoltzmann,
+    statistics: SufficientStatistics,
+    scale: Float[Tensor, " d"] | None = None,
+    learn_scale: Bool[Tensor, " d"] | bool = False,
+    *,
+    learn_beta: bool = False,
+    pseudo_count: float = 0.0,
+    least_scale: float = 1e-3,
+) -> Float[Tensor, " d"]:
+    r"""Maximizes the expected log-likelihood over the parameters, in place: the M-step.
+
+        mean of x_i given μ  ←  ⟨r_μ o_i x_i⟩ / ⟨r_μ o_i⟩      each memory moves to its rows
+        c_μ = T log π_μ − A_T(x_μ + b),   π_μ ← ⟨r_μ⟩          Gaussian, equal weights: −½|x_μ|²
+        s_i² T  ←  Σ_μ ⟨r_μ o_i (x_i − mean_μi)²⟩ / ⟨o_i⟩      one deviation a column, all memories
+
+    Args:
+        machine: One group, one draw; changed in place.
+        statistics: Of the data, :meth:`SufficientStatistics.of`.
+        scale: s as it is, ``(d,)``; None is 1.
+        learn_scale: Which components' s to fit, Gaussian ones only; True is all Gaussian ones.
+        learn_beta: Whether to fit T = 1/β instead, as one variance of all Gaussian units.
+        pseudo_count: How many rows at the data's mean every memory is given, as a share of rows.
+        least_scale: The least s to be fitted.
+
+    Returns:
+        The new s, ``(d,)``.
+
+    Raises:
+        ParameterError: If scale or β is asked for where it cannot be fitted.
+        DomainError: If with ``learn_beta`` the data lie on the memories; the machine is then as it
+            was.
+    """
+    scale = torch.ones_like(statistics.origin) if scale is None else scale
+    chosen = _scales_to_learn(machine, scale, learn_scale, learn_beta=learn_beta)
+    rows = statistics.with_pseudo_counts(pseudo_count)
+    means = torch.where(
+        rows.mass > NO_MASS, rows.total / rows.mass.clamp_min(NO_MASS), statistics.center()
+    )
+    if learn_beta:
+        machine.beta = 1 / _variance(statistics, means, scale, _is_gaussian(machine.visible, scale))
+    else:
+        variance = rows.deviation(means) / rows.mass.sum(0).clamp_min(NO_MASS)
+        fitted = (variance / machine.temperature).sqrt().clamp_min(least_scale)
+        scale = torch.where(chosen & (statistics.mass.sum(0) > NO_MASS), fitted, scale)
+    # A memory without any row stays where it is: it has no mean to move to.
+    write_memories(
+        machine,
+        (means + statistics.origin) / scale,
+        rows.weight / rows.weight.sum(),
+        moves=(rows.weight > NO_MASS).unsqueeze(-1),
+    )
+    return scale
+
+
 def em_step(
     machine: HopfieldBoltzmann,
     data: Float[Tensor, "n d"],
@@ -80,11 +237,10 @@ def em_step(
     pseudo_count: float = 0.0,
     learn_beta: bool = False,
 ) -> float:
-    r"""One step of EM; reading is the E-step, writing the M-step.
+    r"""Takes one step of EM on whole data, an :func:`e_step` and an :func:`m_step`.
 
-        r_nμ = softmax_μ(β(c + Xv_n))                      which memory each example reminds of
-        mean of v given μ  ←  Σ_n r_nμ v_n / Σ_n r_nμ      each memory moves to what reminds it
-        c_μ = T log π_μ − A_T(x_μ + b),   π_μ = ⟨r_μ⟩      Gaussian, equal weights: −½|x_μ|²
+        r_nμ = softmax_μ(β(c + Xv_n))                      the responsibilities
+        mean of v given μ  ←  Σ_n r_nμ v_n / Σ_n r_nμ      each memory moves to its rows
 
     Without pseudo-counts the likelihood never falls. As β → ∞ it is k-means.
 
@@ -119,62 +275,69 @@ def em_step(
         >>> second >= first
         True
     """
-    _check(machine, data)
     check_at_least_zero("pseudo_count", pseudo_count)
-    gaussian = _of_parts(machine.visible, data, lambda part: type(part) is Gaussian)
-    if learn_beta and not bool(gaussian.any()):
-        raise ParameterError(
-            f"learn_beta with {machine.visible}",
-            "Their temperature only rescales the memories: leave beta fixed",
-        )
-    mixture = machine.mixture()
-    before = float(mixture.log_prob(data).mean())
-    reads = mixture.responsibilities(data)
-    mass = reads.sum(0)
-    total = reads.mT @ data + pseudo_count * data.mean(0)
-    weight = (mass + pseudo_count).unsqueeze(-1)
-    means = total / weight.clamp_min(1e-8)
-    reminded = weight > 1e-8
-    if learn_beta:
-        centers = torch.where(reminded, means, 0.0)
-        machine.beta = 1 / _variance(data[:, gaussian], reads, centers[:, gaussian])
-    write_memories(machine, means, (mass + pseudo_count) / (mass + pseudo_count).sum(), reminded)
-    return before
+    responsibilities, log_prob = e_step(machine, data)
+    statistics = SufficientStatistics.of(
+        responsibilities, data, origin=_origin(machine, data, None)
+    )
+    m_step(machine, statistics, learn_beta=learn_beta, pseudo_count=pseudo_count / len(data))
+    return float(log_prob.mean())
 
 
+@torch.no_grad()
 def expectation_maximization(
     machine: HopfieldBoltzmann,
     data: Float[Tensor, "n d"],
+    observed: Bool[Tensor, "*mask"] | None = None,
     *,
+    scale: Float[Tensor, " d"] | None = None,
+    learn_scale: Bool[Tensor, " d"] | bool = False,
+    learn_beta: bool = False,
     steps: int = 100,
     tolerance: float = 1e-4,
     pseudo_count: float = 0.0,
-    learn_beta: bool = False,
+    least_scale: float = 1e-3,
     on_step: Callable[[int, float], None] | None = None,
 ) -> EMReport:
-    """Fit a one-group machine by EM until the likelihood rests.
+    r"""Fits a one-group machine by EM, until the likelihood converges.
+
+    Units that are missing are summed out in the E-step, and the M-step averages over rows in which
+    a unit was observed; so the fit is maximum likelihood wherever being missing does not depend on
+    the missing value itself (missing at random). Each Gaussian unit may have a scale of its own:
+    x_i = s_i v_i, so that memories agree on the deviation of a column but columns differ.
+
+    Reference: Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x; Little &
+    Rubin 2019, doi:10.1002/9781119482260 (missing at random).
 
     Args:
         machine: One group, one draw, its memories already seeded; changed in place.
-        data: ``(n, d)``, states of the visible units.
+        data: x, ``(n, d)``, states of the visible units; where not observed anything, NaN too.
+        observed: True where a unit was observed, ``(n, d)``; whole one-hot units. None is all.
+        scale: s to start from, ``(d,)``; None is one.
+        learn_scale: Which components' s to fit, Gaussian ones only; True is all Gaussian ones.
+        learn_beta: Whether to fit T = 1/β instead; see :func:`em_step`.
         steps: Most steps to take.
-        tolerance: Rise of the mean log-likelihood, in nats, below which the fit rests.
-        pseudo_count: See :func:`em_step`.
-        learn_beta: See :func:`em_step`.
-        on_step: Called with the step's number and the mean log-likelihood, e.g. to show progress.
-
-    Reference: Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x.
+        tolerance: Rise of the mean log-likelihood, in nats, below which the fit has converged.
+        pseudo_count: How many imagined rows at the data's mean every memory is given; see
+            :func:`em_step`.
+        least_scale: The least s to be fitted.
+        on_step: Called with the step's number and the mean log-likelihood before it.
 
     Returns:
-        The track of the mean log-likelihood, and whether it came to rest.
+        The mean log-likelihood by step, whether it converged, and s.
 
     Raises:
-        ParameterError: If ``steps`` is not a whole number of at least one, or as in
-            :func:`em_step`.
-        DomainError: If the data are not states of the visible units.
+        ParameterError: If a parameter is out of range, the machine is no
+            :class:`~isinglass.HopfieldBoltzmann`, or scale or β cannot be fitted.
+        ShapeError: If data or mask are not rows of the right length.
+        DomainError: If what was observed is not a state of the visible units, or with
+            ``learn_beta`` lies on the memories.
+        IntractableError: If the machine has several groups or draws, or units whose mean has no
+            closed inverse.
 
     Examples:
         >>> import isinglass as ig
+        >>> from isinglass.learning import seed_memories
         >>> generator = torch.Generator().manual_seed(0)
         >>> data = torch.randn(200, 2, generator=generator) * 0.1 + 3
         >>> machine = ig.HopfieldBoltzmann(ig.Gaussian(2), memories=1, generator=generator)
@@ -182,80 +345,157 @@ def expectation_maximization(
         >>> report = expectation_maximization(machine, data, learn_beta=True)
         >>> report.converged, machine.patterns.detach().round()
         (True, tensor([[3., 3.]]))
+
+        With gaps, and a scale for every column:
+
+        >>> data = torch.randn(500, 2, generator=generator) * torch.tensor([0.5, 3.0])
+        >>> observed = torch.rand(500, 2, generator=generator) < 0.8
+        >>> machine = ig.HopfieldBoltzmann(ig.Gaussian(2), memories=1, generator=generator)
+        >>> report = expectation_maximization(machine, data, observed, learn_scale=True)
+        >>> report.scale.round(decimals=1)
+        tensor([0.5000, 3.2000])
     """
     check_count("steps", steps)
     check_at_least_zero("tolerance", tolerance)
+    check_at_least_zero("pseudo_count", pseudo_count)
+    check_data(machine, data, observed)
+    scale = torch.ones_like(data[0]) if scale is None else scale
+    machine.visible.check(_states(data, observed, scale), observed)
+    origin = _origin(machine, data, observed)
     history: list[float] = []
     for step in range(steps):
-        history.append(em_step(machine, data, pseudo_count=pseudo_count, learn_beta=learn_beta))
+        responsibilities, log_prob = _e_step(
+            machine, _states(data, observed, scale), observed, scale
+        )
+        history.append(float(log_prob.mean()))
         if on_step is not None:
             on_step(step, history[-1])
+        scale = m_step(
+            machine, SufficientStatistics.of(responsibilities, data, observed, origin), scale,
+            learn_scale, learn_beta=learn_beta, pseudo_count=pseudo_count / len(data),
+            least_scale=least_scale,
+        )  # fmt: skip
         if step and abs(history[-1] - history[-2]) < tolerance:
             break
-    with torch.no_grad():
-        history.append(float(machine.log_prob(data).mean()))
-    return EMReport(history, abs(history[-1] - history[-2]) < tolerance)
+    _, log_prob = _e_step(machine, _states(data, observed, scale), observed, scale)
+    history.append(float(log_prob.mean()))
+    return EMReport(history, abs(history[-1] - history[-2]) < tolerance, scale)
 
 
-def _check(machine: HopfieldBoltzmann, data: Tensor) -> None:
+def check_data(machine: HopfieldBoltzmann, data: Tensor, observed: Tensor | None = None) -> None:
+    """Refuses what EM cannot be asked of: other machines, data or masks that are not rows.
+
+    Raises:
+        ParameterError: If the machine is no Hopfield–Boltzmann machine.
+        ShapeError: If data or mask have the wrong shape.
+        DomainError: If dtype or device are not those of the machine.
+        IntractableError: If the machine has several groups or draws.
+    """
     if not isinstance(machine, HopfieldBoltzmann):
         raise ParameterError(f"a {type(machine).__name__}", "EM is for HopfieldBoltzmann machines")
     check_rows(data)
     machine.mixture()
-    machine.visible.check(data)
+    if observed is not None and (observed.dtype != torch.bool or observed.shape != data.shape):
+        raise ShapeError(
+            f"data of shape {tuple(data.shape)}, a mask of shape {tuple(observed.shape)} and "
+            f"dtype {observed.dtype}",
+            "Give one boolean for each value, True where it was observed",
+        )
     check_like(data, machine.patterns)
 
 
-def _variance(data: Tensor, reads: Tensor, means: Tensor) -> float:
-    """Mean square distance of the data from their memories, a unit."""
-    # Distances do not depend on where zero is: near it, squares cancel the least.
-    center = data.mean(0)
-    data, means = data - center, means - center
-    spread = data.square().sum(-1, keepdim=True) + means.square().sum(-1) - 2 * data @ means.mT
-    variance = float((reads * spread.clamp_min(0)).sum() / data.numel())
-    floor = 16 * torch.finfo(data.dtype).eps * float(data.square().mean())
+def write_memories(
+    machine: HopfieldBoltzmann, means: Tensor, weights: Tensor, *, moves: Tensor | None = None
+) -> None:
+    """Sets every memory to a mean and a weight; one that does not move keeps its pattern."""
+    unit, temperature = machine.visible, machine.temperature
+    fields = unit.natural_parameter(means, temperature)
+    if moves is not None:
+        fields = torch.where(moves, fields, machine.patterns + machine.visible_bias)
+    machine.patterns.copy_(fields - machine.visible_bias)
+    log_weights = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
+    machine.memory_bias.copy_(temperature * log_weights - unit.log_partition(fields, temperature))
+
+
+def components_where(unit: Unit, like: Tensor, holds: Callable[[Unit], bool]) -> Tensor:
+    """Returns which components are of a kind that this holds for, ``(d,)``."""
+    flags = [torch.full((part.size,), holds(part), device=like.device) for part in unit.parts]
+    return torch.cat(flags)
+
+
+def _e_step(
+    machine: HopfieldBoltzmann, states: Tensor, observed: Tensor | None, scale: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """As :func:`e_step`, for states that have been checked."""
+    mixture, unit = machine.mixture(), machine.visible
+    temperature = mixture.temperature
+    overlap = mixture.keys + linear(states, mixture.fields)
+    if observed is not None:
+        shares = unit.log_partition_per_component(mixture.fields, temperature)
+        overlap = overlap + linear((~observed).to(states), shares)
+    joint = overlap / temperature
+    score = temperature * joint.logsumexp(-1) - unit.base_measure_energy(states, temperature)
+    log_prob = (score - mixture.value()) / temperature
+    if scale is not None:
+        seen = torch.ones_like(states) if observed is None else observed.to(states)
+        log_prob = log_prob - seen @ scale.log()
+    return torch.softmax(joint, -1), log_prob
+
+
+def _states(data: Tensor, observed: Tensor | None, scale: Tensor | None) -> Tensor:
+    """States of the machine, v = x/s; zero where nothing was observed."""
+    seen = data if observed is None else torch.where(observed, data, 0.0)
+    return seen if scale is None else seen / scale
+
+
+def _origin(machine: HopfieldBoltzmann, data: Tensor, observed: Tensor | None) -> Tensor:
+    """The mean of Gaussian columns. Others are 0 or ±1, exact only about zero."""
+    if observed is None:
+        mean = data.mean(0)
+    else:
+        mean = torch.where(observed, data, 0.0).sum(0) / observed.sum(0).clamp_min(1)
+    return torch.where(_is_gaussian(machine.visible, data), mean, 0.0)
+
+
+def _is_gaussian(unit: Unit, like: Tensor) -> Tensor:
+    return components_where(unit, like, lambda part: type(part) is Gaussian)
+
+
+def _scales_to_learn(
+    machine: HopfieldBoltzmann, scale: Tensor, learn: Tensor | bool, *, learn_beta: bool
+) -> Tensor:
+    """Which components' scale is to be fitted, ``(d,)``."""
+    gaussian = _is_gaussian(machine.visible, scale)
+    chosen = (gaussian & learn) if isinstance(learn, bool) else learn
+    if bool((chosen & ~gaussian).any()) or (learn is True and not bool(gaussian.any())):
+        raise ParameterError(
+            f"learn_scale with {machine.visible}", "Only Gaussian units have a scale: leave it"
+        )
+    if learn_beta and not bool(gaussian.any()):
+        raise ParameterError(
+            f"learn_beta with {machine.visible}",
+            "Their temperature only rescales the memories: leave beta fixed",
+        )
+    if learn_beta and bool(chosen.any()):
+        raise ParameterError(
+            "learn_beta and learn_scale, which both are the deviation of Gaussian units",
+            "Fit one scale a column (learn_scale) or one for all (learn_beta)",
+        )
+    return chosen
+
+
+def _variance(
+    statistics: SufficientStatistics, means: Tensor, scale: Tensor, chosen: Tensor
+) -> float:
+    """Mean square distance of the states from their memories, a unit."""
+    volume = scale[chosen].square()
+    mass = statistics.mass.sum(0)[chosen].sum()
+    variance = float((statistics.deviation(means)[chosen] / volume).sum() / mass)
+    floor = 16 * torch.finfo(means.dtype).eps
+    floor = floor * float((statistics.square[chosen] / volume).sum() / mass)
     if not variance > floor:
         raise DomainError(
             f"a variance of {variance:.3g} about the memories: the data lie on them",
             "Ask for fewer memories, or leave beta fixed (learn_beta=False)",
         )
     return variance
-
-
-def spread_out(data: Tensor, count: int, generator: Generator | None) -> Tensor:
-    """Which examples k-means++ starts from, ``(count,)``."""
-    chosen = torch.randint(len(data), (1,), device=data.device, generator=generator)
-    distance = (data - data[chosen]).square().sum(-1)
-    for _ in range(count - 1):
-        weights = torch.where(distance > 0, distance, torch.finfo(data.dtype).tiny)
-        new = torch.multinomial(weights, 1, generator=generator)
-        chosen = torch.cat([chosen, new])
-        distance = torch.minimum(distance, (data - data[new]).square().sum(-1))
-    return chosen
-
-
-def write_memories(
-    machine: HopfieldBoltzmann, means: Tensor, weights: Tensor, reminded: Tensor | None = None
-) -> None:
-    """Give each memory this mean and this weight; one that nothing reminds of itself stays."""
-    unit, temperature = machine.visible, machine.temperature
-    fields = unit.natural_parameter(means, temperature)
-    if reminded is not None:
-        fields = torch.where(reminded, fields, machine.patterns + machine.visible_bias)
-    machine.patterns.copy_(fields - machine.visible_bias)
-    log_weights = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
-    machine.memory_bias.copy_(temperature * log_weights - unit.log_partition(fields, temperature))
-
-
-def _center(machine: HopfieldBoltzmann, data: Tensor) -> Tensor:
-    """The data's mean, a little off the edges that bounded units cannot reach."""
-    mean = data.mean(0)
-    middle = machine.visible.mean(torch.zeros_like(mean), machine.temperature)
-    bounded = _of_parts(machine.visible, data, lambda part: part.bounded)
-    return torch.where(bounded, (len(data) * mean + middle) / (len(data) + 1), mean)
-
-
-def _of_parts(unit: Unit, like: Tensor, holds: Callable[[Unit], bool]) -> Tensor:
-    """Which components are of a kind that this holds for, ``(d,)``."""
-    flags = [torch.full((part.size,), holds(part), device=like.device) for part in unit.parts]
-    return torch.cat(flags)

@@ -25,14 +25,14 @@ from isinglass.integrations.sklearn._frames import (
 )
 from isinglass.integrations.sklearn._shared import generator_of, learning_bar
 from isinglass.io.archive import load, read_note, save
-from isinglass.learning.em_missing_data import (
-    ObservedReport,
-    Reading,
+from isinglass.learning.em import (
+    EMReport,
+    SufficientStatistics,
     e_step,
-    fit_observed,
+    expectation_maximization,
     m_step,
-    seed_observed,
 )
+from isinglass.learning.initialization import seed_cluster_means
 
 with require_extra("sklearn"):
     from sklearn.base import (
@@ -190,7 +190,7 @@ class HopfieldBoltzmannMachine(
             said = f"EM was not at rest after max_iter = {self.max_iter} steps: allow more"
             warnings.warn(said, ConvergenceWarning, stacklevel=2)
         self.n_samples_seen_, self._batches = len(data), 0
-        self._reading: Reading | None = self._read(data, observed)
+        self._statistics: SufficientStatistics | None = self._expect(data, observed)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> HopfieldBoltzmannMachine:  # noqa: N803
@@ -214,11 +214,13 @@ class HopfieldBoltzmannMachine(
         data, observed = self._encode(self._table(X))
         self._batches += 1
         self.n_samples_seen_ += len(data)
-        batch = self._read(data, observed)
+        batch = self._expect(data, observed)
         rate = (self._batches + 2) ** -FORGETTING
-        self._reading = batch if self._reading is None else self._reading.toward(batch, rate)
+        self._statistics = (
+            batch if self._statistics is None else self._statistics.toward(batch, rate)
+        )
         self.scale_ = m_step(
-            self.machine_, self._reading, self.scale_, self.columns_.numeric,
+            self.machine_, self._statistics, self.scale_, self.columns_.numeric,
             pseudo_count=self.pseudo_count / self.n_samples_seen_, least_scale=self.least_spread,
         )  # fmt: skip
         return self
@@ -364,7 +366,7 @@ class HopfieldBoltzmannMachine(
         model.log_likelihood_curve_, model.converged_ = note["curve"], note["converged"]
         model.n_iter_ = len(note["curve"]) - 1
         model.validation_scores_ = note["validation"] and dict(note["validation"])
-        model.n_samples_seen_, model._batches, model._reading = note["rows"], 0, None
+        model.n_samples_seen_, model._batches, model._statistics = note["rows"], 0, None
         return model
 
     def __sklearn_tags__(self) -> Any:
@@ -414,9 +416,9 @@ class HopfieldBoltzmannMachine(
         data, observed = self._encode(table)
         return data / self.scale_, observed
 
-    def _read(self, data: Tensor, observed: Tensor) -> Reading:
-        reads, _ = e_step(self.machine_, data, observed, self.scale_)
-        return Reading.of(reads, data, observed)
+    def _expect(self, data: Tensor, observed: Tensor) -> SufficientStatistics:
+        responsibilities, _ = e_step(self.machine_, data, observed, self.scale_)
+        return SufficientStatistics.of(responsibilities, data, observed)
 
     def _count(
         self,
@@ -463,12 +465,12 @@ class HopfieldBoltzmannMachine(
         observed: Tensor,
         generator: Generator,
         show: Callable[[str], None] = lambda _: None,
-    ) -> tuple[HopfieldBoltzmann, ObservedReport]:
+    ) -> tuple[HopfieldBoltzmann, EMReport]:
         """The likeliest of ``n_init`` machines."""
         fits = []
         for _ in range(self.n_init):
             machine = HopfieldBoltzmann(self.columns_.unit, count, generator=generator).double()
-            scale = seed_observed(machine, data, observed, self.columns_.numeric, generator)
+            scale = seed_cluster_means(machine, data, observed, self.columns_.numeric, generator)
             fits.append((machine, self._learn(machine, data, observed, scale, show)))
         return max(fits, key=lambda fit: fit[1].log_likelihood[-1])
 
@@ -479,8 +481,8 @@ class HopfieldBoltzmannMachine(
         observed: Tensor,
         scale: Tensor,
         show: Callable[[str], None],
-    ) -> ObservedReport:
-        return fit_observed(
+    ) -> EMReport:
+        return expectation_maximization(
             machine, data, observed, scale=scale, learn_scale=self.columns_.numeric,
             steps=self.max_iter, tolerance=self.tol, pseudo_count=self.pseudo_count,
             least_scale=self.least_spread,

@@ -59,6 +59,12 @@ def read_checkpoint(path: str | Path, identity: dict[str, str]) -> dict[str, Any
     header, tensors = read_tensors(path)
     if header.get("kind") != KIND:
         raise FileError("it holds no checkpoint", "Give a file that fit wrote", operation=operation)
+    if header["format"] == 1:  # optimizers and chains go by names that are others now
+        raise FileError(
+            "it is a checkpoint of format 1, which this version cannot go on from",
+            "Finish the run with the version that wrote it, save the energy and load that",
+            operation=operation,
+        )
     for name, ours in identity.items():
         theirs = header["identity"].get(name)
         if theirs != ours:

@@ -1,0 +1,147 @@
+"""Where learning starts: memories near examples, biases at the means of the data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.typing import Bool, Float
+from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
+from isinglass.errors import ShapeError
+from isinglass.learning.em import (
+    SufficientStatistics,
+    check_data,
+    components_where,
+    m_step,
+    write_memories,
+)
+
+__all__ = ["seed_cluster_means", "seed_memories"]
+
+
+@torch.no_grad()
+def seed_memories(
+    machine: HopfieldBoltzmann, data: Float[Tensor, "n d"], generator: Generator | None = None
+) -> None:
+    """Starts every memory near an example, the examples spread out by k-means++.
+
+    Each example is chosen with probability proportional to its squared distance from the nearest
+    one chosen before; each memory starts halfway between its example and the data's mean.
+
+    Reference: Arthur & Vassilvitskii 2007.
+
+    Args:
+        machine: One group, one draw; changed in place.
+        data: ``(n, d)``.
+        generator: Source of randomness; None is torch's global one.
+
+    Raises:
+        ShapeError: If the data are not rows, or fewer than the memories.
+        DomainError: If the data are not states of the visible units.
+        IntractableError: If the machine has several groups or draws, or units whose mean has no
+            closed inverse.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> data = torch.tensor([[0.0, 0.0], [4.0, 4.0]])
+        >>> machine = ig.HopfieldBoltzmann(ig.Gaussian(2), memories=2)
+        >>> seed_memories(machine, data, torch.Generator().manual_seed(0))
+        >>> machine.patterns.detach().sort(0).values  # halfway between example and mean
+        tensor([[1., 1.],
+                [3., 3.]])
+    """
+    check_data(machine, data)
+    machine.visible.check(data)
+    _check_enough(machine, data, "examples")
+    chosen = _spread_out(data, machine.memories, generator)
+    uniform = data.new_full((machine.memories,), 1 / machine.memories)
+    write_memories(machine, (data[chosen] + _center(machine, data)) / 2, uniform)
+
+
+@torch.no_grad()
+def seed_cluster_means(
+    machine: HopfieldBoltzmann,
+    data: Float[Tensor, "n d"],
+    observed: Bool[Tensor, "n d"] | None = None,
+    learn_scale: Bool[Tensor, " d"] | bool = False,
+    generator: Generator | None = None,
+) -> Float[Tensor, " d"]:
+    """Starts every memory at the mean of the rows nearest to an example of k-means++.
+
+    Missing units take their column's mean while distances are measured, and only then.
+
+    Reference: Arthur & Vassilvitskii 2007.
+
+    Args:
+        machine: One group, one draw; changed in place.
+        data: ``(n, d)``, numbers on one scale; where not observed anything, NaN too.
+        observed: Which of them are given; None is all.
+        learn_scale: Which components' scale to fit; see
+            :func:`~isinglass.learning.expectation_maximization`.
+        generator: Source of randomness; None is torch's global one.
+
+    Returns:
+        s, ``(d,)``, ones where it is not fitted.
+
+    Raises:
+        ShapeError: If data or mask are not rows, or there are fewer rows than memories.
+        DomainError: If what was observed is not a state of the visible units.
+        IntractableError: If the machine has several groups or draws, or units whose mean has no
+            closed inverse.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> data = torch.tensor([[0.0], [1.0], [8.0], [9.0]])
+        >>> machine = ig.HopfieldBoltzmann(ig.Gaussian(1), memories=2)
+        >>> scale = seed_cluster_means(machine, data, generator=torch.Generator().manual_seed(0))
+        >>> scale, machine.patterns.detach().sort(0).values  # with one row at the mean, 4½, each
+        (tensor([1.]), tensor([[1.8333],
+                [7.1667]]))
+    """
+    check_data(machine, data, observed)
+    machine.visible.check(data, observed)
+    _check_enough(machine, data, "rows")
+    filled = data
+    if observed is not None:
+        seen = torch.where(observed, data, 0.0)
+        filled = torch.where(observed, data, seen.sum(0) / observed.sum(0).clamp_min(1))
+    seeds = filled[_spread_out(filled, machine.memories, generator)]
+    # |x − y|² but for what all seeds share.
+    distance = seeds.square().sum(-1) - 2 * filled @ seeds.mT
+    nearest = distance.argmin(-1, keepdim=True)
+    responsibilities = torch.zeros_like(distance).scatter_(-1, nearest, 1.0)
+    # One row at the mean for each memory keeps probabilities off 0 and 1, where EM never leaves.
+    return m_step(
+        machine,
+        SufficientStatistics.of(responsibilities, data, observed),
+        learn_scale=learn_scale,
+        pseudo_count=1 / len(data),
+    )
+
+
+def _check_enough(machine: HopfieldBoltzmann, data: Tensor, noun: str) -> None:
+    if len(data) < machine.memories:
+        raise ShapeError(
+            f"{len(data)} {noun} for {machine.memories} memories",
+            f"Give more {noun}, or ask for fewer memories",
+        )
+
+
+def _spread_out(data: Tensor, count: int, generator: Generator | None) -> Tensor:
+    """Which examples k-means++ starts from, ``(count,)``."""
+    chosen = torch.randint(len(data), (1,), device=data.device, generator=generator)
+    distance = (data - data[chosen]).square().sum(-1)
+    for _ in range(count - 1):
+        weights = torch.where(distance > 0, distance, torch.finfo(data.dtype).tiny)
+        new = torch.multinomial(weights, 1, generator=generator)
+        chosen = torch.cat([chosen, new])
+        distance = torch.minimum(distance, (data - data[new]).square().sum(-1))
+    return chosen
+
+
+def _center(machine: HopfieldBoltzmann, data: Tensor) -> Tensor:
+    """The data's mean, a little off the edges that bounded units cannot reach."""
+    mean = data.mean(0)
+    middle = machine.visible.mean(torch.zeros_like(mean), machine.temperature)
+    bounded = components_where(machine.visible, data, lambda part: part.bounded)
+    return torch.where(bounded, (len(data) * mean + middle) / (len(data) + 1), mean)
