@@ -25,17 +25,10 @@ from isinglass.agents import FreeEnergyQ, FreeEnergySarsa
 from isinglass.cli import run
 from isinglass.cli.act import agents as act_agents
 from isinglass.cli.act import learner as act_learner
-<<<<<<< HEAD
-from isinglass.cli.act.agents import Masked, environments
-from isinglass.cli.act.learner import Stop, play
-from isinglass.cli.act.report import loading, rows, table_of, under
-from isinglass.cli.act.run import Chance, History, Request, Result, plus_minus
-=======
 from isinglass.cli.act.agents import Masked, make_environments
 from isinglass.cli.act.evaluation import Stopped, episode_returns
 from isinglass.cli.act.report import footnote, loading_code, result_rows, terminal_table
 from isinglass.cli.act.run import History, RandomBaseline, Request, Result, plus_minus
->>>>>>> b837b26 (Evaluate act by Stable-Baselines3's evaluate_policy; split its command and its checkpoints)
 
 WALKS = '''
 import os, signal, time

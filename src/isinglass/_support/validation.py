@@ -41,7 +41,7 @@ def check_features(state: Tensor, size: int, name: str = "states") -> None:
     check_tensor(name, state)
     if state.ndim == 0 or state.shape[-1] != size:
         raise ShapeError(
-            f"{name} of shape {tuple(state.shape)}, expected (*batch, {size})",
+            f"{name}: expected (*batch, {size}), found {tuple(state.shape)}",
             f"Give {size} features in the last dimension",
         )
     if not state.is_floating_point():

@@ -9,10 +9,6 @@ import pytest
 from rich.console import Console
 
 from isinglass.cli import run
-<<<<<<< HEAD
-from isinglass.cli.tour.guide import VERBS, take_tour
-=======
->>>>>>> 0ea4aa4 (Say the tour's time, publish it as a page, and print act and tour as JSON or not at all)
 from isinglass.cli.tour.chapter import Chapter, Fact
 from isinglass.cli.tour.guide import VERBS, take_tour
 from isinglass.cli.tour.page import build_page
