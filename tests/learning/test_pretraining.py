@@ -28,7 +28,7 @@ def stack(*sizes: int, seed: int = 0) -> ig.DeepBoltzmann:
 
 @pytest.mark.parametrize("copies", [(1, 1), (2, 1), (1, 2)])
 def test_a_layer_is_an_rbm_whose_copies_share_weights(copies):
-    """The energy of every pair of copies, added up; an layer hears all copies of the other."""
+    """The energy of every pair of copies, added up; a layer hears all copies of the other."""
     below, above = copies
     layer = _Copied(ig.Spin(3), ig.Bernoulli(2), below, above).double()
     for number, parameter in enumerate(layer.parameters()):

@@ -38,14 +38,14 @@ def greedy_pretraining(
 ) -> list[Fit]:
     r"""Learn a stack of layers layer by layer, as RBMs, each on what the one below says of the data.
 
-    In the deep machine a hidden layer hears two neighbours, as an layer of an RBM it hears one. So
+    In the deep machine a hidden layer hears two neighbours, as a layer of an RBM it hears one. So
     each RBM is learned with twice the weight toward layers that will hear another one too,
 
         h₁ hears 2W₁v,  v hears W₁ᵀh₁       bottom: two copies of the visible layer
         h_l hears 2W_l h_{l−1} and the other way round       between: weights halved at the end
         h_L hears W_L h_{L−1},  h_{L−1} hears 2W_Lᵀh_L       top: two copies of the last layer
 
-    and an layer between two RBMs takes the mean of the biases that they give it: half of each of
+    and a layer between two RBMs takes the mean of the biases that they give it: half of each of
     the two models. Then fit the whole machine to the data: :func:`~isinglass.learning.fit`.
 
     Reference: Hinton, Osindero & Teh 2006, doi:10.1162/neco.2006.18.7.1527 (greedy learning);
@@ -118,7 +118,7 @@ def greedy_pretraining(
 
 
 class _Copied(RBM):
-    """An RBM of several copies of an layer, all with the same weights and biases."""
+    """An RBM of several copies of a layer, all with the same weights and biases."""
 
     def __init__(self, visible: Unit, hidden: Unit, below: int, above: int) -> None:
         super().__init__(visible, hidden, generator=Generator())
@@ -138,7 +138,7 @@ class _Copied(RBM):
 
     @property
     def biases(self) -> list[Tensor]:
-        """One bias for all copies of an layer."""
+        """One bias for all copies of a layer."""
         pairs = zip(self._own("biases"), self.copies, strict=True)
         return [bias.repeat(count) for bias, count in pairs]
 

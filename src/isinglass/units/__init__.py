@@ -1,6 +1,6 @@
 r"""What one unit is: a convex log-partition function of its input field.
 
-An layer of units receives a field ``I`` and takes a state ``s`` with probability
+A layer of units receives a field ``I`` and takes a state ``s`` with probability
 proportional to ``exp((I·s − U(s))/T)``. Three functions of the field say everything:
 
     A_T(I)  = T log Σ_s exp((I·s − U(s))/T)     log-partition (an integral for continuous s)

@@ -24,7 +24,7 @@ from isinglass.errors import DomainError, IntractableError, ShapeError
 
 __all__ = ["EDGE", "Flags", "PerRow", "States", "Unit", "uniform_like"]
 
-#: Fields or states of an layer.
+#: Fields or states of a layer.
 States: TypeAlias = Float[Tensor, "*batch size"]
 #: One yes or no for every component.
 Flags: TypeAlias = Bool[Tensor, "*batch size"]
@@ -43,7 +43,7 @@ def uniform_like(field: Tensor, generator: Generator | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Unit(Configurable, ABC):
-    """An layer of units of one kind.
+    """A layer of units of one kind.
 
     A new kind gives ``log_partition``, ``mean`` and ``sample``; everything else is derived or
     has a default. Instances are immutable and hold no tensors, so they cost nothing to share.

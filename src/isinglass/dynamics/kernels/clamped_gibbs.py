@@ -26,7 +26,7 @@ class ClampedState(NamedTuple):
 class ClampedGibbs(Kernel):
     """Block Gibbs in which observed units keep the values they start with.
 
-    Units of an layer are independent given the other layers, so that leaving some as they are is an
+    Units of a layer are independent given the other layers, so that leaving some as they are is an
     exact step for the others: it leaves p(free | observed) ∝ exp(−E/T) unchanged.
 
     Reference: Ackley, Hinton & Sejnowski 1985, doi:10.1207/s15516709cog0901_7.

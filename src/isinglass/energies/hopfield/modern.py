@@ -53,7 +53,7 @@ class ModernHopfield(ContinuousHopfield):
 
     @property
     def hidden(self) -> Multinomial:
-        """The softmax over patterns, as an layer of units."""
+        """The softmax over patterns, as a layer of units."""
         return Multinomial(beta=self.beta, size=len(self.patterns))
 
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:

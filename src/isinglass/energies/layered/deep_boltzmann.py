@@ -113,7 +113,7 @@ class DeepBoltzmann(Harmonium):
         averaged = [layer for layer in layers if layer.has_multiplicity]
         if averaged:
             raise ParameterError(
-                f"an layer of several draws, {averaged[0]}",
+                f"a layer of several draws, {averaged[0]}",
                 "Use Categorical layers here, or HopfieldBoltzmann, which takes several draws",
             )
 

@@ -50,7 +50,7 @@ class Harmonium(Energy):
         generator: Source of the initial weights; None is torch's global one.
 
     Raises:
-        ParameterError: If there is no layer, an layer is not a unit, or a coupling names an layer
+        ParameterError: If there is no layer, a layer is not a unit, or a coupling names a layer
             that does not exist, joins one to itself or is named twice.
 
     Examples:
@@ -157,7 +157,7 @@ class Harmonium(Energy):
         """Every joint state, one a row, in float64; the first layer changes slowest.
 
         Raises:
-            IntractableError: If an layer has infinitely many states, or too many.
+            IntractableError: If a layer has infinitely many states, or too many.
         """
         temperature = self.temperature if temperature is None else temperature
         return Mixed(self.layers).enumerate_states(temperature)

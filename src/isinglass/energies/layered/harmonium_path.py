@@ -25,7 +25,7 @@ class HarmoniumPath(AnnealingPath):
 
         log w_λ(s) = [λ (Σ_a b_a·s_a + Σ_{(a,b)} s_bᵀ W_ab s_a) + (1−λ) Σ_a b⁰_a·s_a − Σ_a U(s_a)]/T
 
-    so that the field of an layer at λ is (1−λ) b⁰ + λ I, with I its field in the model. Layers that
+    so that the field of a layer at λ is (1−λ) b⁰ + λ I, with I its field in the model. Layers that
     do not touch each other, as large together as they can be, are summed out of the weights:
     of two layers the larger one, of a deep machine every other one. What is left fluctuates less.
 
@@ -136,7 +136,7 @@ class HarmoniumPath(AnnealingPath):
         return {index: self.harmonium._field(parts, index) for index in self.summed}
 
     def _at(self, field: Tensor, index: int, level: Tensor) -> Tensor:
-        """The field that an layer feels at λ, given that in the model."""
+        """The field that a layer feels at λ, given that in the model."""
         return torch.lerp(self.base[index], field, level.to(field.dtype).unsqueeze(-1))
 
     def _leaning(self, parts: tuple[Tensor, ...], level: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ def pseudo_log_likelihood(
 def _alternatives(
     energy: Energy, kind: Unit, state: Tensor, sites: int | None, generator: Generator | None
 ) -> tuple[Float[Tensor, "batch sites states size"], float]:
-    """The states of an layer that differ from these in one unit at most, unit by unit.
+    """The states of a layer that differ from these in one unit at most, unit by unit.
 
     Also how many units each of those looked at stands for.
     """

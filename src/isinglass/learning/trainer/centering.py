@@ -38,8 +38,8 @@ def centred_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
 
     Args:
         machine: Whose weights' ``grad`` are changed in place. A weight is left out if it, or the
-            bias of an layer that it joins, has none: what is frozen stays.
-        offsets: μ, one tensor an layer.
+            bias of a layer that it joins, has none: what is frozen stays.
+        offsets: μ, one tensor a layer.
 
     Examples:
         >>> import isinglass as ig
