@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import isinglass as ig
+from isinglass.core import Serializable
 from isinglass.dynamics import Kernel
 from isinglass.energies import Exponential, SparseCouplings
 
@@ -94,7 +95,7 @@ def deep_boltzmann() -> ig.DeepBoltzmann:
     return machine
 
 
-class Bumps(ig.DeepEnergy):
+class Bumps(Serializable, ig.DeepEnergy):
     """A small network, the same each time, that can be saved because it has a name."""
 
     def __init__(self, size: int) -> None:
