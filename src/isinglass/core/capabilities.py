@@ -64,7 +64,7 @@ def require(energy: Energy, capability: type[Offered]) -> Offered:
     if not isinstance(energy, capability):
         raise IntractableError(
             f"{type(energy).__name__} {capability.lacking}",
-            f"{capability.remedy} (isinglass.core.{capability.__name__})",
+            energy.instead.get(capability.__name__, capability.remedy),
         )
     return energy
 
@@ -88,7 +88,7 @@ class Gibbs(Capability):
 
     lacking: ClassVar[str] = "has no layers of units with exact conditionals"
     remedy: ClassVar[str] = (
-        "Use a harmonium, or a kernel that needs only the energy and its gradient, or define sweep"
+        "Use a harmonium, or a kernel that needs only the energy and its gradient"
     )
 
     @abstractmethod
@@ -108,9 +108,7 @@ class Clampable(Gibbs):
     """
 
     lacking: ClassVar[str] = "has no layers of units with exact conditionals given some units"
-    remedy: ClassVar[str] = (
-        "Use a harmonium, such as RBM, HopfieldBoltzmann or DeepBoltzmann, or define clamped_sweep"
-    )
+    remedy: ClassVar[str] = "Use a harmonium, such as RBM, HopfieldBoltzmann or DeepBoltzmann"
 
     @abstractmethod
     def clamped_sweep(
@@ -130,9 +128,7 @@ class ConcaveConvex(Capability):
     """
 
     lacking: ClassVar[str] = "is not given as a difference of two convex functions"
-    remedy: ClassVar[str] = (
-        "Descend it with another kernel, or by gradient: energy.grad(state), or define cccp_update"
-    )
+    remedy: ClassVar[str] = "Descend it with another kernel, or by gradient: energy.grad(state)"
 
     @abstractmethod
     def cccp_update(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
@@ -143,9 +139,7 @@ class Tractable(Capability):
     """An energy whose log-partition function log Z is a closed form, or a sum over its states."""
 
     lacking: ClassVar[str] = "has no closed form of log Z and no list of states"
-    remedy: ClassVar[str] = (
-        "Estimate it: log_partition(energy, method='ais'), or define exact_log_partition"
-    )
+    remedy: ClassVar[str] = "Estimate it: log_partition(energy, method='ais')"
 
     @abstractmethod
     def exact_log_partition(self, temperature: float | None = None) -> Tensor:
@@ -164,7 +158,9 @@ class Annealable(Capability):
     """An energy that names a path to exp(−E/T) from a distribution that is drawn exactly."""
 
     lacking: ClassVar[str] = "names no path from a distribution that is drawn exactly"
-    remedy: ClassVar[str] = "Use an energy of units, or define path"
+    remedy: ClassVar[str] = (
+        "Use an energy of units, or inherit isinglass.core.Annealable and define path"
+    )
 
     @abstractmethod
     def path(
@@ -183,8 +179,8 @@ class Serializable(Capability):
 
     lacking: ClassVar[str] = "does not say how it is saved"
     remedy: ClassVar[str] = (
-        "Save what it is built of, or its tensors with safetensors.torch.save_model(energy, path), "
-        "or define config, and from_config where it is not cls(**config)"
+        "Inherit isinglass.core.Serializable and define config, and from_config where it is not "
+        "cls(**config)"
     )
 
     @abstractmethod
@@ -207,9 +203,7 @@ class Trainable(Capability):
     """
 
     lacking: ClassVar[str] = "names no kernel that samples it"
-    remedy: ClassVar[str] = (
-        "Give a kernel: HMC() or MALA() for real states, or define default_sampler"
-    )
+    remedy: ClassVar[str] = "Give a kernel: HMC() or MALA() for real states"
 
     @abstractmethod
     def default_sampler(self) -> Kernel:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +33,9 @@ class Energy(nn.Module, ABC):
         >>> Bowl().grad(torch.tensor([[3.0, -4.0]]))
         tensor([[ 3., -4.]])
     """
+
+    #: What to do instead where a class lacks a capability, by the capability's name; for errors.
+    instead: ClassVar[Mapping[str, str]] = {}
 
     @property
     def temperature(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +66,13 @@ class DeepEnergy(Annealable, Trainable):
         >>> network[0].weight.grad.shape
         torch.Size([16, 2])
     """
+
+    instead: ClassVar[Mapping[str, str]] = {
+        "Serializable": "Its module may be any code, which no file can name: save its tensors with "
+        "safetensors.torch.save_model(energy, path) and load_model them into one built anew; or "
+        "subclass it, build the module in __init__, inherit isinglass.core.Serializable and give "
+        "config()",
+    }
 
     def __init__(
         self,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -425,6 +425,10 @@ class Marginal(ConcaveConvex):
         >>> rbm.marginal(temperature=1.0).grad(torch.zeros(2, 4)).shape
         torch.Size([2, 4])
     """
+
+    instead: ClassVar[Mapping[str, str]] = {
+        "Serializable": "Save marginal.harmonium, and call marginal() on it after loading",
+    }
 
     def __init__(self, harmonium: Harmonium, temperature: float = 1.0) -> None:
         super().__init__()
