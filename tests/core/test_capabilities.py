@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_what_a_plain_energy_lacks_is_named_by_whoever_needs_it(mixin):
 
 def test_a_class_may_name_a_remedy_of_its_own():
     class Advised(Bowl):
-        instead = {"Tractable": "Ask its inventor"}
+        instead: ClassVar[dict[str, str]] = {"Tractable": "Ask its inventor"}
 
     with pytest.raises(IntractableError, match="Ask its inventor"):
         require(Advised(), Tractable)

@@ -1,4 +1,4 @@
-"""Laws of a unit kind: its three functions are those of one distribution."""
+"""Properties of a unit kind: its three functions are those of one distribution."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["check_unit"]
 def check_unit(
     unit: Unit, field: Float[Tensor, "batch size"], temperature: float, generator: Generator
 ) -> None:
-    """Hold a unit kind to all its laws at one temperature.
+    """Hold a unit kind to all its properties at one temperature.
 
     * ``log_partition`` is the sum over all states, or the integral;
     * ``base_measure_energy`` is zero where ``has_base_measure_energy`` says so;
@@ -34,7 +34,7 @@ def check_unit(
         generator: Source of randomness.
 
     Raises:
-        PropertyViolation: If any law does not hold.
+        PropertyViolation: If any property does not hold.
 
     Examples:
         >>> from isinglass import Spin
