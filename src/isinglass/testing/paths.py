@@ -152,15 +152,17 @@ class _Trial:
             self._require_balance(before * len(law) + after, len(law), lambda_)
 
     def check_advance(self, generator: Generator) -> None:
-        start = torch.linspace(0, 0.9, len(self.states), dtype=torch.float64)
-        end = start + 0.1
+        # Many rows, far apart: the same uniform number has to tell one λ from another somewhere.
+        states = self.states.repeat(math.ceil(1000 / len(self.states)), 1)
+        start = torch.linspace(0, 1, len(states), dtype=torch.float64)
+        end = (start + 0.37) % 1
         seed = int(torch.randint(2**31, (), generator=generator))
         once, again = (Generator().manual_seed(seed) for _ in range(2))
-        moved, ratio = self.path.advance(self.states, start, end, once)
-        expected = self.path.transition(self.states, end, again)
+        moved, ratio = self.path.advance(states, start, end, once)
+        expected = self.path.transition(states, end, again)
         name = f"advance of {self.name} moves as transition does"
         require_close(name, moved.double(), expected.double(), ROUNDING)
-        expected = self.path.log_ratio(self.states, start, end)
+        expected = self.path.log_ratio(states, start, end)
         name = f"advance of {self.name} gives log_ratio"
         require_close(name, ratio.double(), expected.double(), ROUNDING)
 

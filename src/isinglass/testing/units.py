@@ -23,7 +23,7 @@ def check_unit(
     * ``mean`` is its gradient;
     * ``sample`` has that mean, the variance T ∂²A, and yields states the unit contains;
     * T → 0 tends to ``temperature=0``, where mean and sample agree;
-    * ``argmax_state`` yields states the unit contains, whatever it starts from, and keeps one that ties;
+    * ``argmax_state`` yields states the unit contains from any start, and keeps one that ties;
     * ``natural_parameter`` inverts ``mean``, where it is given;
     * the configuration reads back.
 
