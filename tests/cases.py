@@ -1,4 +1,4 @@
-"""One entry for every unit kind, energy and kernel: the laws are run over all of them."""
+"""One entry for every unit kind, energy, kernel and path: the properties run over all of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import isinglass as ig
+from isinglass.core import Annealable, AnnealingPath, Serializable
 from isinglass.dynamics import Kernel
 from isinglass.energies import Exponential, SparseCouplings
 
@@ -94,7 +95,7 @@ def deep_boltzmann() -> ig.DeepBoltzmann:
     return machine
 
 
-class Bumps(ig.DeepEnergy):
+class Bumps(Serializable, ig.DeepEnergy):
     """A small network, the same each time, that can be saved because it has a name."""
 
     def __init__(self, size: int) -> None:
@@ -301,3 +302,63 @@ ENERGIES = [
         (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite),
     ),
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PathCase:
+    """An annealing path of an energy with few states, and what its weights look at."""
+
+    name: str
+    build: Callable[[], tuple[AnnealingPath, ig.Energy]]
+    states: Callable[[], Tensor]
+    temperature: float = 1.0
+    weighed: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _path_of(energy: Annealable, temperature: float) -> tuple[AnnealingPath, ig.Energy]:
+    return energy.path(temperature), energy
+
+
+def _sevens() -> ig.BoltzmannMachine:
+    return ig.BoltzmannMachine(ig.Bernoulli(5), symmetric(5), double(5), hidden=2)
+
+
+# A path that is new adds one entry here.
+PATHS = [
+    PathCase(
+        "HarmoniumPath of an RBM",
+        lambda: _path_of(randomized(ig.RBM(ig.Spin(2), ig.Categorical(3))), 0.7),
+        lambda: ig.Mixed([ig.Spin(2), ig.Categorical(3)]).enumerate_states(),
+        0.7,
+        (0, 1),
+    ),
+    PathCase(
+        "HarmoniumPath of three layers",
+        lambda: _path_of(deep(), 1.3),
+        lambda: deep().enumerate_states(),
+        1.3,
+        (3, 4),
+    ),
+    PathCase(
+        "BoltzmannPath of bits, two hidden",
+        lambda: _path_of(_sevens(), 0.9),
+        lambda: ig.Bernoulli(5).enumerate_states(),
+        0.9,
+    ),
+    PathCase(
+        "BoltzmannPath of a Potts grid",
+        lambda: _path_of(ig.BoltzmannMachine.potts(1, 3, states=3, field=[0.1, -0.2, 0]).double(), 1.1),
+        lambda: ig.Categorical(9, groups=3).enumerate_states(),
+        1.1,
+    ),
+    PathCase(
+        "DrawCountPath",
+        lambda: _path_of(hopfield_boltzmann(ig.Spin(3), draws=3), 1 / 2.1),
+        lambda: hopfield_boltzmann(ig.Spin(3), draws=3).enumerate_states(),
+        1 / 2.1,
+        (0, 1, 2),
+    ),
+]

@@ -43,7 +43,7 @@ def _bracket() -> Figure:
                     found.append(base + float(walk.log_weights.exp().mean().log()))
                 else:
                     drawn = full[torch.multinomial(law, 100, True, generator=generator)]
-                    start = path.move(drawn, torch.ones(100), generator)
+                    start = path.transition(drawn, torch.ones(100), generator)
                     walk = anneal(path, start, levels.flip(0), generator)
                     found.append(base - float(walk.log_weights.exp().mean().log()))
             label = f"annealing {way}" if number == 0 else None

@@ -52,7 +52,7 @@ def test_moves_leave_every_level_as_it_is(kernel, generator):
     )
     start += (torch.rand(start.shape, dtype=torch.float64, generator=generator) - 0.5) * 0.002
     level = torch.tensor(LEVELS).double().repeat_interleave(count)
-    after = path.move(start, level, generator)
+    after = path.transition(start, level, generator)
     assert (after != start).double().mean() > 0.3
     for rows, mass in zip(after.split(count), masses, strict=True):
         counts = torch.histc(rows, bins=40, min=-12, max=12)
@@ -65,7 +65,7 @@ def annealed(path, count, levels, generator):
     ladder = path.levels(levels)[:, None].expand(-1, count)
     for low, high in pairwise(ladder):
         weight += path.log_ratio(state, low, high)
-        state = path.move(state, high, generator)
+        state = path.transition(state, high, generator)
     ratio = torch.softmax(weight, 0) * count
     value = path.base_log_partition + torch.logsumexp(weight, 0) - math.log(count)
     return float(value), float(ratio.std()) / math.sqrt(count)

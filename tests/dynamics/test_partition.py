@@ -71,7 +71,7 @@ def test_weights_are_unbiased_both_ways_however_few_the_levels(name, generator):
     levels = torch.tensor([0.0, 0.3, 0.6, 1.0], dtype=torch.float64)
     ratio = float(machine.exact_log_partition() - path.base_log_partition)
     up = anneal(path, path.draw_base(count, generator), levels, generator).log_weights
-    start = path.enter(model_draws(machine, count, generator), generator)
+    start = path.prepare(model_draws(machine, count, generator), generator)
     down = anneal(path, start, levels.flip(0), generator).log_weights
     for weights in ((up - ratio).exp(), (down + ratio).exp()):
         assert abs(weights.mean() - 1) < 5 * weights.std() / math.sqrt(count)

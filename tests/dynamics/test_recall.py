@@ -118,7 +118,7 @@ class Counting(ig.dynamics.Memoryless):
 
     rests = True
 
-    def move(self, energy, state, temperature, generator):
+    def transition(self, energy, state, temperature, generator):
         return energy.cccp_update(state)
 
     def step(self, energy, kernel_state, temperature=0.0, generator=None):

@@ -96,7 +96,7 @@ def test_ratio_and_advance_share_the_work_of_weight_and_move(build):
     torch.testing.assert_close(path.log_ratio(states, start, end), expected)
     moved, ratio = path.advance(states, start, end, torch.Generator().manual_seed(1))
     torch.testing.assert_close(ratio, expected)
-    assert torch.equal(moved, path.move(states, end, torch.Generator().manual_seed(1)))
+    assert torch.equal(moved, path.transition(states, end, torch.Generator().manual_seed(1)))
 
 
 @torch.no_grad()
@@ -122,7 +122,7 @@ def test_moves_keep_every_level_in_one_batch_and_are_reversible(build, temperatu
     for number, order in enumerate(orders):
         path._order = lambda _, order=order: order
         rows = slice(number, None, 2)
-        moved[rows] = path.move(states[chosen[rows]], level[rows], generator)
+        moved[rows] = path.transition(states[chosen[rows]], level[rows], generator)
     after = torch.cdist(moved, states).argmin(-1)
     for law, now in zip(laws, after.split(draws), strict=True):
         counts = torch.bincount(now, minlength=len(states)).double()
@@ -172,7 +172,7 @@ def test_draws_path_moves_keep_whole_and_broken_draws(level, generator):
     states = machine.extend(machine.visible.enumerate_states())
     law = torch.softmax(path.log_weight(states, at(level, states)), 0)
     chosen = torch.multinomial(law, 40_000, True, generator=generator)
-    now = path.move(states[chosen], at(level, chosen), generator)
+    now = path.transition(states[chosen], at(level, chosen), generator)
     if level == 0:
         now = path.draw_base(40_000, generator)
     if level == 1:
@@ -189,7 +189,7 @@ def test_draws_path_of_gaussian_units(generator):
     with torch.no_grad():
         mass = torch.softmax(path.log_weight(middle, at(0.3, middle)), 0)
         start = middle[torch.multinomial(mass, 40_000, True, generator=generator)]
-        after = path.move(start, at(0.3, start), generator)[:, 0]
+        after = path.transition(start, at(0.3, start), generator)[:, 0]
     counts = torch.histc(after, bins=40, min=-8, max=8)
     require_chi_square("a move", counts, mass.reshape(40, -1).sum(-1))
 

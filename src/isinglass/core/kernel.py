@@ -1,9 +1,18 @@
-"""What a kernel is."""
+"""The kernel: a way to move a state on an energy, descending at T = 0 and sampling above."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
+from collections.abc import Iterator
+from typing import (
+    ClassVar,
+    Generic,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    cast,
+    runtime_checkable,
+)
 
 import torch
 from torch import Generator, Tensor
@@ -15,6 +24,7 @@ from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Unit
 
 __all__ = [
+    "ChainState",
     "FieldEnergy",
     "Kernel",
     "KernelState",
@@ -26,30 +36,51 @@ __all__ = [
 ]
 
 
-class KernelState(NamedTuple):
-    """What a memoryless kernel carries from step to step: the state alone.
+@runtime_checkable
+class ChainState(Protocol):
+    """What any kernel carries from step to step: a named tuple of tensors, the position first.
 
-    Kernels that need more carry their own named tuple, whose first field is ``state`` and whose
-    every tensor has the batch first, so that rows can be picked out.
+    Every tensor has the batch first, so that recall can pick out the rows that still move.
+    """
+
+    @property
+    def position(self) -> Tensor:
+        """The state of the energy's units, one chain a row."""
+        ...
+
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+
+State = TypeVar("State", bound=ChainState)
+
+
+class KernelState(NamedTuple):
+    """What a memoryless kernel carries from step to step: the position alone.
+
+    Kernels that need more carry a named tuple of their own, whose first field is ``position``
+    and whose every tensor has the batch first, so that rows can be picked out.
     """
 
     position: Tensor
 
 
-class Kernel(ABC):
-    """A way to move a state on an energy, by ``init`` once and ``step`` as often as wanted.
+class Kernel(ABC, Generic[State]):
+    """A Markov kernel: a way to move a state on an energy, ``init`` once and ``step`` repeatedly.
 
-    A step returns ``(kernel_state, info)``: the position is what the next step needs, the info is
-    for looking. ``leaves_invariant`` declares that a step at T > 0 leaves exp(−E/T) unchanged;
-    ``monotone`` that a step at T = 0 never raises E; ``converges`` that once a step at T = 0 changes
-    nothing, none will, which recall relies on. The laws in :mod:`isinglass.testing` hold the
-    first two to account.
+    A step returns ``(kernel_state, info)``: the kernel state is what the next step needs, the info
+    is for looking. ``leaves_invariant`` declares that a step at T > 0 leaves exp(−E/T) unchanged;
+    ``monotone`` that a step at T = 0 never raises E; ``converges`` that once a step at T = 0
+    changes nothing, none will, which recall relies on. The properties in :mod:`isinglass.testing`
+    hold the first two to account. The type in brackets is that of the kernel state.
 
     Examples:
-        >>> class Downhill(Kernel):
+        >>> class Downhill(Kernel[KernelState]):
         ...     converges = True
+        ...     def init(self, energy, state):
+        ...         return KernelState(state)
         ...     def step(self, energy, kernel_state, temperature=0.0, generator=None):
-        ...         return KernelState(kernel_state.position - 0.1 * energy.grad(kernel_state.position)), {}
+        ...         state = kernel_state.position
+        ...         return KernelState(state - 0.1 * energy.grad(state)), {}
         >>> import isinglass as ig
         >>> memory = ig.ModernHopfield(torch.eye(2), beta=20.0)
         >>> found = memory.recall(torch.tensor([0.9, 0.2]), kernel=Downhill(), max_steps=1000)
@@ -61,35 +92,35 @@ class Kernel(ABC):
     monotone: ClassVar[bool] = False
     converges: ClassVar[bool] = False
 
-    def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Any:
-        """The position to start from."""
-        return KernelState(state)
+    @abstractmethod
+    def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> State:
+        """Build the kernel state to start from, of states that were checked by whoever calls."""
 
     @abstractmethod
     def step(
         self,
         energy: Energy,
-        kernel_state: Any,
+        kernel_state: State,
         temperature: float = 0.0,
         generator: Generator | None = None,
-    ) -> tuple[Any, dict[str, Tensor]]:
-        """Move every row once."""
+    ) -> tuple[State, dict[str, Tensor]]:
+        """Move every row once, at temperature T."""
 
     def energy(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """E at T = 0, for recall to report; a kernel that has it cheaper says so here."""
+        """Compute E at T = 0 for recall to report; a kernel that has it cheaper overrides this."""
         return energy.energy_at(state, 0.0)
 
     def default_max_steps(self, size: int) -> int:
-        """How many steps recall allows a row of ``size`` units unless told otherwise."""
+        """Return how many steps recall allows a row of ``size`` units unless told otherwise."""
         return 100
 
 
-class Memoryless(Kernel):
-    """A kernel whose next state follows from the state alone: it gives ``move``.
+class Memoryless(Kernel[KernelState]):
+    """A kernel whose next state follows from the state alone: it gives ``transition``.
 
     Examples:
         >>> class Stay(Memoryless):
-        ...     def move(self, energy, state, temperature, generator):
+        ...     def transition(self, energy, state, temperature, generator):
         ...         return state
         >>> import isinglass as ig
         >>> memory = ig.ModernHopfield(torch.eye(3))
@@ -97,15 +128,19 @@ class Memoryless(Kernel):
         tensor([[1., 1., 1.]])
     """
 
+    def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> KernelState:
+        """Start from the states as they are."""
+        return KernelState(state)
+
     @abstractmethod
-    def move(
+    def transition(
         self,
         energy: Energy,
         state: Float[Tensor, "batch size"],
         temperature: float,
         generator: Generator | None,
     ) -> Float[Tensor, "batch size"]:
-        """The next state of every row."""
+        """Draw or compute the next state of every row."""
 
     def step(
         self,
@@ -114,8 +149,10 @@ class Memoryless(Kernel):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[KernelState, dict[str, Tensor]]:
-        """Move every row once; there is nothing else to look at."""
-        return KernelState(self.move(energy, kernel_state.position, temperature, generator)), {}
+        """Move every row once; there is no info to look at."""
+        return KernelState(
+            self.transition(energy, kernel_state.position, temperature, generator)
+        ), {}
 
 
 @runtime_checkable
@@ -129,7 +166,7 @@ class FieldEnergy(Protocol):
     unit: Unit
 
     def local_field(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
-        """The field on every unit."""
+        """Compute the field on every unit."""
         ...
 
     def moved_field(
@@ -139,12 +176,12 @@ class FieldEnergy(Protocol):
         site: Int[Tensor, " batch"],
         change: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch size"]:
-        """The field at ``state``, once unit ``site`` of each row has changed by ``change``."""
+        """Correct the field to that at ``state``, where unit ``site`` has changed by ``change``."""
         ...
 
 
 def field_energy(energy: Energy) -> FieldEnergy:
-    """The energy as one with local fields.
+    """Return the energy as one with local fields.
 
     Raises:
         IntractableError: If it has none.
@@ -170,7 +207,7 @@ def descending_only(temperature: float) -> None:
         )
 
 
-def check_kernel(kernel: Kernel) -> None:
+def check_kernel(kernel: object) -> None:
     """Refuse what is not a kernel, such as the class of one.
 
     Raises:
@@ -182,7 +219,7 @@ def check_kernel(kernel: Kernel) -> None:
 
 @torch.no_grad()
 def run(
-    kernel: Kernel,
+    kernel: Kernel[State],
     energy: Energy,
     state: Float[Tensor, "*batch size"],
     *,

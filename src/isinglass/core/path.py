@@ -1,4 +1,4 @@
-"""Ways from a distribution that is drawn exactly to the one that is wanted."""
+"""Annealing paths: distributions from one that is drawn exactly to the one that is wanted."""
 
 from __future__ import annotations
 
@@ -23,42 +23,43 @@ class AnnealingPath(ABC):
 
         log w_λ(s) = λ [Σ couplings and biases of the model] + (1 − λ) b₀·s − ΣU(s)   (all over T)
 
-    so that only fields are scaled and U stays: every λ is normalisable if both ends are.
+    so that only fields are scaled and U stays: every λ is normalizable if both ends are.
 
-    Levels are a tensor, one a row: rows of one batch may stand at different λ. States are those
+    λ is a tensor, one number a row: rows of one batch may stand at different λ. States are those
     that the energy's kernels move; hidden units may be summed out of the weights.
+    :mod:`isinglass.testing` holds a path to what it promises here.
 
     Reference: Neal 2001, doi:10.1023/A:1008923215028; Swendsen & Wang 1986,
     doi:10.1103/PhysRevLett.57.2607.
     """
 
-    #: Whether :meth:`move` is in detailed balance with p_λ, summed over what the weights sum out.
-    #: Then runs forward and back are each other's reversal and estimate log Z together.
+    #: Whether :meth:`transition` is in detailed balance with p_λ, summed over what the weights sum
+    #: out. Then runs forward and back are each other's reversal and estimate log Z together.
     reversible: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def base_log_partition(self) -> Tensor:
-        """log Z₀, a tensor of no dimensions, in float64."""
+        """log Z₀ of the exact end, a tensor of no dimensions, in float64."""
 
     @abstractmethod
     def draw_base(self, count: int, generator: Generator | None = None) -> Float[Tensor, "n size"]:
-        """``count`` exact independent draws from p₀."""
+        """Draw ``count`` exact independent states from p₀."""
 
     @abstractmethod
     def log_weight(
-        self, state: Float[Tensor, "batch size"], level: Float[Tensor, " batch"]
+        self, state: Float[Tensor, "batch size"], lambda_: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """log w_λ(s), each row at its own λ."""
+        """Compute log w_λ(s), each row at its own λ."""
 
     @abstractmethod
-    def move(
+    def transition(
         self,
         state: Float[Tensor, "batch size"],
-        level: Float[Tensor, " batch"],
+        lambda_: Float[Tensor, " batch"],
         generator: Generator | None = None,
     ) -> Float[Tensor, "batch size"]:
-        """A step that leaves p_λ of each row unchanged."""
+        """Move every row by a Markov kernel that leaves its own p_λ unchanged."""
 
     def log_ratio(
         self,
@@ -66,7 +67,7 @@ class AnnealingPath(ABC):
         start: Float[Tensor, " batch"],
         end: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """log w_end(s) − log w_start(s); a path that shares work between the two says so here."""
+        """Compute log w_end(s) − log w_start(s); paths that share work override it."""
         return self.log_weight(state, end) - self.log_weight(state, start)
 
     def advance(
@@ -76,22 +77,22 @@ class AnnealingPath(ABC):
         end: Float[Tensor, " batch"],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, "batch size"], Float[Tensor, " batch"]]:
-        """:meth:`log_ratio` from ``start`` to ``end``, and the state moved at ``end``.
+        """Move every row at ``end``; return with it the :meth:`log_ratio` of where it stood.
 
-        A path whose ratio and move begin with the same product computes it once here.
+        A path whose ratio and transition begin with the same product computes it once here.
         """
-        return self.move(state, end, generator), self.log_ratio(state, start, end)
+        return self.transition(state, end, generator), self.log_ratio(state, start, end)
 
-    def enter(
+    def prepare(
         self, state: Float[Tensor, "batch size"], generator: Generator | None = None
     ) -> Float[Tensor, "batch size"]:
-        """A state of the energy, as its ``extend`` may give it, made one that stands at λ = 1.
+        """Turn a state of the energy, as its ``extend`` may give it, into one that stands at λ = 1.
 
         Hidden units are drawn, if weights look at them; p₁ is left unchanged.
         """
         return state
 
     def levels(self, count: int) -> Float[Tensor, " levels"]:
-        """``count`` levels from 0 to 1, evenly spaced; fewer where the path has only so many."""
+        """Return ``count`` values of λ from 0 to 1, evenly spaced, or as many as there are."""
         check_count("count", count, least=2)
         return torch.linspace(0.0, 1.0, count, dtype=torch.float64)

@@ -167,7 +167,7 @@ def _friction(
         )
         pulls = []
         for _ in range(2):
-            state = path.move(state, here, generator)
+            state = path.transition(state, here, generator)
             pulls.append(path.log_ratio(state, below, above).double() / (above - below))
         now, then = (pull - pull.mean() for pull in pulls)
         variance = (now.square().mean() + then.square().mean()) / 2

@@ -48,7 +48,7 @@ class GaussianPath(AnnealingPath):
         >>> memory = ig.ModernHopfield(torch.eye(2), beta=1.0)
         >>> path = GaussianPath(memory, torch.zeros(2), torch.ones(2))
         >>> start = path.draw_base(5, torch.Generator().manual_seed(0))
-        >>> path.move(start, torch.linspace(0, 1, 5)).shape
+        >>> path.transition(start, torch.linspace(0, 1, 5)).shape
         torch.Size([5, 2])
     """
 
@@ -94,10 +94,10 @@ class GaussianPath(AnnealingPath):
         return self.mean + self.deviation * noise
 
     def log_weight(
-        self, state: Float[Tensor, "batch size"], level: Float[Tensor, " batch"]
+        self, state: Float[Tensor, "batch size"], lambda_: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """−λ E(s)/T − (1 − λ) ½ Σ_i (s_i − m_i)²/σ_i²."""
-        bridge = _Bridge(self, level)
+        bridge = _Bridge(self, lambda_)
         with torch.no_grad():
             return -bridge(state) / self.temperature
 
@@ -112,14 +112,14 @@ class GaussianPath(AnnealingPath):
             gap = self.base_measure_energy(state) - self.energy(state)
         return (end - start).to(gap) * gap / self.temperature
 
-    def move(
+    def transition(
         self,
         state: Float[Tensor, "batch size"],
-        level: Float[Tensor, " batch"],
+        lambda_: Float[Tensor, " batch"],
         generator: Generator | None = None,
     ) -> Float[Tensor, "batch size"]:
         """One step of the kernel, each row at its own λ."""
-        bridge = _Bridge(self, level)
+        bridge = _Bridge(self, lambda_)
         with torch.no_grad():
             kernel_state = self.kernel.init(bridge, state)
             kernel_state, _ = self.kernel.step(bridge, kernel_state, self.temperature, generator)
@@ -134,10 +134,12 @@ class GaussianPath(AnnealingPath):
 class _Bridge(Energy):
     """λE + (1 − λ)E₀, a λ for each row."""
 
-    def __init__(self, path: GaussianPath, level: Tensor) -> None:
+    def __init__(self, path: GaussianPath, lambda_: Tensor) -> None:
         super().__init__()
-        self.way, self.level = path, level
+        self.way, self.lambda_ = path, lambda_
 
     def forward(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        level = self.level.to(state)
-        return level * self.way.energy(state) + (1 - level) * self.way.base_measure_energy(state)
+        lambda_ = self.lambda_.to(state)
+        return lambda_ * self.way.energy(state) + (1 - lambda_) * self.way.base_measure_energy(
+            state
+        )

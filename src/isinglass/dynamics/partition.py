@@ -19,6 +19,7 @@ from isinglass._support.validation import (
     check_positive,
     check_rows,
 )
+from isinglass.core.capabilities import Annealable, Tractable, as_trainable, require
 from isinglass.core.energy import Energy
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics.annealing import PILOT_LEVELS, Annealed, anneal, even_schedule
@@ -135,7 +136,8 @@ def log_partition(
     arXiv:1412.8566 (the way down); Bennett 1976, doi:10.1016/0021-9991(76)90078-4.
 
     Args:
-        model: An energy with ``exact_log_partition`` or ``path``.
+        model: An energy that is :class:`~isinglass.core.Tractable` or
+            :class:`~isinglass.core.Annealable`.
         method: ``"exact"``, ``"ais"``, or ``"auto"``, the first where it can be had.
         temperature: T > 0; None is the model's own.
         data: Visible states, ``(n, d)``, whose means the easy end may be given; None takes those
@@ -184,7 +186,8 @@ def log_partition(
     _check_states(model, data, samples)
     if method != "ais":
         try:
-            return LogPartition.exact(float(model.exact_log_partition(temperature)))
+            exact = require(model, Tractable).exact_log_partition(temperature)
+            return LogPartition.exact(float(exact))
         except IntractableError:
             if method == "exact":
                 raise
@@ -212,7 +215,7 @@ def _annealed(
     if samples is None:
         samples = _exchanged(model, temperature, path, up, generator, tick)
     else:
-        samples = path.enter(samples, generator)
+        samples = path.prepare(samples, generator)
     down = None
     if samples is not None:
         ladder = schedule.levels.flip(0)
@@ -233,7 +236,7 @@ def _check_states(model: Energy, data: Tensor | None, samples: Tensor | None) ->
         if like is not None:
             check_like(states, like)
     if data is not None:
-        model.check_visible(data)
+        as_trainable(model).check_visible(data)
     if samples is not None:
         model.check_state(samples)
 
@@ -266,14 +269,15 @@ def _path(
     Means of data are an easy end of little use where they lean to one mode of several: its walks
     agree with each other, and miss the rest.
     """
-    path = model.path(temperature)
+    annealable, view = require(model, Annealable), as_trainable(model)
+    path = annealable.path(temperature)
     levels = path.levels(PILOT_LEVELS)
     pilot = anneal(path, path.draw_base(chains, generator), levels, generator)
     if _Mean.of(pilot.log_weights).size >= HOPELESS * chains:
         return path
-    near = model.path(temperature, model.visible_part(pilot.state) if data is None else data)
+    near = annealable.path(temperature, view.visible_part(pilot.state) if data is None else data)
     up = anneal(near, near.draw_base(chains, generator), levels, generator).log_weights
-    down = anneal(near, near.enter(pilot.state, generator), levels.flip(0), generator).log_weights
+    down = anneal(near, near.prepare(pilot.state, generator), levels.flip(0), generator).log_weights
     # Of normal works the mean of −down is that of up plus their variance; from a mode that walks
     # up hardly reach, it is higher by −log P(reached).
     highest = up.mean() + up.var() + APART * up.std() + 1

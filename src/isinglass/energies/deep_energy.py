@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +17,16 @@ from isinglass._support.validation import (
     check_positive,
     check_rows,
 )
-from isinglass.core.energy import Energy
+from isinglass.core.capabilities import Annealable, Trainable
 from isinglass.core.kernel import check_kernel
 from isinglass.dynamics import HMC, Kernel
 from isinglass.dynamics.gaussian_path import GaussianPath
-from isinglass.errors import IntractableError, ParameterError, ShapeError
+from isinglass.errors import ParameterError, ShapeError
 
 __all__ = ["DeepEnergy"]
 
 
-class DeepEnergy(Energy):
+class DeepEnergy(Annealable, Trainable):
     r"""Any network f of real states as an energy: E(s) = ½|s|²/w² + f(s).
 
     The bowl keeps chains from running away: with it Z is finite for every f that falls no faster
@@ -33,6 +34,9 @@ class DeepEnergy(Energy):
     automatic differentiation: kernels that follow the gradient, learning by
     :class:`~isinglass.learning.DenoisingScoreMatching` or by contrast with samples, and
     log Z by annealing along :meth:`path`.
+
+    Its module may be any code, which no file can name, so that it cannot be saved as it stands: a
+    subclass that builds its own module and inherits :class:`isinglass.core.Serializable` can.
 
     Reference: Ngiam et al. 2011, "Learning deep energy models", ICML.
 
@@ -62,6 +66,13 @@ class DeepEnergy(Energy):
         >>> network[0].weight.grad.shape
         torch.Size([16, 2])
     """
+
+    instead: ClassVar[Mapping[str, str]] = {
+        "Serializable": "Its module may be any code, which no file can name: save its tensors with "
+        "safetensors.torch.save_model(energy, path) and load_model them into one built anew; or "
+        "subclass it, build the module in __init__, inherit isinglass.core.Serializable and give "
+        "config()",
+    }
 
     def __init__(
         self,
@@ -141,16 +152,3 @@ class DeepEnergy(Energy):
             mean, spread = data.mean(0), data.std(0, correction=0)
             deviation = spread.where(spread > 0, deviation)
         return GaussianPath(self, mean, deviation, temperature=temperature, kernel=self.sampler)
-
-    def config(self) -> dict[str, Any]:
-        """Not saved as it stands: a file can name no code.
-
-        Raises:
-            IntractableError: Unless a subclass that builds its own module overrides it.
-        """
-        raise IntractableError(
-            "its module may be any code, which no file can name",
-            "Save its tensors with safetensors.torch.save_model(energy, path) and load_model them "
-            "into one built anew; or subclass it: build the module in __init__ and give config()",
-            operation=f"saving a {type(self).__name__}",
-        )

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isinglass._support.registry import name_of, subclasses_by_name
+from isinglass.core.capabilities import Serializable, require
 from isinglass.core.energy import Energy
 from isinglass.errors import FileError, ParameterError
 from isinglass.io._format1 import renamed
@@ -53,7 +54,7 @@ def save(
         raise ParameterError(f"a {type(energy).__name__}", "Give an energy")
     header = {
         "class": name_of(type(energy)),
-        "config": energy.config(),
+        "config": require(energy, Serializable).config(),
         "learned": sorted(name for name, p in energy.named_parameters() if p.requires_grad),
     }
     if note is not None:
@@ -85,7 +86,7 @@ def write_tensors(
             raise OSError(str(error)) from error
 
 
-def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
+def load(path: str | Path, *, device: torch.device | str = "cpu") -> Serializable:
     """Read an energy back, refusing a file that is truncated, altered or of another format.
 
     The class is looked for among the energies already imported, so that a file can name no code.
@@ -113,7 +114,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
             "Go on with it: isinglass.learning.fit(…, checkpoint=path, resume=True)",
             operation=operation,
         )
-    kind = subclasses_by_name(Energy).get(header["class"])
+    kind = subclasses_by_name(Serializable).get(header["class"])
     if kind is None:
         raise FileError(
             f"it holds a {header['class']}, which is not imported",
@@ -182,7 +183,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return (renamed(header) if header["format"] == 1 else header), tensors
 
 
-def _restored(kind: type[Energy], header: dict[str, Any], tensors: dict[str, Tensor]) -> Energy:
+def _restored(
+    kind: type[Serializable], header: dict[str, Any], tensors: dict[str, Tensor]
+) -> Serializable:
     """The energy that the header describes, with these tensors."""
     energy = kind.from_config(header["config"])
     floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]

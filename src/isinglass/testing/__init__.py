@@ -1,4 +1,4 @@
-"""The laws that every unit, energy and kernel keeps; run them on your own.
+"""The properties that every unit, energy, kernel and path keeps; run them on your own.
 
 Each function returns nothing and raises :class:`PropertyViolation` with the numbers that disagree.
 """
@@ -16,6 +16,7 @@ from isinglass.testing.kernels import (
     check_stationary,
     check_stationary_density,
 )
+from isinglass.testing.paths import check_path
 from isinglass.testing.property import PropertyViolation
 from isinglass.testing.units import check_unit
 
@@ -26,6 +27,7 @@ __all__ = [
     "check_gradient",
     "check_mean_field",
     "check_monotone",
+    "check_path",
     "check_posterior_gradient",
     "check_round_trip",
     "check_stationary",

@@ -1,4 +1,4 @@
-"""Laws of an energy: its gradient, its free energy, its file."""
+"""Properties of an energy: its gradient, its free energy, its file."""
 
 from __future__ import annotations
 

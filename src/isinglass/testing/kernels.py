@@ -1,4 +1,4 @@
-"""Laws of a kernel: what it promises to leave alone, and what it promises never to raise."""
+"""Properties of a kernel: what it promises to leave alone, and what it promises never to raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all laws share: how a violation is reported, and how closely numbers must agree."""
+"""What all properties share: how a violation is reported, and how closely numbers must agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["PropertyViolation", "require_chi_square", "require_close", "require_
 
 
 class PropertyViolation(AssertionError):
-    """A law does not hold; the message gives the law and the numbers that disagree."""
+    """A property does not hold; the message names it and gives the numbers that disagree."""
 
 
 def require_close(property_name: str, found: Tensor, expected: Tensor, tolerance: float) -> None:

@@ -1,4 +1,4 @@
-"""Laws of a unit kind: its three functions are those of one distribution."""
+"""Properties of a unit kind: its three functions are those of one distribution."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["check_unit"]
 def check_unit(
     unit: Unit, field: Float[Tensor, "batch size"], temperature: float, generator: Generator
 ) -> None:
-    """Hold a unit kind to all its laws at one temperature.
+    """Hold a unit kind to all its properties at one temperature.
 
     * ``log_partition`` is the sum over all states, or the integral;
     * ``base_measure_energy`` is zero where ``has_base_measure_energy`` says so;
     * ``mean`` is its gradient;
     * ``sample`` has that mean, the variance T ∂²A, and yields states the unit contains;
     * T → 0 tends to ``temperature=0``, where mean and sample agree;
-    * ``argmax_state`` yields states the unit contains, whatever it starts from, and keeps one that ties;
+    * ``argmax_state`` yields states the unit contains from any start, and keeps one that ties;
     * ``natural_parameter`` inverts ``mean``, where it is given;
     * the configuration reads back.
 
@@ -34,7 +34,7 @@ def check_unit(
         generator: Source of randomness.
 
     Raises:
-        PropertyViolation: If any law does not hold.
+        PropertyViolation: If any property does not hold.
 
     Examples:
         >>> from isinglass import Spin

@@ -32,7 +32,7 @@ def draws_at(path, states, level, count, generator):
     with torch.no_grad():
         law = torch.softmax(path.log_weight(states, torch.full((len(states),), level)), 0)
         drawn = states[torch.multinomial(law, count, replacement=True, generator=generator)]
-        return path.move(drawn, torch.full((count,), level), generator)
+        return path.transition(drawn, torch.full((count,), level), generator)
 
 
 @pytest.mark.parametrize(

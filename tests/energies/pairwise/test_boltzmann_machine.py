@@ -303,7 +303,7 @@ class Along(ig.dynamics.Kernel):
 
     def step(self, energy, kernel_state, temperature=0.0, generator=None):
         levels = torch.full((len(kernel_state.position),), self.level, dtype=torch.float64)
-        return type(kernel_state)(self.path.move(kernel_state.position, levels, generator)), {}
+        return type(kernel_state)(self.path.transition(kernel_state.position, levels, generator)), {}
 
 
 @pytest.mark.parametrize("name", ["spins, all joined", "even torus", "one-hot edges"])
@@ -331,7 +331,7 @@ def test_steps_along_the_path_are_in_detailed_balance(name, generator):
     law = torch.softmax(path.log_weight(states, level), 0)
     chosen = torch.multinomial(law, 200_000, replacement=True, generator=generator)
     start = states[chosen]
-    steps = [path.move(rows, level[:1].expand(len(rows)), generator) for rows in start.chunk(200)]
+    steps = [path.transition(rows, level[:1].expand(len(rows)), generator) for rows in start.chunk(200)]
     before, after = _mark(start), _mark(torch.cat(steps))  # chunks, as each has a coin of its own
     skew = before * after**2 - after * before**2
     assert abs(float(skew.mean())) < 5 * float(skew.std()) / math.sqrt(len(skew))
@@ -385,7 +385,7 @@ def test_rows_may_stand_at_different_levels(generator):
     level = torch.tensor([0.0, 1.0]).double().repeat_interleave(10_000)
     state = torch.ones(20_000, 6).double()
     for _ in range(20):
-        state = path.move(state, level, generator)
+        state = path.transition(state, level, generator)
     states = ig.Spin(6).enumerate_states()
     for rows, end in zip(state.split(10_000), (0.0, 1.0), strict=True):
         law = torch.softmax(path.log_weight(states, torch.full((64,), end).double()), 0)
@@ -398,7 +398,7 @@ def test_annealing_finds_the_partition_function(generator):
     state, weight = path.draw_base(500, generator), torch.zeros(500).double()
     for start, end in torch.linspace(0, 1, 50).double().unfold(0, 2, 1):
         weight += path.log_ratio(state, start.expand(500), end.expand(500))
-        state = path.move(state, end.expand(500), generator)
+        state = path.transition(state, end.expand(500), generator)
     found = path.base_log_partition + weight.logsumexp(0) - math.log(500)
     spread = weight.sub(weight.amax()).exp()
     error = float(spread.std() / spread.mean()) / math.sqrt(500)

@@ -31,7 +31,7 @@ class GradientState(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class GradientKernel(Kernel):
+class GradientKernel(Kernel[GradientState]):
     """A kernel that moves real states along −∇E.
 
     Args:

@@ -33,7 +33,7 @@ class CoupledEnergy(FieldEnergy, Protocol):
     weight: Tensor  #: Symmetric, with a zero diagonal.
 
 
-class Asynchronous(Kernel):
+class Asynchronous(Kernel[FieldState]):
     """Visit every unit once, one after another: a sweep of Hopfield's rule, or of the heat bath.
 
     One step is a whole sweep, and ends where one unit at a time would: within a block of units

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
+from isinglass.core.capabilities import Gibbs, require
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import Memoryless
 
@@ -39,7 +40,7 @@ class BlockGibbs(Memoryless):
     monotone: ClassVar[bool] = True
     converges: ClassVar[bool] = True
 
-    def move(
+    def transition(
         self, energy: Energy, state: Tensor, temperature: float, generator: Generator | None
     ) -> Tensor:
         """One sweep over all layers.
@@ -48,4 +49,4 @@ class BlockGibbs(Memoryless):
             IntractableError: If the energy has no layers with exact conditionals.
             ParameterError: If the machine has no exact step at this temperature.
         """
-        return energy.sweep(state, temperature, generator)
+        return require(energy, Gibbs).sweep(state, temperature, generator)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
+from isinglass.core.capabilities import ConcaveConvex, require
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import Memoryless, descending_only
 
@@ -30,7 +31,7 @@ class CCCP(Memoryless):
     monotone: ClassVar[bool] = True
     converges: ClassVar[bool] = True
 
-    def move(
+    def transition(
         self, energy: Energy, state: Tensor, temperature: float, generator: Generator | None
     ) -> Tensor:
         """One step.
@@ -40,4 +41,4 @@ class CCCP(Memoryless):
             IntractableError: If the energy is not given as convex minus convex.
         """
         descending_only(temperature)
-        return energy.cccp_update(state)
+        return require(energy, ConcaveConvex).cccp_update(state)

@@ -9,9 +9,10 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_count, check_features, check_tensor
+from isinglass.core.capabilities import Clampable, as_trainable, require
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import Kernel
-from isinglass.errors import IntractableError, ShapeError
+from isinglass.errors import ShapeError
 
 __all__ = ["ClampedGibbs", "ClampedState", "impute"]
 
@@ -23,7 +24,7 @@ class ClampedState(NamedTuple):
     observed: Tensor
 
 
-class ClampedGibbs(Kernel):
+class ClampedGibbs(Kernel[ClampedState]):
     """Block Gibbs in which observed units keep the values they start with.
 
     Units of a layer are independent given the other layers, so that leaving some as they are is an
@@ -75,7 +76,7 @@ class ClampedGibbs(Kernel):
             ParameterError: If the machine has no exact step at this temperature.
         """
         state, observed = kernel_state
-        state = energy.clamped_sweep(state, observed, temperature, generator)
+        state = require(energy, Clampable).clamped_sweep(state, observed, temperature, generator)
         return ClampedState(state, observed), {}
 
 
@@ -125,20 +126,19 @@ def impute(
         True
     """
     check_count("steps", steps)
-    if not energy.layers:
-        raise IntractableError(f"{type(energy).__name__} has no layers of units", "Use a harmonium")
+    clampable, view = require(energy, Clampable), as_trainable(energy)
     unit = energy.layers[0]
     check_features(visible, unit.size)
     unit.check_mask(observed)
     observed = _mask(observed, visible)
     unit.check(visible, observed)
-    state = energy.extend(torch.where(observed, visible, 0.0))
+    state = view.extend(torch.where(observed, visible, 0.0))
     hidden = observed.new_zeros(*state.shape[:-1], state.shape[-1] - visible.shape[-1])
     mask = torch.cat([observed, hidden], -1)
     temperature = energy.temperature if temperature is None else temperature
     for _ in range(steps):
-        state = energy.clamped_sweep(state, mask, temperature, generator)
-    return energy.visible_part(state)
+        state = clampable.clamped_sweep(state, mask, temperature, generator)
+    return view.visible_part(state)
 
 
 def _mask(observed: Tensor, state: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_fraction, check_temperature
+from isinglass.core.capabilities import Annealable, require
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import Kernel
 from isinglass.core.path import AnnealingPath
@@ -34,7 +35,7 @@ class Replicas(NamedTuple):
     replicas: Tensor
 
 
-class ReplicaExchange(Kernel):
+class ReplicaExchange(Kernel[Replicas]):
     r"""A replica at each of several levels of a path; neighbours trade places.
 
     A step tries to swap even pairs of neighbours, then odd ones, each pair with probability
@@ -86,7 +87,7 @@ class ReplicaExchange(Kernel):
         temperature = energy.temperature if temperature is None else temperature
         self.energy_moved = energy
         self.temperature = check_temperature(temperature)
-        self.path = energy.path(temperature) if path is None else path
+        self.path = require(energy, Annealable).path(temperature) if path is None else path
         self.levels = levels if isinstance(levels, Tensor) else self.path.levels(levels)
         self.generator = generator
         rising = self.levels.ndim == 1 and len(self.levels) > 1
@@ -143,7 +144,7 @@ class ReplicaExchange(Kernel):
             raise ParameterError(f"acceptance = {acceptance}", "Give 0.5 or so")
         check_count("chains", chains)
         check_count("rounds", rounds)
-        path = energy.path(temperature, data) if path is None else path
+        path = require(energy, Annealable).path(temperature, data) if path is None else path
         levels = path.levels(FIRST_LEVELS)
         replicas = _walked_up(path, levels, chains, generator)
         for number in range(rounds):
@@ -167,7 +168,7 @@ class ReplicaExchange(Kernel):
         """
         self._check_energy(energy)
         replicas = _walked_up(self.path, self.levels, len(state), self.generator)
-        replicas[:, -1] = state = self.path.enter(state, self.generator)
+        replicas[:, -1] = state = self.path.prepare(state, self.generator)
         return Replicas(state, replicas)
 
     @torch.no_grad()
@@ -199,7 +200,7 @@ class ReplicaExchange(Kernel):
     def _move(self, replicas: Tensor, generator: Generator | None) -> Tensor:
         chains, count = replicas.shape[:2]
         levels = self.levels[1:].to(replicas.device).repeat(chains)
-        moved = self.path.move(replicas[:, 1:].flatten(0, 1), levels, generator)
+        moved = self.path.transition(replicas[:, 1:].flatten(0, 1), levels, generator)
         base = self.path.draw_base(chains, generator).unsqueeze(1)
         return torch.cat([base, moved.unflatten(0, (chains, count - 1))], 1)
 
@@ -256,5 +257,5 @@ def _walked_up(
     """Chains that have walked up a path, seen at every level."""
     seen = [path.draw_base(chains, generator)]
     for level in levels[1:].to(seen[0].device):
-        seen.append(path.move(seen[-1], level.expand(chains), generator))
+        seen.append(path.transition(seen[-1], level.expand(chains), generator))
     return torch.stack(seen, 1)

@@ -23,7 +23,7 @@ class SiteState(NamedTuple):
     cursor: Tensor
 
 
-class SingleSite(Kernel):
+class SingleSite(Kernel[SiteState]):
     """Update one unit of each row: Hopfield's asynchronous rule at T = 0, heat bath above.
 
     At T = 0 a unit that its field does not move is passed over, so one step is one *changed*

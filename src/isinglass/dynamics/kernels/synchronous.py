@@ -20,7 +20,7 @@ class SynchronousState(NamedTuple):
     previous: Tensor
 
 
-class Synchronous(Kernel):
+class Synchronous(Kernel[SynchronousState]):
     """All units at once, each to the state its field favours: may fall into 2-cycles.
 
     With a zeroed diagonal a parallel step can raise the energy. Symmetric couplings end in rest

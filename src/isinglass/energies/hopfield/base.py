@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import ROWS, check_like, check_patterns
-from isinglass.core.energy import Energy
+from isinglass.core.capabilities import Serializable
 from isinglass.dynamics import CCCP, Kernel, Recall, recall
 from isinglass.units import Gaussian, Unit
 
 __all__ = ["Memory"]
 
 
-class Memory(Energy):
+class Memory(Serializable):
     """An energy with stored patterns, one a row, that completes a cue by descending.
 
     Args:
@@ -31,7 +31,8 @@ class Memory(Energy):
         DomainError: If a value is not finite, or not a state of the units.
 
     Examples:
-        >>> class Nearest(Memory):
+        >>> from isinglass.core import ConcaveConvex
+        >>> class Nearest(ConcaveConvex, Memory):
         ...     "E(v) = ½ min_μ |v − x_μ|², the nearest pattern's bowl."
         ...     def forward(self, state):
         ...         return torch.cdist(state, self.patterns).square().amin(-1) / 2

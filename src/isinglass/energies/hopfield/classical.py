@@ -15,6 +15,7 @@ from isinglass._support.validation import (
     check_operand,
     check_patterns,
 )
+from isinglass.core.capabilities import ConcaveConvex
 from isinglass.dynamics import Asynchronous, Kernel
 from isinglass.energies.hopfield.base import Memory
 from isinglass.energies.hopfield.storage_rules import Hebb, Rule
@@ -24,7 +25,7 @@ from isinglass.units import Spin
 __all__ = ["ClassicalHopfield"]
 
 
-class ClassicalHopfield(Memory):
+class ClassicalHopfield(ConcaveConvex, Memory):
     """The classical network of spins: E(v) = −½ vᵀWv, W_ii = 0, by default Hebb's W = Σ_μ x_μ x_μᵀ.
 
     On spins −½ Σ_μ (x_μ·v)² differs from Hebb's by the constant Nd/2, which the diagonal would

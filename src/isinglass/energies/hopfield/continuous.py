@@ -17,13 +17,14 @@ from isinglass._support.validation import (
     check_positive,
     check_values,
 )
+from isinglass.core.capabilities import ConcaveConvex
 from isinglass.energies.hopfield.base import Memory
 from isinglass.errors import ParameterError
 
 __all__ = ["ContinuousHopfield"]
 
 
-class ContinuousHopfield(Memory):
+class ContinuousHopfield(ConcaveConvex, Memory):
     r"""A memory of real vectors, recalled by attention: one convex Ω decides how it attends.
 
         E(ξ) = ½|ξ|² − Φ(Xξ),   Φ(s) = max_p p·s − β⁻¹Ω(p)      p over the simplex, or a part of it

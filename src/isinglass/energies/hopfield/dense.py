@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isinglass._support.typing import Float, Int
 from isinglass._support.validation import check_features
+from isinglass.core.capabilities import ConcaveConvex
 from isinglass.dynamics import Kernel, SingleSite
 from isinglass.energies.hopfield.base import Memory
 from isinglass.energies.hopfield.interactions import Interaction, interaction_of
@@ -18,7 +19,7 @@ from isinglass.units import Spin
 __all__ = ["DenseMemory"]
 
 
-class DenseMemory(Memory):
+class DenseMemory(ConcaveConvex, Memory):
     r"""Dense associative memory of spins: E(v) = −Σ_μ F(x_μ·v), F(z) = zⁿ, max(z, 0)ⁿ or exp(z).
 
     Each spin takes the sign with the lower energy, all others held:

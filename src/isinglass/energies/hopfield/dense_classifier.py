@@ -19,14 +19,14 @@ from isinglass._support.validation import (
     check_tensor,
     values_visible,
 )
-from isinglass.core.energy import Energy
+from isinglass.core.capabilities import Serializable
 from isinglass.energies.hopfield.interactions import Interaction, interaction_of
 from isinglass.errors import DomainError, ShapeError
 
 __all__ = ["DenseClassifier", "FeedForwardTwin"]
 
 
-class DenseClassifier(Energy):
+class DenseClassifier(Serializable):
     r"""A dense memory of inputs v and label units c: E(v, c) = −Σ_μ F(ξ_μ·v + Σ_α ξ_μα c_α).
 
     The inputs are clamped, every label unit starts at −1, and each is updated once by the energy

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from isinglass._support.registry import name_of, subclasses_by_name
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_finite, check_values
-from isinglass.core.energy import Energy
+from isinglass.core.capabilities import ConcaveConvex, Serializable
 from isinglass.dynamics import Recall
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.errors import FileError, ParameterError
@@ -34,12 +34,12 @@ class Reading:
     recall: Recall
 
 
-class HeteroMemory(Energy):
+class HeteroMemory(ConcaveConvex, Serializable):
     r"""Keys with values: recall descends on the keys, then reads with the association weights.
 
         ξ* = recall(cue),   p = p(Xξ*),   value = Σ_μ p_μ value_μ
 
-    The energy is that of the keys. One look-up without recall, ``read``, is attention with keys
+    The energy is that of the keys, and ``memory.memory`` is what samples them. One look-up without recall, ``read``, is attention with keys
     and values of their own.
 
     Reference: Kosko 1988, doi:10.1109/21.87054 (hetero-association); Ramsauer et al. 2020,
@@ -122,19 +122,6 @@ class HeteroMemory(Energy):
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The step of the keys."""
         return self.memory.cccp_update(state)
-
-    def sweep(
-        self,
-        state: Float[Tensor, "*batch d"],
-        temperature: float,
-        generator: Generator | None = None,
-    ) -> Float[Tensor, "*batch d"]:
-        """The sweep of the keys.
-
-        Raises:
-            IntractableError: If they have none.
-        """
-        return self.memory.sweep(state, temperature, generator)
 
     def check_state(self, state: Float[Tensor, "*batch d"]) -> None:
         """Refuse what is not a vector of the keys' size.

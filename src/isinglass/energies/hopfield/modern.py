@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import values_visible
+from isinglass.core.capabilities import Gibbs
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.retrieval import BLOCK, Lookup, streamed_lookup
 from isinglass.units import Multinomial
@@ -14,7 +15,7 @@ from isinglass.units import Multinomial
 __all__ = ["ModernHopfield"]
 
 
-class ModernHopfield(ContinuousHopfield):
+class ModernHopfield(Gibbs, ContinuousHopfield):
     """The modern continuous network: E(ξ) = ½|ξ|² − β⁻¹ log Σ_μ exp(β x_μ·ξ).
 
     One step, ξ ← Xᵀ softmax(βXξ), is one head of a Transformer's attention. It is the one-group

@@ -77,15 +77,17 @@ class DrawCountPath(AnnealingPath):
         attention = torch.softmax(self.machine.beta * self._scores(visible), -1)
         return torch.cat([visible, draw_counts(attention, 1, generator).to(visible)], -1)
 
-    def log_weight(self, state: Tensor, level: Tensor) -> Tensor:
+    def log_weight(self, state: Tensor, lambda_: Tensor) -> Tensor:
         """log w_t(v)."""
         visible = self.machine.visible_part(state)
-        return self._log_weight(visible, self._scores(visible), self._draws_at(level))
+        return self._log_weight(visible, self._scores(visible), self._draws_at(lambda_))
 
-    def move(self, state: Tensor, level: Tensor, generator: Generator | None = None) -> Tensor:
+    def transition(
+        self, state: Tensor, lambda_: Tensor, generator: Generator | None = None
+    ) -> Tensor:
         """Look up, then copy."""
         visible = self.machine.visible_part(state)
-        return self._move(self._scores(visible), level, generator)
+        return self._move(self._scores(visible), lambda_, generator)
 
     def advance(
         self, state: Tensor, start: Tensor, end: Tensor, generator: Generator | None = None
@@ -94,13 +96,13 @@ class DrawCountPath(AnnealingPath):
         visible = self.machine.visible_part(state)
         scores = self._scores(visible)
         after, before = (
-            self._log_weight(visible, scores, self._draws_at(level)) for level in (end, start)
+            self._log_weight(visible, scores, self._draws_at(lambda_)) for lambda_ in (end, start)
         )
         return self._move(scores, end, generator), after - before
 
-    def _draws_at(self, level: Tensor) -> Tensor:
+    def _draws_at(self, lambda_: Tensor) -> Tensor:
         """T of every row, to within rounding a whole number where it is one."""
-        draws = 1 + level.double() * (self.draws - 1)
+        draws = 1 + lambda_.double() * (self.draws - 1)
         return torch.where((draws - draws.round()).abs() < 1e-9, draws.round(), draws)
 
     def _scores(self, visible: Tensor) -> Tensor:
@@ -121,7 +123,7 @@ class DrawCountPath(AnnealingPath):
         bias = visible @ self.machine.visible_bias
         return whole.to(one.dtype) * one + rest + (beta * draws).to(one.dtype) * (bias - own)
 
-    def _move(self, scores: Tensor, level: Tensor, generator: Generator | None) -> Tensor:
+    def _move(self, scores: Tensor, lambda_: Tensor, generator: Generator | None) -> Tensor:
         machine = self.machine
 
         def look_up_and_copy(draws: float, rows: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ class DrawCountPath(AnnealingPath):
             visible = machine.visible.sample(field, 1 / (beta * draws), generator)
             return torch.cat([visible, average], -1)
 
-        return _by_value(self._draws_at(level), look_up_and_copy)
+        return _by_value(self._draws_at(lambda_), look_up_and_copy)
 
 
 def one_draw(machine: HopfieldBoltzmann) -> PatternMixture:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -16,7 +16,14 @@ from isinglass._support.validation import (
     check_like,
     check_temperature,
 )
-from isinglass.core.energy import Energy
+from isinglass.core.capabilities import (
+    Annealable,
+    Clampable,
+    ConcaveConvex,
+    Serializable,
+    Tractable,
+    Trainable,
+)
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.layered._fast_gradient import FastContrastiveGradient
@@ -29,7 +36,7 @@ from isinglass.units import Mixed, Unit
 __all__ = ["Harmonium", "Marginal"]
 
 
-class Harmonium(Energy):
+class Harmonium(Clampable, Tractable, Annealable, Trainable, Serializable):
     r"""Layers of units, joined pairwise: E(s) = Σ_a [U(s_a) − b_a·s_a] − Σ_{(a,b)} s_bᵀ W_ab s_a.
 
     A state is one tensor, the layers side by side in the last dimension; layer 0 is the visible
@@ -398,10 +405,11 @@ def _check_layers(name: str, layers: Sequence[Unit]) -> None:
         )
 
 
-class Marginal(Energy):
+class Marginal(ConcaveConvex):
     """F_T(v) of a harmonium as an energy of its visible units; shares the harmonium's weights.
 
-    Its concave–convex step, hidden means at T then visible units settled, never raises F_T.
+    Its concave–convex step, hidden means at T then visible units settled, never raises F_T. It is
+    not saved by itself: save ``marginal.harmonium``, and call ``marginal()`` after loading.
 
     Args:
         harmonium: A machine whose hidden layers do not touch each other.
@@ -417,6 +425,10 @@ class Marginal(Energy):
         >>> rbm.marginal(temperature=1.0).grad(torch.zeros(2, 4)).shape
         torch.Size([2, 4])
     """
+
+    instead: ClassVar[Mapping[str, str]] = {
+        "Serializable": "Save marginal.harmonium, and call marginal() on it after loading",
+    }
 
     def __init__(self, harmonium: Harmonium, temperature: float = 1.0) -> None:
         super().__init__()
@@ -483,15 +495,3 @@ class Marginal(Energy):
         """
         self.harmonium.visible.check(state)
         check_like(state, self.harmonium.biases[0])
-
-    def config(self) -> dict[str, Any]:
-        """Not saved by itself.
-
-        Raises:
-            IntractableError: Always: the harmonium is what is saved.
-        """
-        raise IntractableError(
-            "it shares the weights of a harmonium",
-            "Save marginal.harmonium, and call marginal() on it after loading",
-            operation="saving a Marginal",
-        )

@@ -94,10 +94,10 @@ class HarmoniumPath(AnnealingPath):
         ]
         return torch.cat(parts, -1)
 
-    def log_weight(self, state: Tensor, level: Tensor) -> Tensor:
+    def log_weight(self, state: Tensor, lambda_: Tensor) -> Tensor:
         """log w_λ of the layers that are kept."""
         parts = self.harmonium.split(state)
-        total = self._leaning(parts, level) + self._summed_out(self._fields(parts), level)
+        total = self._leaning(parts, lambda_) + self._summed_out(self._fields(parts), lambda_)
         for index in self.kept:
             layer = self.harmonium.layers[index]
             total = total - layer.base_measure_energy(parts[index], self.temperature)
@@ -108,10 +108,12 @@ class HarmoniumPath(AnnealingPath):
         parts = self.harmonium.split(state)
         return self._ratio(parts, self._fields(parts), start, end)
 
-    def move(self, state: Tensor, level: Tensor, generator: Generator | None = None) -> Tensor:
+    def transition(
+        self, state: Tensor, lambda_: Tensor, generator: Generator | None = None
+    ) -> Tensor:
         """Draw what is summed out, then every layer that is kept, given its neighbours."""
         parts = list(self.harmonium.split(state))
-        return self._move(parts, self._fields(parts), level, generator)
+        return self._move(parts, self._fields(parts), lambda_, generator)
 
     def advance(
         self, state: Tensor, start: Tensor, end: Tensor, generator: Generator | None = None
@@ -122,7 +124,7 @@ class HarmoniumPath(AnnealingPath):
         ratio = self._ratio(parts, fields, start, end)
         return self._move(list(parts), fields, end, generator), ratio
 
-    def enter(self, state: Tensor, generator: Generator | None = None) -> Tensor:
+    def prepare(self, state: Tensor, generator: Generator | None = None) -> Tensor:
         """Hidden layers drawn in turn, given the rest."""
         parts = list(self.harmonium.split(state))
         for index in range(1, len(parts)):
@@ -135,11 +137,11 @@ class HarmoniumPath(AnnealingPath):
         """The fields of what is summed out, in the model."""
         return {index: self.harmonium._field(parts, index) for index in self.summed}
 
-    def _at(self, field: Tensor, index: int, level: Tensor) -> Tensor:
+    def _at(self, field: Tensor, index: int, lambda_: Tensor) -> Tensor:
         """The field that a layer feels at λ, given that in the model."""
-        return torch.lerp(self.base[index], field, level.to(field.dtype).unsqueeze(-1))
+        return torch.lerp(self.base[index], field, lambda_.to(field.dtype).unsqueeze(-1))
 
-    def _leaning(self, parts: tuple[Tensor, ...], level: Tensor) -> Tensor:
+    def _leaning(self, parts: tuple[Tensor, ...], lambda_: Tensor) -> Tensor:
         """How much the kept layers agree with their fields, at λ."""
         model, base = torch.zeros_like(parts[0][..., 0]), torch.zeros_like(parts[0][..., 0])
         for index in self.kept:
@@ -150,13 +152,13 @@ class HarmoniumPath(AnnealingPath):
         ):
             if first in self.kept and second in self.kept:
                 model = model + ((parts[first] @ weight.mT) * parts[second]).sum(-1)
-        return torch.lerp(base, model, level.to(model.dtype))
+        return torch.lerp(base, model, lambda_.to(model.dtype))
 
-    def _summed_out(self, fields: dict[int, Tensor], level: Tensor) -> Tensor | float:
+    def _summed_out(self, fields: dict[int, Tensor], lambda_: Tensor) -> Tensor | float:
         """Σ A_T of the layers summed out, in their fields at λ."""
         layers, temperature = self.harmonium.layers, self.temperature
         return sum(
-            layers[index].log_partition(self._at(field, index, level), temperature)
+            layers[index].log_partition(self._at(field, index, lambda_), temperature)
             for index, field in fields.items()
         )
 
@@ -171,15 +173,15 @@ class HarmoniumPath(AnnealingPath):
         self,
         parts: list[Tensor],
         fields: dict[int, Tensor],
-        level: Tensor,
+        lambda_: Tensor,
         generator: Generator | None,
     ) -> Tensor:
         layers, temperature = self.harmonium.layers, self.temperature
         for index, field in fields.items():
-            field = self._at(field, index, level)
+            field = self._at(field, index, lambda_)
             parts[index] = layers[index].sample(field, temperature, generator)
         for index in self._order(generator):
-            field = self._at(self.harmonium._field(parts, index), index, level)
+            field = self._at(self.harmonium._field(parts, index), index, lambda_)
             parts[index] = layers[index].sample(field, temperature, generator)
         return torch.cat(parts, -1)
 

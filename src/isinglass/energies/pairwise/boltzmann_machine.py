@@ -18,7 +18,13 @@ from isinglass._support.validation import (
     check_positive,
     check_temperature,
 )
-from isinglass.core.energy import Energy
+from isinglass.core.capabilities import (
+    Annealable,
+    Clampable,
+    Serializable,
+    Tractable,
+    Trainable,
+)
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.pairwise.boltzmann_path import BoltzmannPath
 from isinglass.energies.pairwise.couplings import Couplings, several
@@ -35,7 +41,7 @@ HIDDEN_STATES = 2**12
 MEAN_FIELD = 30
 
 
-class BoltzmannMachine(Energy):
+class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable):
     r"""Units of one kind, joined to each other in any way: E(s) = −½ sᵀWs − b·s, W_ii = 0.
 
     Spins with neighbours on a grid are the Ising model, one-hot units the Potts model, bits with

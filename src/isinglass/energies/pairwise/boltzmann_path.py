@@ -53,10 +53,10 @@ class BoltzmannPath(AnnealingPath):
 
     @torch.no_grad()
     def log_weight(
-        self, state: Float[Tensor, "batch size"], level: Float[Tensor, " batch"]
+        self, state: Float[Tensor, "batch size"], lambda_: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """log w_λ(s)."""
-        return level * self._change(state) + (state @ self.base / self.temperature).to(level)
+        return lambda_ * self._change(state) + (state @ self.base / self.temperature).to(lambda_)
 
     def log_ratio(
         self,
@@ -74,14 +74,14 @@ class BoltzmannPath(AnnealingPath):
         return (felt * state).sum(-1) / self.temperature
 
     @torch.no_grad()
-    def move(
+    def transition(
         self,
         state: Float[Tensor, "batch size"],
-        level: Float[Tensor, " batch"],
+        lambda_: Float[Tensor, " batch"],
         generator: Generator | None = None,
     ) -> Float[Tensor, "batch size"]:
         """One sweep, or its reversal, by a coin: in detailed balance with p_λ of each row."""
-        scale = level.to(state).unsqueeze(-1)
+        scale = lambda_.to(state).unsqueeze(-1)
         bias = torch.lerp(self.base, self.bias, scale)
         coin = torch.rand((), device=state.device, generator=generator)
         return self.couplings.sweep(
@@ -90,7 +90,7 @@ class BoltzmannPath(AnnealingPath):
         )  # fmt: skip
 
     @torch.no_grad()
-    def enter(
+    def prepare(
         self, state: Float[Tensor, "batch size"], generator: Generator | None = None
     ) -> Float[Tensor, "batch size"]:
         """Hidden units drawn once, the visible ones held."""

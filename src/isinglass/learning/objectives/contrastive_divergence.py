@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_rows
+from isinglass.core.capabilities import as_trainable
 from isinglass.core.energy import Energy
 from isinglass.dynamics import Kernel
 from isinglass.errors import ParameterError
@@ -98,8 +99,10 @@ class ContrastiveDivergence(Objective):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The contrast of the batch and its reconstructions."""
         with torch.no_grad():
-            start = energy.extend(batch)
-        return energy.contrastive_loss(batch, _moved(self, energy, start, generator)), memory
+            start = as_trainable(energy).extend(batch)
+        return as_trainable(energy).contrastive_loss(
+            batch, _moved(self, energy, start, generator)
+        ), memory
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class PersistentCD(Objective):
     ) -> dict[str, Tensor]:
         """Chains that start at examples; hidden units are drawn by a first step."""
         chains = start_chains(energy, data, self.chains, generator)
-        if energy.visible_part(chains).shape != chains.shape:
+        if as_trainable(energy).visible_part(chains).shape != chains.shape:
             chains = _moved(self, energy, chains, generator)
         return {"chains": chains}
 
@@ -158,12 +161,12 @@ class PersistentCD(Objective):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The contrast of the batch and the chains, moved on."""
         if self.kernel is None:
-            loss, chains = energy.persistent_contrastive_loss(
+            loss, chains = as_trainable(energy).persistent_contrastive_loss(
                 batch, memory["chains"], self.steps, generator
             )
             return loss, memory | {"chains": chains}
         chains = _moved(self, energy, memory["chains"], generator)
-        return energy.contrastive_loss(batch, chains), memory | {"chains": chains}
+        return as_trainable(energy).contrastive_loss(batch, chains), memory | {"chains": chains}
 
 
 @torch.no_grad()
@@ -178,7 +181,7 @@ def start_chains(
         tensor([[1., 1., 0., 0.]])
     """
     chosen = torch.randint(len(data), (count,), device=data.device, generator=generator)
-    return energy.extend(data[chosen])
+    return as_trainable(energy).extend(data[chosen])
 
 
 @torch.no_grad()
@@ -188,7 +191,7 @@ def _moved(
     state: Tensor,
     generator: Generator | None,
 ) -> Tensor:
-    kernel = objective.kernel or energy.default_sampler()
+    kernel = objective.kernel or as_trainable(energy).default_sampler()
     kernel_state = kernel.init(energy, state)
     for _ in range(objective.steps):
         kernel_state, _ = kernel.step(energy, kernel_state, energy.temperature, generator)

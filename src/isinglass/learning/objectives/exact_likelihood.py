@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
+from isinglass.core.capabilities import Tractable, as_trainable, require
 from isinglass.core.energy import Energy
 from isinglass.errors import IntractableError
 from isinglass.learning.objectives.base import Objective
@@ -48,9 +49,9 @@ class ExactGradient(Objective):
             IntractableError: If the energy's partition function cannot be had exactly, or
                 carries no gradient.
         """
-        lowered = energy.positive_phase(batch).mean() / energy.temperature
+        lowered = as_trainable(energy).positive_phase(batch).mean() / energy.temperature
         try:
-            log_z = energy.exact_log_partition()
+            log_z = require(energy, Tractable).exact_log_partition()
         except IntractableError as error:
             raise IntractableError(error.found, REMEDY) from error
         if lowered.requires_grad and not log_z.requires_grad:

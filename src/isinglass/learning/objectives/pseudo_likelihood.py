@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
+from isinglass.core.capabilities import as_trainable
 from isinglass.core.energy import Energy
 from isinglass.energies import Harmonium
 from isinglass.errors import IntractableError, ParameterError
@@ -109,7 +110,7 @@ def pseudo_log_likelihood(
         tensor([-4.], grad_fn=<DivBackward0>)
     """
     temperature = energy.temperature
-    here = -energy.free_energy(visible) / temperature
+    here = -as_trainable(energy).free_energy(visible) / temperature
     total = torch.zeros_like(here)
     first, kinds = 0, _visible(energy).parts
     for kind in kinds:
@@ -120,7 +121,7 @@ def pseudo_log_likelihood(
         states, scale = _alternatives(energy, kind, visible[:, columns], share, generator)
         rows = visible[:, None, None].expand(*states.shape[:-1], -1).clone()
         rows[..., columns] = states
-        others = -energy.free_energy(rows.flatten(0, -2)) / temperature
+        others = -as_trainable(energy).free_energy(rows.flatten(0, -2)) / temperature
         others = others.unflatten(0, states.shape[:-1])
         total = total + scale * (here.unsqueeze(-1) - torch.logsumexp(others, -1)).sum(-1)
     return total

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_positive, check_rows
+from isinglass.core.capabilities import as_trainable
 from isinglass.core.energy import Energy
 from isinglass.dynamics.kernels._gradient import check_real, normal_like
 from isinglass.errors import IntractableError
@@ -138,6 +139,6 @@ def _score(energy: Energy, visible: Tensor) -> tuple[Tensor, Tensor]:
     """The leaf ψ is taken at, and ψ = −∂F/∂v / T, which can be differentiated again."""
     with torch.enable_grad():
         leaf = visible.detach().requires_grad_()
-        free = energy.free_energy(leaf).sum() / energy.temperature
+        free = as_trainable(energy).free_energy(leaf).sum() / energy.temperature
         (slope,) = torch.autograd.grad(free, leaf, create_graph=True)
         return leaf, -slope

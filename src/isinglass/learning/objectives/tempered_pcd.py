@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
+from isinglass.core.capabilities import as_trainable
 from isinglass.core.energy import Energy
 from isinglass.dynamics.kernels.replica_exchange import ReplicaExchange, Replicas
 from isinglass.learning.objectives.base import Objective
@@ -83,9 +84,9 @@ class TemperedPCD(Objective):
             )
             for _ in range(self.steps):
                 kernel_state, _ = kernel.step(energy, kernel_state, energy.temperature, generator)
-        return energy.contrastive_loss(batch, kernel_state.position), memory | _remembered(
-            kernel_state
-        )
+        return as_trainable(energy).contrastive_loss(
+            batch, kernel_state.position
+        ), memory | _remembered(kernel_state)
 
 
 def _remembered(kernel_state: Replicas) -> dict[str, Tensor]:

@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from isinglass._support.registry import name_of
+from isinglass.core.capabilities import Serializable
 from isinglass.core.energy import Energy
-from isinglass.errors import FileError, IntractableError, ParameterError
+from isinglass.errors import FileError, ParameterError
 from isinglass.io.archive import read_tensors, write_tensors
 from isinglass.learning.trainer.loop import Training
 
@@ -179,11 +180,10 @@ class Checkpointer:
 
 def _described(thing: object) -> str:
     """The kind and its settings, in words that are the same in every run."""
-    if isinstance(thing, Energy):
-        try:
-            return f"{name_of(type(thing))} {json.dumps(thing.config())}"
-        except IntractableError:  # a kind that is not saved by itself
-            return f"{name_of(type(thing))} {[tuple(p.shape) for p in thing.parameters()]}"
+    if isinstance(thing, Serializable):
+        return f"{name_of(type(thing))} {json.dumps(thing.config())}"
+    if isinstance(thing, Energy):  # a kind that is not saved by itself
+        return f"{name_of(type(thing))} {[tuple(p.shape) for p in thing.parameters()]}"
     if isinstance(thing, type) or thing is None or isinstance(thing, bool | int | float | str):
         return str(thing)
     settings = fields(thing) if is_dataclass(thing) else ()

@@ -11,6 +11,7 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from isinglass._support.validation import check_count, check_rows
+from isinglass.core.capabilities import as_trainable
 from isinglass.core.energy import Energy
 from isinglass.errors import ParameterError
 
@@ -73,7 +74,7 @@ class Batches:
         else:
             rows = data.tensors[0] if isinstance(data, TensorDataset) else data
         check_rows(rows)
-        energy.check_visible(rows)
+        as_trainable(energy).check_visible(rows)
         self.rows = rows
         size = len(rows) if batch_size is None else check_count("batch_size", batch_size)
         if size % world_size() or len(rows) < world_size():

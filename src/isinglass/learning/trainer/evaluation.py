@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_rows
+from isinglass.core.capabilities import Tractable, as_trainable, require
 from isinglass.core.energy import Energy
 from isinglass.dynamics import log_partition
 from isinglass.errors import IntractableError, ParameterError
@@ -83,7 +84,8 @@ class Likelihood:
         if self.method != "auto":
             return self.names[self.method], self._by(self.method, energy, looked_at)
         reasons = []
-        few = energy.log_states_summed() <= math.log(self.states) + 1e-9
+        most = math.log(self.states) + 1e-9
+        few = not isinstance(energy, Tractable) or energy.log_states_summed() <= most
         for method in ("exact", "pseudo") if few else ("pseudo",):
             try:
                 return self.names[method], self._by(method, energy, looked_at)
@@ -101,7 +103,7 @@ class Likelihood:
             ]
             return [float(values.double().mean()) for values in found]
         if method == "exact":
-            log_z = float(energy.exact_log_partition())
+            log_z = float(require(energy, Tractable).exact_log_partition())
         else:
             log_z = float(log_partition(energy, method="ais", generator=generator).value)
         return [-mean_energy(energy, rows) / energy.temperature - log_z for rows in data]
@@ -109,7 +111,8 @@ class Likelihood:
 
 def mean_energy(energy: Energy, data: Float[Tensor, "n d"]) -> float:
     """The mean of what learning lowers on data, block by block, in float64."""
-    blocks = [energy.positive_phase(rows).double() for rows in data.split(BLOCK)]
+    learner = as_trainable(energy)
+    blocks = [learner.positive_phase(rows).double() for rows in data.split(BLOCK)]
     return float(torch.cat(blocks).mean())
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from isinglass.core.capabilities import as_trainable
 from isinglass.core.energy import Energy
 from isinglass.energies import Harmonium
 from isinglass.errors import DivergenceError, FileError, ParameterError
@@ -124,7 +125,7 @@ class Training:
         steps = self.epoch * self.batches.count() + self.batch
         if self.chains is not None and steps % max(10, self.batches.count() // LOOKS) == 0:
             with torch.no_grad():
-                self.looks.append(self.energy.negative_phase(self.chains))
+                self.looks.append(as_trainable(self.energy).negative_phase(self.chains))
 
     def end_epoch(self) -> dict[str, float]:
         """Go on to the next epoch; what is known of this one.
