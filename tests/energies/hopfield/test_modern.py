@@ -230,10 +230,10 @@ def test_a_beta_that_would_lose_its_gradient_is_refused(unannotated):
 
 def test_bad_betas_of_the_unit(unannotated):
     with pytest.raises(ShapeError, match=r"beta of shape \(2,\)"):
-        ig.Multinomial(beta=torch.ones(2), size=3)
+        ig.Multinomial(3, beta=torch.ones(2))
     for beta in (torch.tensor(0.0), torch.tensor(math.nan)):
         with pytest.raises(ParameterError, match="beta"):
-            ig.Multinomial(beta=beta, size=3)
+            ig.Multinomial(3, beta=beta)
 
 
 def test_bad_values(unannotated):

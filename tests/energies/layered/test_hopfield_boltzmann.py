@@ -69,7 +69,7 @@ def test_observed_units_are_kept_and_others_ignored(generator):
 
 @pytest.mark.parametrize(
     "unit",
-    [ig.Spin(4), ig.Gaussian(4), ig.Categorical(4, groups=2), ig.Multinomial(2, size=4, groups=2)],
+    [ig.Spin(4), ig.Gaussian(4), ig.Categorical(4, groups=2), ig.Multinomial(4, draws=2, groups=2)],
     ids=lambda u: type(u).__name__,
 )
 def test_chain_rule_in_one_step_or_two(unit):
@@ -208,7 +208,7 @@ def test_bad_machines_and_mixtures():
 
 
 def test_averages_of_several_draws_cannot_be_settled_at_a_temperature():
-    averaged = ig.Multinomial(4, size=3)
+    averaged = ig.Multinomial(3, draws=4)
     mixture = ig.PatternMixture(averaged, double(2), double(2, 3))
     with pytest.raises(IntractableError, match="single draw"):
         mixture.mode()

@@ -54,7 +54,7 @@ class ModernHopfield(ContinuousHopfield):
     @property
     def hidden(self) -> Multinomial:
         """The softmax over patterns, as a layer of units."""
-        return Multinomial(beta=self.beta, size=len(self.patterns))
+        return Multinomial(len(self.patterns), beta=self.beta)
 
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
         """softmax(βs)."""

@@ -79,7 +79,7 @@ class HopfieldBoltzmann(Harmonium):
         self.memories = check_count("memories", memories)
         self.groups = check_count("groups", groups)
         self.draws = check_count("draws", draws)
-        hidden = Multinomial(beta=beta, size=groups * memories, groups=groups)
+        hidden = Multinomial(groups * memories, beta=beta, groups=groups)
         super().__init__([visible, hidden], scale=scale, generator=generator)
 
     @classmethod
@@ -150,7 +150,7 @@ class HopfieldBoltzmann(Harmonium):
     @property
     def layers(self) -> tuple[Unit, ...]:
         """Visible units, and the groups at the present ``beta`` (which learning may change)."""
-        hidden = Multinomial(beta=self.beta, size=self.groups * self.memories, groups=self.groups)
+        hidden = Multinomial(self.groups * self.memories, beta=self.beta, groups=self.groups)
         return (self._layers[0], hidden)
 
     @property
