@@ -166,8 +166,8 @@ class Multinomial(Unit):
         groups, beta = self._split(field), self.sharpness(temperature)
         if _infinite(beta):
             largest = (groups == groups.amax(-1, keepdim=True)).to(field.dtype)
-            return (largest / largest.sum(-1, keepdim=True)).flatten(-2)
-        return torch.softmax(beta * groups, -1).flatten(-2)
+            return self._join(largest / largest.sum(-1, keepdim=True))
+        return self._join(torch.softmax(beta * groups, -1))
 
     def sample(
         self,
@@ -181,7 +181,7 @@ class Multinomial(Unit):
         if math.isinf(draws):
             return attention
         counts = draw_counts(self._split(attention), int(draws), generator)
-        return (counts / draws).to(field.dtype).flatten(-2)
+        return self._join((counts / draws).to(field.dtype))
 
     def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
         """−T log(m!/Π n_μ!), the multiplicity of the counts; β⁻¹ Σ s log s as m → ∞."""
@@ -208,7 +208,7 @@ class Multinomial(Unit):
             -1, keepdim=True
         )
         first = torch.zeros_like(groups).scatter_(-1, groups.argmax(-1, keepdim=True), 1.0)
-        return torch.where(stays, held, first).flatten(-2)
+        return self._join(torch.where(stays, held, first))
 
     def contains(self, state: States) -> Flags:
         """Whether each group is non-negative, sums to one, and is in steps of 1/m."""
@@ -217,7 +217,7 @@ class Multinomial(Unit):
         if self.draws is not None:
             counts = groups * self.draws
             legal &= (counts - counts.round()).abs() < 1e-3
-        return legal.flatten(-2)
+        return self._join(legal)
 
     def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
         """β⁻¹ log of the mean, at least −30/β (a constant per group is free)."""
@@ -256,8 +256,12 @@ class Multinomial(Unit):
             "groups": self.groups,
         }
 
+    # A single group, that of every memory, is spared the calls into Python of (un)flatten.
     def _split(self, values: Tensor) -> Tensor:
-        return values.unflatten(-1, (self.groups, -1))
+        return values[..., None, :] if self.groups == 1 else values.unflatten(-1, (self.groups, -1))
+
+    def _join(self, groups: Tensor) -> Tensor:
+        return groups[..., 0, :] if self.groups == 1 else groups.flatten(-2)
 
     def _remedy(self) -> str:
         return (

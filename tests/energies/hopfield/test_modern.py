@@ -1,5 +1,6 @@
 """The modern Hopfield network: its constants, its β, and what it is read out with."""
 
+import copy
 import math
 
 import pytest
@@ -118,6 +119,30 @@ def test_beta_is_learned_through_every_door(name):
         assert memory.log_beta.grad is not None
         assert float(memory.log_beta.grad) == pytest.approx(expected, rel=1e-5, abs=1e-8), door
         assert abs(expected) > 1e-4, door
+
+
+def test_the_kept_softmax_follows_every_change(tmp_path):
+    """Of β and of the patterns, by whatever door they change; copies share nothing."""
+    memory = ig.ModernHopfield(double(6, 3), beta=1.3)
+    state = double(4, 3, seed=1)
+
+    def step(patterns, beta):
+        return torch.softmax(beta * state @ patterns.mT, -1) @ patterns
+
+    assert memory.hidden is memory.hidden  # kept while nothing changes
+    torch.testing.assert_close(memory.cccp_update(state), step(memory.patterns, 1.3))
+    other = copy.deepcopy(memory)
+    memory.beta = 0.4
+    torch.testing.assert_close(memory.cccp_update(state), step(memory.patterns, 0.4))
+    torch.testing.assert_close(other.cccp_update(state), step(memory.patterns, 1.3))
+    memory.patterns = double(9, 3, seed=2)
+    torch.testing.assert_close(memory.cccp_update(state), step(double(9, 3, seed=2), 0.4))
+    other.load_state_dict({"patterns": double(6, 3, seed=3)})
+    torch.testing.assert_close(other.cccp_update(state), step(double(6, 3, seed=3), 1.3))
+    single = copy.deepcopy(other).float()
+    found = single.cccp_update(state.float())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), other.cccp_update(state), atol=1e-5, rtol=1e-5)
 
 
 def test_learning_keeps_beta_above_zero():

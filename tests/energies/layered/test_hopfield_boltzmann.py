@@ -1,5 +1,7 @@
 """What the one-hot machine and its mixture add to the laws and formulas."""
 
+import copy
+
 import pytest
 import torch
 
@@ -227,3 +229,21 @@ def test_hidden_areas_may_be_filled_in_some_rows_only():
     machine.check_state(torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, -1]]))
     with pytest.raises(DomainError, match="Spin"):
         machine.check_state(torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, 0.5]]))
+
+
+def test_the_kept_groups_follow_beta():
+    machine = hopfield_boltzmann(ig.Spin(4), memories=3, groups=2, beta=0.7)
+    visible = spins(5, 4)
+
+    def free_energy(beta):
+        scores = (machine.memory_bias + visible @ machine.patterns.mT).unflatten(-1, (2, 3))
+        groups = torch.logsumexp(beta * scores, -1).sum(-1) / beta
+        return -visible @ machine.visible_bias - groups
+
+    assert machine.layers is machine.layers  # kept while nothing changes
+    torch.testing.assert_close(machine.free_energy(visible), free_energy(0.7))
+    twin = copy.deepcopy(machine)
+    machine.beta = 1.9
+    torch.testing.assert_close(machine.free_energy(visible), free_energy(1.9))
+    torch.testing.assert_close(twin.free_energy(visible), free_energy(0.7))
+    assert machine.layers[1].beta == 1.9

@@ -1,4 +1,4 @@
-"""Layers of units joined by couplings: the one graph behind Hopfield nets and Boltzmann machines."""
+"""Layers of units joined by couplings: the graph of Hopfield nets and Boltzmann machines."""
 
 from __future__ import annotations
 
@@ -82,6 +82,15 @@ class Harmonium(Energy):
             raise ParameterError(f"couplings {self.couplings}", "Name each pair once")
         first, *others = colors(len(layers), self.couplings)
         self._order = (*chain.from_iterable(others), *first[1:], 0)
+        #: By layer: the couplings that end at it, by number, from where, and whether forward.
+        self._incoming = [
+            [
+                (number, a + b - index, index == b)
+                for number, (a, b) in enumerate(self.couplings)
+                if index in (a, b)
+            ]
+            for index in range(len(layers))
+        ]
         self.weights = nn.ParameterList(
             scale * torch.randn(layers[b].size, layers[a].size, generator=generator)
             for a, b in self.couplings
@@ -146,11 +155,9 @@ class Harmonium(Energy):
     def _field(self, parts: Sequence[Tensor], index: int) -> Tensor:
         """The input field of one layer: its bias plus what its neighbours send."""
         total: Tensor = self.biases[index]
-        for (first, second), weight in zip(self.couplings, self.weights, strict=True):
-            if index == second:
-                total = total + parts[first] @ weight.mT
-            elif index == first:
-                total = total + parts[second] @ weight
+        for number, other, forward in self._incoming[index]:
+            weight = self.weights[number]
+            total = total + parts[other] @ (weight.mT if forward else weight)
         return total.expand(*parts[index].shape)
 
     def enumerate_states(self, temperature: float | None = None) -> Float[Tensor, "states size"]:

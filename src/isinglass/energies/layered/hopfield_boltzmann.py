@@ -150,8 +150,12 @@ class HopfieldBoltzmann(Harmonium):
     @property
     def layers(self) -> tuple[Unit, ...]:
         """Visible units, and the groups at the present ``beta`` (which learning may change)."""
-        hidden = Multinomial(self.groups * self.memories, beta=self.beta, groups=self.groups)
-        return (self._layers[0], hidden)
+        # Asked for several times a sweep: kept, and made anew where it says another beta.
+        if self._layers[1].beta != self.beta:
+            size = self.groups * self.memories
+            hidden = Multinomial(size, beta=self.beta, groups=self.groups)
+            self._layers = (self._layers[0], hidden)
+        return self._layers
 
     @property
     def temperature(self) -> float:
