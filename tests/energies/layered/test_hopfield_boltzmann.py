@@ -157,7 +157,6 @@ def test_bad_input():
     ):
         for call in (
             lambda m=hard: m.log_prob(torch.ones(1, 3)),
-            lambda m=hard: m.sample(1),
             lambda m=hard: m.conditional(torch.ones(3), torch.ones(3, dtype=torch.bool)),
         ):
             with pytest.raises(IntractableError, match="BlockGibbs"):

@@ -23,13 +23,14 @@ from isinglass.energies.layered._fast_gradient import FastContrastiveGradient
 from isinglass.energies.layered._layer_graph import colors
 from isinglass.energies.layered._partition import check_normalisable, fewest_states, sum_states
 from isinglass.energies.layered.harmonium_path import HarmoniumPath
+from isinglass.energies.sampling import Sampled
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Mixed, Unit
 
 __all__ = ["Harmonium", "Marginal"]
 
 
-class Harmonium(Energy):
+class Harmonium(Sampled):
     r"""Layers of units, joined pairwise: E(s) = Σ_a [U(s_a) − b_a·s_a] − Σ_{(a,b)} s_bᵀ W_ab s_a.
 
     A state is one tensor, the layers side by side in the last dimension; layer 0 is the visible
@@ -346,6 +347,10 @@ class Harmonium(Energy):
         if not self._is_star:
             return super().persistent_contrastive_loss(visible, state, steps, generator)
         return FastContrastiveGradient(self).moved(visible, state, steps, generator)
+
+    @property
+    def _sums_hidden(self) -> bool:
+        return self._is_star or len(self.layers) == 1
 
     @property
     def _is_star(self) -> bool:

@@ -19,12 +19,12 @@ from isinglass._support.validation import (
     check_positive,
     check_temperature,
 )
-from isinglass.core.energy import Energy
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.pairwise.boltzmann_path import BoltzmannPath
 from isinglass.energies.pairwise.couplings import Couplings
 from isinglass.energies.pairwise.dense_couplings import DenseCouplings
 from isinglass.energies.pairwise.grid_couplings import GridCouplings
+from isinglass.energies.sampling import Sampled
 from isinglass.errors import IntractableError, ParameterError, ShapeError
 from isinglass.units import Categorical, Spin, Unit
 
@@ -36,7 +36,7 @@ HIDDEN_STATES = 2**12
 MEAN_FIELD = 30
 
 
-class BoltzmannMachine(Energy):
+class BoltzmannMachine(Sampled):
     r"""Boltzmann machine, units joined in any way: E(s) = U(s) − ½ sᵀWs − b·s, W_ii = 0.
 
     Spins with neighbors on a grid are the Ising model, one-hot units the Potts model, bits with
