@@ -67,7 +67,7 @@ class HopfieldBoltzmann(Harmonium):
         >>> bool((draws[:, 0] == draws[:, 1]).float().mean() > 0.9)
         True
         >>> seen = torch.tensor([True, True, False, False])
-        >>> machine.conditional(torch.tensor([1.0, 1, 0, 0]), seen).mean().sign()
+        >>> machine.conditional(torch.tensor([1.0, 1, 0, 0]), seen).mean().detach().sign()
         tensor([ 1.,  1.,  1., -1.])
     """
 
