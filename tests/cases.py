@@ -19,8 +19,8 @@ UNITS: list[ig.Unit] = [
     ig.RectifiedGaussian(1),
     ig.Categorical(4),
     ig.Categorical(6, groups=2),
-    ig.Multinomial(3, size=4),
-    ig.Multinomial(2, size=6, groups=2),
+    ig.Multinomial(4, draws=3),
+    ig.Multinomial(6, draws=2, groups=2),
     ig.Mixed([ig.Gaussian(1), ig.Bernoulli(1), ig.Categorical(4, groups=2)]),
     ig.Mixed([ig.Spin(1), ig.RectifiedGaussian(1)]),
 ]

@@ -254,7 +254,7 @@ def test_values_where_the_shorter_way_does_not_go():
         return torch.func.functional_call(Scored(), {"head.fields": fields}, given).sum()
 
     assert torch.func.grad(total)(head.fields).abs().max() > 0
-    twice = Multinomial(draws=2, size=4)
+    twice = Multinomial(4, draws=2)
     head, state = head_of(MixtureEnergy(3), twice), torch.tensor([[0.5, 0.5, 0, 0]] * 4).double()
     torch.testing.assert_close(head.score(seen, 0.3, state), head(seen, 0.3).score(state))
 

@@ -13,7 +13,7 @@ from isinglass.errors import DomainError, IntractableError, ParameterError, Shap
 from isinglass.testing.property import require_chi_square
 from tests.cases import deep, double, hopfield_boltzmann, randomized
 
-PAIRS = [ig.Spin(3), ig.Bernoulli(2), ig.Categorical(3), ig.Multinomial(2, size=3)]
+PAIRS = [ig.Spin(3), ig.Bernoulli(2), ig.Categorical(3), ig.Multinomial(3, draws=2)]
 
 
 def triangle() -> ig.Harmonium:

@@ -173,7 +173,7 @@ def test_variance_is_the_formula(generator):
 
 
 def test_means_near_an_edge_are_reached_by_averages_of_many_draws(generator):
-    unit = ig.Multinomial(60, size=3)
+    unit = ig.Multinomial(3, draws=60)
     data = torch.tensor([[57.0, 3, 0], [58, 2, 0]], dtype=torch.float64) / 60
     machine = ig.HopfieldBoltzmann(unit, 1).double()
     seed_memories(machine, data, generator)

@@ -14,7 +14,7 @@ from tests.cases import double
 
 KINDS = {
     "ReLU": 7,
-    "softmax": ig.Multinomial(beta=1.5, size=7),
+    "softmax": ig.Multinomial(7, beta=1.5),
     "Gaussian": ig.Gaussian(7),
 }
 

@@ -131,7 +131,7 @@ def test_parts_lie_side_by_side():
     assert not nested.pointwise
     assert nested.bounded
     assert not ig.Mixed([ig.Gaussian(2), ig.RectifiedGaussian(1)]).bounded
-    assert ig.Mixed([ig.Bernoulli(1), ig.Multinomial(2, size=2)]).has_multiplicity
+    assert ig.Mixed([ig.Bernoulli(1), ig.Multinomial(2, draws=2)]).has_multiplicity
     assert len(ig.Mixed([ig.Bernoulli(2), ig.Categorical(3)]).enumerate_states()) == 12
 
 
@@ -159,7 +159,7 @@ def test_bad_input():
     with pytest.raises(IntractableError, match="states"):
         ig.Mixed([ig.Bernoulli(15), ig.Spin(15)]).enumerate_states()
     with pytest.raises(ParameterError, match=r"1/\(mβ\)"):
-        ig.Mixed([ig.Bernoulli(1), ig.Multinomial(beta=1.0, size=2)]).check_temperature(0.4)
+        ig.Mixed([ig.Bernoulli(1), ig.Multinomial(2, beta=1.0)]).check_temperature(0.4)
     memory = ig.ClassicalHopfield(torch.ones(1, 2))
     memory.unit = ig.Mixed([ig.Spin(1), ig.Bernoulli(1)])
     with pytest.raises(IntractableError, match="local fields"):

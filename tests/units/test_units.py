@@ -19,7 +19,7 @@ def test_laws(unit, temperature, generator):
 
 @pytest.mark.parametrize("draws", [1, 4])
 def test_laws_with_beta_fixed(draws, generator):
-    unit = ig.Multinomial(beta=1.7, size=3)
+    unit = ig.Multinomial(3, beta=1.7)
     field = double(4, 3)
     temperature = 1 / (draws * 1.7)
     samples = unit.sample(field.expand(20_000, 4, 3), temperature, generator)
@@ -48,7 +48,7 @@ def test_table_of_kinds(temperature):
         (ig.Gaussian(5), gaussian + volume, field),
         (ig.Categorical(5), t * torch.logsumexp(field / t, -1), torch.softmax(field / t, -1)),
         (
-            ig.Multinomial(4, size=5),
+            ig.Multinomial(5, draws=4),
             4 * t * torch.logsumexp(field / (4 * t), -1),
             torch.softmax(field / (4 * t), -1),
         ),
@@ -73,7 +73,7 @@ def test_exact_limits_at_zero_temperature():
     assert ig.Bernoulli(3).mean(field, 0.0).tolist() == [1, 0, 1]
     assert ig.RectifiedGaussian(3).mean(field, 0.0).tolist() == [2, 0, 0.5]
     assert ig.Gaussian(3).sample(field, 0.0).tolist() == [2, -3, 0.5]
-    assert ig.Multinomial(5, size=3).sample(field, 0.0).tolist() == [1, 0, 0]
+    assert ig.Multinomial(3, draws=5).sample(field, 0.0).tolist() == [1, 0, 0]
 
 
 def test_exact_limits_at_a_tie():
@@ -155,7 +155,7 @@ def test_relu_is_not_cut_off_at_the_far_end(monkeypatch):
 
 
 def test_many_draws_are_drawn_a_few_at_a_time(generator):
-    unit = ig.Multinomial(2**23, size=3)
+    unit = ig.Multinomial(3, draws=2**23)
     field = double(4, 3)
     share = unit.sample(field, 1.0, generator)
     assert unit.contains(share).all()
@@ -176,13 +176,13 @@ def test_bad_parameters():
     with pytest.raises(ParameterError, match="exactly one"):
         ig.Multinomial()
     with pytest.raises(ParameterError, match="exactly one"):
-        ig.Multinomial(3, beta=1.0)
+        ig.Multinomial(2, draws=3, beta=1.0)
     with pytest.raises(ParameterError, match="beta"):
-        ig.Multinomial(beta=-1.0, size=3)
+        ig.Multinomial(3, beta=-1.0)
     with pytest.raises(ParameterError, match="groups divides"):
         ig.Categorical(5, groups=2)
     with pytest.raises(ParameterError, match=r"m = 2\.5"):
-        ig.Multinomial(beta=1.0, size=2).sample(torch.zeros(1, 2), 0.4)
+        ig.Multinomial(2, beta=1.0).sample(torch.zeros(1, 2), 0.4)
     with pytest.raises(IntractableError, match=r"2\^30"):
         ig.Bernoulli(30).enumerate_states()
     with pytest.raises(IntractableError):
@@ -203,8 +203,8 @@ def test_states_outside_a_kind():
     with pytest.raises(DomainError, match="sum to 1"):
         ig.Categorical(2).check(torch.tensor([0.0, 0.0]))
     with pytest.raises(DomainError, match="1/2"):
-        ig.Multinomial(2, size=2).check(torch.tensor([0.3, 0.7]))
-    with pytest.raises(ShapeError, match=r"\(\*batch, 2\).*\(3,\)"):
+        ig.Multinomial(2, draws=2).check(torch.tensor([0.3, 0.7]))
+    with pytest.raises(ShapeError, match=r"\(3,\).*\(\*batch, 2\)"):
         ig.Bernoulli(2).check(torch.zeros(3))
     with pytest.raises(DomainError, match="float"):
         ig.Bernoulli(2).check(torch.zeros(2, dtype=torch.int64))
@@ -263,7 +263,7 @@ def test_counts_under_vmap(generator):
 
 def test_a_beta_that_is_a_tensor_is_written_as_a_number():
     log_beta = torch.zeros((), requires_grad=True)
-    unit = ig.Multinomial(beta=log_beta.exp(), size=3)
+    unit = ig.Multinomial(3, beta=log_beta.exp())
     assert unit.config()["beta"] == 1.0
     assert isinstance(unit.config()["beta"], float)
 
@@ -293,7 +293,7 @@ def test_which_kinds_have_a_base_energy():
     others = [
         ig.Gaussian(2),
         ig.RectifiedGaussian(2),
-        ig.Multinomial(4),
+        ig.Multinomial(2, draws=4),
         ig.Mixed([ig.Bernoulli(1), ig.RectifiedGaussian(1)]),
     ]
     assert all(unit.has_base_measure_energy for unit in others)

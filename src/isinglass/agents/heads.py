@@ -20,7 +20,7 @@ from isinglass.distributions.enumerated import ActionDistribution
 from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
 from isinglass.energies import PatternMixture
 from isinglass.errors import ParameterError
-from isinglass.units import Bernoulli, Categorical, Gaussian, Mixed, Unit
+from isinglass.units import Bernoulli, Categorical, Mixed, Unit
 
 __all__ = [
     "ActionEnergy",
@@ -114,7 +114,7 @@ class MixtureEnergy(ActionEnergy):
 
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """Keys and fields, or hills."""
-        if isinstance(unit, Gaussian):
+        if unit.is_gaussian:
             return GaussianMixtureHead(width, unit, self.memories)
         return MixtureHead(width, unit, init_scale, self.memories, self.state_fields)
 

@@ -221,8 +221,8 @@ class AnnealedConditional(ABC):
         """Every unit by itself, and where it lies."""
         found, start = [], 0
         for part in self.unit.parts:
-            one = part.single()
-            for _ in range(part.size // one.size):
+            one = part.with_count(1)
+            for _ in range(part.count):
                 found.append((one, slice(start, start + one.size)))
                 start += one.size
         return found

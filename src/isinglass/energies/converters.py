@@ -107,7 +107,7 @@ def to_classical(
     """
     check_positive("temperature", temperature)
     visible, hidden = rbm.layers
-    if type(visible) is not Spin or type(hidden) is not Gaussian:
+    if visible.two_states != (-1.0, 1.0) or not hidden.is_gaussian:
         raise IntractableError(
             f"an RBM of {visible} and {hidden}", "Give one of Spin and Gaussian units"
         )
@@ -191,7 +191,7 @@ def to_modern(machine: HopfieldBoltzmann) -> tuple[ModernHopfield, float]:
     biases = machine.memory_bias.detach()
     uneven = float(biases.max() - biases.min())
     wrong = ""
-    if type(machine.visible) is not Gaussian:
+    if not machine.visible.is_gaussian:
         wrong = f"visible units {machine.visible}"
     elif machine.groups != 1:
         wrong = f"{machine.groups} groups"

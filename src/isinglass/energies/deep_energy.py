@@ -17,16 +17,16 @@ from isinglass._support.validation import (
     check_positive,
     check_rows,
 )
-from isinglass.core.capabilities import Annealable, Trainable
 from isinglass.core.kernel import check_kernel
 from isinglass.dynamics import HMC, Kernel
 from isinglass.dynamics.gaussian_path import GaussianPath
+from isinglass.energies.sampling import Sampled
 from isinglass.errors import ParameterError, ShapeError
 
 __all__ = ["DeepEnergy"]
 
 
-class DeepEnergy(Annealable, Trainable):
+class DeepEnergy(Sampled):
     r"""Any network f of real states as an energy: E(s) = ½|s|²/w² + f(s).
 
     The bowl keeps chains from running away: with it Z is finite for every f that falls no faster

@@ -13,7 +13,7 @@ from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_at_least_zero, check_count, check_like, check_rows
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from isinglass.units import Gaussian, Unit
+from isinglass.units import Unit
 
 __all__ = [
     "EMReport",
@@ -458,7 +458,7 @@ def _origin(machine: HopfieldBoltzmann, data: Tensor, observed: Tensor | None) -
 
 
 def _is_gaussian(unit: Unit, like: Tensor) -> Tensor:
-    return components_where(unit, like, lambda part: type(part) is Gaussian)
+    return components_where(unit, like, lambda part: part.is_gaussian)
 
 
 def _scales_to_learn(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -22,7 +23,7 @@ from isinglass._support.validation import (
 )
 from isinglass.errors import DomainError, IntractableError, ShapeError
 
-__all__ = ["EDGE", "Flags", "PerRow", "States", "Unit", "uniform_like"]
+__all__ = ["EDGE", "Draw", "Flags", "PerRow", "States", "Unit", "gumbel_like", "uniform_like"]
 
 #: Fields or states of a layer.
 States: TypeAlias = Float[Tensor, "*batch size"]
@@ -30,7 +31,8 @@ States: TypeAlias = Float[Tensor, "*batch size"]
 Flags: TypeAlias = Bool[Tensor, "*batch size"]
 #: One number for every row of the batch.
 PerRow: TypeAlias = Float[Tensor, "*batch"]
-
+#: A draw whose random numbers are given: from the field and the current state to the new state.
+Draw: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 #: How many times T the field of a mean at its edge is: within 1e-13 of it, and finite.
 EDGE = 30.0
@@ -41,18 +43,53 @@ def uniform_like(field: Tensor, generator: Generator | None) -> Tensor:
     return torch.rand(field.shape, dtype=field.dtype, device=field.device, generator=generator)
 
 
+def gumbel_like(field: Tensor, generator: Generator | None) -> Tensor:
+    """Gumbel noise, whose arg-max after adding it to log weights is a draw by those weights."""
+    return -torch.log(-torch.log(uniform_like(field, generator)))
+
+
 @dataclass(frozen=True)
 class Unit(Configurable, ABC):
-    """A layer of units of one kind.
+    r"""A layer of exponential-family units of one kind, p(s | I) ∝ exp((I·s − U(s))/T).
 
-    A new kind gives ``log_partition``, ``mean`` and ``sample``; everything else is derived or
-    has a default. Instances are immutable and hold no tensors, so they cost nothing to share.
+    A kind gives ``log_partition``, ``mean`` and ``sample``; ``enumerate_states`` if its states are
+    finitely many, ``components`` if a unit's state is several numbers. Everything else is derived
+    or has a default. Instances are immutable and hold no tensors, so they cost nothing to share.
+
+    Reference: Wainwright & Jordan 2008, doi:10.1561/2200000001 (exponential families).
 
     Args:
         size: Number of components of the layer's state.
 
     Raises:
         ParameterError: If ``size`` is not a whole number of at least one.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> import isinglass as ig
+        >>> @dataclass(frozen=True)
+        ... class Ternary(ig.Unit):
+        ...     "Three states, s ∈ {−1, 0, 1}: A_T(I) = T log(1 + 2 cosh(I/T))."
+        ...     def _three(self, field):
+        ...         return torch.stack([-field, 0 * field, field], -1)
+        ...     def log_partition(self, field, temperature=1.0):
+        ...         if temperature == 0:
+        ...             return field.abs().sum(-1)
+        ...         each = torch.logsumexp(self._three(field) / temperature, -1)
+        ...         return temperature * each.sum(-1)
+        ...     def mean(self, field, temperature=1.0):
+        ...         if temperature == 0:
+        ...             return field.sign()
+        ...         chance = torch.softmax(self._three(field) / temperature, -1)
+        ...         return chance[..., 2] - chance[..., 0]
+        ...     def sample(self, field, temperature=1.0, generator=None):
+        ...         return self.sampler(field, temperature, generator)(field, self.mean(field, 0.0))
+        ...     def enumerate_states(self, temperature=1.0):
+        ...         one = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
+        ...         return torch.cartesian_prod(*[one] * self.size).reshape(-1, self.size)
+        >>> machine = ig.BoltzmannMachine(Ternary(4))
+        >>> machine.exact_log_partition().exp().round().item()  # 3⁴ states, weakly coupled
+        81.0
     """
 
     size: int = 1
@@ -83,7 +120,9 @@ class Unit(Configurable, ABC):
         Summed over whole units it is their log-partition: over all of them :meth:`log_partition`,
         over some of them that of the others being clamped.
         """
-        return self.log_partition(field.unsqueeze(-1), temperature)
+        units = field.unflatten(-1, (-1, self.components))
+        each = self.with_count(1).log_partition(units, temperature).unsqueeze(-1)
+        return (each / self.components).expand(units.shape).flatten(-2)
 
     def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
         """U(s), the energy the layer has without any field; zero unless the kind says otherwise."""
@@ -117,10 +156,10 @@ class Unit(Configurable, ABC):
         return False
 
     def check_temperature(self, temperature: float) -> None:
-        """Refuse a temperature at which the kind has no law.
+        """Refuse a temperature at which the kind has no distribution.
 
         Raises:
-            ParameterError: If it is negative, or not one that this kind has a law at.
+            ParameterError: If it is negative, or this kind has no distribution at it.
         """
         check_temperature(temperature)
 
@@ -142,11 +181,14 @@ class Unit(Configurable, ABC):
         )
 
     def state_count(self, temperature: float = 1.0) -> float:
-        """How many states the layer has, infinite for real units."""
+        """How many states the layer has, infinite where they cannot be listed."""
         if self.support is not None:
             return math.inf
-        one = self.single()
-        return len(one.enumerate_states(temperature)) ** (self.size // one.size)
+        try:
+            states = self.with_count(1).enumerate_states(temperature)
+        except IntractableError:
+            return math.inf
+        return len(states) ** self.count
 
     def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
         """Every state of the layer, one a row, in float64; only draws of fixed β depend on T.
@@ -165,17 +207,96 @@ class Unit(Configurable, ABC):
         return (self,)
 
     @property
+    def components(self) -> int:
+        """How many components the state of one unit has, side by side: N of a one-hot unit."""
+        return 1
+
+    @property
+    def count(self) -> int:
+        """How many units there are."""
+        return self.size // self.components
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The number of components of every unit, in their order."""
+        return (self.components,) * self.count
+
+    @property
     def pointwise(self) -> bool:
         """Whether every component is a unit by itself, all alike, so that any may be left out."""
-        return True
+        return self.components == 1
 
-    def single(self) -> Unit:
-        """One unit of this kind."""
-        return replace(self, size=1)
+    @property
+    def two_states(self) -> tuple[float, float] | None:
+        """The lower and the upper state of units that have these two, and U = 0; else None."""
+        return None
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether the states are normal, s ~ N(I, T), so that sums over them are closed."""
+        return False
+
+    def with_count(self, count: int) -> Unit:
+        """So many units of this kind.
+
+        Raises:
+            ParameterError: If ``count`` is not a whole number of at least one.
+
+        Examples:
+            >>> import isinglass as ig
+            >>> ig.Spin(3).with_count(5), ig.Categorical(6, groups=2).with_count(1).size
+            (Spin(size=5), 3)
+        """
+        return replace(self, size=check_count("count", count) * self.components)
+
+    def select(self, units: Sequence[int]) -> Unit:
+        """The layer of these units alone, by number, in this order."""
+        return self.with_count(len(units))
 
     def variable_ids(self) -> Int[Tensor, " size"]:
         """Which unit each component belongs to, numbered from 0; a one-hot unit has several."""
-        return torch.arange(self.size)
+        return torch.arange(self.size) // self.components
+
+    def sampler(
+        self, like: States, temperature: float = 1.0, generator: Generator | None = None
+    ) -> Draw:
+        """Draws the random numbers of a sample now; what it returns maps a field to the sample.
+
+        So fields can be corrected and the same draw made again, which is what drawing units one
+        after another by rounds needs. The arg-max of noisy log weights, log w_k + g_k with Gumbel
+        noise g, over the listed states of every unit; ``argmax_state`` at T = 0.
+
+        Reference: Maddison, Tarlow & Minka 2014, "A* sampling" (the Gumbel-max trick).
+
+        Args:
+            like: A field: its shape, dtype and device are those of what will be given.
+            temperature: T.
+            generator: Source of randomness; None is torch's global one.
+
+        Raises:
+            IntractableError: If the kind has infinitely many states.
+
+        Examples:
+            >>> import isinglass as ig
+            >>> draw = ig.Spin(2).sampler(torch.zeros(2), 1.0, torch.Generator().manual_seed(0))
+            >>> now = torch.ones(2)
+            >>> torch.equal(draw(torch.zeros(2), now), draw(torch.zeros(2), now))
+            True
+        """
+        if temperature == 0:
+            return self.argmax_state
+        one = self.with_count(1)
+        states = one.enumerate_states(temperature).to(like)
+        own = one.base_measure_energy(states, temperature)
+        shape = (*like.shape[:-1], self.count, len(states))
+        noise = gumbel_like(like.new_empty(()).expand(shape), generator)
+
+        def draw(field: Tensor, current: Tensor) -> Tensor:
+            del current  # noisy log weights do not tie
+            agreement = field.unflatten(-1, (self.count, -1)) @ states.mT
+            return states[((agreement - own) / temperature + noise).argmax(-1)].flatten(-2)
+
+        return draw
 
     def check(self, state: Tensor, observed: Bool[Tensor, "..."] | None = None) -> None:
         """Refuse a state of the wrong size, with NaN or infinity, or outside this kind's states.

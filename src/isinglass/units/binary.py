@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from isinglass._support.typing import Float
 from isinglass.errors import IntractableError
-from isinglass.units.base import EDGE, Flags, PerRow, States, Unit, uniform_like
+from isinglass.units.base import EDGE, Draw, Flags, PerRow, States, Unit, uniform_like
 
 __all__ = ["Bernoulli", "Spin"]
 
@@ -58,6 +58,20 @@ class _TwoState(Unit):
     def bounded(self) -> bool:
         """Means lie between ``low`` and ``high``."""
         return True
+
+    @property
+    def two_states(self) -> tuple[float, float]:
+        """``low`` and ``high``."""
+        return (self.low, self.high)
+
+    def sampler(
+        self, like: States, temperature: float = 1.0, generator: Generator | None = None
+    ) -> Draw:
+        """High where I plus T/(high − low) times logistic noise is above zero."""
+        if temperature == 0:
+            return self.argmax_state
+        noise = torch.logit(uniform_like(like, generator)) * (temperature / (self.high - self.low))
+        return lambda field, current: self.argmax_state(field + noise, current)
 
     def contains(self, state: States) -> Flags:
         """Whether each value is ``low`` or ``high``."""

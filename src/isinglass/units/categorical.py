@@ -12,11 +12,11 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.registry import name_of
-from isinglass._support.typing import Float, Int
+from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_positive, values_visible
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.units._multinomial import draw_counts
-from isinglass.units.base import EDGE, Flags, PerRow, States, Unit
+from isinglass.units.base import EDGE, Draw, Flags, PerRow, States, Unit, gumbel_like
 
 __all__ = ["Categorical", "Multinomial"]
 
@@ -37,8 +37,8 @@ class Multinomial(Unit):
     arXiv:2212.04692 (m = 1).
 
     Args:
-        draws: m, how many draws are averaged.
         size: Number of components, ``groups`` times the states of one group.
+        draws: m, how many draws are averaged.
         beta: Inverse temperature inside the softmax, instead of ``draws``; a tensor of no
             dimension is differentiated through.
         groups: Independent softmax groups, side by side in the last dimension.
@@ -50,7 +50,7 @@ class Multinomial(Unit):
 
     Examples:
         >>> generator = torch.Generator().manual_seed(0)
-        >>> unit = Multinomial(4, size=3)
+        >>> unit = Multinomial(3, draws=4)
         >>> state = unit.sample(torch.zeros(5, 3), 1.0, generator)
         >>> bool((state.sum(-1) == 1).all()), bool(((4 * state) % 1 == 0).all())
         (True, True)
@@ -63,9 +63,9 @@ class Multinomial(Unit):
 
     def __init__(
         self,
-        draws: int | None = None,
         size: int = 2,
         *,
+        draws: int | None = None,
         beta: float | Tensor | None = None,
         groups: int = 1,
     ) -> None:
@@ -99,13 +99,10 @@ class Multinomial(Unit):
         """The components of a group go together."""
         return False
 
-    def single(self) -> Multinomial:
-        """One group."""
-        return Multinomial(self.draws, self.components, beta=self.beta)
-
-    def variable_ids(self) -> Int[Tensor, " size"]:
-        """The group of each component."""
-        return torch.arange(self.size) // self.components
+    def with_count(self, count: int) -> Multinomial:
+        """So many groups."""
+        size = check_count("count", count) * self.components
+        return Multinomial(size, draws=self.draws, beta=self.beta, groups=count)
 
     @property
     def bounded(self) -> bool:
@@ -123,7 +120,7 @@ class Multinomial(Unit):
         return self.has_multiplicity
 
     def check_temperature(self, temperature: float) -> None:
-        """With β fixed there is a law at T = 1/(mβ) and T = 0 only.
+        """With β fixed there is a distribution at T = 1/(mβ) and T = 0 only.
 
         Raises:
             ParameterError: If 1/(βT) is not a whole number.
@@ -137,7 +134,7 @@ class Multinomial(Unit):
         return 1 / (self.draws_at(temperature) * temperature) if temperature > 0 else math.inf
 
     def draws_at(self, temperature: float) -> float:
-        """M at this temperature: 1/(βT) where β is fixed, infinite at T = 0.
+        """Number of draws m at this temperature: 1/(βT) where β is fixed, infinite at T = 0.
 
         Raises:
             ParameterError: If 1/(βT) is not a whole number.
@@ -164,20 +161,13 @@ class Multinomial(Unit):
             return groups.amax(-1).sum(-1)
         return torch.logsumexp(beta * groups, -1).sum(-1) / beta
 
-    def log_partition_per_component(self, field: States, temperature: float = 1.0) -> States:
-        """lse_β(I) of each group, shared out evenly among its components."""
-        groups = self._split(field)
-        one = Multinomial(self.draws, self.components, beta=self.beta)
-        total = one.log_partition(groups, temperature).unsqueeze(-1)
-        return (total / self.components).expand(groups.shape).flatten(-2)
-
     def mean(self, field: States, temperature: float = 1.0) -> States:
         """softmax(βI) within each group; ties share equally at β = ∞."""
         groups, beta = self._split(field), self.sharpness(temperature)
         if _infinite(beta):
             largest = (groups == groups.amax(-1, keepdim=True)).to(field.dtype)
-            return (largest / largest.sum(-1, keepdim=True)).flatten(-2)
-        return torch.softmax(beta * groups, -1).flatten(-2)
+            return self._join(largest / largest.sum(-1, keepdim=True))
+        return self._join(torch.softmax(beta * groups, -1))
 
     def sample(
         self,
@@ -191,7 +181,7 @@ class Multinomial(Unit):
         if math.isinf(draws):
             return attention
         counts = draw_counts(self._split(attention), int(draws), generator)
-        return (counts / draws).to(field.dtype).flatten(-2)
+        return self._join((counts / draws).to(field.dtype))
 
     def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
         """−T log(m!/Π n_μ!), the multiplicity of the counts; β⁻¹ Σ s log s as m → ∞."""
@@ -218,7 +208,7 @@ class Multinomial(Unit):
             -1, keepdim=True
         )
         first = torch.zeros_like(groups).scatter_(-1, groups.argmax(-1, keepdim=True), 1.0)
-        return torch.where(stays, held, first).flatten(-2)
+        return self._join(torch.where(stays, held, first))
 
     def contains(self, state: States) -> Flags:
         """Whether each group is non-negative, sums to one, and is in steps of 1/m."""
@@ -227,7 +217,7 @@ class Multinomial(Unit):
         if self.draws is not None:
             counts = groups * self.draws
             legal &= (counts - counts.round()).abs() < 1e-3
-        return legal.flatten(-2)
+        return self._join(legal)
 
     def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
         """β⁻¹ log of the mean, at least −30/β (a constant per group is free)."""
@@ -266,8 +256,12 @@ class Multinomial(Unit):
             "groups": self.groups,
         }
 
+    # A single group, that of every memory, is spared the calls into Python of (un)flatten.
     def _split(self, values: Tensor) -> Tensor:
-        return values.unflatten(-1, (self.groups, -1))
+        return values[..., None, :] if self.groups == 1 else values.unflatten(-1, (self.groups, -1))
+
+    def _join(self, groups: Tensor) -> Tensor:
+        return groups[..., 0, :] if self.groups == 1 else groups.flatten(-2)
 
     def _remedy(self) -> str:
         return (
@@ -280,7 +274,7 @@ class Multinomial(Unit):
 class Categorical(Multinomial):
     """Potts units, one of N: A_T(I) = T logsumexp(I/T), mean softmax(I/T).
 
-    An :class:`Multinomial` of a single draw.
+    A :class:`Multinomial` of a single draw.
 
     Reference: Potts 1952, doi:10.1017/S0305004100027419.
 
@@ -298,7 +292,20 @@ class Categorical(Multinomial):
     """
 
     def __init__(self, size: int = 2, groups: int = 1) -> None:
-        super().__init__(1, size, groups=groups)
+        super().__init__(size, draws=1, groups=groups)
+
+    def with_count(self, count: int) -> Categorical:
+        """So many one-hot units."""
+        return Categorical(check_count("count", count) * self.components, groups=count)
+
+    def sampler(
+        self, like: States, temperature: float = 1.0, generator: Generator | None = None
+    ) -> Draw:
+        """The arg-max of every unit's field plus T times Gumbel noise."""
+        if temperature == 0:
+            return self.argmax_state
+        noise = temperature * gumbel_like(like, generator)
+        return lambda field, current: self.argmax_state(field + noise, current)
 
     def config(self) -> dict[str, Any]:
         """Size and groups."""

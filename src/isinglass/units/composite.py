@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from isinglass._support.registry import name_of
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_features
 from isinglass.errors import DomainError, IntractableError, ParameterError
-from isinglass.units.base import Flags, PerRow, States, Unit
+from isinglass.units.base import Draw, Flags, PerRow, States, Unit
 
 __all__ = ["Mixed"]
 
@@ -101,7 +102,7 @@ class Mixed(Unit):
         return self._total([p.base_measure_energy(x, temperature) for p, x in self._with(state)])
 
     def argmax_state(self, field: States, current: States) -> States:
-        """The settled states of the parts."""
+        """The states of least energy of the parts."""
         pairs = zip(self._with(field), self.split(current), strict=True)
         return torch.cat([p.argmax_state(x, now) for (p, x), now in pairs], -1)
 
@@ -139,20 +140,83 @@ class Mixed(Unit):
         return any(part.has_multiplicity for part in self.parts)
 
     @property
+    def is_gaussian(self) -> bool:
+        """Whether all parts are."""
+        return all(part.is_gaussian for part in self.parts)
+
+    @property
+    def components(self) -> int:
+        """The number of components that every unit has.
+
+        Raises:
+            IntractableError: If units differ in it; see :attr:`widths`.
+        """
+        found = set(self.widths)
+        if len(found) > 1:
+            raise IntractableError(
+                f"units of {min(found)} to {max(found)} components", "Ask unit.parts, or widths"
+            )
+        return found.pop()
+
+    @property
+    def count(self) -> int:
+        """How many units all parts have together."""
+        return sum(part.count for part in self.parts)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The number of components of every unit, part by part."""
+        return tuple(width for part in self.parts for width in part.widths)
+
+    @property
     def pointwise(self) -> bool:
         """Components differ in kind, so that none may be left out."""
         return False
 
+    def with_count(self, count: int) -> Unit:
+        """Not for units of several kinds.
+
+        Raises:
+            IntractableError: Unless ``count`` is how many units there are.
+        """
+        if count == self.count:
+            return self
+        raise IntractableError(
+            f"{count} units of {self}", "Ask its parts, or name units: unit.select([0, 2])"
+        )
+
+    def select(self, units: Sequence[int]) -> Unit:
+        """These units by number, those of one kind that follow each other as one part.
+
+        Examples:
+            >>> from isinglass import Bernoulli, Categorical
+            >>> Mixed([Bernoulli(2), Categorical(3)]).select([1, 2]).widths
+            (1, 3)
+        """
+        owners = [part for part in self.parts for _ in range(part.count)]
+        runs = groupby((owners[unit] for unit in units), key=id)
+        together = [list(run) for _, run in runs]
+        parts = [run[0].with_count(len(run)) for run in together]
+        return parts[0] if len(parts) == 1 else Mixed(parts)
+
+    def sampler(
+        self, like: States, temperature: float = 1.0, generator: Generator | None = None
+    ) -> Draw:
+        """The draws of the parts, side by side."""
+        draws = [part.sampler(x, temperature, generator) for part, x in self._with(like)]
+
+        def draw(field: Tensor, current: Tensor) -> Tensor:
+            parts = zip(draws, self.split(field), self.split(current), strict=True)
+            return torch.cat([one(x, now) for one, x, now in parts], -1)
+
+        return draw
+
     def variable_ids(self) -> Int[Tensor, " size"]:
         """Which unit each component belongs to, counted through all parts."""
-        found, start = [], 0
-        for part in self.parts:
-            found.append(part.variable_ids() + start)
-            start = int(found[-1][-1]) + 1
-        return torch.cat(found)
+        return torch.arange(self.count).repeat_interleave(torch.tensor(self.widths))
 
     def check_temperature(self, temperature: float) -> None:
-        """Refuse a temperature at which any part has no law.
+        """Refuse a temperature at which any part has no distribution.
 
         Raises:
             ParameterError: If there is one.

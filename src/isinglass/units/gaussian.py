@@ -62,6 +62,11 @@ class Gaussian(Unit):
         """The whole line."""
         return (-math.inf, math.inf)
 
+    @property
+    def is_gaussian(self) -> bool:
+        """Yes, N(I, T)."""
+        return True
+
     def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
         """The mean itself."""
         return mean
@@ -147,6 +152,11 @@ class RectifiedGaussian(Gaussian):
     def support(self) -> tuple[float, float]:
         """From zero on."""
         return (0.0, math.inf)
+
+    @property
+    def is_gaussian(self) -> bool:
+        """No: cut off at zero."""
+        return False
 
     def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
         """No closed form.

@@ -1,5 +1,6 @@
 """The modern Hopfield network: its constants, its β, and what it is read out with."""
 
+import copy
 import math
 
 import pytest
@@ -120,6 +121,30 @@ def test_beta_is_learned_through_every_door(name):
         assert abs(expected) > 1e-4, door
 
 
+def test_the_kept_softmax_follows_every_change(tmp_path):
+    """Of β and of the patterns, by whatever door they change; copies share nothing."""
+    memory = ig.ModernHopfield(double(6, 3), beta=1.3)
+    state = double(4, 3, seed=1)
+
+    def step(patterns, beta):
+        return torch.softmax(beta * state @ patterns.mT, -1) @ patterns
+
+    assert memory.hidden is memory.hidden  # kept while nothing changes
+    torch.testing.assert_close(memory.cccp_update(state), step(memory.patterns, 1.3))
+    other = copy.deepcopy(memory)
+    memory.beta = 0.4
+    torch.testing.assert_close(memory.cccp_update(state), step(memory.patterns, 0.4))
+    torch.testing.assert_close(other.cccp_update(state), step(memory.patterns, 1.3))
+    memory.patterns = double(9, 3, seed=2)
+    torch.testing.assert_close(memory.cccp_update(state), step(double(9, 3, seed=2), 0.4))
+    other.load_state_dict({"patterns": double(6, 3, seed=3)})
+    torch.testing.assert_close(other.cccp_update(state), step(double(6, 3, seed=3), 1.3))
+    single = copy.deepcopy(other).float()
+    found = single.cccp_update(state.float())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), other.cccp_update(state), atol=1e-5, rtol=1e-5)
+
+
 def test_learning_keeps_beta_above_zero():
     """Steps that would carry β itself below zero."""
     memory = ig.ModernHopfield(double(5, 3), beta=0.5, learn_beta=True)
@@ -230,10 +255,10 @@ def test_a_beta_that_would_lose_its_gradient_is_refused(unannotated):
 
 def test_bad_betas_of_the_unit(unannotated):
     with pytest.raises(ShapeError, match=r"beta of shape \(2,\)"):
-        ig.Multinomial(beta=torch.ones(2), size=3)
+        ig.Multinomial(3, beta=torch.ones(2))
     for beta in (torch.tensor(0.0), torch.tensor(math.nan)):
         with pytest.raises(ParameterError, match="beta"):
-            ig.Multinomial(beta=beta, size=3)
+            ig.Multinomial(3, beta=beta)
 
 
 def test_bad_values(unannotated):

@@ -225,7 +225,7 @@ def test_bad_input():
         ig.DeepBoltzmann([])
     with pytest.raises(ParameterError, match="two different layers"):
         ig.DeepBoltzmann([ig.Bernoulli(2), ig.Bernoulli(2)], [(0, 5)])
-    for averaged in (ig.Multinomial(3, size=2), ig.Multinomial(beta=1.0, size=2)):
+    for averaged in (ig.Multinomial(2, draws=3), ig.Multinomial(2, beta=1.0)):
         with pytest.raises(ParameterError, match="several draws"):
             ig.DeepBoltzmann([ig.Bernoulli(2), averaged, ig.Bernoulli(2)])
     deep = ig.DeepBoltzmann([ig.Bernoulli(3), ig.Bernoulli(2), ig.Bernoulli(2)])

@@ -1,5 +1,7 @@
 """What the one-hot machine and its mixture add to the laws and formulas."""
 
+import copy
+
 import pytest
 import torch
 
@@ -69,7 +71,7 @@ def test_observed_units_are_kept_and_others_ignored(generator):
 
 @pytest.mark.parametrize(
     "unit",
-    [ig.Spin(4), ig.Gaussian(4), ig.Categorical(4, groups=2), ig.Multinomial(2, size=4, groups=2)],
+    [ig.Spin(4), ig.Gaussian(4), ig.Categorical(4, groups=2), ig.Multinomial(4, draws=2, groups=2)],
     ids=lambda u: type(u).__name__,
 )
 def test_chain_rule_in_one_step_or_two(unit):
@@ -155,7 +157,6 @@ def test_bad_input():
     ):
         for call in (
             lambda m=hard: m.log_prob(torch.ones(1, 3)),
-            lambda m=hard: m.sample(1),
             lambda m=hard: m.conditional(torch.ones(3), torch.ones(3, dtype=torch.bool)),
         ):
             with pytest.raises(IntractableError, match="BlockGibbs"):
@@ -208,7 +209,7 @@ def test_bad_machines_and_mixtures():
 
 
 def test_averages_of_several_draws_cannot_be_settled_at_a_temperature():
-    averaged = ig.Multinomial(4, size=3)
+    averaged = ig.Multinomial(3, draws=4)
     mixture = ig.PatternMixture(averaged, double(2), double(2, 3))
     with pytest.raises(IntractableError, match="single draw"):
         mixture.mode()
@@ -227,3 +228,21 @@ def test_hidden_areas_may_be_filled_in_some_rows_only():
     machine.check_state(torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, -1]]))
     with pytest.raises(DomainError, match="Spin"):
         machine.check_state(torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, 0.5]]))
+
+
+def test_the_kept_groups_follow_beta():
+    machine = hopfield_boltzmann(ig.Spin(4), memories=3, groups=2, beta=0.7)
+    visible = spins(5, 4)
+
+    def free_energy(beta):
+        scores = (machine.memory_bias + visible @ machine.patterns.mT).unflatten(-1, (2, 3))
+        groups = torch.logsumexp(beta * scores, -1).sum(-1) / beta
+        return -visible @ machine.visible_bias - groups
+
+    assert machine.layers is machine.layers  # kept while nothing changes
+    torch.testing.assert_close(machine.free_energy(visible), free_energy(0.7))
+    twin = copy.deepcopy(machine)
+    machine.beta = 1.9
+    torch.testing.assert_close(machine.free_energy(visible), free_energy(1.9))
+    torch.testing.assert_close(twin.free_energy(visible), free_energy(0.7))
+    assert machine.layers[1].beta == 1.9

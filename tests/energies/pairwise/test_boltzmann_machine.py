@@ -8,7 +8,6 @@ import torch
 
 import isinglass as ig
 from isinglass.energies import Couplings, DenseCouplings, GridCouplings, SparseCouplings
-from isinglass.energies.pairwise.couplings import _noise
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.testing import check_stationary
 from tests.cases import double, seeded, spins, symmetric
@@ -21,6 +20,15 @@ class Ring(Couplings):
 
     def forward(self, state):
         return 0.4 * (state.roll(1, -1) + state.roll(-1, -1))
+
+
+MIXED = ig.Mixed([ig.Spin(2), ig.Categorical(3), ig.Bernoulli(1), ig.Multinomial(3, draws=2)])
+
+
+def mixed_couplings() -> torch.Tensor:
+    """Random couplings of all units of MIXED to all others."""
+    unit = MIXED.variable_ids()
+    return symmetric(MIXED.size) * (unit[:, None] != unit)
 
 
 MACHINES = {
@@ -48,6 +56,21 @@ MACHINES = {
     "ring": lambda: ig.BoltzmannMachine.ising(8, coupling=0.8),
     "open grid": lambda: ig.BoltzmannMachine.ising(3, 3, coupling=double(2, 3, 3), periodic=False),
     "Potts": lambda: ig.BoltzmannMachine.potts(2, 3, states=2, field=[0.1, 0.4]),
+    "averages, all joined": lambda: ig.BoltzmannMachine(
+        ig.Multinomial(9, draws=2, groups=3), symmetric(3, 3), double(9)
+    ),
+    "a grid of averages": lambda: ig.BoltzmannMachine(
+        ig.Multinomial(8, draws=3, groups=4), GridCouplings((2, 2), 0.9, components=2), double(2)
+    ),
+    "mixed, all joined": lambda: ig.BoltzmannMachine(MIXED, mixed_couplings(), double(9)),
+    "mixed, a mask": lambda: ig.BoltzmannMachine(
+        MIXED,
+        DenseCouplings.of(mixed_couplings(), MIXED.widths).masked(torch.eye(5).roll(1, 0).bool()),
+        double(9),
+    ),
+    "a grid of spins and bits": lambda: ig.BoltzmannMachine(
+        ig.Mixed([ig.Spin(3), ig.Bernoulli(3)]), GridCouplings((2, 3), 0.6), double(6)
+    ),
     "a user's own": lambda: ig.BoltzmannMachine(ig.Spin(6), Ring(6)),
 }
 machines = pytest.mark.parametrize("name", MACHINES)
@@ -59,8 +82,8 @@ def machine(name: str) -> ig.BoltzmannMachine:
 
 def touching(couplings: Couplings) -> torch.Tensor:
     """Which units are joined, from W itself."""
-    size, parts = couplings.units, couplings.components
-    return couplings.matrix().detach().reshape(size, parts, size, parts).abs().sum((1, 3)) > 0
+    belongs = torch.nn.functional.one_hot(couplings.variable_ids).to(couplings.matrix())
+    return belongs.mT @ couplings.matrix().detach().abs() @ belongs > 0
 
 
 @machines
@@ -69,7 +92,7 @@ def test_gibbs_keeps_the_exact_distribution(name, temperature, generator):
     energy = machine(name)
     states = energy.unit.enumerate_states()
     with torch.no_grad():
-        weights = -energy(states) / temperature
+        weights = -energy.energy_at(states, temperature) / temperature
     check_stationary(
         ig.BlockGibbs(), energy, states, weights, temperature, generator, samples=20_000
     )
@@ -80,7 +103,8 @@ def test_gibbs_keeps_the_exact_distribution(name, temperature, generator):
 def test_log_partition_is_the_sum_over_states(name, temperature):
     energy = machine(name)
     with torch.no_grad():
-        weights = -energy(energy.unit.enumerate_states()) / temperature
+        states = energy.unit.enumerate_states()
+        weights = -energy.energy_at(states, temperature) / temperature
     torch.testing.assert_close(energy.exact_log_partition(temperature), weights.logsumexp(0))
 
 
@@ -104,20 +128,18 @@ def test_the_matrix_is_symmetric_without_a_diagonal(name):
     torch.testing.assert_close(couplings(state), state @ weight.double())
 
 
-@pytest.mark.parametrize("name", ["spins, all joined", "bits, all joined", "one-hot, all joined"])
+@pytest.mark.parametrize("name", [name for name in MACHINES if "all joined" in name])
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_a_block_is_drawn_as_one_unit_after_another(name, temperature):
     energy = machine(name)
     unit = energy.unit
-    parts = unit.components if isinstance(unit, ig.Categorical) else 1
     start = unit.sample(double(50, unit.size), 1.0, seeded())
-    noise = temperature * _noise(unit, start, seeded(1))
-    one = ig.Categorical(parts) if parts > 1 else type(unit)(1)
+    draw = unit.sampler(start, temperature, seeded(1))
     state = start.clone()
-    for first in range(0, unit.size, parts):
-        here = slice(first, first + parts)
-        field = state @ energy.weight + energy.biases + noise
-        state[:, here] = one.argmax_state(field[:, here], state[:, here])
+    for number in range(unit.count):
+        here = unit.variable_ids() == number
+        field = state @ energy.weight + energy.biases
+        state[:, here] = draw(field, start)[:, here]
     torch.testing.assert_close(energy.sweep(start, temperature, seeded(1)), state)
 
 
@@ -143,13 +165,16 @@ def test_small_classes_are_drawn_together():
     assert (state * energy.local_field(state) >= 0).all()
 
 
-@pytest.mark.parametrize("name", ["spins, all joined", "odd torus", "one-hot edges", "even torus"])
+@pytest.mark.parametrize(
+    "name", ["spins, all joined", "odd torus", "one-hot edges", "even torus", "mixed, all joined"]
+)
 def test_held_units_stay_and_the_others_follow_their_law(name, generator):
     """Three units held: the chain of the rest ends in p(rest | held), by enumeration."""
     energy = machine(name)
     states = energy.unit.enumerate_states()
     size = energy.unit.size
-    held = torch.arange(size) < (4 if "one-hot" in name else 3)
+    held = energy.unit.variable_ids() < (2 if "one-hot" in name else 3)
+    assert 0 < held.sum() < size
     start = states[len(states) // 3].expand(20_000, -1)
     same = (states[:, held] == start[0, held]).all(-1)
     with torch.no_grad():
@@ -181,6 +206,32 @@ def test_free_energy_is_the_sum_over_hidden_states(kind, temperature):
         strict=True,
     ):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_free_energy_of_mixed_units_is_the_sum_over_hidden_states(temperature):
+    """Two hidden units, a bit and the average of two draws, whose own energy depends on T."""
+    energy = ig.BoltzmannMachine(MIXED, mixed_couplings(), double(9), hidden=2)
+    visible, hidden = (layer.enumerate_states() for layer in energy.layers)
+    count = len(hidden)
+    rows = torch.cat(
+        [visible[:, None].expand(-1, count, -1), hidden.expand(len(visible), -1, -1)], -1
+    )
+    expected = -temperature * torch.logsumexp(
+        -energy.energy_at(rows, temperature) / temperature, -1
+    )
+    torch.testing.assert_close(energy.free_energy(visible, temperature), expected)
+
+
+def test_mean_field_of_mixed_units_bounds_from_above(monkeypatch):
+    energy = ig.BoltzmannMachine(MIXED, mixed_couplings(), double(9), hidden=2)
+    visible = energy.visible.enumerate_states()
+    exact = energy.free_energy(visible).detach()
+    monkeypatch.setattr(ig.BoltzmannMachine, "_summable", False)
+    bound = energy.positive_phase(visible)
+    # Both are sums of some ten terms of order one.
+    assert (bound > exact - 1e-13).all()
+    assert (bound - exact).max() < 0.5
 
 
 def test_mean_field_bounds_from_above(monkeypatch):
@@ -284,9 +335,11 @@ def test_the_path_leads_from_units_alone_to_the_machine(name):
     with torch.no_grad():
         felt = energy.local_field(energy.unit.mean(0 * energy.biases, 0.8))
         torch.testing.assert_close(path.base, felt)
-        alone = states @ felt / 0.8
+        alone = (states @ felt - energy.unit.base_measure_energy(states, 0.8)) / 0.8
         torch.testing.assert_close(path.log_weight(states, zero), alone)
-        torch.testing.assert_close(path.log_weight(states, one), -energy(states) / 0.8)
+        torch.testing.assert_close(
+            path.log_weight(states, one), -energy.energy_at(states, 0.8) / 0.8
+        )
     torch.testing.assert_close(path.base_log_partition, alone.logsumexp(0).detach())
     between = (path.log_weight(states, zero) + path.log_weight(states, one)) / 2
     torch.testing.assert_close(path.log_weight(states, half), between)
@@ -306,7 +359,9 @@ class Along(ig.dynamics.Kernel):
         return type(kernel_state)(self.path.transition(kernel_state.position, levels, generator)), {}
 
 
-@pytest.mark.parametrize("name", ["spins, all joined", "even torus", "one-hot edges"])
+@pytest.mark.parametrize(
+    "name", ["spins, all joined", "even torus", "one-hot edges", "mixed, a mask"]
+)
 def test_steps_along_the_path_keep_each_level(name, generator):
     energy = machine(name)
     states = energy.unit.enumerate_states()
@@ -442,7 +497,10 @@ def test_bad_input(unannotated):
         (DomainError, "NaN",
          lambda: ig.BoltzmannMachine(ig.Spin(2), torch.full((2, 2), torch.nan))),
         (ParameterError, "list", lambda: ig.BoltzmannMachine(ig.Spin(2), [[0.0, 1.0]])),
-        (ParameterError, "Spin, Bernoulli or Categorical", lambda: ig.BoltzmannMachine(ig.Gaussian(3))),
+        (ParameterError, "finitely many", lambda: ig.BoltzmannMachine(ig.Gaussian(3))),
+        (ParameterError, "fixed draws", lambda: ig.BoltzmannMachine(ig.Multinomial(3, beta=1.0))),
+        (ShapeError, "couplings of 2 units",
+         lambda: ig.BoltzmannMachine(MIXED, GridCouplings((2, 1)))),
         (ShapeError, "bias", lambda: ig.BoltzmannMachine(ig.Spin(3), None, torch.zeros(2))),
         (ParameterError, "hidden", lambda: ig.BoltzmannMachine(ig.Spin(3), hidden=3)),
         (ParameterError, "hidden", lambda: ig.BoltzmannMachine(ig.Spin(3), hidden=-1)),

@@ -164,7 +164,7 @@ def test_more_steps_of_contrastive_divergence_come_nearer_to_the_likelihood():
 
 def flipped_one_by_one(rbm: ig.Energy, kind: ig.Unit, data: Tensor) -> Tensor:
     """The slow reference: unit after unit, state after state."""
-    one, total = kind.single().enumerate_states(rbm.temperature), []
+    one, total = kind.with_count(1).enumerate_states(rbm.temperature), []
     for row in data:
         found = torch.zeros((), dtype=torch.float64)
         for unit in range(len(row) // one.shape[-1]):

@@ -11,7 +11,7 @@ from isinglass._support.typing import Float
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import FieldEnergy, Kernel, field_energy
 from isinglass.errors import IntractableError
-from isinglass.units import Bernoulli, Spin, Unit
+from isinglass.units.base import Draw
 
 __all__ = ["Asynchronous", "CoupledEnergy", "FieldState"]
 
@@ -90,9 +90,8 @@ class Asynchronous(Kernel[FieldState]):
         state, field, weight = start.clone(), field.clone(), pairs.weight
         for block in self._order(start).split(BLOCK):
             felt, before = field[:, block], start[:, block]
-            if temperature > 0:
-                felt = felt + temperature * _logistic(felt, generator) / _span(pairs.unit)
-            change = self._one_by_one(pairs, block, felt, before) - before
+            settle = pairs.unit.with_count(len(block)).sampler(felt, temperature, generator)
+            change = self._one_by_one(pairs, block, felt, before, settle) - before
             moved = change.any(0).nonzero()[:, 0]
             if len(moved):
                 state[:, block] += change
@@ -106,11 +105,10 @@ class Asynchronous(Kernel[FieldState]):
         return torch.randperm(size, device=device, generator=self.generator)
 
     def _one_by_one(
-        self, pairs: CoupledEnergy, block: Tensor, field: Tensor, before: Tensor
+        self, pairs: CoupledEnergy, block: Tensor, field: Tensor, before: Tensor, settle: Draw
     ) -> Tensor:
         """The states of a block's units after each in turn has settled."""
-        unit = type(pairs.unit)(len(block))
-        now = unit.argmax_state(field, before)
+        now = settle(field, before)
         if torch.equal(now, before):
             return now
         if self.generator is None:  # a view: the block's numbers run on without a gap
@@ -120,29 +118,18 @@ class Asynchronous(Kernel[FieldState]):
             among = pairs.weight[block[:, None], block]
         among = among.triu(1)  # what each does to those after it
         for _ in block:  # the first k units are final after k rounds
-            after = unit.argmax_state(field + (now - before) @ among, before)
+            after = settle(field + (now - before) @ among, before)
             if torch.equal(after, now):
                 break
             now = after
         return now
 
 
-def _logistic(like: Tensor, generator: Generator | None) -> Tensor:
-    """Noise with P(noise > −x) = σ(x)."""
-    uniform = torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=generator)
-    return torch.logit(uniform)
-
-
-def _span(unit: Unit) -> float:
-    """How far a unit's two states are apart."""
-    return 2.0 if isinstance(unit, Spin) else 1.0
-
-
 def _pairwise(energy: Energy) -> CoupledEnergy:
     field_energy(energy)
-    if not (isinstance(energy, CoupledEnergy) and isinstance(energy.unit, Spin | Bernoulli)):
+    if not isinstance(energy, CoupledEnergy):
         raise IntractableError(
-            f"{type(energy).__name__} is no energy of spins or bits joined in pairs by `weight`",
+            f"{type(energy).__name__} is no energy of units joined in pairs by `weight`",
             "Use SingleSite, which needs local fields alone",
         )
     return cast("CoupledEnergy", energy)

@@ -89,7 +89,7 @@ class SingleSite(Kernel[SiteState]):
             new = proposal.gather(-1, site)  # equals the old value where nothing wants to change
         else:
             site = order.gather(-1, cursor[:, None])
-            new = fields.unit.sample(field.gather(-1, site), temperature, generator)
+            new = fields.unit.with_count(1).sample(field.gather(-1, site), temperature, generator)
         change = new - state.gather(-1, site)
         state = state.scatter(-1, site, new)
         field = fields.moved_field(field, state, site[:, 0], change[:, 0])

@@ -52,10 +52,19 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         (tensor([[1., 0.]]), True)
     """
 
+    _hidden: Multinomial | None = None
+
     @property
     def hidden(self) -> Multinomial:
         """The softmax over patterns, as a layer of units."""
-        return Multinomial(beta=self.beta, size=len(self.patterns))
+        if self.log_beta is not None:  # each time anew, so that gradients reach it
+            return Multinomial(len(self.patterns), beta=self.beta)
+        # A step of recall asks for this several times. What is kept says what it was made of, so
+        # that it follows whatever is done to beta and patterns: set, loaded, copied.
+        kept = self._hidden
+        if kept is None or kept.beta != self._beta or kept.size != len(self.patterns):
+            self._hidden = kept = Multinomial(len(self.patterns), beta=self._beta)
+        return kept
 
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
         """softmax(βs)."""

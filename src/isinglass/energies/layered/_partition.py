@@ -12,7 +12,7 @@ from torch import Tensor
 from isinglass._support.validation import check_positive
 from isinglass.energies.layered.harmonium_path import HarmoniumPath, layers_to_sum_out
 from isinglass.errors import IntractableError
-from isinglass.units import Gaussian, Unit
+from isinglass.units import Unit
 
 if TYPE_CHECKING:
     from isinglass.energies.layered.harmonium import Harmonium
@@ -37,7 +37,7 @@ def sum_states(harmonium: Harmonium, temperature: float | None = None) -> Tensor
     temperature = harmonium.temperature if temperature is None else temperature
     temperature = check_positive("temperature", temperature)
     check_normalisable(harmonium)
-    if all(type(part) is Gaussian for layer in harmonium.layers for part in layer.parts):
+    if all(layer.is_gaussian for layer in harmonium.layers):
         return _gaussian_integral(harmonium, temperature)
     summed, log_count = fewest_states(harmonium, temperature)
     path, layers = HarmoniumPath(harmonium, temperature, summed=summed), harmonium.layers
@@ -60,7 +60,7 @@ def sum_states(harmonium: Harmonium, temperature: float | None = None) -> Tensor
 
 def _chunks(layers: Sequence[Unit], temperature: float, like: Tensor) -> Iterator[list[Tensor]]:
     """Every joint state of some layers, in blocks: a row is its number written unit by unit."""
-    singles = [[part.single() for part in layer.parts] for layer in layers]
+    singles = [[part.with_count(1) for part in layer.parts] for layer in layers]
     tables = [
         [
             (one.enumerate_states(temperature).to(like), part.size // one.size)

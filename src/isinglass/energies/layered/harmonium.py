@@ -1,4 +1,4 @@
-"""Layers of units joined by couplings: the one graph behind Hopfield nets and Boltzmann machines."""
+"""Layers of units joined by couplings: the graph of Hopfield nets and Boltzmann machines."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from isinglass._support.validation import (
     check_temperature,
 )
 from isinglass.core.capabilities import (
-    Annealable,
     Clampable,
     ConcaveConvex,
     Serializable,
     Tractable,
-    Trainable,
 )
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics import BlockGibbs
@@ -30,13 +28,14 @@ from isinglass.energies.layered._fast_gradient import FastContrastiveGradient
 from isinglass.energies.layered._layer_graph import colors
 from isinglass.energies.layered._partition import check_normalisable, fewest_states, sum_states
 from isinglass.energies.layered.harmonium_path import HarmoniumPath
+from isinglass.energies.sampling import Sampled
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Mixed, Unit
 
 __all__ = ["Harmonium", "Marginal"]
 
 
-class Harmonium(Clampable, Tractable, Annealable, Trainable, Serializable):
+class Harmonium(Sampled, Clampable, Tractable, Serializable):
     r"""Layers of units, joined pairwise: E(s) = Σ_a [U(s_a) − b_a·s_a] − Σ_{(a,b)} s_bᵀ W_ab s_a.
 
     A state is one tensor, the layers side by side in the last dimension; layer 0 is the visible
@@ -89,6 +88,15 @@ class Harmonium(Clampable, Tractable, Annealable, Trainable, Serializable):
             raise ParameterError(f"couplings {self.couplings}", "Name each pair once")
         first, *others = colors(len(layers), self.couplings)
         self._order = (*chain.from_iterable(others), *first[1:], 0)
+        #: By layer: the couplings that end at it, by number, from where, and whether forward.
+        self._incoming = [
+            [
+                (number, a + b - index, index == b)
+                for number, (a, b) in enumerate(self.couplings)
+                if index in (a, b)
+            ]
+            for index in range(len(layers))
+        ]
         self.weights = nn.ParameterList(
             scale * torch.randn(layers[b].size, layers[a].size, generator=generator)
             for a, b in self.couplings
@@ -153,11 +161,9 @@ class Harmonium(Clampable, Tractable, Annealable, Trainable, Serializable):
     def _field(self, parts: Sequence[Tensor], index: int) -> Tensor:
         """The input field of one layer: its bias plus what its neighbours send."""
         total: Tensor = self.biases[index]
-        for (first, second), weight in zip(self.couplings, self.weights, strict=True):
-            if index == second:
-                total = total + parts[first] @ weight.mT
-            elif index == first:
-                total = total + parts[second] @ weight
+        for number, other, forward in self._incoming[index]:
+            weight = self.weights[number]
+            total = total + parts[other] @ (weight.mT if forward else weight)
         return total.expand(*parts[index].shape)
 
     def enumerate_states(self, temperature: float | None = None) -> Float[Tensor, "states size"]:
@@ -346,6 +352,10 @@ class Harmonium(Clampable, Tractable, Annealable, Trainable, Serializable):
         if not self._is_star:
             return super().persistent_contrastive_loss(visible, state, steps, generator)
         return FastContrastiveGradient(self).moved(visible, state, steps, generator)
+
+    @property
+    def _sums_hidden(self) -> bool:
+        return self._is_star or len(self.layers) == 1
 
     @property
     def _is_star(self) -> bool:

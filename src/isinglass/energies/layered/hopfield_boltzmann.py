@@ -56,12 +56,19 @@ class HopfieldBoltzmann(Harmonium):
         ParameterError: If ``beta`` is not above zero, or a count is not a whole number above 0.
 
     Examples:
-        >>> from isinglass import Spin
-        >>> machine = HopfieldBoltzmann(Spin(10), memories=6, beta=0.7)
+        Learn two patterns by EM, sample, and complete what is half seen, all exactly:
+
+        >>> import isinglass as ig
         >>> generator = torch.Generator().manual_seed(0)
-        >>> v = machine.sample(5, generator=generator)
-        >>> machine.log_prob(v).shape
-        torch.Size([5])
+        >>> data = torch.tensor([[1.0, 1, 1, -1], [-1, -1, -1, 1]]).repeat(100, 1)
+        >>> machine = HopfieldBoltzmann(ig.Spin(4), memories=2, generator=generator)
+        >>> report = ig.learning.expectation_maximization(machine, data, pseudo_count=1.0)
+        >>> draws = machine.sample(1000, generator=generator)  # (1000, 4), of ±1
+        >>> bool((draws[:, 0] == draws[:, 1]).float().mean() > 0.9)
+        True
+        >>> seen = torch.tensor([True, True, False, False])
+        >>> machine.conditional(torch.tensor([1.0, 1, 0, 0]), seen).mean().detach().sign()
+        tensor([ 1.,  1.,  1., -1.])
     """
 
     def __init__(
@@ -79,7 +86,7 @@ class HopfieldBoltzmann(Harmonium):
         self.memories = check_count("memories", memories)
         self.groups = check_count("groups", groups)
         self.draws = check_count("draws", draws)
-        hidden = Multinomial(beta=beta, size=groups * memories, groups=groups)
+        hidden = Multinomial(groups * memories, beta=beta, groups=groups)
         super().__init__([visible, hidden], scale=scale, generator=generator)
 
     @classmethod
@@ -150,8 +157,12 @@ class HopfieldBoltzmann(Harmonium):
     @property
     def layers(self) -> tuple[Unit, ...]:
         """Visible units, and the groups at the present ``beta`` (which learning may change)."""
-        hidden = Multinomial(beta=self.beta, size=self.groups * self.memories, groups=self.groups)
-        return (self._layers[0], hidden)
+        # Asked for several times a sweep: kept, and made anew where it says another beta.
+        if self._layers[1].beta != self.beta:
+            size = self.groups * self.memories
+            hidden = Multinomial(size, beta=self.beta, groups=self.groups)
+            self._layers = (self._layers[0], hidden)
+        return self._layers
 
     @property
     def temperature(self) -> float:
@@ -224,13 +235,31 @@ class HopfieldBoltzmann(Harmonium):
         check_like(visible, self.patterns)
         return self.mixture().log_prob(visible)
 
-    def sample(self, count: int, *, generator: Generator | None = None) -> Float[Tensor, "n d"]:
-        """``count`` exact independent draws: a memory, then every unit by itself.
+    def sample(
+        self, count: int, *, steps: int = 100, generator: Generator | None = None
+    ) -> Float[Tensor, "n d"]:
+        """Draws visible states: with one group and one draw a memory, then every unit by itself.
+
+        These draws are exact and independent. With several groups or draws they are exact where
+        states can be listed, else those of ``steps`` steps of replica exchange: see
+        :meth:`isinglass.Harmonium.sample`.
+
+        Args:
+            count: How many states to draw.
+            steps: Steps of replica exchange where there is no closed form.
+            generator: Source of randomness; None is torch's global one.
 
         Raises:
-            ParameterError: If ``count`` is not a whole number of at least one.
-            IntractableError: If the machine has several groups or draws.
+            ParameterError: If ``count`` or ``steps`` is not a whole number of at least one.
+
+        Examples:
+            >>> from isinglass import Spin
+            >>> machine = HopfieldBoltzmann(Spin(10), memories=6, groups=2)
+            >>> machine.sample(3, generator=torch.Generator().manual_seed(0)).shape
+            torch.Size([3, 10])
         """
+        if self.groups != 1 or self.draws != 1:
+            return super().sample(count, steps=steps, generator=generator)
         with torch.no_grad():
             return self.mixture().sample_n(count, generator)
 

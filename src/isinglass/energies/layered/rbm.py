@@ -20,16 +20,27 @@ class RBM(Harmonium):
     Reference: Smolensky 1986; Hinton 2002, doi:10.1162/089976602760128018.
 
     Args:
-        visible: Kind and size of the visible units.
+        visible: Kind and size of the visible units, such as ``Bernoulli(64)``.
         hidden: Kind and size of the hidden units.
         scale: Standard deviation of the initial weights.
         generator: Source of the initial weights; None is torch's global one.
 
     Examples:
+        Learn two patterns of six bits, sample what was learned, and complete a row:
+
         >>> import torch, isinglass as ig
-        >>> rbm = ig.RBM(ig.Bernoulli(64), ig.Bernoulli(16))
-        >>> rbm.free_energy(torch.zeros(3, 64)).shape
-        torch.Size([3])
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> data = torch.tensor([[1.0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]]).repeat(200, 1)
+        >>> rbm = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(2), generator=generator)
+        >>> report = ig.learning.fit(
+        ...     rbm, data, epochs=40, batch_size=50, progress=False, generator=generator,
+        ...     optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.05))
+        >>> draws = rbm.sample(1000, generator=generator)  # (1000, 6), of 0 and 1
+        >>> bool((draws[:, 0] == draws[:, 1]).float().mean() > 0.8)
+        True
+        >>> free = rbm.free_energy(torch.tensor([[1.0, 1, 1, 0, 0, 0], [1, 0, 1, 0, 1, 0]]))
+        >>> bool(free[0] < free[1])  # low is likely
+        True
     """
 
     def __init__(

@@ -8,7 +8,6 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float, Int
-from isinglass.units import Bernoulli, Spin
 
 __all__ = ["Checkerboard"]
 
@@ -31,7 +30,7 @@ class Checkerboard:
 
     Args:
         shape: The sides, all even.
-        unit: Spins or bits.
+        states: The lower and the upper state of a unit, whole numbers.
         coupling: J of every bond.
         field: b of every unit.
         temperature: T > 0.
@@ -41,7 +40,7 @@ class Checkerboard:
     def __init__(
         self,
         shape: tuple[int, ...],
-        unit: Spin | Bernoulli,
+        states: tuple[float, float],
         coupling: float,
         field: float,
         temperature: float,
@@ -49,7 +48,7 @@ class Checkerboard:
     ) -> None:
         self.shape = shape
         self.half = math.prod(shape) // 2
-        self.low, self.span = int(unit.low), int(unit.high - unit.low)
+        self.low, self.span = int(states[0]), int(states[1] - states[0])
         self.degree = 2 * len(shape)
         self.rises = coupling >= 0
         near = torch.arange(self.degree + 1, dtype=torch.float64)

@@ -1,7 +1,8 @@
-"""The general Boltzmann machine: units of one kind, joined to each other in any way."""
+"""The general Boltzmann machine: units of finitely many states, joined in any way."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,19 +20,18 @@ from isinglass._support.validation import (
     check_temperature,
 )
 from isinglass.core.capabilities import (
-    Annealable,
     Clampable,
     Serializable,
     Tractable,
-    Trainable,
 )
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.pairwise.boltzmann_path import BoltzmannPath
-from isinglass.energies.pairwise.couplings import Couplings, several
+from isinglass.energies.pairwise.couplings import Couplings
 from isinglass.energies.pairwise.dense_couplings import DenseCouplings
 from isinglass.energies.pairwise.grid_couplings import GridCouplings
+from isinglass.energies.sampling import Sampled
 from isinglass.errors import IntractableError, ParameterError, ShapeError
-from isinglass.units import Bernoulli, Categorical, Spin, Unit
+from isinglass.units import Categorical, Spin, Unit
 
 __all__ = ["BoltzmannMachine"]
 
@@ -41,21 +41,24 @@ HIDDEN_STATES = 2**12
 MEAN_FIELD = 30
 
 
-class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable):
-    r"""Units of one kind, joined to each other in any way: E(s) = −½ sᵀWs − b·s, W_ii = 0.
+class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
+    r"""Boltzmann machine, units joined in any way: E(s) = U(s) − ½ sᵀWs − b·s, W_ii = 0.
 
-    Spins with neighbours on a grid are the Ising model, one-hot units the Potts model, bits with
-    any couplings the machine of Ackley, Hinton & Sejnowski. Units that do not touch are drawn
-    together (block Gibbs by colours); where all touch, a block is drawn as one after another by a
-    few rounds. Some units may be hidden: they come last in a state, and F(v) = −T log Σ_h
-    exp(−E/T) is a sum over them, or is bounded from above by mean field.
+    Spins with neighbors on a grid are the Ising model, one-hot units the Potts model, bits with
+    any couplings the machine of Ackley, Hinton & Sejnowski. U is zero for these; Multinomial
+    units have the multiplicity of their counts. Units that do not touch are drawn together (block
+    Gibbs by colors); where all touch, a block is drawn as one after another by a few rounds. Some
+    units may be hidden: they come last in a state, and F(v) = −T log Σ_h exp(−E/T) is a sum over
+    them, or is bounded from above by mean field.
 
     Reference: Ackley, Hinton & Sejnowski 1985, doi:10.1207/s15516709cog0901_7; Geman & Geman
     1984, doi:10.1109/TPAMI.1984.4767596.
 
     Args:
-        unit: Kind and size of all units together: :class:`~isinglass.Spin`,
-            :class:`~isinglass.Bernoulli` or :class:`~isinglass.Categorical`.
+        unit: Kind and size of all units together, of finitely many states each:
+            :class:`~isinglass.Spin`, :class:`~isinglass.Bernoulli`,
+            :class:`~isinglass.Categorical`, :class:`~isinglass.Multinomial` of fixed draws,
+            :class:`~isinglass.Mixed` of these, or a kind of your own.
         couplings: W: a symmetric matrix with a zero diagonal, ``(size, size)``, or
             :class:`~isinglass.energies.Couplings` of another form; None is a matrix of small
             random weights.
@@ -66,8 +69,8 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
         generator: Source of the random weights; None is torch's global one.
 
     Raises:
-        ParameterError: If the units are of another kind, the matrix is not symmetric or has a
-            diagonal, or more units are hidden than there are but one.
+        ParameterError: If the units have infinitely many states, the matrix is not symmetric or
+            has a diagonal, or no unit is left visible.
         ShapeError: If couplings or bias do not fit the units.
         DomainError: If one of them is not finite.
 
@@ -93,12 +96,16 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(unit, Spin | Bernoulli | Categorical):
-            raise ParameterError(f"units {unit}", "Give Spin, Bernoulli or Categorical units")
+        if any(math.isinf(part.with_count(1).state_count(0.0)) for part in unit.parts):
+            raise ParameterError(
+                f"units {unit}, which have infinitely many states or no fixed number of them",
+                "Give units of finitely many states: Spin, Bernoulli, Categorical, Multinomial of "
+                "fixed draws, or Mixed of these",
+            )
         self.unit = unit
-        components = unit.components if isinstance(unit, Categorical) else 1
+        components = unit.widths[0] if len(set(unit.widths)) == 1 else unit.widths
         if couplings is None:
-            couplings = DenseCouplings(unit.size // components, components)
+            couplings = DenseCouplings(unit.count, components)
             couplings.upper.data.copy_(
                 scale * torch.randn(unit.size, unit.size, generator=generator)
             )
@@ -108,7 +115,7 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
             raise ParameterError(
                 f"couplings of type {type(couplings).__name__}", "Give a tensor or Couplings"
             )
-        if (couplings.size, couplings.components) != (unit.size, components):
+        if couplings.widths != unit.widths:
             raise ShapeError(
                 f"couplings of {couplings.units} units of {couplings.components} components for "
                 f"{unit}",
@@ -119,9 +126,10 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
         if bias is None:
             bias = torch.zeros(unit.size).to(like)
         if bias.shape not in {(unit.size,), (components,)}:
+            shared = f", or {components} that all units share" if components in unit.widths else ""
             raise ShapeError(
                 f"a bias of shape {tuple(bias.shape)} for {unit}",
-                f"Give {unit.size} numbers, or {components} that all units share",
+                f"Give {unit.size} numbers{shared}",
             )
         check_finite("the bias", bias)
         self.bias = nn.Parameter(bias.detach().to(like).clone())
@@ -130,6 +138,9 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
             raise ParameterError(
                 f"hidden = {hidden} of {couplings.units} units", "Leave some visible"
             )
+        shown = couplings.units - hidden
+        parts = [range(shown), range(shown, couplings.units)] if hidden else [range(shown)]
+        self._layers = tuple(unit.select(units) for units in parts) if hidden else (unit,)
 
     @classmethod
     def ising(
@@ -202,10 +213,7 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
     @property
     def layers(self) -> tuple[Unit, ...]:
         """Visible units, and the hidden ones where there are some."""
-        if not self.hidden:
-            return (self.unit,)
-        shown = self.couplings.units - self.hidden
-        return (several(self.unit, shown), several(self.unit, self.hidden))
+        return self._layers
 
     @property
     def visible(self) -> Unit:
@@ -229,13 +237,28 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
         return self.bias.repeat(self.unit.size // len(self.bias))
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """E(s) = −½ sᵀWs − b·s."""
+        """E(s) = U(s) − ½ sᵀWs − b·s."""
+        return self.energy_at(state, self.temperature)
+
+    def energy_at(
+        self, state: Float[Tensor, "*batch size"], temperature: float
+    ) -> Float[Tensor, "*batch"]:
+        """E(s), with the multiplicities that Multinomial units have at this temperature."""
         check_features(state, self.unit.size)
         check_operand(state, self.bias)
-        return -((self.couplings(state) / 2 + self.biases) * state).sum(-1)
+        pairs = -self._agreement(state)
+        if not self.unit.has_base_measure_energy:
+            return pairs
+        return pairs + self.unit.base_measure_energy(state, temperature)
+
+    def _agreement(self, state: Tensor) -> Tensor:
+        """½ sᵀWs + b·s."""
+        return ((self.couplings(state) / 2 + self.biases) * state).sum(-1)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """∂E/∂s = −Ws − b."""
+        """∂E/∂s = ∂U/∂s − Ws − b."""
+        if self.unit.has_base_measure_energy:
+            return super().grad(state)
         return -self.local_field(state)
 
     def local_field(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
@@ -346,24 +369,26 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
         temperature = self.temperature if temperature is None else temperature
         temperature = check_positive("temperature", temperature)
         if not self.hidden:
-            return self(visible)
+            return self.energy_at(visible, temperature)
         if not self._summable:
             raise IntractableError(
                 f"{self.hidden} hidden units that may touch",
                 "Bound it from above: positive_phase(visible)",
             )
-        states = self.layers[1].enumerate_states().to(visible)
+        hidden, size = self.layers[1], self.visible.size
+        states = hidden.enumerate_states(temperature).to(visible)
         start = self.extend(visible)
-        alone = self(torch.cat([states.new_zeros(len(states), self.visible.size), states], -1))
-        felt = self.couplings(start)[..., self.visible.size :]
-        lowest = temperature * torch.logsumexp((felt @ states.mT - alone) / temperature, -1)
-        return self(start) - lowest
+        alone = self._agreement(torch.cat([states.new_zeros(len(states), size), states], -1))
+        alone = alone - hidden.base_measure_energy(states, temperature)
+        felt = self.couplings(start)[..., size:]
+        lowest = temperature * torch.logsumexp((felt @ states.mT + alone) / temperature, -1)
+        own = self.visible.base_measure_energy(visible, temperature)
+        return own - self._agreement(start) - lowest
 
     @property
     def _summable(self) -> bool:
         """Whether the hidden units have few enough states to sum over."""
-        kinds = len(several(self.unit, 1).enumerate_states())
-        return kinds**self.hidden <= HIDDEN_STATES
+        return self.layers[1].state_count(self.temperature) <= HIDDEN_STATES
 
     def positive_phase(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """F(v); of more than 4,096 hidden states its mean-field bound from above.
@@ -382,10 +407,14 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
             for _ in range(MEAN_FIELD):  # half-way steps, as whole ones may swing to and fro
                 field = self.local_field(torch.cat([visible, mean], -1))[..., size:]
                 mean = (mean + hidden.mean(field, self.temperature)) / 2
-            field = hidden.natural_parameter(mean, self.temperature)
+            try:
+                field = hidden.natural_parameter(mean, self.temperature)
+            except IntractableError:  # the bound holds at any field: take the one of these means
+                field = self.local_field(torch.cat([visible, mean], -1))[..., size:]
             mean = hidden.mean(field, self.temperature)
             entropy = hidden.log_partition(field, self.temperature) - (field * mean).sum(-1)
-        return self(torch.cat([visible, mean], -1)) - entropy
+        own = self.visible.base_measure_energy(visible, self.temperature)
+        return own - self._agreement(torch.cat([visible, mean], -1)) - entropy
 
     def negative_phase(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
         """F(v), or E(v, h) where the hidden states are too many to sum over."""
@@ -434,7 +463,10 @@ class BoltzmannMachine(Clampable, Tractable, Annealable, Trainable, Serializable
             self.check_visible(data)
             many = len(data)
             mean = (many * data.mean(0) + self.visible.mean(0 * data[0])) / (many + 1)  # off edges
-            field = self.visible.natural_parameter(mean, temperature)
+            try:
+                field = self.visible.natural_parameter(mean, temperature)
+            except IntractableError:  # the field at these means will do: the path is exact anyway
+                field = self.local_field(self.extend(mean))[: len(mean)].detach()
             base = torch.cat([field, base[len(field) :]])
         return BoltzmannPath(
             self.unit, self.couplings, self.biases.detach(), base, temperature, self.visible.size

@@ -16,7 +16,7 @@ __all__ = ["BoltzmannPath"]
 
 
 class BoltzmannPath(AnnealingPath):
-    """log w_λ(s) = [λ(½ sᵀWs + b·s) + (1 − λ) b₀·s]/T: couplings grow, fields go from b₀ to b.
+    """log w_λ(s) = [λ(½ sᵀWs + b·s) + (1 − λ) b₀·s − U(s)]/T: couplings grow, b₀ becomes b.
 
     Args:
         unit: All units.
@@ -56,7 +56,8 @@ class BoltzmannPath(AnnealingPath):
         self, state: Float[Tensor, "batch size"], lambda_: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """log w_λ(s)."""
-        return lambda_ * self._change(state) + (state @ self.base / self.temperature).to(lambda_)
+        own = state @ self.base - self.unit.base_measure_energy(state, self.temperature)
+        return lambda_ * self._change(state) + (own / self.temperature).to(lambda_)
 
     def log_ratio(
         self,

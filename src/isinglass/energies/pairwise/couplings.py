@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -14,11 +15,10 @@ from torch import Generator, Tensor, nn
 from isinglass._support.registry import Configurable, name_of
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_count
-from isinglass.errors import IntractableError
-from isinglass.units import Categorical, Spin, Unit
-from isinglass.units.base import uniform_like
+from isinglass.errors import IntractableError, ParameterError
+from isinglass.units import Unit
 
-__all__ = ["Block", "Couplings", "several"]
+__all__ = ["Block", "Couplings"]
 
 #: Units of which a dense matrix is made: 1 GB in float64.
 DENSE = 2**13
@@ -48,7 +48,10 @@ class Couplings(nn.Module, Configurable, ABC):
 
     Args:
         units: How many units are joined.
-        components: How many components the state of each has.
+        components: How many components the state of each has: one number, or one for each unit.
+
+    Raises:
+        ParameterError: If a number is not whole and at least one, or there is not one for each.
 
     Examples:
         >>> class Ring(Couplings):
@@ -59,16 +62,30 @@ class Couplings(nn.Module, Configurable, ABC):
         [[0, 2, 4], [1, 3, 5]]
     """
 
-    def __init__(self, units: int, components: int = 1) -> None:
+    def __init__(self, units: int, components: int | Sequence[int] = 1) -> None:
         super().__init__()
         self.units = check_count("units", units)
-        self.components = check_count("components", components)
+        if isinstance(components, int):
+            self.widths = (check_count("components", components),) * units
+        else:
+            self.widths = tuple(check_count("components", width) for width in components)
+        if len(self.widths) != units:
+            raise ParameterError(
+                f"{len(self.widths)} components for {units} units", "Give one number a unit"
+            )
+        #: How many components the state of each unit has: one number if it is the same for all.
+        self.components = self.widths[0] if len(set(self.widths)) == 1 else self.widths
         self._known: list[tuple[Tensor, bool]] | None = None
 
     @property
     def size(self) -> int:
         """Components of a state."""
-        return self.units * self.components
+        return sum(self.widths)
+
+    @property
+    def variable_ids(self) -> Int[Tensor, " size"]:
+        """Which unit each component belongs to."""
+        return torch.arange(self.units).repeat_interleave(torch.tensor(self.widths))
 
     @abstractmethod
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
@@ -90,9 +107,11 @@ class Couplings(nn.Module, Configurable, ABC):
 
     def neighbors(self) -> list[list[int]]:
         """Which units each unit touches, whatever the strengths may become."""
-        touching = self.matrix().detach() != 0
-        blocks = touching.unflatten(1, (self.units, -1)).unflatten(0, (self.units, -1))
-        return [row.nonzero()[:, 0].tolist() for row in blocks.any(-1).any(1)]
+        unit = self.variable_ids
+        pairs = unit[(self.matrix().detach() != 0).nonzero().cpu()]
+        touching = torch.zeros(self.units, self.units, dtype=torch.bool)
+        touching[pairs[:, 0], pairs[:, 1]] = True
+        return [row.nonzero()[:, 0].tolist() for row in touching]
 
     def colors(self) -> list[Int[Tensor, " units"]]:
         """Classes of units that do not touch: two of them if that can be."""
@@ -144,8 +163,8 @@ class Couplings(nn.Module, Configurable, ABC):
         bias = bias.expand(state.shape)
         for _ in range(sweeps):
             for places, field, among in blocks:
-                draw = _Draw(
-                    several(unit, len(places) // self.components),
+                draw = _Block(
+                    self._layer(unit, places),
                     scale * field(state) + bias[:, places],
                     state[:, places],
                     temperature,
@@ -171,21 +190,28 @@ class Couplings(nn.Module, Configurable, ABC):
         Raises:
             IntractableError: If there are more than 2^24 states.
         """
-        kinds = several(unit, 1).enumerate_states()
-        if len(kinds) ** self.units > MOST:
+        if (count := unit.state_count(temperature)) > MOST:
             raise IntractableError(
-                f"{len(kinds)}^{self.units} states",
+                f"10^{math.log10(count):.0f} states",
                 "Estimate it: log_partition(energy, method='ais')",
             )
         weight = self.matrix().double().cpu() / temperature
-        cut = self.components * (self.units // 2)
+        half = self.units // 2
+        cut = sum(self.widths[:half])
         bias = bias.double().cpu() / temperature
         states, alone = [], []
-        for part in (slice(0, cut), slice(cut, self.size)):
-            count = (part.stop - part.start) // self.components
-            rows = several(unit, count).enumerate_states() if count else weight.new_ones(1, 0)
+        for part, units in (
+            (slice(0, cut), range(half)), (slice(cut, self.size), range(half, self.units))
+        ):  # fmt: skip
+            if not units:  # of a single unit one half is empty
+                states.append(weight.new_ones(1, 0))
+                alone.append(weight.new_zeros(1))
+                continue
+            layer = unit.select(units)
+            rows = layer.enumerate_states(temperature)
             states.append(rows)
-            alone.append(((rows @ weight[part, part] / 2 + bias[part]) * rows).sum(-1))
+            own = layer.base_measure_energy(rows, temperature) / temperature
+            alone.append(((rows @ weight[part, part] / 2 + bias[part]) * rows).sum(-1) - own)
         across = states[0] @ weight[:cut, cut:]
         step = max(1, AT_ONCE // len(states[1]))
         sums = [
@@ -196,7 +222,9 @@ class Couplings(nn.Module, Configurable, ABC):
 
     def config(self) -> dict[str, Any]:
         """The kind by name, and what its constructor needs beside it."""
-        return {"kind": name_of(type(self)), "units": self.units, "components": self.components}
+        found = self.components
+        components = found if isinstance(found, int) else list(found)
+        return {"kind": name_of(type(self)), "units": self.units, "components": components}
 
     def extra_repr(self) -> str:
         """The configuration."""
@@ -205,11 +233,20 @@ class Couplings(nn.Module, Configurable, ABC):
 
     def _places(self, units: Tensor) -> Tensor:
         """The components of these units."""
-        inside = torch.arange(self.components, device=units.device)
-        return (units[:, None] * self.components + inside).flatten()
+        if isinstance(self.components, int):
+            inside = torch.arange(self.components, device=units.device)
+            return (units[:, None] * self.components + inside).flatten()
+        parts = torch.arange(self.size, device=units.device).split(list(self.widths))
+        return torch.cat([parts[unit] for unit in units.tolist()])
+
+    def _layer(self, unit: Unit, places: Tensor) -> Unit:
+        """The units that have these components."""
+        if len(unit.parts) == 1:  # all alike, so that their number says everything
+            return unit.with_count(len(places) // unit.components)
+        return unit.select(list(dict.fromkeys(self.variable_ids[places.cpu()].tolist())))
 
 
-class _Draw(NamedTuple):
+class _Block(NamedTuple):
     """A block of units to be drawn."""
 
     unit: Unit
@@ -221,47 +258,28 @@ class _Draw(NamedTuple):
     def at_once(self, generator: Generator | None) -> Tensor:
         """Units that do not touch."""
         if self.temperature == 0:
-            return self._settled(0.0)
+            return self._kept(self.unit.argmax_state(self.field, self.before))
         return self._kept(self.unit.sample(self.field, self.temperature, generator))
 
     def in_turn(self, scale: float | Tensor, among: Tensor, generator: Generator | None) -> Tensor:
         """Units that touch, as if one after another.
 
-        With the noise drawn beforehand each unit settles in its noisy field, which depends on
-        those before it alone: a triangular system, solved by iterating it on all at once. The
-        first k units are final after k rounds, and mostly all of them after a few.
+        With the random numbers drawn beforehand each unit is a function of its field, which
+        depends on those before it alone: a triangular system, solved by iterating it on all at
+        once. The first k units are final after k rounds, and mostly all of them after a few.
         """
-        noise: Tensor | float = 0.0
-        if self.temperature > 0:
-            noise = self.temperature * _noise(self.unit, self.field, generator)
-        now = self._settled(noise)
+        draw = self.unit.sampler(self.field, self.temperature, generator)
+        now = self._kept(draw(self.field, self.before))
         for _ in range(among.shape[-1]):
-            after = self._settled(noise + scale * ((now - self.before) @ among))
+            field = self.field + scale * ((now - self.before) @ among)
+            after = self._kept(draw(field, self.before))
             if torch.equal(after, now):
                 break
             now = after
         return now
 
-    def _settled(self, more: Tensor | float) -> Tensor:
-        return self._kept(self.unit.argmax_state(self.field + more, self.before))
-
     def _kept(self, drawn: Tensor) -> Tensor:
         return drawn if self.held is None else torch.where(self.held, self.before, drawn)
-
-
-def several(unit: Unit, count: int) -> Unit:
-    """As many units of the same kind."""
-    if isinstance(unit, Categorical):
-        return Categorical(count * unit.components, groups=count)
-    return type(unit)(count)
-
-
-def _noise(unit: Unit, field: Tensor, generator: Generator | None) -> Tensor:
-    """What added to I/T makes the settled state a draw: logistic, or Gumbel's for one-hot."""
-    uniform = uniform_like(field, generator)
-    if isinstance(unit, Categorical):
-        return -torch.log(-torch.log(uniform))
-    return torch.logit(uniform) / (2.0 if isinstance(unit, Spin) else 1.0)
 
 
 def _greedy(neighbors: list[list[int]]) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ class DenseCouplings(Couplings):
 
     Args:
         units: How many units are joined.
-        components: How many components the state of each has.
+        components: How many components the state of each has: one number, or one for each unit.
 
     Attributes:
         upper: The parameter, ``(size, size)``.
@@ -43,13 +43,13 @@ class DenseCouplings(Couplings):
 
     mask: Tensor
 
-    def __init__(self, units: int, components: int = 1) -> None:
+    def __init__(self, units: int, components: int | Sequence[int] = 1) -> None:
         super().__init__(units, components)
         self.upper = nn.Parameter(torch.zeros(self.size, self.size))
-        self.register_buffer("mask", _above(torch.ones(units, units).bool(), components))
+        self.register_buffer("mask", self._above(torch.ones(units, units).bool()))
 
     @classmethod
-    def of(cls, weight: Tensor, components: int = 1) -> DenseCouplings:
+    def of(cls, weight: Tensor, components: int | Sequence[int] = 1) -> DenseCouplings:
         """Couplings of these strengths: symmetric, and none of a unit to itself.
 
         Raises:
@@ -58,13 +58,19 @@ class DenseCouplings(Couplings):
             ParameterError: If they are not symmetric, or join a unit to itself.
         """
         check_tensor("couplings", weight)
-        if weight.ndim != 2 or len(set(weight.shape)) > 1 or len(weight) % components:
+        square = weight.ndim == 2 and weight.shape[0] == weight.shape[1]
+        if isinstance(components, int):
+            whole = square and len(weight) % components == 0
+        else:
+            whole = square and len(weight) == sum(components)
+        if not whole:
             raise ShapeError(
                 f"couplings of shape {tuple(weight.shape)}",
                 f"Give a square matrix, {components} rows a unit",
             )
         check_finite("the couplings", weight)
-        couplings = cls(len(weight) // components, components).to(weight)
+        units = len(weight) // components if isinstance(components, int) else len(components)
+        couplings = cls(units, components).to(weight)
         itself = ~(couplings.mask | couplings.mask.mT)
         if bool(weight[itself].any()):
             raise ParameterError("couplings of units to themselves", "Put zeros on the diagonal")
@@ -85,7 +91,7 @@ class DenseCouplings(Couplings):
                 f"a mask of shape {tuple(joined.shape)} for {self.units} units",
                 "Give one row and one column a unit",
             )
-        self.mask = _above(joined.to(self.mask.device), self.components)
+        self.mask = self._above(joined.to(self.mask.device))
         return self
 
     def matrix(self) -> Float[Tensor, "size size"]:
@@ -95,8 +101,18 @@ class DenseCouplings(Couplings):
 
     def neighbors(self) -> list[list[int]]:
         """The pairs of the mask."""
-        above = self.mask[:: self.components, :: self.components]
+        above = self._pairs()
         return [row.nonzero()[:, 0].tolist() for row in above | above.mT]
+
+    def _pairs(self) -> Tensor:
+        """The mask by units, as their first components say."""
+        first = torch.tensor([0, *self.widths[:-1]], device=self.mask.device).cumsum(0)
+        return self.mask[first[:, None], first]
+
+    def _above(self, joined: Tensor) -> Tensor:
+        """The pairs of components whose units are joined, the first before the second."""
+        unit = self.variable_ids.to(joined.device)
+        return (joined | joined.mT).triu(1)[unit[:, None], unit]
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """Ws."""
@@ -121,7 +137,7 @@ class DenseCouplings(Couplings):
 
     def _drawn(self) -> list[tuple[Tensor, bool]]:
         pairs = self.units * (self.units - 1) // 2
-        if int(self.mask.sum()) == pairs * self.components**2:
+        if int(self._pairs().sum()) == pairs:
             return [(units, True) for units in torch.arange(self.units).split(BLOCK)]
         classes = self.colors()
         small = [units for units in classes if len(units) < BLOCK // CLASSES]
@@ -133,9 +149,3 @@ class DenseCouplings(Couplings):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._known = None  # the mask may be another
-
-
-def _above(joined: Tensor, components: int) -> Tensor:
-    """The pairs of components whose units are joined, the first before the second."""
-    above = (joined | joined.mT).triu(1)
-    return above.repeat_interleave(components, 0).repeat_interleave(components, 1)

@@ -15,9 +15,9 @@ from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_count, check_finite
 from isinglass.energies.pairwise._checkerboard import Checkerboard
 from isinglass.energies.pairwise._ising_torus import ising_log_partition
-from isinglass.energies.pairwise.couplings import Couplings, several
+from isinglass.energies.pairwise.couplings import Couplings
 from isinglass.errors import IntractableError, ShapeError
-from isinglass.units import Bernoulli, Spin, Unit
+from isinglass.units import Unit
 
 __all__ = ["GridCouplings"]
 
@@ -65,6 +65,7 @@ class GridCouplings(Couplings):
     ) -> None:
         self.shape = tuple(check_count("side", side) for side in shape)
         super().__init__(math.prod(self.shape), components)
+        self.width = components
         self.periodic = bool(periodic)
         if not isinstance(coupling, Tensor):
             coupling = torch.tensor(coupling, dtype=torch.get_default_dtype())
@@ -83,7 +84,7 @@ class GridCouplings(Couplings):
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """What each unit feels from the neighbours on both sides, along every axis."""
-        grid = state.unflatten(-1, (*self.shape, self.components))
+        grid = state.unflatten(-1, (*self.shape, self.width))
         felt = torch.zeros_like(grid)
         for axis, bonds in enumerate(self.bonds()):
             along = axis - len(self.shape) - 1
@@ -150,12 +151,12 @@ class GridCouplings(Couplings):
             and held is None
             and temperature > 0
             and not isinstance(scale, Tensor)
-            and isinstance(unit, Spin | Bernoulli)
+            and (states := unit.two_states) is not None
             and bias.stride(-1) == 0
             and (coupling := self._common()) is not None
         ):
             board = Checkerboard(
-                self.shape, unit, scale * coupling, float(bias[..., 0]), temperature, state.device
+                self.shape, states, scale * coupling, float(bias[..., 0]), temperature, state.device
             )
             halves = board.pack(state)
             for _ in range(sweeps):
@@ -192,7 +193,10 @@ class GridCouplings(Couplings):
         """
         if (closed := self._closed_form(unit, bias, temperature)) is not None:
             return closed
-        kinds = several(unit, 1).enumerate_states()
+        if len(unit.parts) > 1:  # no state of one unit is that of all
+            return super().log_partition(unit, bias, temperature)
+        one = unit.with_count(1)
+        kinds = one.enumerate_states(temperature)
         axis = max(range(len(self.shape)), key=lambda axis: self.shape[axis])
         width = self.units // self.shape[axis]
         most = AROUND if self.periodic and self.shape[axis] > 1 else THROUGH
@@ -204,7 +208,8 @@ class GridCouplings(Couplings):
         bonds = self.bonds().double().cpu().movedim(axis + 1, 1) / temperature
         bonds = bonds.reshape(*bonds.shape[:2], -1)
         fields = bias.double().cpu().reshape(*self.shape, -1).movedim(axis, 0) / temperature
-        fields = fields.reshape(len(fields), -1, self.components) @ kinds.mT
+        fields = fields.reshape(len(fields), -1, one.size) @ kinds.mT
+        fields = fields - one.base_measure_energy(kinds, temperature) / temperature
         across = self.shape[:axis] + self.shape[axis + 1 :]
         inside = torch.cat([bonds[:axis], bonds[axis + 1 :]]).movedim(1, 0)
         agreement = kinds @ kinds.mT
@@ -226,7 +231,12 @@ class GridCouplings(Couplings):
             bool(k > 0) or (bool(k < 0) and side % 2 == 0)
             for k, side in zip(strengths, self.shape, strict=True)
         ]
-        if min(self.shape) == 1 or not all(fits) or not isinstance(unit, Spin) or bool(bias.any()):
+        if (
+            min(self.shape) == 1
+            or not all(fits)
+            or unit.two_states != (-1.0, 1.0)
+            or bool(bias.any())
+        ):
             return None
         return ising_log_partition(*self.shape, *(k.abs() for k in strengths))
 

@@ -47,6 +47,7 @@ class SparseCouplings(Couplings):
         components: int = 1,
     ) -> None:
         super().__init__(units, components)
+        self.width = components
         self.edges = _check_edges(units, edges)
         strength = torch.as_tensor(
             weight, dtype=None if isinstance(weight, Tensor) else torch.get_default_dtype()
@@ -63,8 +64,8 @@ class SparseCouplings(Couplings):
             near[one].append((other, edge))
             near[other].append((one, edge))
         most = max(map(len, near))
-        zeros_like_event = (0, len(self.edges))  # a neighbour of no strength
-        full = torch.tensor([row + [zeros_like_event] * (most - len(row)) for row in near])
+        nobody = (0, len(self.edges))  # a neighbor of no strength: rows of the table are as long
+        full = torch.tensor([row + [nobody] * (most - len(row)) for row in near])
         table, which = full.reshape(units, most, 2).unbind(-1)
         self.register_buffer("table", table, persistent=False)
         self.register_buffer("which", which, persistent=False)
@@ -92,7 +93,7 @@ class SparseCouplings(Couplings):
     def blocks(self) -> Iterator[Block]:
         """Classes of units that do not touch; only their own edges are looked at."""
         for places, _ in self._classes():
-            units = places[:: self.components] // self.components
+            units = places[:: self.width] // self.width
             rows = (self.table[units], self.which[units])
             yield Block(places, lambda state, rows=rows: self._felt(state, *rows))
 

@@ -73,7 +73,7 @@ def to_gaussian_mixture(machine: HopfieldBoltzmann) -> GaussianMixture:
         >>> to_gaussian_mixture(machine).predict_proba(np.zeros((1, 2))).shape
         (1, 3)
     """
-    if type(machine.visible) is not Gaussian:
+    if not machine.visible.is_gaussian:
         raise IntractableError(f"visible units {machine.visible}", "Use Gaussian units")
     found = machine.mixture()
     weights = found.log_weights().double().exp()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -12,17 +11,11 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
 from isinglass.core.capabilities import as_trainable
 from isinglass.core.energy import Energy
-from isinglass.energies import Harmonium
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.learning.objectives.base import Objective
 from isinglass.units import Unit
 
 __all__ = ["PseudoLikelihood", "pseudo_log_likelihood"]
-
-
-@runtime_checkable
-class _HasUnit(Protocol):
-    unit: Unit
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ class PseudoLikelihood(Objective):
                 one of units.
             ParameterError: If there are fewer units than ``sites``.
         """
-        units = _unit_count(energy, batch.shape[-1])
+        units = _visible(energy).count
         if self.sites is not None and self.sites > units:
             raise ParameterError(
                 f"sites = {self.sites} of {units} units",
@@ -114,10 +107,9 @@ def pseudo_log_likelihood(
     total = torch.zeros_like(here)
     first, kinds = 0, _visible(energy).parts
     for kind in kinds:
-        size = kind.size if len(kinds) > 1 else visible.shape[-1]  # hidden ones may follow
-        columns = slice(first, first + size)
-        first += size
-        share = None if sites is None else max(1, round(sites * size / visible.shape[-1]))
+        columns = slice(first, first + kind.size)
+        first += kind.size
+        share = None if sites is None else max(1, round(sites * kind.size / visible.shape[-1]))
         states, scale = _alternatives(energy, kind, visible[:, columns], share, generator)
         rows = visible[:, None, None].expand(*states.shape[:-1], -1).clone()
         rows[..., columns] = states
@@ -134,7 +126,7 @@ def _alternatives(
 
     Also how many units each of those looked at stands for.
     """
-    one = kind.single().enumerate_states(energy.temperature).to(state)
+    one = kind.with_count(1).enumerate_states(energy.temperature).to(state)
     count = state.shape[-1] // one.shape[-1]
     sites = count if sites is None else min(sites, count)
     chosen = torch.arange(count, device=state.device).expand(len(state), count)
@@ -146,24 +138,15 @@ def _alternatives(
     return torch.where(at_site, one[:, None, :], units).flatten(-2), count / sites
 
 
-def _unit_count(energy: Energy, columns: int) -> int:
-    """How many visible units there are."""
-    kinds = _visible(energy).parts
-    sizes = [kind.size for kind in kinds] if len(kinds) > 1 else [columns]
-    return sum(size // kind.single().size for kind, size in zip(kinds, sizes, strict=True))
-
-
 def _visible(energy: Energy) -> Unit:
-    """The kind of the visible units.
+    """The visible units.
 
     Raises:
         IntractableError: If the energy does not say.
     """
-    if isinstance(energy, Harmonium):
-        return energy.visible
-    if isinstance(energy, _HasUnit):
-        return cast("_HasUnit", energy).unit
-    raise IntractableError(
-        f"{type(energy).__name__} is no energy of units of known kinds",
-        "Use score matching for real states",
-    )
+    if not energy.layers:
+        raise IntractableError(
+            f"{type(energy).__name__} is no energy of units of known kinds",
+            "Use score matching for real states",
+        )
+    return energy.layers[0]
