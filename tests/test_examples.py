@@ -31,7 +31,15 @@ def _plain_annotations():
 
 
 def test_every_script_is_here():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == SHORT.keys()
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == SHORT.keys() | {"q_is_minus_f"}
+
+
+def load(path):
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 @pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")  # of SB3's progress bar
@@ -39,9 +47,7 @@ def test_every_script_is_here():
 def test_the_script_runs_and_is_short(name, monkeypatch, capsys):
     path = EXAMPLES / f"{name}.py"
     assert len(path.read_text().splitlines()) < 100
-    spec = importlib.util.spec_from_file_location(name, path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load(path)
     arguments, result = SHORT[name]
     monkeypatch.setattr(sys, "argv", [path.name, *arguments])
     script.main()
@@ -54,3 +60,18 @@ def test_every_hyper_parameter_is_told_as_an_argument(name):
     source = (EXAMPLES / f"{name}.py").read_text()
     for setting in ("learning_rate", "initial_temperature", "final_temperature", "seed"):
         assert f"{setting}=" in source
+
+
+def test_q_is_minus_f_learns_with_torch_and_gymnasium_alone(monkeypatch, capsys):
+    path = EXAMPLES / "q_is_minus_f.py"
+    source = path.read_text()
+    assert len(source.splitlines()) <= 230
+    assert set(re.findall(r"^(?:import|from) (\w+)", source, re.MULTILINE)) == {
+        "__future__", "argparse", "math", "gymnasium", "numpy", "torch"
+    }  # fmt: skip
+    monkeypatch.setattr(sys, "argv", [path.name, "--steps", "1500"])
+    load(path).main()
+    printed = capsys.readouterr().out
+    assert float(re.search(r"differs by ([\d.e+-]+)", printed)[1]) < 1e-4
+    # A random action earns 10 ± 2.2: the mean of 500 deviates by 0.1.
+    assert float(re.search(r"greedy reward ([\d.]+)", printed)[1]) > 15

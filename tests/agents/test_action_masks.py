@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from isinglass.agents import FreeEnergyQ
 from isinglass.agents.action_masks import MaskLayout, acting_infos
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from tests.agents.small import QUICK
+from tests.agents.small import ENERGIES, QUICK, Guarded, shaped_policy
 
 SPACES = {
     "discrete": spaces.Discrete(4, start=3),
@@ -288,3 +288,53 @@ def test_an_agent_obeys_masks_where_flat_and_joint_ones_are_as_wide(space, mask,
     FreeEnergyQ("MlpPolicy", env, seed=0, **settings).learn(120)
     drawn = env.taken[-80:]  # at a temperature where each is as likely
     assert set(env.taken) == allowed == set(drawn)
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+@pytest.mark.parametrize("kind", ["flat", "joint", "bits", "single"])
+def test_no_forbidden_action_is_taken_at_any_temperature(name, kind):
+    """Rewards, and with them temperatures, of a million: −∞ is below all of them."""
+    rows, rng = 300, np.random.default_rng(0)
+    space = {
+        "flat": spaces.MultiDiscrete([4] * 5),
+        "joint": spaces.MultiDiscrete([4, 5]),
+        "bits": spaces.MultiBinary(9),
+        "single": spaces.Discrete(300),
+    }[kind]
+    layout, policy = MaskLayout.of(space), shaped_policy(space, ENERGIES[name], 1e6)
+    with torch.no_grad():
+        policy.q_net.head.log_scale.fill_(np.log(1e6))
+    width = layout.joint_size if kind == "joint" else layout.flat_size
+    masks = rng.random((rows, width)) < 0.4
+    masks[:, ::4] = True
+    if kind == "bits":
+        masks[:, ::2] |= ~masks[:, 1::2]
+    given = layout.by_parts(masks)
+    seen = rng.standard_normal((rows, 2)).astype(np.float32)
+    for deterministic in (False, True):
+        actions, _ = policy.predict(seen, deterministic=deterministic, action_masks=given)
+        if kind == "joint":
+            flags = np.ravel_multi_index(tuple(actions.T), layout.parts)[:, None]
+        else:
+            flags = actions.reshape(rows, -1) + np.cumsum((0, *layout.parts[:-1]))
+        assert np.take_along_axis(masks, flags.astype(np.int64), -1).all()
+
+
+@pytest.mark.parametrize("name", ["mixture", "groups", "pairs"])
+def test_learning_with_masks_and_rewards_of_a_million(name):
+    """An error where a mask is not obeyed, and NaN nowhere."""
+
+    class Rich(Guarded):
+        def step(self, action):
+            seen, reward, *rest = super().step(action)
+            return seen, 1e6 * reward, *rest
+
+    agent = FreeEnergyQ(
+        "MlpPolicy",
+        Rich(spaces.MultiDiscrete([4] * 5)),
+        ENERGIES[name],
+        seed=0,
+        initial_temperature=1e6,
+        **QUICK,
+    ).learn(80)
+    assert all(weight.isfinite().all() for weight in agent.policy.weights)

@@ -15,8 +15,11 @@ from isinglass.agents import (
     FreeEnergyQ,
     MaskLayout,
     MixtureEnergy,
+    MunchausenBackup,
     SoftBackup,
 )
+from isinglass.agents.replay_buffer import Transitions
+from isinglass.errors import ParameterError
 from tests.agents.small import ENERGIES, QUICK, SPACES, Guarded, every_action, shaped_policy
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -27,6 +30,18 @@ def scores_of(policy, seen, target):
     with torch.no_grad():
         distribution = (policy.q_net_target if target else policy.q_net)(seen, policy.temperature)
         return Enumerated.of(distribution).scores
+
+
+def transitions(masks=None):
+    """Four transitions to SEEN that are worth nothing by themselves, and do not end."""
+    zeros = torch.zeros(4, 1)
+    return Transitions(SEEN, zeros, SEEN, zeros, zeros, next_masks=masks)
+
+
+def next_values(backup, policy, masks=None):
+    """Targets where rewards are zero and nothing is discounted: the values of the next states."""
+    with torch.no_grad():
+        return backup.target(policy, transitions(masks), torch.ones(4))
 
 
 def some_masks(space, joint):
@@ -52,8 +67,7 @@ def test_soft_values(space, name, masked, mellowmax):
     if masked != "free":
         masks, keep = some_masks(space, masked == "joint")
         masks = torch.tensor(masks)
-    with torch.no_grad():
-        found = SoftBackup(mellowmax)(policy, SEEN, masks)
+    found = next_values(SoftBackup(mellowmax), policy, masks)
     q = q.double().masked_fill(~torch.tensor(keep), -torch.inf)
     exact = 0.6 * torch.logsumexp(q / 0.6, -1)
     if mellowmax:
@@ -66,16 +80,15 @@ def test_soft_values(space, name, masked, mellowmax):
 def test_double_values(space, masked):
     """The best action of the one network, valued by the other."""
     policy = shaped_policy(space, ENERGIES["groups"], 0.6)
-    ours, theirs = (scores_of(policy, SEEN, target) for target in (False, True))
-    masks, keep = None, np.ones(ours.shape, bool)
+    online, theirs = (scores_of(policy, SEEN, target) for target in (False, True))
+    masks, keep = None, np.ones(online.shape, bool)
     if masked != "free":
         masks, keep = some_masks(space, masked == "joint")
         masks = torch.tensor(masks)
-    best = ours.masked_fill(~torch.tensor(keep), -torch.inf).argmax(-1, keepdim=True)
-    with torch.no_grad():
-        found = DoubleBackup()(policy, SEEN, masks)
+    best = online.masked_fill(~torch.tensor(keep), -torch.inf).argmax(-1, keepdim=True)
+    found = next_values(DoubleBackup(), policy, masks)
     torch.testing.assert_close(found, theirs.gather(-1, best)[:, 0])
-    if masked == "free" and len(ours[0]) > 9:
+    if masked == "free" and len(online[0]) > 9:
         assert (found < theirs.amax(-1) - 1e-3).any()  # or one network would do
 
 
@@ -85,9 +98,9 @@ def test_chains_draw_from_the_stream_of_the_policy(name):
     policy, values = shaped_policy(spaces.MultiBinary(9), ENERGIES[name], 0.6), []
     for seed in (1, 1, 2):
         policy.seed(seed)
-        values.append(SoftBackup()(policy, SEEN, None))
+        values.append(next_values(SoftBackup(), policy))
         before = torch.get_rng_state()
-        SoftBackup()(policy, SEEN, None)
+        next_values(SoftBackup(), policy)
         assert torch.equal(torch.get_rng_state(), before)
         torch.rand(3)
     assert torch.equal(values[0], values[1])
@@ -95,12 +108,12 @@ def test_chains_draw_from_the_stream_of_the_policy(name):
 
 
 def test_values_of_boxes():
-    """Hills are integrated over the box; mellow takes off the log of its size, 2^d."""
+    """Gaussians are integrated over the box; mellowmax takes off the log of its size, 2^d."""
     policy = shaped_policy(spaces.Box(-1, 1, (2,)), MixtureEnergy(3), 0.4)
     with torch.no_grad():
         distribution = policy.q_net_target(SEEN, 0.4)
-        soft, mellowmax = (SoftBackup(flag)(policy, SEEN, None) for flag in (False, True))
-        greedy = DoubleBackup()(policy, SEEN, None)
+        soft, mellowmax = (next_values(SoftBackup(flag), policy) for flag in (False, True))
+        greedy = next_values(DoubleBackup(), policy)
         best = distribution.score(policy.q_net(SEEN, 0.4).mode())
     assert torch.equal(soft, distribution.value())
     torch.testing.assert_close(mellowmax, soft - 0.4 * 2 * math.log(2))
@@ -119,7 +132,7 @@ def test_targets_are_bellman_s_by_enumeration(name, joint, n_steps):
     """Episodes that terminate and such as are cut short; what is forbidden has no value."""
     space = SPACES[name]
     agent = learned(space, joint=joint, n_steps=n_steps, gamma=0.9)
-    layout, batch = MaskLayout.of(space), agent._replayed(64)
+    layout, batch = MaskLayout.of(space), agent._sample_transitions(64)
     q = scores_of(agent.policy, batch.next_observations, target=True).double()
     masks = batch.next_masks.numpy()
     keep = masks if layout.is_joint(masks) else layout.joint(masks)
@@ -134,6 +147,54 @@ def test_targets_are_bellman_s_by_enumeration(name, joint, n_steps):
     torch.testing.assert_close(agent._targets(batch).double(), exact.double(), atol=1e-4, rtol=0)
     over = batch.observations.flatten() == 3  # every other of the last steps was cut short
     assert set(dones[over].tolist()) == {0.0, 1.0}
+
+
+@every_space
+@pytest.mark.parametrize("name", ["mixture", "groups"])
+@pytest.mark.parametrize(("alpha", "floor"), [(0.9, -4.0), (0.5, -0.2), (0.0, -1.0)])
+def test_munchausen_targets_are_those_of_the_paper(space, name, alpha, floor):
+    """r + α clip(T log π(a|s), l₀, 0) + γ Σ_a' π(a'|s') (Q(s',a') − T log π(a'|s')), by sums."""
+    t, policy = 0.6, shaped_policy(space, ENERGIES[name], 0.6)
+    rng, actions = np.random.default_rng(4), every_action(space)
+    masks, keep = some_masks(space, joint=False)
+    if MaskLayout.of(space).is_joint(masks):
+        masks = keep
+    chosen, rewards = rng.integers(len(actions), size=4), torch.randn(4, 1)
+    batch = Transitions(
+        SEEN,
+        torch.tensor(actions[chosen]).reshape(4, -1),
+        SEEN.flip(0),
+        torch.zeros(4, 1),
+        rewards,
+        next_masks=torch.tensor(masks),
+    )
+    discounts = torch.tensor([0.9, 0.81, 0.0, 0.5])
+    with torch.no_grad():
+        found = MunchausenBackup(alpha, floor).target(policy, batch, discounts)
+    here = scores_of(policy, SEEN, target=True).double()
+    logs = (here / t).log_softmax(-1)[torch.arange(4), torch.tensor(chosen)]
+    bonus = (t * logs).clamp(floor, 0)
+    assert (bonus > floor).any() if floor == -4.0 else (bonus == floor).any()
+    there = scores_of(policy, SEEN.flip(0), target=True).double()
+    following = (there / t).masked_fill(~torch.tensor(keep), -torch.inf).log_softmax(-1)
+    terms = following.exp() * (there - t * following)
+    soft = terms.nan_to_num(nan=0.0).sum(-1)  # 0·∞ of what is forbidden
+    exact = rewards.flatten() + alpha * bonus + discounts * soft
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=5e-5)
+
+
+def test_munchausen_bonus_of_the_last_step_counts():
+    """No state follows, so that the soft value is spared, but the action was taken in one."""
+    policy = shaped_policy(SPACES["one"], ENERGIES["mixture"], 0.6)
+    with torch.no_grad():
+        found = MunchausenBackup().target(policy, transitions(), torch.zeros(4))
+    assert (found < -1e-3).all()
+
+
+@pytest.mark.parametrize("given", [{"alpha": 1.5}, {"alpha": -0.1}, {"floor": 0.5}])
+def test_munchausen_numbers_out_of_range(given):
+    with pytest.raises(ParameterError, match=next(iter(given))):
+        MunchausenBackup(**given)
 
 
 class Clock(gym.Env):
@@ -156,7 +217,7 @@ class Clock(gym.Env):
 def test_no_transition_leads_from_one_episode_to_the_next(mode):
     env = SyncVectorEnv([Clock, Clock], autoreset_mode=mode)
     agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK).learn(80)
-    batch = agent._replayed(200)
+    batch = agent._sample_transitions(200)
     before, after = batch.observations.flatten(), batch.next_observations.flatten()
     assert set(before.tolist()) == {0.0, 1.0, 2.0}
     assert torch.equal(after, before + 1)

@@ -376,7 +376,7 @@ def test_returns_of_several_steps_are_discounted_as_often():
         replay_buffer_class=buffers.NStepReplayBuffer,
         replay_buffer_kwargs={"n_steps": 3, "gamma": 0.5}, **QUICK,
     ).learn(60)  # fmt: skip
-    batch = agent._replayed(50)
+    batch = agent._sample_transitions(50)
     after = target_values(agent.policy, batch.next_observations)
     assert after.abs().min() > 0.05
     discounts = batch.discounts.flatten()
@@ -391,7 +391,7 @@ def test_replayed_batches_are_normalised_like_what_is_observed():
     agent.replay_buffer.seed(0)
     raw = agent.replay_buffer.sample(50)
     agent.replay_buffer.seed(0)
-    batch = agent._replayed(50)
+    batch = agent._sample_transitions(50)
     assert raw.observations.mean() > 40  # else nothing would have been tested
     for got, given in (
         (batch.observations, env.normalize_obs(raw.observations.numpy())),

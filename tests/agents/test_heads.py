@@ -148,7 +148,7 @@ def test_machines_are_the_definition(energy, hidden):
 
 
 def test_values_of_random_actions_start_as_wide_as_the_spread():
-    """With N patterns of d bits, θ·a has deviation ``init_scale``; 4.5 relative errors of 1/√(2n)."""
+    """With N patterns of d bits, θ·a deviates by ``init_scale``; 4.5 relative errors of 1/√(2n)."""
     for energy in (
         MixtureEnergy(400),
         ProductOfMixtures(20, 20),
@@ -193,9 +193,15 @@ def test_products_have_no_law_of_real_actions(energy):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(MixtureEnergy, "memories"), (ProductOfMixtures, "groups"), (ProductOfMixtures, "memories"), (RBMEnergy, "hidden"),
-     (DBMEnergy, "hidden"), (DBMEnergy, "top")],
-)  # fmt: skip
+    [
+        (MixtureEnergy, "memories"),
+        (ProductOfMixtures, "groups"),
+        (ProductOfMixtures, "memories"),
+        (RBMEnergy, "hidden"),
+        (DBMEnergy, "hidden"),
+        (DBMEnergy, "top"),
+    ],
+)
 def test_numbers_that_must_be_whole(kind, name):
     for value in (0, -2):
         with pytest.raises(ParameterError, match=f"{kind.__name__}.*{name}"):

@@ -7,8 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from isinglass.agents import Enumerated, MaskLayout, MixtureEnergy, constraints
-from isinglass.agents import policy as policies
+from isinglass.agents import Enumerated, MaskLayout, MixtureEnergy
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import ENERGIES, SPACES, every_action, shaped_policy
 from tests.distributions.test_conditional_rbm import distance
@@ -78,7 +77,7 @@ def check_draws(policy, space, keep, **restrictions):
 @pytest.fixture(params=["mixture", "restricted"])
 def policy_for(request, monkeypatch):
     """Exact and by chains; 0.6 is not the temperature that chains have by default."""
-    monkeypatch.setattr(policies, "FEW_ACTIONS", 0)
+    monkeypatch.setattr("isinglass.agents.policy.FEW_ACTIONS", 0)
     return lambda space: shaped_policy(space, ENERGIES[request.param], 0.6)
 
 
@@ -111,7 +110,7 @@ def test_fixed_parts(space, policy_for):
 
 
 def test_everything_at_once(policy_for, monkeypatch):
-    monkeypatch.setattr(constraints, "GREEDY_DRAWS", 5)
+    monkeypatch.setattr("isinglass.agents.constraints.GREEDY_DRAWS", 5)
     space = SPACES["from 1 and -2"]
     mask = np.array([True, True, True, False, True])
     actions = every_action(space)
@@ -240,8 +239,8 @@ def test_bad_restrictions(monkeypatch):
         policy.predict(SIGHT, action_masks=np.array([1, 1, 0, 0, 0, 1, 1], bool))
     with pytest.raises(DomainError, match="no allowed action meets the constraint for 3 of 3"):
         policy.predict(rows, constraint=lambda actions: actions.sum(-1) > 99)
-    monkeypatch.setattr(policies, "FEW_ACTIONS", 0)
-    monkeypatch.setattr(constraints, "MOST_DRAWS", 100)
+    monkeypatch.setattr("isinglass.agents.policy.FEW_ACTIONS", 0)
+    monkeypatch.setattr("isinglass.agents.constraints.MOST_DRAWS", 100)
     with pytest.raises(DomainError, match="no one of 100 draws meets the constraint for 1 of 1"):
         policy.predict(SIGHT, constraint=lambda actions: actions.sum(-1) > 99)
     with pytest.raises(ShapeError, match=r"constraint that gives \(\) for 3 actions"):

@@ -127,3 +127,22 @@ def test_save_and_load(tmp_path):
     loaded.learn(10, reset_num_timesteps=False)
     assert loaded._n_updates == 38  # the buffer is empty at the start
     assert isinstance(loaded, FreeEnergyQ)
+
+
+@pytest.mark.parametrize("agent", [FreeEnergyQ, FreeEnergySarsa])
+@pytest.mark.parametrize("given", [{"gamma": 2}, {"initial_temperature": -1.0}, {"device": "none"}])
+def test_errors_name_the_class_that_was_called(agent, given):
+    with pytest.raises(ParameterError, match=rf"^{agent.__name__}: "):
+        agent("MlpPolicy", LargeAction(**SMALL), **given)
+
+
+def test_methods_name_the_class_that_was_called():
+    agent = FreeEnergySarsa("MlpPolicy", LargeAction(**SMALL), device="cpu")
+    with pytest.raises(ParameterError, match=r"^FreeEnergySarsa\.set_env: "):
+        agent.set_env(LargeAction(**SMALL | {"action_bits": 3}))
+
+
+@pytest.mark.parametrize("name", ["loss", "backup"])
+def test_the_rule_is_not_for_choice(name):
+    with pytest.raises(ParameterError, match=f"FreeEnergySarsa: {name} = 1"):
+        FreeEnergySarsa("MlpPolicy", LargeAction(**SMALL), **{name: 1})

@@ -87,7 +87,7 @@ def test_boxes_are_stored_scaled_and_acted_in_unscaled():
     assert np.abs(stored).max() <= 1
     np.testing.assert_allclose(taken, [-2, 0] + (stored + 1) / 2 * np.array([4, 10]), atol=1e-5)
     assert (taken.std(0) > [0.4, 1]).all()
-    batch = agent._replayed(20)
+    batch = agent._sample_transitions(20)
     with torch.no_grad():
         values = agent.policy.action_values(batch.observations, batch.actions)
         distribution = agent.policy.distribution(batch.observations)

@@ -26,7 +26,7 @@ def test_targets_of_several_steps_are_made_at_once():
     agent.replay_buffer.seed(0)
     minibatches = list(agent._minibatches(3, 8))
     agent.replay_buffer.seed(0)
-    whole = agent._replayed(24)
+    whole = agent._sample_transitions(24)
     assert len(minibatches) == 3
     targets = agent._targets(whole)
     assert targets.std() > 0.05

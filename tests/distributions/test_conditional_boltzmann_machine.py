@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import isinglass as ig
-from isinglass.energies import Annealing, ConditionalBoltzmannMachine, ConditionalRBM
+from isinglass.distributions import Annealing, ConditionalBoltzmannMachine, ConditionalRBM
 from isinglass.errors import DomainError, ShapeError
 from tests.distributions.test_conditional_rbm import distance
 
@@ -23,7 +23,12 @@ def pairs(unit, temperature=0.7, **annealing):
     coupling = (coupling + coupling.mT) * (variable_ids[:, None] != variable_ids)
     bias = torch.randn(unit.size, generator=draw, dtype=torch.float64)
     return ConditionalBoltzmannMachine(
-        unit, bias, coupling, temperature, 0.3, Annealing(**annealing)
+        unit,
+        bias,
+        coupling,
+        temperature=temperature,
+        offset=0.3,
+        annealing=Annealing(**annealing),
     )
 
 
@@ -54,16 +59,16 @@ def test_value_and_draws_are_those_of_the_enumerated_law(unit):
     value = distribution.temperature * torch.logsumexp(
         distribution.score(states) / distribution.temperature, 0
     )
-    _, weights = distribution._annealed(4_000, 24, torch.Generator().manual_seed(0))
+    _, weights = distribution._anneal(4_000, 24, torch.Generator().manual_seed(0))
     ratios = (weights - value / distribution.temperature).exp()
     assert abs(float(ratios.mean()) - 1) < 4.5 * float(ratios.std()) / math.sqrt(4_000)
     many = ConditionalBoltzmannMachine(
         unit,
         distribution.bias.expand(20_000, -1),
         distribution.coupling,
-        distribution.temperature,
-        0.3,
-        Annealing(8, 160),
+        temperature=distribution.temperature,
+        offset=0.3,
+        annealing=Annealing(8, 160),
     )
     counts = torch.bincount(
         index_of(states, many.sample(torch.Generator().manual_seed(1))), minlength=len(states)
@@ -79,9 +84,9 @@ def test_sweeps_leave_their_law_unchanged(unit, which):
     states, shares = exact(distribution)
     start = states[torch.multinomial(shares, 40_000, replacement=True, generator=draw)]
     moved = (
-        distribution._swept(start, 1.0, draw)
+        distribution._sweep(start, 1.0, draw)
         if which == "swept"
-        else distribution._retried(start, 1 / distribution.temperature, draw)
+        else distribution._resample_each(start, 1 / distribution.temperature, draw)
     )
     counts = torch.bincount(index_of(states, moved), minlength=len(states))
     error = (counts / 40_000 - shares).abs()
@@ -144,8 +149,8 @@ def test_values_given_clamps_average_to_sums_over_what_is_left(clamped):
     alone = (distribution.bias @ states.mT + distribution.offset).where(
         scores.isfinite(), -torch.inf
     )
-    torch.testing.assert_close(distribution._at_rest(), t * torch.logsumexp(alone / t, -1))
-    _, weights = distribution._annealed(1_000, 12, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(distribution._uncoupled_value(), t * torch.logsumexp(alone / t, -1))
+    _, weights = distribution._anneal(1_000, 12, torch.Generator().manual_seed(0))
     ratios = (weights - torch.logsumexp(scores / t, -1)).exp()
     error = ratios.std(0) / math.sqrt(1_000)
     assert bool(((ratios.mean(0) - 1).abs() < 4.5 * error).all())
@@ -165,7 +170,7 @@ def test_scores_given_clamps_are_those_of_the_pairs(clamped):
     kept = scores.isfinite()
     torch.testing.assert_close(distribution.score(rows).mT[kept], scores[kept])
     both = torch.einsum("...i,ij,...j->...", rows, distribution.coupling.triu(), rows)
-    torch.testing.assert_close(distribution._gained(rows, 0.25, 1.0), 0.75 * both)
+    torch.testing.assert_close(distribution._score_increment(rows, 0.25, 1.0), 0.75 * both)
 
 
 def test_all_clamped_leaves_one_state():
@@ -206,11 +211,11 @@ def trap(**annealing):
     bias = -0.5 * torch.ones(12, dtype=torch.float64)
     return ConditionalRBM(
         ig.Spin(12),
-        ig.Bernoulli(3),
         bias,
+        ig.Bernoulli(3),
         hidden,
         3 * blocks,
-        0.05,
+        temperature=0.05,
         annealing=Annealing(**annealing),
     )
 
@@ -233,7 +238,7 @@ def test_the_second_search_keeps_what_is_clamped():
 def test_retrying_at_infinite_sharpness_never_lowers_the_score(distribution):
     draw = torch.Generator().manual_seed(4)
     start = ig.Spin(12).sample(torch.zeros(100, 12, dtype=torch.float64), 1.0, draw)
-    ends = distribution._retried(start, math.inf, draw)
+    ends = distribution._resample_each(start, math.inf, draw)
     assert bool((distribution.score(ends) >= distribution.score(start) - 1e-9).all())
 
 
@@ -241,10 +246,14 @@ def test_retried_units_of_a_harmonium_leave_their_law_unchanged():
     draw = torch.Generator().manual_seed(5)
     weight = torch.randn(3, 4, generator=draw, dtype=torch.float64)
     zero = torch.zeros(4, dtype=torch.float64)
-    distribution = ConditionalRBM(ig.Spin(4), ig.Bernoulli(3), zero, zero[:3] + 0.2, weight, 0.5)
+    distribution = ConditionalRBM(
+        ig.Spin(4), zero, ig.Bernoulli(3), zero[:3] + 0.2, weight, temperature=0.5
+    )
     states = ig.Spin(4).enumerate_states()
     shares = torch.softmax(3 * distribution.score(states), 0)  # another sharpness than 1/T
     start = states[torch.multinomial(shares, 40_000, replacement=True, generator=draw)]
-    counts = torch.bincount(index_of(states, distribution._retried(start, 3.0, draw)), minlength=16)
+    counts = torch.bincount(
+        index_of(states, distribution._resample_each(start, 3.0, draw)), minlength=16
+    )
     error = (counts / 40_000 - shares).abs()
     assert bool((error < 5 * (shares * (1 - shares) / 40_000).sqrt()).all())

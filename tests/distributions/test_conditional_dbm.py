@@ -18,13 +18,13 @@ def machine(temperature=0.7, scale=0.7, coupling=0.7, steps=10, unit=UNIT, **ann
     join = double(HIDDEN.size, TOP.size, seed=5, scale=coupling)
     joint = ig.ConditionalRBM(
         ig.Mixed([unit, TOP]),
-        HIDDEN,
         double(ROWS, unit.size + TOP.size, seed=1, scale=scale),
+        HIDDEN,
         double(ROWS, HIDDEN.size, seed=2, scale=scale),
         torch.cat([weight, join], -1),
-        temperature,
-        double(ROWS, seed=4),
-        ig.Annealing(**annealing),
+        temperature=temperature,
+        offset=double(ROWS, seed=4),
+        annealing=ig.Annealing(**annealing),
     )
     return ig.ConditionalDBM(unit, joint, steps)
 
@@ -136,11 +136,9 @@ def test_greedy_states_are_the_best_by_score():
     torch.testing.assert_close(large.score(large.mode()), found.amax(0))
 
 
-def test_what_a_penalty_forbids_is_never_drawn():
+def test_what_a_mask_forbids_is_never_drawn():
     unit = ig.Categorical(6, groups=2)
-    distribution = machine(unit=unit).lowered(
-        torch.tensor([0.0, 1e6, 0, 1e6, 0, 0]).double().expand(3, 6)
-    )
+    distribution = machine(unit=unit).masked(torch.tensor([1, 0, 1, 0, 1, 1], dtype=torch.bool))
     states = torch.cat([distribution.sample(), distribution.mode()])
     assert not states[:, [1, 3]].any()
     assert distribution.zeros_like_event().shape == (ROWS, 6)

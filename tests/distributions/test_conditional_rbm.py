@@ -35,13 +35,13 @@ some_temperatures = pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def machine(unit, hidden, temperature=1.0, kind=ig.ConditionalRBM, scale=0.7, **annealing):
     return kind(
         unit,
-        hidden,
         double(ROWS, unit.size, seed=1, scale=scale),
+        hidden,
         double(ROWS, hidden.size, seed=2, scale=scale),
         double(hidden.size, unit.size, seed=3, scale=scale),
-        temperature,
-        double(ROWS, seed=4),
-        ig.Annealing(**annealing),
+        temperature=temperature,
+        offset=double(ROWS, seed=4),
+        annealing=ig.Annealing(**annealing),
     )
 
 
@@ -189,38 +189,39 @@ def test_without_weights_one_chain_of_one_level_is_exact(unit, kind):
 @every_hidden
 @every_kind
 def test_nothing_given_means_zero_scores(unit, hidden, kind):
-    distribution = kind(unit, hidden, torch.zeros(unit.size), torch.zeros(hidden.size),
-               torch.zeros(hidden.size, unit.size), 0.3)  # fmt: skip
+    bias, hidden_bias = torch.zeros(unit.size), torch.zeros(hidden.size)
+    weight = torch.zeros(hidden.size, unit.size)
+    distribution = kind(unit, bias, hidden, hidden_bias, weight, temperature=0.3)
     assert distribution.score(unit.enumerate_states().float()).abs().max() < 1e-6
     count = math.log(unit.state_count())
     assert abs(float(distribution.value(torch.Generator())) - 0.3 * count) < 1e-6
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_a_penalty_forbids_is_never_drawn_and_changes_nothing_else(dtype):
+def test_what_a_mask_forbids_is_never_drawn_and_changes_nothing_else(dtype):
     unit, t, draws = UNITS["mixed"], 0.5, 3_000
     distribution = machine(unit, HIDDEN["bits"], t, scale=0.4, chains=8, levels=12)
-    penalty = torch.zeros(ROWS, unit.size, dtype=torch.float64)
-    penalty[:, [0, 3, 4]] = 1e6  # the first value of one part, the second and third of the other
+    forbidden = torch.zeros(ROWS, unit.size, dtype=torch.float64)
+    forbidden[:, [0, 3, 4]] = 1  # the first value of one part, the second and third of the other
     states = unit.enumerate_states()
-    allowed = states[(states @ penalty[0]) == 0]
+    allowed = states[(states @ forbidden[0]) == 0]
     exact, shares = (
         exact_value(distribution, allowed),
         (reference(distribution, allowed)[0] / t).softmax(-1),
     )
-    lowered = distribution.lowered(penalty)
+    masked = distribution.masked(forbidden == 0)
     cast = {
-        name: getattr(lowered, name).to(dtype)
+        name: getattr(masked, name).to(dtype)
         for name in ("bias", "hidden_bias", "weight", "offset")
     }
-    lowered = repeated(replace(lowered, **cast), 0, draws)
-    ratios = ((lowered.value(torch.Generator().manual_seed(0)) - exact[0]) / t).exp().double()
+    masked = repeated(replace(masked, **cast), 0, draws)
+    ratios = ((masked.value(torch.Generator().manual_seed(0)) - exact[0]) / t).exp().double()
     assert abs(float(ratios.mean()) - 1) < 4.5 * float(ratios.std()) / math.sqrt(draws) + 1e-5
-    drawn = lowered.sample(torch.Generator().manual_seed(3)).double()
-    assert not (drawn @ penalty[0]).any()
+    drawn = masked.sample(torch.Generator().manual_seed(3)).double()
+    assert not (drawn @ forbidden[0]).any()
     found, noise = distance(drawn, allowed, shares)
     assert found < noise
-    assert not (lowered.mode().double() @ penalty[0]).any()
+    assert not (masked.mode().double() @ forbidden[0]).any()
 
 
 @every_unit

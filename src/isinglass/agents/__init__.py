@@ -8,11 +8,7 @@ with require_extra("rl"):
     import gymnasium  # noqa: F401
     import stable_baselines3  # noqa: F401
 
-from isinglass.agents.action_masks import MaskLayout
-from isinglass.agents.backups import Backup, DoubleBackup, SoftBackup
-from isinglass.agents.extractors import SetExtractor
-from isinglass.agents.free_energy_q import FreeEnergyQ
-from isinglass.agents.heads import (
+from isinglass.agents.action_energies import (
     ActionEnergy,
     DBMEnergy,
     MixtureEnergy,
@@ -20,7 +16,10 @@ from isinglass.agents.heads import (
     ProductOfMixtures,
     RBMEnergy,
 )
-from isinglass.agents.network import CenteredExtractor
+from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.backups import Backup, DoubleBackup, MunchausenBackup, SoftBackup
+from isinglass.agents.extractors import CenteredExtractor, SetExtractor
+from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.policy import (
     FreeEnergyCnnPolicy,
     FreeEnergyMultiInputPolicy,
@@ -45,6 +44,7 @@ __all__ = [
     "FreeEnergySarsa",
     "MaskLayout",
     "MixtureEnergy",
+    "MunchausenBackup",
     "PairwiseEnergy",
     "ProductOfMixtures",
     "RBMEnergy",

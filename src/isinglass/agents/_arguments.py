@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from isinglass._support.validation import check_count
 from isinglass.agents.action_codec import ActionCode
-from isinglass.agents.heads import ActionEnergy
+from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.policy import (
     FreeEnergyCnnPolicy,
     FreeEnergyMultiInputPolicy,

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from isinglass._support.typing import Bool, Float
-from isinglass.distributions.enumerated import ActionDistribution
+from isinglass.distributions import Distribution
 from isinglass.errors import DomainError, ParameterError
 from isinglass.units import Categorical, Gaussian, Mixed, Spin, Unit
 
@@ -21,7 +21,7 @@ __all__ = ["ActionCode", "BinaryCode", "BoxCode", "CategoricalCode"]
 
 @dataclass(frozen=True)
 class ActionCode(ABC):
-    """How the actions of one space are states of units, and back.
+    """A code between the actions of one space and states of units.
 
     A new kind of space gives a unit, :meth:`encode`, :meth:`decode`, :meth:`fixed_units` and, where
     values can be forbidden, :meth:`forbid`.
@@ -34,7 +34,7 @@ class ActionCode(ABC):
 
     @staticmethod
     def of(space: object) -> ActionCode:
-        """The code of an action space.
+        """Returns the code of an action space.
 
         Raises:
             ParameterError: If the space is not supported.
@@ -64,41 +64,35 @@ class ActionCode(ABC):
 
     @property
     def continuous(self) -> bool:
-        """Whether actions are real numbers."""
+        """Whether the actions are vectors of real numbers."""
         return False
 
     @abstractmethod
     def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
-        """States of the units, from actions as a replay buffer holds them."""
+        """Returns states of the units, from actions as a replay buffer holds them."""
 
     @abstractmethod
     def decode(self, states: Float[Tensor, "batch d"]) -> Tensor:
-        """Actions, as an SB3 policy gives them, from states of the units."""
+        """Returns actions, as an SB3 policy gives them, from states of the units."""
 
     @abstractmethod
     def fixed_units(self, values: Float[Tensor, "batch parts"]) -> tuple[Tensor, Tensor]:
-        """States, and which units are fixed, from parts of actions; NaN where free."""
-
-    def forbid(
-        self, distribution: ActionDistribution, allowed: Bool[Tensor, "batch flags"]
-    ) -> ActionDistribution:
-        """The law over actions whose every part is allowed; flags as MaskablePPO's.
-
-        Raises:
-            ParameterError: If the space has no masks.
-        """
-        raise ParameterError("a mask of real actions", "Clip them in the environment instead")
-
-    def fix(
-        self, distribution: ActionDistribution, values: Float[Tensor, "batch parts"]
-    ) -> ActionDistribution:
-        """The law of the other parts of the action, given those that are not NaN.
+        """Returns states, and which units are fixed, from parts of actions; NaN where free.
 
         Raises:
             DomainError: If a fixed value is not one of the action space.
         """
-        states, fixed = self.fixed_units(values)
-        return distribution.condition(states, fixed)
+
+    def forbid(
+        self, distribution: Distribution, allowed: Bool[Tensor, "batch flags"]
+    ) -> Distribution:
+        """Returns the distribution over actions of allowed parts; flags are those of MaskablePPO.
+
+        Raises:
+            ParameterError: If the space has no masks.
+            DomainError: If all values of a part are forbidden.
+        """
+        raise ParameterError("a mask of real actions", "Clip them in the environment instead")
 
 
 @dataclass(frozen=True)
@@ -112,26 +106,28 @@ class BinaryCode(ActionCode):
     """
 
     def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
-        """2x − 1."""
+        """Returns the spins a = 2x − 1 of bits x."""
         return 2 * actions.float() - 1
 
     def decode(self, states: Float[Tensor, "batch d"]) -> Tensor:
-        """(a + 1)/2."""
+        """Returns the bits x = (a + 1)/2 of spins a."""
         return (states > 0).to(torch.int8)
 
     def fixed_units(self, values: Float[Tensor, "batch parts"]) -> tuple[Tensor, Tensor]:
-        """Bits as spins."""
+        """Returns fixed bits as spins, and which are fixed."""
         free = values.isnan()
         _check_whole(values, values.new_full((self.unit.size,), 2))
         return torch.where(free, 0.0, 2 * values - 1).float(), ~free
 
     def forbid(
-        self, distribution: ActionDistribution, allowed: Bool[Tensor, "batch flags"]
-    ) -> ActionDistribution:
-        """A bit with one value allowed is fixed at it; flags are 0, 1 of the first bit, …."""
+        self, distribution: Distribution, allowed: Bool[Tensor, "batch flags"]
+    ) -> Distribution:
+        """Fixes a bit with one value allowed at it; flags are 0, 1 of the first bit, …."""
         zero, one = allowed.unflatten(-1, (-1, 2)).unbind(-1)
         if bool((zero & one).all()):
             return distribution
+        if not bool((zero | one).all()):
+            raise DomainError("a mask that forbids both values of a bit", "Allow one of them")
         return distribution.condition(one.to(distribution.zeros_like_event()) * 2 - 1, zero != one)
 
 
@@ -155,7 +151,7 @@ class CategoricalCode(ActionCode):
     whole: bool = False
 
     def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
-        """One-hot, part by part."""
+        """Returns one-hot vectors, part by part."""
         actions = actions.reshape(-1, len(self.choices)).long()
         if any(self._starts):
             actions = actions + torch.tensor(self._starts, device=actions.device)
@@ -164,17 +160,17 @@ class CategoricalCode(ActionCode):
 
     @cached_property
     def _starts(self) -> list[int]:
-        """Where the units of each part begin, less its least value."""
+        """Lists where the units of each part begin, less its least value."""
         return (np.cumsum((0, *self.choices[:-1])) - self.least).tolist()
 
     def decode(self, states: Float[Tensor, "batch d"]) -> Tensor:
-        """The value of every part."""
+        """Returns the value of every part, from one-hot vectors."""
         pieces = states.split(list(self.choices), -1)
         parts = [piece.argmax(-1) + v for piece, v in zip(pieces, self.least, strict=True)]
         return parts[0] if self.whole else torch.stack(parts, -1)
 
     def fixed_units(self, values: Float[Tensor, "batch parts"]) -> tuple[Tensor, Tensor]:
-        """One-hot parts."""
+        """Returns fixed parts as one-hot vectors, and which components are fixed."""
         free = values.isnan()
         choices = torch.tensor(self.choices, device=values.device)
         least = torch.tensor(self.least, device=values.device)
@@ -183,12 +179,10 @@ class CategoricalCode(ActionCode):
         return self.encode(torch.where(free, least, values)), fixed
 
     def forbid(
-        self, distribution: ActionDistribution, allowed: Bool[Tensor, "batch flags"]
-    ) -> ActionDistribution:
-        """Takes so much off the field of a forbidden value that it is never drawn."""
-        if bool(allowed.all()):
-            return distribution
-        return distribution.lowered((~allowed).to(distribution.zeros_like_event()) * PENALTY)
+        self, distribution: Distribution, allowed: Bool[Tensor, "batch flags"]
+    ) -> Distribution:
+        """Gives forbidden values the log-weight −∞: their probability is zero."""
+        return distribution if bool(allowed.all()) else distribution.masked(allowed)
 
 
 @dataclass(frozen=True)
@@ -203,27 +197,23 @@ class BoxCode(ActionCode):
 
     @property
     def continuous(self) -> bool:
-        """Whether actions are real numbers."""
+        """Whether the actions are vectors of real numbers."""
         return True
 
     def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
-        """As they are: SB3's buffers hold scaled actions."""
+        """Returns actions as they are: SB3's buffers hold scaled ones."""
         return actions.float()
 
     def decode(self, states: Float[Tensor, "batch d"]) -> Tensor:
-        """Clipped to the box; SB3 scales them back."""
+        """Returns states clipped to the box; SB3 scales them back."""
         return states.clamp(-1, 1)
 
     def fixed_units(self, values: Float[Tensor, "batch parts"]) -> tuple[Tensor, Tensor]:
-        """Scaled values as they are."""
+        """Returns scaled values as they are, and which are fixed."""
         free = values.isnan()
         if bool((~free & (values.abs() > 1 + 1e-6)).any()):
             raise DomainError("a fixed value outside the box", "Stay within its bounds")
         return torch.where(free, 0.0, values).float(), ~free
-
-
-#: Far above T and any field, so that exp(−PENALTY/T) is exactly zero.
-PENALTY = 1e6
 
 
 def _one_hots(choices: tuple[int, ...]) -> Unit:

@@ -1,41 +1,69 @@
-"""Backups: what the value of the next state is, in Bellman's equation."""
+"""Backups: the targets of Bellman's equation that action values are learned towards."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from stable_baselines3.common.type_aliases import PyTorchObs
+import torch
 from torch import Tensor
 
 from isinglass._support.typing import Float
+from isinglass._support.validation import check_fraction, check_number
 from isinglass.agents.policy import FreeEnergyPolicy
+from isinglass.agents.replay_buffer import Transitions
+from isinglass.errors import ParameterError
 
-__all__ = ["Backup", "DoubleBackup", "SoftBackup"]
+__all__ = ["Backup", "DoubleBackup", "MunchausenBackup", "SoftBackup", "bootstrap"]
 
 
 class Backup(ABC):
-    """The value of the next states, from which targets r + γ(1 − done)·value are made."""
+    """What Q(s, a) is learned towards, for a whole batch of transitions at once.
+
+    A new one is a frozen dataclass with :meth:`target`. It sees states, actions, rewards, next
+    states and their masks, and may ask the policy for any distribution or value of either network.
+    """
 
     @abstractmethod
-    def __call__(
-        self, policy: FreeEnergyPolicy, obs: PyTorchObs, masks: Tensor | None
+    def target(
+        self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Values of the states.
+        """Returns the targets y of Q(s, a), one a transition; called without gradients.
 
         Args:
             policy: Network, target network, temperature and random stream.
-            obs: The next states.
-            masks: Which actions are allowed there; None if all are.
+            batch: The transitions: of n steps, if rewards are sums over n.
+            discounts: γ to the number of steps, 0 where the episode has terminated.
         """
+
+
+def bootstrap(
+    batch: Transitions,
+    discounts: Float[Tensor, " batch"],
+    next_value: Callable[[], Float[Tensor, " batch"]],
+) -> Float[Tensor, " batch"]:
+    """Returns r + γ(1 − done)·V(s'); V is not asked for where no episode goes on.
+
+    Examples:
+        >>> parts = [torch.zeros(2, 1)] * 4
+        >>> batch = Transitions(*parts, rewards=torch.ones(2, 1))
+        >>> bootstrap(batch, torch.tensor([0.5, 0.0]), lambda: torch.tensor([4.0, 9.0]))
+        tensor([3., 1.])
+    """
+    rewards = batch.rewards.flatten()
+    if not bool(discounts.any()):  # spare the target network
+        return rewards
+    return torch.addcmul(rewards, discounts, next_value())
 
 
 @dataclass(frozen=True)
 class SoftBackup(Backup):
-    """V(s') = T log Σ_a exp(Q_target(s',a)/T): exact for :class:`MixtureEnergy`, else by annealing.
+    """y = r + γ V(s') with V(s') = T log Σ_a exp(Q_target(s',a)/T): soft Q-learning.
 
-    With ``mellowmax`` it is T log of the mean over all actions: entropy is counted from that of
-    uniform actions, so that many actions are not worth more than few.
+    V is exact for :class:`MixtureEnergy`, else by annealing. With ``mellowmax`` it is T log of the
+    mean over all actions: entropy is counted from that of uniform actions, so that many actions
+    are not worth more than few.
 
     Reference: Haarnoja et al. 2017, arXiv:1702.08165 (soft); Asadi & Littman 2017,
     arXiv:1612.05628 (mellowmax).
@@ -46,11 +74,16 @@ class SoftBackup(Backup):
 
     mellowmax: bool = False
 
-    def __call__(
-        self, policy: FreeEnergyPolicy, obs: PyTorchObs, masks: Tensor | None
+    def target(
+        self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """V of the target network."""
-        value = policy.distribution(obs, masks, target=True).value(policy.generator)
+        """Returns y = r + γ V(s'), V the soft value of the target network."""
+        return bootstrap(batch, discounts, lambda: self._next_value(policy, batch))
+
+    def _next_value(self, policy: FreeEnergyPolicy, batch: Transitions) -> Tensor:
+        masks = batch.next_masks
+        following = policy.distribution(batch.next_observations, masks, target=True)
+        value = following.value(policy.generator)
         if not self.mellowmax:
             return value
         return value - policy.temperature * policy.log_action_count(masks)
@@ -58,15 +91,64 @@ class SoftBackup(Backup):
 
 @dataclass(frozen=True)
 class DoubleBackup(Backup):
-    """Q_target(s', a*) with a* greedy for the network that learns: no entropy, less optimism.
+    """y = r + γ Q_target(s', a*), a* greedy for the network that learns: double Q-learning.
+
+    No entropy, less optimism.
 
     Reference: van Hasselt, Guez & Silver 2016, "Deep reinforcement learning with double
     Q-learning", arXiv:1509.06461.
     """
 
-    def __call__(
-        self, policy: FreeEnergyPolicy, obs: PyTorchObs, masks: Tensor | None
+    def target(
+        self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Q_target of the greedy action."""
-        best = policy.distribution(obs, masks).mode()
-        return policy.distribution(obs, target=True).score(best)
+        """Returns y = r + γ Q_target(s', a*)."""
+        return bootstrap(batch, discounts, lambda: self._next_value(policy, batch))
+
+    def _next_value(self, policy: FreeEnergyPolicy, batch: Transitions) -> Tensor:
+        best = policy.distribution(batch.next_observations, batch.next_masks).mode()
+        return policy.distribution(batch.next_observations, target=True).score(best)
+
+
+@dataclass(frozen=True)
+class MunchausenBackup(Backup):
+    r"""y = r + α [T log π(a|s)]_{l₀}^0 + γ V(s'): a bonus for what the policy did willingly.
+
+        T log π(a|s) = Q_target(s,a) − V_target(s),   V(s) = T log Σ_a exp(Q_target(s,a)/T)
+
+    The bonus, never above zero and at least l₀, keeps the new policy close to the old one and
+    widens the gap between actions. V is exact for :class:`MixtureEnergy`, else by annealing. Masks
+    are kept of next states alone, so that all actions count in V(s); with ``n_steps`` above 1
+    the bonus is that of the first step.
+
+    Reference: Vieillard, Pietquin & Geist 2020, "Munchausen reinforcement learning",
+    arXiv:2007.14430.
+
+    Args:
+        alpha: α from 0 (:class:`SoftBackup`) to 1.
+        floor: l₀ ≤ 0, in units of the reward.
+
+    Raises:
+        ParameterError: If α or l₀ is out of range.
+
+    Examples:
+        >>> MunchausenBackup(alpha=0.5)
+        MunchausenBackup(alpha=0.5, floor=-1.0)
+    """
+
+    alpha: float = 0.9
+    floor: float = -1.0
+
+    def __post_init__(self) -> None:
+        check_fraction("alpha", self.alpha)
+        if check_number("floor", self.floor) > 0:
+            raise ParameterError(f"floor = {self.floor}", "Give l₀ of zero or below")
+
+    def target(
+        self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Returns y = r + α [T log π(a|s)]_{l₀}^0 + γ V(s')."""
+        present = policy.distribution(batch.observations, target=True)
+        scores = present.score(policy.code.encode(batch.actions))
+        bonus = (scores - present.value(policy.generator)).clamp(self.floor, 0.0)
+        return SoftBackup().target(policy, batch, discounts) + self.alpha * bonus

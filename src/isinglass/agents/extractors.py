@@ -1,4 +1,4 @@
-"""A state of mind: a set of propositions as features that do not depend on their order."""
+"""Features extractors: boxes centered at zero, and sets of propositions in no order."""
 
 from __future__ import annotations
 
@@ -7,19 +7,54 @@ import math
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float
 from isinglass.errors import ParameterError
 
-__all__ = ["SetExtractor"]
+__all__ = ["CenteredExtractor", "SetExtractor"]
 
 MOST_PROPOSITIONS = 2**16
 
 
+class CenteredExtractor(FlattenExtractor):
+    """A features extractor that scales a bounded ``Box`` to −1 … 1 and flattens it.
+
+    Centred features learn faster where the network has no hidden layers. Not with
+    ``VecNormalize``, which centers by itself.
+
+    Raises:
+        ParameterError: If the space is no bounded ``Box``.
+
+    Examples:
+        >>> CenteredExtractor(spaces.Box(0, 1, (2,)))(torch.tensor([[0.0, 0.75]]))
+        tensor([[-1.0000,  0.5000]])
+    """
+
+    middle: Tensor
+    half_range: Tensor
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        if not isinstance(observation_space, spaces.Box) or not observation_space.is_bounded():
+            raise ParameterError(f"observations of {observation_space}", "Use FlattenExtractor")
+        super().__init__(observation_space)
+        low, high = (
+            torch.as_tensor(b.reshape(-1), dtype=torch.float32)
+            for b in (observation_space.low, observation_space.high)
+        )
+        self.register_buffer("middle", (low + high) / 2, persistent=False)
+        # What never varies is seen as 0.
+        half_range = torch.where(high > low, (high - low) / 2, 1.0)
+        self.register_buffer("half_range", half_range, persistent=False)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Returns (x − middle) / half the range, from −1 to 1."""
+        return (super().forward(observations) - self.middle) / self.half_range
+
+
 class SetExtractor(BaseFeaturesExtractor):
-    r"""Σ_i mask_i e(p_i): the sum of the vectors of the propositions that are held.
+    r"""A features extractor of sets: Σ_i mask_i e(p_i), over the propositions p_i that are held.
 
     Every different proposition p has a learned vector e(p); what the network sees is their sum,
     the same for every order of the rows.
@@ -64,7 +99,7 @@ class SetExtractor(BaseFeaturesExtractor):
         self.vectors = nn.Embedding(total, features_dim)
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "batch features"]:
-        """The sum of the vectors of the filled rows."""
+        """Returns Σ_i mask_i e(p_i), the sum of the vectors of the filled rows."""
         index = ((observations["propositions"].long() - self.least) * self.strides).sum(-1)
         held = observations["mask"].bool()
         vectors = self.vectors(index.where(held, 0))

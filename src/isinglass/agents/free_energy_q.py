@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -39,9 +39,9 @@ from isinglass.agents._faults import (
     same_spaces,
     whole_steps,
 )
+from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MaskLayout, acting_infos
 from isinglass.agents.backups import Backup, SoftBackup
-from isinglass.agents.heads import ActionEnergy, MixtureEnergy
 from isinglass.agents.network import check_real
 from isinglass.agents.policy import (
     Constraint,
@@ -49,7 +49,12 @@ from isinglass.agents.policy import (
     FreeEnergyMultiInputPolicy,
     FreeEnergyPolicy,
 )
-from isinglass.agents.replay_buffer import MaskedDictReplayBuffer, MaskedReplayBuffer, in_rows
+from isinglass.agents.replay_buffer import (
+    MaskedDictReplayBuffer,
+    MaskedReplayBuffer,
+    Transitions,
+    split_rows,
+)
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
@@ -61,6 +66,11 @@ _ABOVE_NONE = ("batch_size", "buffer_size", "n_steps", "_stats_window_size")
 _LEAST = dict.fromkeys(_ABOVE_NONE, 1) | {"learning_starts": 0, "gradient_steps": -1}
 _ABOVE_ZERO = ("initial_temperature", "final_temperature", "annealing_fraction", "max_grad_norm")
 
+_LOSSES = {"mse": F.mse_loss, "huber": F.huber_loss}
+
+#: From values Q(s, a) and their targets to one number to differentiate.
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
 SelfFreeEnergyQ = TypeVar("SelfFreeEnergyQ", bound="FreeEnergyQ")
 
 
@@ -68,18 +78,18 @@ class FreeEnergyQ(OffPolicyAlgorithm):
     r"""Soft Q-learning where Q = −F, the negative free energy of actions under an energy.
 
     An action is a state of units: d bits are spins a = ±1, choices are one-hot, real actions
-    Gaussian. With the default energy, :class:`MixtureEnergy`, each of N memories has a key k_μ(s), from
-    a network, and an action field θ_μ(s). From there on everything is exact, at a cost of O(N·d)
-    for 2^d actions:
+    Gaussian. With the default energy, :class:`MixtureEnergy`, each of N memories has a key k_μ(s),
+    from a network, and an action field θ_μ(s). From there on everything is exact, at a cost of
+    O(N·d) for 2^d actions:
 
         Q(s,a) = T log Σ_μ exp((k_μ(s) + Σ_i θ_μi(s) a_i)/T) − T log N
         V(s)   = T log Σ_a exp(Q(s,a)/T)
         π(a|s) = exp((Q(s,a) − V(s))/T)                     sampled exactly: μ first, then all bits
         loss   = (Q(s,a) − r − γ (1 − done) V_target(s'))²  soft Bellman backup
 
-    :class:`ProductOfMixtures`, :class:`RBMEnergy` and :class:`DBMEnergy` are products of experts; their actions
-    are drawn by block Gibbs, annealed inside each action, and V is estimated by the way. Where
-    there are few actions these are enumerated.
+    :class:`ProductOfMixtures`, :class:`RBMEnergy` and :class:`DBMEnergy` are products of experts;
+    their actions are drawn by block Gibbs, annealed inside each action, and V is estimated by the
+    way. Where there are few actions these are enumerated.
 
     One temperature T serves Q, V, π and the target. It falls from its initial to its final value
     by a constant factor a step. Acting samples π; ``predict(deterministic=True)`` is greedy.
@@ -100,7 +110,9 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             :func:`isinglass.envs.make_env` knows. Bits observed are seen as spins where the
             observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
         energy: The energy of the actions; None is :class:`MixtureEnergy`.
-        backup: The value of the next state; None is :class:`SoftBackup`.
+        backup: What values are learned towards; None is :class:`SoftBackup`.
+        loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
+            loss, such as ``torch.nn.functional.smooth_l1_loss``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0).
         buffer_size: Transitions kept for replay.
         learning_starts: Environment steps with uniformly random actions before learning.
@@ -131,11 +143,11 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     Raises:
         ParameterError: If ``env`` is no environment or its action space is not supported; the
-            energy has no law for it; a temperature, ``annealing_fraction`` or ``max_grad_norm`` is
-            not a finite number above zero; T would rise; ``tau`` or ``gamma`` is not from 0 to 1;
-            a count is no whole number or too small; the policy is none, or none for such
-            observations; ``policy_kwargs`` has what it does not take or what is set above; or
-            there is no such device.
+            energy has no distribution over it; ``loss`` is none; a temperature,
+            ``annealing_fraction`` or ``max_grad_norm`` is not a finite number above zero; T would
+            rise; ``tau`` or ``gamma`` is not from 0 to 1; a count is no whole number or too small;
+            the policy is none, or none for such observations; ``policy_kwargs`` has what it does
+            not take or what is set above; or there is no such device.
         UnknownEnvironmentError: If ``env`` is a name that is not known.
         DivergenceError: From ``learn``, if the loss or the values are NaN or infinite: the
             learning rate is too high.
@@ -167,6 +179,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         env: GymEnv | VectorEnv | str | None,
         energy: ActionEnergy | None = None,
         backup: Backup | None = None,
+        loss: str | Loss = "mse",
         learning_rate: float | Schedule = 5e-3,
         buffer_size: int = 100_000,
         learning_starts: int = 100,
@@ -192,12 +205,12 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         check_device(device)
-        world = environment(env, required=_init_setup_model)
+        given = environment(env, required=_init_setup_model)
         if _init_setup_model:  # else ``load`` brings what was checked when it was made
-            check_policy(policy, self.policy_aliases, policy_kwargs, world.observation_space)
+            check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
         super().__init__(
             policy,
-            world,
+            given,
             learning_rate,
             buffer_size,
             learning_starts,
@@ -220,6 +233,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         )
         self.energy = MixtureEnergy() if energy is None else energy
         self.backup = SoftBackup() if backup is None else backup
+        self.loss = loss
         self.n_steps = n_steps
         self.initial_temperature = initial_temperature
         self.final_temperature = final_temperature
@@ -232,11 +246,11 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     @property
     def temperature(self) -> float:
-        """T, of Q and of the policy alike, in units of the reward."""
+        """The temperature T, of Q and of the policy alike, in units of the reward."""
         return self.policy.temperature
 
     def set_random_seed(self, seed: int | None = None) -> None:
-        """Seed Python, numpy, torch, the environment and the stream of the actions."""
+        """Seeds Python, numpy, torch, the environment and the stream of the actions."""
         super().set_random_seed(seed)
         if seed is not None and hasattr(self, "policy"):
             self.policy.seed(seed)
@@ -251,7 +265,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         fixed: np.ndarray | None = None,
         constraint: Constraint | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Actions, with parts fixed, forbidden or constrained: :meth:`FreeEnergyPolicy.predict`.
+        """Returns actions under restrictions, as :meth:`FreeEnergyPolicy.predict` does.
 
         Examples:
             >>> agent = FreeEnergyQ("MlpPolicy", "isinglass/LargeAction-v0", device="cpu")
@@ -265,12 +279,12 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         )
 
     def set_env(self, env: GymEnv | VectorEnv | str, force_reset: bool = True) -> None:
-        """Go on in another environment of the same spaces.
+        """Goes on in another environment of the same spaces.
 
         Raises:
             ParameterError: If it has other spaces, or is no environment.
         """
-        with same_spaces("FreeEnergyQ.set_env"):
+        with same_spaces(f"{type(self).__name__}.set_env"):
             super().set_env(environment(env, required=True), force_reset)
 
     @classmethod
@@ -281,7 +295,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         *args: Any,
         **kwargs: Any,
     ) -> SelfFreeEnergyQ:
-        """An agent from a file; all arguments are Stable-Baselines3's.
+        """Reads an agent from a file; all arguments are Stable-Baselines3's.
 
         Raises:
             FileError: If there is no such file, it is damaged, another class saved it, or its
@@ -294,7 +308,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             return super().load(path, environment(env, required=False), *args, **kwargs)
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
-        """Take steps of the optimizer on replayed transitions, and the target network's.
+        """Takes steps of the optimizer on replayed transitions, and the target network's.
 
         Transitions of several steps are drawn, and their targets made, in one go.
         """
@@ -305,8 +319,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         losses, most = [], self._steps_together(batch_size)
         for done in range(0, gradient_steps, most):
             together = min(most, gradient_steps - done)
-            for lesson in self._minibatches(together, batch_size):
-                loss = self._loss(*lesson)
+            for minibatch in self._minibatches(together, batch_size):
+                loss = self._loss(*minibatch)
                 for weight in self.policy.weights:  # the optimizer takes longer to do the same
                     weight.grad = None
                 loss.backward()
@@ -320,10 +334,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     @torch.no_grad()
     def _start_values(self) -> None:
-        """Let values start at the mean reward: reaching it step by step would take thousands."""
+        """Lets values start at the mean reward: reaching it step by step would take thousands."""
         if float(self.policy.q_net.head.offset) != 0:
             return  # weights of an earlier agent were put in
-        mean = self._replayed(FIRST_LOOK).rewards.mean()
+        mean = self._sample_transitions(FIRST_LOOK).rewards.mean()
         for network in (self.policy.q_net, self.policy.q_net_target):
             network.head.offset.fill_(mean)
 
@@ -332,22 +346,26 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         total_timesteps: int,
         callback: MaybeCallback = None,
         log_interval: int = 4,
-        tb_log_name: str = "FreeEnergyQ",
+        tb_log_name: str | None = None,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfFreeEnergyQ:
-        """Learn for a number of environment steps; all arguments are Stable-Baselines3's."""
-        with whole_steps("FreeEnergyQ.learn"):
+        """Learns for a number of environment steps; all arguments are Stable-Baselines3's.
+
+        ``tb_log_name`` is the name of the class if it is not given.
+        """
+        with whole_steps(f"{type(self).__name__}.learn"):
             return super().learn(
                 total_timesteps,
                 callback,
                 log_interval,
-                tb_log_name,
+                tb_log_name or type(self).__name__,
                 reset_num_timesteps,
                 progress_bar,
             )
 
     def _setup_model(self) -> None:
+        self._check_parts()
         self._check_numbers()  # here, so that what ``load`` is given is checked as well
         if self.optimize_memory_usage:
             check_storage(self.replay_buffer_kwargs, self.observation_space)
@@ -385,6 +403,15 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.train_freq = check_train_freq(self.train_freq)
         if not callable(self.learning_rate):
             check_at_least_zero("learning_rate", self.learning_rate)
+        if self.final_temperature > self.initial_temperature:
+            raise ParameterError(
+                f"final_temperature = {self.final_temperature} above "
+                f"initial_temperature = {self.initial_temperature}",
+                "Give a final_temperature no higher than initial_temperature: T falls",
+            )
+
+    def _check_parts(self) -> None:
+        """Refuses what is no energy, no backup or no loss."""
         kinds = (("energy", ActionEnergy, "MixtureEnergy()"), ("backup", Backup, "SoftBackup()"))
         for name, kind, example in kinds:
             if not isinstance(getattr(self, name), kind):
@@ -392,11 +419,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
                     f"{name} = {getattr(self, name)!r}",
                     f"Give an instance of a class of isinglass.agents, such as {example}",
                 )
-        if self.final_temperature > self.initial_temperature:
+        if not (callable(self.loss) or (isinstance(self.loss, str) and self.loss in _LOSSES)):
             raise ParameterError(
-                f"final_temperature = {self.final_temperature} above "
-                f"initial_temperature = {self.initial_temperature}",
-                "Give a final_temperature no higher than initial_temperature: T falls",
+                f"loss = {self.loss!r}",
+                "Give 'mse', 'huber', or a function of values and targets",
             )
 
     def _setup_learn(
@@ -425,7 +451,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Uniform among the allowed actions before learning starts, then drawn from the policy."""
+        """Draws uniformly among allowed actions before learning starts, then from the policy."""
         if self._allowed is None:
             return super()._sample_action(learning_starts, action_noise, n_envs)
         if self.num_timesteps < learning_starts:
@@ -444,7 +470,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        """Keep out what would turn the weights into NaN many steps later."""
+        """Keeps out what would turn the weights into NaN many steps later."""
         check_real("the reward", reward)
         check_real("the observation", new_obs)
         for info in infos:
@@ -460,37 +486,35 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.policy.temperature = self.initial_temperature * ratio**annealed
         self.logger.record("rollout/temperature", self.policy.temperature)
 
-    def _replayed(self, batch_size: int) -> Any:
+    def _sample_transitions(self, batch_size: int) -> Any:
         if self.replay_buffer is None:
             raise ParameterError("no replay buffer", "Call learn() first")
-        return self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        found = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        if isinstance(found, Transitions):
+            return found
+        return Transitions(**found._asdict())  # of a buffer of the user's choice
 
     def _steps_together(self, batch_size: int) -> int:
-        """Gradient steps whose targets are made at once: few where observations are large."""
+        """Returns for how many gradient steps targets are made at once: few for large inputs."""
         numbers = batch_size * spaces.flatdim(self.observation_space)
         return min(MOST_TOGETHER, max(1, NUMBERS_TOGETHER // numbers))
 
     def _minibatches(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:
-        """What :meth:`_loss` takes, for each of some gradient steps."""
-        batch = self._replayed(steps * batch_size)
+        """Yields what :meth:`_loss` takes, for each of some gradient steps."""
+        batch = self._sample_transitions(steps * batch_size)
         parts = (batch.observations, batch.actions, self._targets(batch))
-        return zip(*(in_rows(part, batch_size) for part in parts), strict=True)
+        return zip(*(split_rows(part, batch_size) for part in parts), strict=True)
 
     def _loss(self, observations: PyTorchObs, actions: Tensor, targets: Tensor) -> Tensor:
-        return F.mse_loss(self.policy.action_values(observations, actions), targets)
+        loss = _LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
+        return loss(self.policy.action_values(observations, actions), targets)
 
     @torch.no_grad()
-    def _targets(self, batch: Any) -> Tensor:
-        """R + γ(1 − done)·V_target(s'); done is 0 where an episode was only cut short."""
-        rewards, dones = batch.rewards.flatten(), batch.dones.flatten()
-        if bool(dones.all()):  # nothing follows: spare the target network
-            return rewards
+    def _targets(self, batch: Transitions) -> Tensor:
+        """Returns the targets of the backup; done is 0 where an episode was only cut short."""
         # n-step buffers say by how much each return is discounted
-        discounts = getattr(batch, "discounts", None)
-        gamma = self.gamma if discounts is None else discounts.flatten()
-        masks = getattr(batch, "next_masks", None)
-        values = self.backup(self.policy, batch.next_observations, masks)
-        return torch.addcmul(rewards, gamma * (1 - dones), values)
+        gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
+        return self.backup.target(self.policy, batch, gamma * (1 - batch.dones.flatten()))
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []

@@ -1,40 +1,38 @@
-"""Energies of an agent: what turns the features of a state into a law of actions."""
+"""Heads of an agent's network: from the features of a state to a distribution of actions."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count
 from isinglass.agents._mixture_score import mixture_score, scores_in_one_pass
-from isinglass.distributions.annealed_conditional import Annealing
-from isinglass.distributions.conditional_boltzmann_machine import ConditionalBoltzmannMachine
-from isinglass.distributions.conditional_dbm import ConditionalDBM
-from isinglass.distributions.conditional_rbm import ConditionalRBM, ExpectedEnergyRBM
-from isinglass.distributions.enumerated import ActionDistribution
-from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
-from isinglass.energies import PatternMixture
-from isinglass.errors import ParameterError
-from isinglass.units import Bernoulli, Categorical, Mixed, Unit
+from isinglass.distributions import (
+    Annealing,
+    ConditionalBoltzmannMachine,
+    ConditionalDBM,
+    ConditionalRBM,
+    Distribution,
+    PatternMixture,
+    ScaledTruncatedMixture,
+)
+from isinglass.units import Bernoulli, Mixed, Unit
 
 __all__ = [
-    "ActionEnergy",
-    "DBMEnergy",
+    "ConditionalRBMHead",
+    "DBMHead",
+    "GaussianMixtureHead",
     "Head",
-    "MixtureEnergy",
-    "PairwiseEnergy",
-    "ProductOfMixtures",
-    "RBMEnergy",
+    "MixtureHead",
+    "PairwiseHead",
 ]
 
 
 class Head(nn.Module, ABC):
-    """From features of a state to a law of actions, with a learned scale and offset of values."""
+    """A module from features of a state to a distribution of actions, Q on a learned scale."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,12 +41,12 @@ class Head(nn.Module, ABC):
 
     @property
     def scale(self) -> Tensor:
-        """Units of reward an energy unit."""
+        """Scale of values exp(log_scale), in units of reward for one of energy."""
         return self.log_scale.exp()
 
     @abstractmethod
-    def forward(self, features: Tensor, temperature: float) -> ActionDistribution:
-        """The law of actions as states of the unit, one a row."""
+    def forward(self, features: Tensor, temperature: float) -> Distribution:
+        """Returns the distribution π(a|s) of actions as states of the unit, one for each row."""
 
     def score(
         self,
@@ -56,212 +54,12 @@ class Head(nn.Module, ABC):
         temperature: float,
         state: Float[Tensor, "*states d"],
     ) -> Float[Tensor, "..."]:
-        """Q of actions, differentiable once: that of the law, by a shorter way if there is one."""
+        """Returns Q(s, a) of actions, differentiable once; a head may know a shorter way."""
         return self(features, temperature).score(state)
 
 
-class ActionEnergy(ABC):
-    """An energy of actions, before the sizes of state and action are known."""
-
-    @abstractmethod
-    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
-        """The module for so many features and this unit.
-
-        Args:
-            width: Number of features of a state.
-            unit: The units that an action is made of.
-            init_scale: By how much the values of random actions differ at the start.
-
-        Raises:
-            ParameterError: If the energy has no law for this unit.
-        """
-
-
-@dataclass(frozen=True)
-class MixtureEnergy(ActionEnergy):
-    r"""One group of N memories: value, draw, entropy and conditioning are exact.
-
-        Q(s,a) = T log Σ_μ exp((k_μ(s) + Σ_i θ_μi(s) a_i)/T) − T log N + offset
-
-    For ``Box`` actions memory μ is a hill of height k_μ(s) and centre c_μ(s) in the box, and γ(s)
-    are how steep hills are along each axis:
-
-        Q(s,a) = T log Σ_μ exp((k_μ(s) − ½ Σ_i γ_i(s)² (a_i − c_μi(s))²)/T) − T log N + offset
-
-    V, the integral over the box, and draws within it are exact.
-
-    Reference: Sallans & Hinton 2004, JMLR 5:1063-1088 (Q = −F); Gu et al. 2016,
-    arXiv:1603.00748 (one hill: normalised advantages).
-
-    Args:
-        memories: N.
-        state_fields: Whether the state bends the action fields, θ_μ(s) = θ_μ + W_μ φ(s): needed
-            where the good actions are many more than the memories. Hills always move.
-
-    Raises:
-        ParameterError: If ``memories`` is not a whole number of at least one.
-
-    Examples:
-        >>> MixtureEnergy(memories=64)
-        MixtureEnergy(memories=64, state_fields=False)
-    """
-
-    memories: int = 32
-    state_fields: bool = False
-
-    def __post_init__(self) -> None:
-        check_count("memories", self.memories)
-
-    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
-        """Keys and fields, or hills."""
-        if unit.is_gaussian:
-            return GaussianMixtureHead(width, unit, self.memories)
-        return MixtureHead(width, unit, init_scale, self.memories, self.state_fields)
-
-
-@dataclass(frozen=True)
-class ProductOfMixtures(ActionEnergy):
-    r"""Several groups of memories, a product of mixtures: G·N memories stand for N^G patterns.
-
-        Q(s,a) = b(s)·a + Σ_g T log Σ_μ exp((c_gμ(s) + w_gμ·a)/T) − G T log N + o(s)
-
-    What is good in one part of the action and what is good in another add up. Actions are drawn
-    by block Gibbs, annealed inside each action.
-
-    Reference: Sallans & Hinton 2004, JMLR 5:1063-1088; Hinton 2002,
-    doi:10.1162/089976602760128018 (products of experts).
-
-    Args:
-        groups: G.
-        memories: N, of each group.
-        annealing: How actions are sampled.
-
-    Raises:
-        ParameterError: If a number is not whole and at least one.
-
-    Examples:
-        >>> ProductOfMixtures(groups=5, memories=8).annealing.chains
-        8
-    """
-
-    groups: int = 8
-    memories: int = 8
-    annealing: Annealing = field(default_factory=Annealing)
-
-    def __post_init__(self) -> None:
-        check_count("groups", self.groups)
-        check_count("memories", self.memories)
-
-    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
-        """A driven machine with groups for hidden units."""
-        _check_discrete(unit)
-        hidden = Categorical(self.groups * self.memories, groups=self.groups)
-        return ConditionalRBMHead(width, unit, hidden, init_scale, self.annealing)
-
-
-@dataclass(frozen=True)
-class RBMEnergy(ActionEnergy):
-    r"""A restricted Boltzmann machine, driven by the state.
-
-        Q(s,a) = b(s)·a + Σ_j T log(1 + exp((c_j(s) + w_j·a)/T)) − K T log 2 + o(s)
-
-    or, with ``expected``, minus its expected energy: b(s)·a + Σ_j ⟨h_j⟩ (c_j(s) + w_j·a) + o(s).
-
-    Reference: Sallans & Hinton 2004, JMLR 5:1063-1088; Elfwing, Uchibe & Doya 2016,
-    doi:10.1016/j.neunet.2016.07.013 (expected energy).
-
-    Args:
-        hidden: K, bits.
-        expected: Whether Q is the expected energy.
-        annealing: How actions are sampled.
-
-    Raises:
-        ParameterError: If ``hidden`` is not a whole number of at least one.
-
-    Examples:
-        >>> RBMEnergy(hidden=64, expected=True).hidden
-        64
-    """
-
-    hidden: int = 128
-    expected: bool = False
-    annealing: Annealing = field(default_factory=Annealing)
-
-    def __post_init__(self) -> None:
-        check_count("hidden", self.hidden)
-
-    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
-        """A driven machine with bits for hidden units."""
-        _check_discrete(unit)
-        kind = ExpectedEnergyRBM if self.expected else ConditionalRBM
-        return ConditionalRBMHead(
-            width, unit, Bernoulli(self.hidden), init_scale, self.annealing, kind
-        )
-
-
-@dataclass(frozen=True)
-class PairwiseEnergy(ActionEnergy):
-    r"""A Boltzmann machine of the action units alone, coupled pair by pair, driven by the state.
-
-        Q(s,a) = b(s)·a + ½ aᵀJa + o(s)
-
-    For costs and constraints that are sums over pairs, such as "at most one of these".
-
-    Reference: Ackley, Hinton & Sejnowski 1985, doi:10.1207/s15516709cog0901_7.
-
-    Args:
-        annealing: How actions are sampled.
-
-    Examples:
-        >>> PairwiseEnergy().annealing.levels
-        24
-    """
-
-    annealing: Annealing = field(default_factory=Annealing)
-
-    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
-        """A driven machine of pairs; couplings start at zero."""
-        _check_discrete(unit)
-        return PairwiseHead(width, unit, self.annealing)
-
-
-@dataclass(frozen=True)
-class DBMEnergy(ActionEnergy):
-    r"""A deep Boltzmann machine of two hidden layers, driven by the state at the first.
-
-    Q(s,a) is the mean-field bound on −F; actions are drawn from −F itself.
-
-    Reference: Crawford, Levit, Ghadermarzy, Oberoi & Ronagh 2018, arXiv:1612.05695.
-
-    Args:
-        hidden: Bits of the layer that touches the action.
-        top: Bits of the layer above it.
-        annealing: How actions are sampled.
-
-    Raises:
-        ParameterError: If a number is not whole and at least one.
-
-    Examples:
-        >>> DBMEnergy(hidden=32, top=16).top
-        16
-    """
-
-    hidden: int = 64
-    top: int = 32
-    annealing: Annealing = field(default_factory=Annealing)
-
-    def __post_init__(self) -> None:
-        check_count("hidden", self.hidden)
-        check_count("top", self.top)
-
-    def head(self, width: int, unit: Unit, init_scale: float) -> Head:
-        """A driven machine over action and top layer together."""
-        _check_discrete(unit)
-        return DBMHead(width, unit, self, init_scale)
-
-
 class MixtureHead(Head):
-    """Keys k_μ(s) = w_μ·φ(s) + b_μ and action fields θ_μ, stored, bent by the state if wished."""
+    """A mixture of keys k_μ(s) = w_μ·φ(s) + b_μ and fields θ_μ, which the state may bend."""
 
     def __init__(
         self, width: int, unit: Unit, init_scale: float, memories: int, state_fields: bool
@@ -269,14 +67,14 @@ class MixtureHead(Head):
         super().__init__()
         self.unit = unit
         self.keys = nn.Linear(width, memories)
-        self.fields = nn.Parameter(_scattered(memories, unit, init_scale))
+        self.fields = nn.Parameter(_random_fields(memories, unit, init_scale))
         self.bend = None
         if state_fields:
             self.bend = nn.Linear(width, self.fields.numel(), bias=False)
             nn.init.zeros_(self.bend.weight)  # start from the stored patterns
 
     def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> PatternMixture:
-        """T log Σ_μ 1 is taken off, so that Q does not depend on the number of idle memories."""
+        """Returns the mixture, less T log N: Q does not depend on the number of idle memories."""
         idle = temperature * math.log(self.keys.out_features)
         fields = self.fields
         if self.bend is not None:
@@ -291,7 +89,7 @@ class MixtureHead(Head):
         temperature: float,
         state: Float[Tensor, "*states d"],
     ) -> Float[Tensor, "..."]:
-        """In one pass where the patterns are stored as they are."""
+        """Returns Q(s, a), in one pass where the patterns are stored as they are."""
         stored = self.bend is None and not self.unit.has_base_measure_energy
         if not stored or not scores_in_one_pass(features, self.fields, state):
             return super().score(features, temperature, state)
@@ -302,10 +100,10 @@ class MixtureHead(Head):
 
 
 class GaussianMixtureHead(Head):
-    """Heights, centres within the box and steepnesses, all from the state.
+    """A Gaussian mixture in the box: heights k_μ(s), centers c_μ(s) and slopes γ(s).
 
-    Heights are over a level that all hills share: what is good in a state whatever is done is
-    learned once, and does not blur which hill is higher.
+    Heights are over a level that all Gaussians share: what is good in a state whatever is done is
+    learned once, and does not blur which of them is higher.
     """
 
     def __init__(self, width: int, unit: Unit, memories: int) -> None:
@@ -319,7 +117,7 @@ class GaussianMixtureHead(Head):
     def forward(
         self, features: Float[Tensor, "batch f"], temperature: float
     ) -> ScaledTruncatedMixture:
-        """With x = γa: θ_μ = γc_μ and k_μ less ½|γc_μ|², so that k_μ is the height of the hill."""
+        """Returns it by x = γa: θ_μ = γc_μ, and ½|γc_μ|² off the keys, so that k_μ is a height."""
         idle = temperature * math.log(self.heights.out_features)
         heights = self.scale * (self.level(features) + self.heights(features)) + self.offset - idle
         slopes = nn.functional.softplus(self.steepness(features)) * self.scale.sqrt() + 1e-3
@@ -327,11 +125,11 @@ class GaussianMixtureHead(Head):
         fields = slopes.unsqueeze(-2) * centers
         keys = heights - fields.square().sum(-1) / 2
         distribution = PatternMixture(self.unit, keys, fields, temperature)
-        return ScaledTruncatedMixture(distribution, slopes, reach=1.0)
+        return ScaledTruncatedMixture(distribution, slopes, bound=1.0)
 
 
 class ConditionalRBMHead(Head):
-    """Fields b(s), c(s) and an offset o(s) from the state; weights W between action and h."""
+    """A conditional RBM: fields b(s), c(s) and offset o(s) from the state, weights W of its own."""
 
     def __init__(
         self,
@@ -346,25 +144,25 @@ class ConditionalRBMHead(Head):
         self.unit, self.hidden, self.annealing, self.kind = unit, hidden, annealing, kind
         self.hidden_bias = nn.Linear(width, hidden.size)
         self.bias = _zero_linear(width, unit.size + 1)
-        self.weight = nn.Parameter(_scattered(hidden.size, unit, init_scale))
+        self.weight = nn.Parameter(_random_fields(hidden.size, unit, init_scale))
 
     def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> ConditionalRBM:
-        """The machine that the state drives."""
-        driven = self.scale * self.bias(features)
+        """Returns the machine whose fields the state gives."""
+        fields = self.scale * self.bias(features)
         return self.kind(
             self.unit,
+            fields[..., 1:],
             self.hidden,
-            driven[..., 1:],
             self.scale * self.hidden_bias(features),
             self.scale * self.weight,
-            temperature,
-            driven[..., 0] + self.offset,
-            self.annealing,
+            temperature=temperature,
+            offset=fields[..., 0] + self.offset,
+            annealing=self.annealing,
         )
 
 
 class PairwiseHead(Head):
-    """Fields b(s) and an offset o(s) from the state; couplings J of different units."""
+    """A conditional Boltzmann machine: fields b(s) and offset o(s) from the state, couplings J."""
 
     apart: Tensor
 
@@ -379,29 +177,38 @@ class PairwiseHead(Head):
     def forward(
         self, features: Float[Tensor, "batch f"], temperature: float
     ) -> ConditionalBoltzmannMachine:
-        """The machine that the state drives."""
-        driven = self.scale * self.bias(features)
+        """Returns the machine whose fields the state gives."""
+        fields = self.scale * self.bias(features)
         coupling = self.scale * (self.weight + self.weight.mT) * self.apart
         return ConditionalBoltzmannMachine(
             self.unit,
-            driven[..., 1:],
+            fields[..., 1:],
             coupling,
-            temperature,
-            driven[..., 0] + self.offset,
-            self.annealing,
+            temperature=temperature,
+            offset=fields[..., 0] + self.offset,
+            annealing=self.annealing,
+            checked=True,  # symmetric by the sum above
         )
 
 
 class DBMHead(ConditionalRBMHead):
-    """:class:`ConditionalRBMHead` over action and top layer side by side."""
+    """A conditional DBM: the RBM of :class:`ConditionalRBMHead` over action and upper layer."""
 
-    def __init__(self, width: int, unit: Unit, shape: DBMEnergy, init_scale: float) -> None:
-        joint = Mixed([unit, Bernoulli(shape.top)])
-        super().__init__(width, joint, Bernoulli(shape.hidden), init_scale, shape.annealing)
+    def __init__(
+        self,
+        width: int,
+        unit: Unit,
+        hidden: int,
+        top: int,
+        init_scale: float,
+        annealing: Annealing,
+    ) -> None:
+        joint = Mixed([unit, Bernoulli(top)])
+        super().__init__(width, joint, Bernoulli(hidden), init_scale, annealing)
         self.actions = unit
 
     def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> ConditionalDBM:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The machine that the state drives."""
+        """Returns the machine whose fields the state gives."""
         return ConditionalDBM(self.actions, super().forward(features, temperature))
 
 
@@ -412,14 +219,6 @@ def _zero_linear(width: int, outputs: int) -> nn.Linear:
     return linear
 
 
-def _scattered(rows: int, unit: Unit, init_scale: float) -> Tensor:
-    """Fields of N(0, spread²/d), so that the values of random actions differ by about spread."""
+def _random_fields(rows: int, unit: Unit, init_scale: float) -> Tensor:
+    """Draws fields of N(0, σ²/d), σ = init_scale: values of random actions differ by about σ."""
     return init_scale / math.sqrt(unit.size) * torch.randn(rows, unit.size)
-
-
-def _check_discrete(unit: Unit) -> None:
-    if unit.support is not None:
-        raise ParameterError(
-            f"actions of {unit}",
-            "Real actions have MixtureEnergy(), whose soft value is exact",
-        )

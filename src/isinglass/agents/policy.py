@@ -24,13 +24,11 @@ from torch import Generator, Tensor, nn
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_positive
 from isinglass.agents.action_codec import ActionCode
+from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MaskLayout
-from isinglass.agents.constraints import meeting
-from isinglass.agents.heads import ActionEnergy, MixtureEnergy
+from isinglass.agents.constraints import choose_accepted
 from isinglass.agents.network import FreeEnergyNetwork, check_real
-from isinglass.distributions.enumerated import ActionDistribution, Enumerated
-from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
-from isinglass.energies import PatternMixture
+from isinglass.distributions import Distribution, Enumerated
 from isinglass.errors import (
     DivergenceError,
     DomainError,
@@ -52,7 +50,7 @@ __all__ = [
 
 
 class FreeEnergyPolicy(BasePolicy):
-    """Boltzmann policy π(a|s) = exp((Q(s,a) − V(s))/T) over actions too many to enumerate.
+    """The Boltzmann policy π(a|s) = exp((Q(s,a) − V(s))/T) over actions too many to enumerate.
 
     Holds the network, its target copy, the temperature and the random stream that actions are
     drawn from. The stream is seeded, like the weights, from torch's global one; its state and
@@ -78,11 +76,11 @@ class FreeEnergyPolicy(BasePolicy):
 
     Raises:
         ParameterError: If ``temperature`` is not above zero, ``net_arch`` is no list of widths,
-            the action space is not supported, or the energy has no law for it.
+            the action space is not supported, or the energy has no distribution over it.
 
     Examples:
-        >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
-        >>> policy = FreeEnergyPolicy(observations, actions, lambda _: 1e-3, energy=MixtureEnergy(4))
+        >>> sight, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
+        >>> policy = FreeEnergyPolicy(sight, actions, lambda _: 1e-3, energy=MixtureEnergy(4))
         >>> state = torch.zeros(1, 3)
         >>> from isinglass import Bernoulli
         >>> every_action = Bernoulli(5).enumerate_states().float()
@@ -122,7 +120,7 @@ class FreeEnergyPolicy(BasePolicy):
             net_arch = [] if features_extractor_class == NatureCNN else [128, 128]
         self.code = ActionCode.of(action_space)
         self.energy = MixtureEnergy() if energy is None else energy
-        self.net_arch = _widths(net_arch)
+        self.net_arch = _check_widths(net_arch)
         self.activation_fn = activation_fn
         self.temperature = check_positive("temperature", temperature)
         self.q_net = self._make_network()
@@ -138,9 +136,11 @@ class FreeEnergyPolicy(BasePolicy):
         self._followed = (list(self.q_net.parameters()), list(self.q_net_target.parameters()))
         # The modules that own buffers, not the buffers: those are replaced on the way to a device.
         self._copied = [
-            (ours, target)
-            for ours, target in zip(self.q_net.modules(), self.q_net_target.modules(), strict=True)
-            if next(ours.buffers(recurse=False), None) is not None
+            (online, target)
+            for online, target in zip(
+                self.q_net.modules(), self.q_net_target.modules(), strict=True
+            )
+            if next(online.buffers(recurse=False), None) is not None
         ]
         self._seed = int(torch.randint(2**63 - 1, ()))
         self._generator: Generator | None = None
@@ -154,14 +154,14 @@ class FreeEnergyPolicy(BasePolicy):
         return self._generator
 
     def seed(self, seed: int) -> None:
-        """Restart the random stream of the actions."""
+        """Restarts the random stream of the actions."""
         self._seed = seed
         self._generator = None
 
     def distribution(
         self, obs: PyTorchObs, masks: Tensor | None = None, *, target: bool = False
-    ) -> ActionDistribution:
-        """The law of actions as states of units, at the current temperature.
+    ) -> Distribution:
+        """Returns π(a|s), over actions as states of units, at the current temperature T.
 
         Args:
             obs: Observations.
@@ -171,19 +171,17 @@ class FreeEnergyPolicy(BasePolicy):
         distribution = (self.q_net_target if target else self.q_net)(obs, self.temperature)
         if masks is not None and masks.shape[-1] == MaskLayout.of(self.action_space).joint_size:
             return Enumerated.of(distribution, masks)
-        if not isinstance(distribution, PatternMixture | ScaledTruncatedMixture) and few_actions(
-            distribution
-        ):
+        if not distribution.exact_value and has_few_actions(distribution):
             distribution = Enumerated.of(distribution)
         return distribution if masks is None else self.code.forbid(distribution, masks)
 
     @property
     def weights(self) -> list[nn.Parameter]:
-        """What the optimizer moves, listed once."""
+        """The weights that the optimizer moves, listed once."""
         return self._followed[0]
 
     def log_action_count(self, masks: Tensor | None = None) -> Tensor | float:
-        """Log of how many actions are allowed; of the volume 2^d for a box of −1 to 1."""
+        """Returns log of the number of allowed actions; of the volume 2^d for a box of −1 to 1."""
         unit = self.code.unit
         if self.code.continuous:
             return unit.size * math.log(2)
@@ -195,11 +193,11 @@ class FreeEnergyPolicy(BasePolicy):
         return sum(part.sum(-1).log() for part in masks.split(list(layout.parts), -1))
 
     def action_values(self, obs: PyTorchObs, actions: Tensor) -> Float[Tensor, "batch"]:
-        """Q(s, a) of actions as a replay buffer holds them, differentiable once."""
+        """Returns Q(s, a) of actions as a replay buffer holds them, differentiable once."""
         return self.q_net.score(obs, self.temperature, self.code.encode(actions))
 
     def clip_gradients(self, largest: float) -> None:
-        """Scale all gradients down if their norm, taken together, is above ``largest``.
+        """Scales all gradients down if their norm, taken together, is above ``largest``.
 
         As torch's ``clip_grad_norm_``, which first sorts them by device and type: twice as long.
         """
@@ -211,19 +209,19 @@ class FreeEnergyPolicy(BasePolicy):
         torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp_(max=1.0))  # pyright: ignore[reportPrivateImportUsage]
 
     def update_target(self, tau: float) -> None:
-        """Move the target network the fraction ``tau`` of the way; copy running statistics."""
-        ours, targets = self._followed
+        """Moves the target network the fraction ``tau`` of the way; copies running statistics."""
+        online, targets = self._followed
         with torch.no_grad():
-            torch._foreach_lerp_([*targets], [*ours], tau)  # all weights in one call  # pyright: ignore[reportPrivateImportUsage]
-            for ours, target in self._copied:
-                pairs = zip(ours.buffers(False), target.buffers(False), strict=True)
+            torch._foreach_lerp_([*targets], [*online], tau)  # all weights in one call  # pyright: ignore[reportPrivateImportUsage]
+            for module, target in self._copied:
+                pairs = zip(module.buffers(False), target.buffers(False), strict=True)
                 for value, copy in pairs:
                     copy.copy_(value)  # whole numbers too: they have no fraction of the way
 
     def obs_to_tensor(
         self, observation: np.ndarray | dict[str, np.ndarray]
     ) -> tuple[PyTorchObs, bool]:
-        """The observation as tensors, and whether it is a batch.
+        """Returns the observation as tensors, and whether it is a batch.
 
         Raises:
             DomainError: If a value is NaN or infinite.
@@ -253,7 +251,7 @@ class FreeEnergyPolicy(BasePolicy):
         fixed: np.ndarray | None = None,
         constraint: Constraint | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Actions under restrictions that need no learning; else as in Stable-Baselines3.
+        """Returns actions under restrictions that need no learning; else as in Stable-Baselines3.
 
         With :class:`MixtureEnergy` a draw is an exact one from π given the restrictions.
 
@@ -288,17 +286,14 @@ class FreeEnergyPolicy(BasePolicy):
         with torch.no_grad():
             masks = self._masks(action_masks, obs)
             distribution = self.distribution(obs, masks)
-            if (
-                constraint is not None
-                and not isinstance(distribution, Enumerated)
-                and few_actions(distribution)
-            ):
+            if constraint is not None and has_few_actions(distribution):
                 distribution = Enumerated.of(distribution)
             if fixed is not None:
-                values = self._fixed(fixed, distribution.zeros_like_event())
-                distribution = self.code.fix(distribution, values)
+                values = self._read_fixed(fixed, distribution.zeros_like_event())
+                states, observed = self.code.fixed_units(values)
                 self._check_allowed(values, masks)
-            actions = self._drawn(distribution, deterministic, constraint)
+                distribution = distribution.condition(states, observed)
+            actions = self._choose_actions(distribution, deterministic, constraint)
         return (actions if batched else actions.squeeze(0)), state
 
     def _masks(self, masks: np.ndarray | None, obs: PyTorchObs) -> Tensor | None:
@@ -308,7 +303,7 @@ class FreeEnergyPolicy(BasePolicy):
         found = MaskLayout.of(self.action_space).rows(masks, rows)
         return torch.as_tensor(found, device=self.device)
 
-    def _fixed(self, fixed: np.ndarray, zeros_like_event: Tensor) -> Tensor:
+    def _read_fixed(self, fixed: np.ndarray, zeros: Tensor) -> Tensor:
         shape = self.action_space.shape or ()
         try:
             values = np.asarray(fixed, dtype=np.float64)
@@ -317,20 +312,18 @@ class FreeEnergyPolicy(BasePolicy):
                 f"fixed = {fixed!r}, which is no array of numbers",
                 f"Give an array of shape {shape}, NaN where free",
             ) from error
-        if values.shape not in (shape, (len(zeros_like_event), *shape)):
+        if values.shape not in (shape, (len(zeros), *shape)):
             raise ShapeError(
-                f"fixed of shape {values.shape} for {len(zeros_like_event)} actions of shape {shape}",
+                f"fixed of shape {values.shape} for {len(zeros)} actions of shape {shape}",
                 "Give values shaped like an action, NaN where free, for one action or each",
             )
         if isinstance(self.action_space, spaces.Box):
             values = self.scale_action(values)
-        rows = np.broadcast_to(values, (len(zeros_like_event), *shape)).reshape(
-            len(zeros_like_event), -1
-        )
+        rows = np.broadcast_to(values, (len(zeros), *shape)).reshape(len(zeros), -1)
         return torch.tensor(rows, device=self.device)
 
     def _check_allowed(self, values: Tensor, masks: Tensor | None) -> None:
-        """Refuse what is fixed and forbidden; with a joint mask the law itself has seen to it."""
+        """Refuses what is fixed and forbidden; the distribution has done so for joint masks."""
         layout = MaskLayout.of(self.action_space)
         if masks is None or masks.shape[-1] == layout.joint_size:
             return
@@ -343,35 +336,35 @@ class FreeEnergyPolicy(BasePolicy):
                 "Leave them free (NaN), or allow them",
             )
 
-    def _drawn(
-        self, distribution: ActionDistribution, deterministic: bool, constraint: Constraint | None
+    def _choose_actions(
+        self, distribution: Distribution, deterministic: bool, constraint: Constraint | None
     ) -> np.ndarray:
-        """Actions as the environment takes them."""
+        """Chooses actions, in the form that the environment takes."""
         if constraint is None:
-            return self._taken(self._states(distribution, deterministic))
-        with _finite_values():
-            states = meeting(
+            return self._decode(self._choose_states(distribution, deterministic))
+        with _diagnose_divergence():
+            states = choose_accepted(
                 distribution,
-                lambda drawn: self._meets(drawn, constraint),
+                lambda drawn: self._accepts(drawn, constraint),
                 deterministic,
                 self.generator,
             )
-        return self._taken(states)
+        return self._decode(states)
 
-    def _states(self, distribution: ActionDistribution, deterministic: bool) -> Tensor:
-        with _finite_values():
+    def _choose_states(self, distribution: Distribution, deterministic: bool) -> Tensor:
+        with _diagnose_divergence():
             return distribution.mode() if deterministic else distribution.sample(self.generator)
 
-    def _meets(self, states: Tensor, constraint: Constraint) -> Tensor:
-        meets = np.asarray(constraint(self._taken(states)), dtype=bool)
-        if meets.shape != states.shape[:1]:
+    def _accepts(self, states: Tensor, constraint: Constraint) -> Tensor:
+        accepted = np.asarray(constraint(self._decode(states)), dtype=bool)
+        if accepted.shape != states.shape[:1]:
             raise ShapeError(
-                f"a constraint that gives {meets.shape} for {len(states)} actions",
+                f"a constraint that gives {accepted.shape} for {len(states)} actions",
                 "Let it give one bool an action",
             )
-        return torch.as_tensor(meets, device=states.device)
+        return torch.as_tensor(accepted, device=states.device)
 
-    def _taken(self, states: Tensor) -> np.ndarray:
+    def _decode(self, states: Tensor) -> np.ndarray:
         actions = self.code.decode(states).cpu().numpy()
         actions = actions.reshape(-1, *(self.action_space.shape or ()))
         if isinstance(self.action_space, spaces.Box):
@@ -380,24 +373,24 @@ class FreeEnergyPolicy(BasePolicy):
         return actions
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> Tensor:
-        """Actions, one an observation."""
+        """Returns actions, one an observation."""
         return self._predict(obs, deterministic)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        return self.code.decode(self._states(self.distribution(observation), deterministic))
+        return self.code.decode(self._choose_states(self.distribution(observation), deterministic))
 
     def set_training_mode(self, mode: bool) -> None:
-        """Put the network in training or evaluation mode; the target stays in evaluation mode."""
+        """Puts the network in training or evaluation mode; the target stays in evaluation mode."""
         if mode != self.q_net.training:
             self.q_net.set_training_mode(mode)
         self.training = mode
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Temperature and random stream, for ``state_dict``."""
+        """Returns temperature and random stream, for ``state_dict``."""
         return {"temperature": self.temperature, "generator": self.generator.get_state()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restore temperature and random stream."""
+        """Restores temperature and random stream, from ``state_dict``."""
         self.temperature = float(state["temperature"])
         stream = state["generator"].cpu()
         # A stream of another kind of device cannot be carried on; the new one is as random.
@@ -433,8 +426,8 @@ class FreeEnergyPolicy(BasePolicy):
 
 
 @contextmanager
-def _finite_values() -> Iterator[None]:
-    """Say by name that nothing can be drawn, since learning has diverged."""
+def _diagnose_divergence() -> Iterator[None]:
+    """Says by name that nothing can be drawn, since learning has diverged."""
     try:
         yield
     except RuntimeError as error:
@@ -446,7 +439,7 @@ def _finite_values() -> Iterator[None]:
         ) from error
 
 
-def _widths(net_arch: object) -> list[int]:
+def _check_widths(net_arch: object) -> list[int]:
     if not isinstance(net_arch, list | tuple):
         raise ParameterError(
             f"net_arch = {net_arch!r}",
@@ -455,8 +448,8 @@ def _widths(net_arch: object) -> list[int]:
     return [check_count("a width of net_arch", width) for width in net_arch]
 
 
-def few_actions(distribution: ActionDistribution) -> bool:
-    """Whether looking at every action costs less than a chain."""
+def has_few_actions(distribution: Distribution) -> bool:
+    """Returns whether looking at every action costs less than a chain."""
     return distribution.unit.state_count(distribution.temperature) <= FEW_ACTIONS
 
 
@@ -490,7 +483,8 @@ class FreeEnergyMultiInputPolicy(FreeEnergyPolicy):
     Examples:
         >>> parts = {"bits": spaces.MultiBinary(3), "speed": spaces.Box(-1, 1, (2,))}
         >>> seen, actions = spaces.Dict(parts), spaces.MultiBinary(5)
-        >>> policy = FreeEnergyMultiInputPolicy(seen, actions, lambda _: 1e-3, energy=MixtureEnergy(4))
+        >>> energy = MixtureEnergy(4)
+        >>> policy = FreeEnergyMultiInputPolicy(seen, actions, lambda _: 1e-3, energy=energy)
         >>> action, _ = policy.predict({"bits": np.ones(3), "speed": np.zeros(2)})
         >>> actions.contains(action)
         True

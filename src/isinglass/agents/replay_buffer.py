@@ -16,11 +16,11 @@ from isinglass._support.validation import check_count, check_fraction
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.errors import ParameterError, ShapeError
 
-__all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "in_rows"]
+__all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "split_rows"]
 
 
 class Transitions(NamedTuple):
-    """Replayed transitions: Stable-Baselines3's samples, and what is allowed afterwards.
+    """Replayed transitions (s, a, R, s'): SB3's samples, and what is allowed in s'.
 
     Attributes:
         observations: s, ``(batch, ...)``, or a dictionary of such.
@@ -44,7 +44,7 @@ class Transitions(NamedTuple):
     valid: Tensor | None = None
 
 
-Symmetry: TypeAlias = Callable[[Transitions, np.random.Generator], Transitions]
+Augmentation: TypeAlias = Callable[[Transitions, np.random.Generator], Transitions]
 
 
 class MaskedReplayBuffer(ReplayBuffer):
@@ -100,7 +100,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         *args: Any,
         n_steps: int = 1,
         gamma: float = 0.99,
-        augment: Symmetry | None = None,
+        augment: Augmentation | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -108,7 +108,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.gamma = check_fraction("gamma", gamma)
         if augment is not None and not callable(augment):
             raise ParameterError(
-                f"symmetry = {augment!r}",
+                f"augment = {augment!r}",
                 "Give a function of transitions and a numpy.random.Generator",
             )
         self.augment = augment
@@ -119,7 +119,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.seed(int(torch.randint(2**63 - 1, ())))
 
     def seed(self, seed: int) -> None:
-        """Restart the stream that transitions are drawn from."""
+        """Restarts the stream that transitions are drawn from."""
         self._rng = np.random.default_rng(seed)
 
     def add(
@@ -131,7 +131,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         done: np.ndarray,
         infos: Sequence[dict[str, Any]],
     ) -> None:
-        """Store one step of every environment.
+        """Stores one step of every environment.
 
         Raises:
             ShapeError: If a mask does not fit the actions, or masks become joint that were flat,
@@ -152,20 +152,20 @@ class MaskedReplayBuffer(ReplayBuffer):
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)
 
     def cut(self) -> None:
-        """Let no return go on from what is stored: the environment was reset by hand."""
+        """Lets no return go on from what is stored: the environment was reset by hand."""
         if self.size() and not self.optimize_memory_usage:
             newest = self.pos - 1
             self.timeouts[newest] = np.maximum(self.timeouts[newest], 1 - self.dones[newest])
 
     def reset(self) -> None:
-        """Forget every transition."""
+        """Forgets every transition that is stored."""
         super().reset()
         self.valid[:] = False
 
     def sample(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, batch_size: int, env: VecNormalize | None = None
     ) -> Transitions:
-        """Draw transitions, normalized by ``env`` if there is one.
+        """Draws transitions, normalized by ``env`` if there is one.
 
         Raises:
             ParameterError: If there is none.
@@ -179,10 +179,10 @@ class MaskedReplayBuffer(ReplayBuffer):
         found = self._gather(*np.divmod(drawn, self.n_envs), self.n_steps, env)
         if self.augment is None:
             return found
-        return _alike(found, self.augment(found, self._rng))
+        return _check_augmented(found, self.augment(found, self._rng))
 
     def last(self, back: int = 0, env: VecNormalize | None = None) -> Transitions:
-        """The newest step of every environment, one row each, or the one ``back`` steps earlier.
+        """Returns the newest step of every environment, or the one ``back`` steps earlier.
 
         Raises:
             ParameterError: If so many steps are not stored.
@@ -197,7 +197,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         return newest._replace(valid=self._tensor(self.valid[at[0]]))
 
     def last_pair(self, env: VecNormalize | None = None) -> tuple[Transitions, Tensor]:
-        """The newest transitions (s, a, r, s') whose next action a' is known, and a': for SARSA.
+        """Returns the newest (s, a, r, s') whose next action a' is known, and a': for SARSA.
 
         Called after every step, it gives each transition once. Rows whose episode was cut short
         are not valid, since nothing was done in s'; where an episode terminated, a' is of the next
@@ -226,7 +226,7 @@ class MaskedReplayBuffer(ReplayBuffer):
     def _gather(
         self, at: np.ndarray, envs: np.ndarray, n_steps: int, env: VecNormalize | None
     ) -> Transitions:
-        """Transitions that begin at step ``at`` of environments ``envs`` and take up to n steps."""
+        """Returns transitions from step ``at`` of environments ``envs`` on, of up to n steps."""
         if n_steps > 1:
             end, rewards, discounts = self._returns(at, envs, n_steps, env)
         else:
@@ -237,9 +237,9 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self._masks is not None:
             masks = np.unpackbits(self._masks[end, envs], axis=-1, count=self._width).view(bool)
         return Transitions(
-            observations=self._seen(self.observations, at, envs, env),
+            observations=self._look_up(self.observations, at, envs, env),
             actions=self._tensor(self.actions[at, envs]),
-            next_observations=self._seen_next(end, envs, env),
+            next_observations=self._look_up_next(end, envs, env),
             dones=self._tensor(dones[:, None]),
             rewards=self._tensor(rewards[:, None]),
             discounts=None if discounts is None else self._tensor(discounts[:, None]),
@@ -249,27 +249,27 @@ class MaskedReplayBuffer(ReplayBuffer):
     def _returns(
         self, at: np.ndarray, envs: np.ndarray, n_steps: int, env: VecNormalize | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Last step, Σ_k γ^k r_k and γ^m of the m ≤ n steps from ``at`` on."""
+        """Returns the last step, Σ_k γ^k r_k and γ^m of the m ≤ n steps from ``at`` on."""
         steps = (at[:, None] + np.arange(n_steps)) % self.buffer_size, envs[:, None]
         newest = (self.pos - 1) % self.buffer_size
         over = (self.dones[steps] > 0) | (self.timeouts[steps] > 0) | (steps[0] == newest)
-        taken = np.ones_like(over)
+        counted = np.ones_like(over)
         goes_on = ~over[:, :-1] & self.valid[steps][:, 1:]
-        np.logical_and.accumulate(goes_on, axis=1, out=taken[:, 1:])
-        weights = self.gamma ** np.arange(n_steps, dtype=np.float32) * taken
+        np.logical_and.accumulate(goes_on, axis=1, out=counted[:, 1:])
+        weights = self.gamma ** np.arange(n_steps, dtype=np.float32) * counted
         rewards = self._normalize_reward(self.rewards[steps], env)
-        count = taken.sum(1)
+        count = counted.sum(1)
         end = (at + count - 1) % self.buffer_size
         return end, (rewards * weights).sum(1), np.float32(self.gamma) ** count.astype(np.float32)
 
-    def _seen_next(
+    def _look_up_next(
         self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None
     ) -> Tensor | TensorDict:
         if self.optimize_memory_usage:
-            return self._seen(self.observations, (at + 1) % self.buffer_size, envs, env)
-        return self._seen(self.next_observations, at, envs, env)
+            return self._look_up(self.observations, (at + 1) % self.buffer_size, envs, env)
+        return self._look_up(self.next_observations, at, envs, env)
 
-    def _seen(
+    def _look_up(
         self,
         stored: np.ndarray | dict[str, np.ndarray],
         at: np.ndarray,
@@ -304,11 +304,11 @@ class MaskedDictReplayBuffer(  # pyright: ignore[reportIncompatibleMethodOverrid
     """
 
 
-def in_rows(part: Tensor | TensorDict, size: int) -> Sequence[Tensor | TensorDict]:
-    """A batch in batches of ``size`` rows.
+def split_rows(part: Tensor | TensorDict, size: int) -> Sequence[Tensor | TensorDict]:
+    """Splits a batch into batches of ``size`` rows.
 
     Examples:
-        >>> [len(rows["speed"]) for rows in in_rows({"speed": torch.zeros(6, 2)}, 3)]
+        >>> [len(rows["speed"]) for rows in split_rows({"speed": torch.zeros(6, 2)}, 3)]
         [3, 3]
     """
     if isinstance(part, Tensor):
@@ -317,24 +317,29 @@ def in_rows(part: Tensor | TensorDict, size: int) -> Sequence[Tensor | TensorDic
     return [dict(zip(part, piece, strict=True)) for piece in pieces]
 
 
-def _alike(found: Transitions, new: object) -> Transitions:
-    """What a symmetry made of transitions, if these are transitions of the same shapes."""
+def _check_augmented(found: Transitions, new: object) -> Transitions:
+    """Returns what an augmentation gave, if these are transitions of the same shapes.
+
+    Raises:
+        ParameterError: If they are no transitions.
+        ShapeError: If they have other shapes.
+    """
     if not isinstance(new, Transitions):
         raise ParameterError(
-            f"a symmetry that gives {type(new).__name__}",
+            f"an augmentation that gives {type(new).__name__}",
             "Let it give the transitions back, changed by their _replace(…)",
         )
     for name, before, after in zip(Transitions._fields, found, new, strict=True):
         if _shapes(before) != _shapes(after):
             raise ShapeError(
-                f"{name} of shape {_shapes(after)} from the symmetry, given {_shapes(before)}",
+                f"{name} of shape {_shapes(after)} from the augmentation, given {_shapes(before)}",
                 "Let it keep all shapes",
             )
     return new
 
 
 def _shapes(part: Tensor | TensorDict | None) -> object:
-    """Of a tensor, of each in a dictionary, or None."""
+    """Returns the shape of a tensor, those in a dictionary, or None."""
     if isinstance(part, Mapping):
         return {name: tuple(tensor.shape) for name, tensor in part.items()}
     return None if part is None else tuple(part.shape)

@@ -8,18 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isinglass.agents.action_energies import ActionEnergy, RBMEnergy
 from isinglass.agents.free_energy_q import FreeEnergyQ
-from isinglass.agents.heads import ActionEnergy, RBMEnergy
 from isinglass.agents.replay_buffer import MaskedReplayBuffer, Transitions
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergySarsa"]
 
-#: Arguments of FreeEnergyQ that say how to replay and what to back up: none of them is taken.
+#: Arguments of FreeEnergyQ for replay, targets and their loss: the rule fixes them all.
 OF_REPLAY = (
     "backup",
     "batch_size",
     "gradient_steps",
+    "loss",
     "n_steps",
     "replay_buffer_kwargs",
     "tau",
@@ -58,8 +59,8 @@ class FreeEnergySarsa(FreeEnergyQ):
         **kwargs: The other arguments of :class:`FreeEnergyQ`.
 
     Raises:
-        ParameterError: As :class:`FreeEnergyQ`; or for an argument of replay or of the target
-            network, which there are not.
+        ParameterError: As :class:`FreeEnergyQ`; or for an argument of replay, of the target
+            network or of the loss, which there are not.
 
     Examples:
         >>> from isinglass.envs import LargeAction
@@ -87,7 +88,7 @@ class FreeEnergySarsa(FreeEnergyQ):
         for name in OF_REPLAY:
             if name in kwargs:
                 raise ParameterError(
-                    f"{name} = {kwargs[name]!r}, where nothing is replayed",
+                    f"{name} = {kwargs[name]!r}, where nothing is replayed and the rule is fixed",
                     "Leave it out, or use FreeEnergyQ",
                 )
         kwargs.setdefault("buffer_size", 1_000)
@@ -111,27 +112,27 @@ class FreeEnergySarsa(FreeEnergyQ):
         for name, weight in self.policy.q_net.head.named_parameters():
             weight.requires_grad_(name not in ADDED)
 
-    def _replayed(self, batch_size: int) -> Any:
-        """The newest step whose next action is known, of every environment."""
+    def _sample_transitions(self, batch_size: int) -> Any:
+        """Returns the newest step whose next action is known, of every environment."""
         buffer = self.replay_buffer
         if not isinstance(buffer, MaskedReplayBuffer):
             raise ParameterError(f"a buffer {buffer!r}", "Leave the default")
         return buffer.last_pair(self._vec_normalize_env)
 
     def _start_values(self) -> None:
-        """Values start where the weights put them: the rule has nothing else."""
+        """Leaves values where the weights put them: the rule has nothing else."""
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
-        """One step of the optimizer, once there are two steps of the environment."""
+        """Takes one step of the optimizer, once there are two steps of the environment."""
         if self.replay_buffer is not None and self.replay_buffer.size() > 1:
             super().train(1, batch_size)
 
     def _minibatches(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:
-        """That step: there is one a gradient step."""
-        return [self._replayed(batch_size)]
+        """Returns that step: there is one a gradient step."""
+        return [self._sample_transitions(batch_size)]
 
     def _loss(self, now: Transitions, following: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """½ (r + γ Q(s', a') − Q(s, a))², whose gradient is the rule, with Q(s', a') held fixed."""
+        """Returns ½ (r + γ Q(s', a') − Q(s, a))², whose gradient at fixed Q(s', a') is the rule."""
         values = self.policy.action_values(now.observations, now.actions)
         with torch.no_grad():
             after = self.policy.action_values(now.next_observations, following)

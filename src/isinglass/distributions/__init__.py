@@ -1,6 +1,7 @@
-"""Distributions of one layer of units whose parameters come row by row, from a table or a network."""
+"""Distributions of one layer of units, with parameters row by row from a table or a network."""
 
 from isinglass.distributions.annealed_conditional import AnnealedConditional, Annealing
+from isinglass.distributions.base import Distribution
 from isinglass.distributions.conditional_boltzmann_machine import ConditionalBoltzmannMachine
 from isinglass.distributions.conditional_dbm import ConditionalDBM
 from isinglass.distributions.conditional_rbm import ConditionalRBM, ExpectedEnergyRBM
@@ -14,6 +15,7 @@ __all__ = [
     "ConditionalBoltzmannMachine",
     "ConditionalDBM",
     "ConditionalRBM",
+    "Distribution",
     "Enumerated",
     "ExpectedEnergyRBM",
     "PatternMixture",

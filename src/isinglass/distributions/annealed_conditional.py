@@ -1,30 +1,29 @@
-"""Laws of units whose fields are given row by row, sampled by annealing their couplings."""
+"""Distributions of units in fields given row by row, sampled by annealing their couplings."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
-from isinglass._support.validation import check_count, check_features
+from isinglass._support.validation import check_count, check_features, check_positive
+from isinglass.distributions.base import FieldDistribution
 from isinglass.units import Unit
 
-__all__ = ["AnnealedConditional", "Annealing"]
-
-Conditional = TypeVar("Conditional", bound="AnnealedConditional")
+__all__ = ["AnnealedConditional", "Annealing", "select_chain"]
 
 
 @dataclass(frozen=True)
 class Annealing:
-    """How a :class:`AnnealedConditional` is sampled and searched for its best state.
+    """Settings of the annealing that samples an :class:`AnnealedConditional` and finds its mode.
 
-    A rugged law, with deep valleys between its peaks, wants slower annealing: more levels.
+    A rugged distribution, with deep valleys between its peaks, wants slower annealing: more levels.
 
     Args:
         chains: Chains run side by side for every draw.
@@ -53,22 +52,20 @@ class Annealing:
         check_count("greedy_sweeps", self.greedy_sweeps, least=0)
 
 
-def couplings(levels: int) -> Iterator[tuple[float, float]]:
-    """Pairs of neighbouring λ from 0 to 1, closer together near 0, where order sets in."""
-    for level in range(levels):
-        yield (level / levels) ** 2, ((level + 1) / levels) ** 2
+Conditional = TypeVar("Conditional", bound="AnnealedConditional")
 
 
-class AnnealedConditional(ABC):
-    r"""A law exp(S(v)/T) of units in fields b, one row each, with couplings shared by all rows.
+@dataclass(frozen=True)
+class AnnealedConditional(FieldDistribution):
+    r"""A distribution exp(S(v)/T) of units in fields b, one row each, with couplings shared by all.
 
     Draws come from annealed importance sampling at constant T. Chains start from the units by
     themselves, exactly, and the couplings grow from 0 to λ = 1 with a sweep at each level that
     leaves exp(S_λ/T) unchanged. The weights that the chains gather make the estimate of
-    exp(V/T) unbiased and choose the chain that is kept: more chains come closer to the law.
+    exp(V/T) unbiased and choose the chain that is kept: more chains come closer to p(v).
 
-    A new law is a dataclass with these attributes that gives :meth:`score`, what a chain gains
-    between two λ, a sweep at one λ, and a step that climbs.
+    A new distribution is a dataclass on this one with its couplings, that gives :meth:`score`, what
+    a chain gains between two λ, a sweep at one λ, a unit drawn again, and a step that climbs.
 
     Reference: Neal 2001, "Annealed importance sampling", doi:10.1023/A:1008923215028.
 
@@ -80,80 +77,83 @@ class AnnealedConditional(ABC):
         annealing: How it is sampled.
         observed: Which units are clamped, ``(*batch, d)``; None if none is.
         clamped: Their values, in place; zeros elsewhere.
+        forbidden: Which components of one-hot units are forbidden; None if none is.
     """
 
     unit: Unit
     bias: Float[Tensor, "*batch d"]
-    temperature: float
-    offset: Float[Tensor, "*batch"] | float
-    annealing: Annealing
-    observed: Bool[Tensor, "*batch d"] | None
-    clamped: Float[Tensor, "*batch d"] | None
+    _: KW_ONLY
+    temperature: float = 1.0
+    offset: Float[Tensor, "*batch"] | float = 0.0
+    annealing: Annealing = field(default_factory=Annealing)
+    observed: Bool[Tensor, "*batch d"] | None = None
+    clamped: Float[Tensor, "*batch d"] | None = None
+    forbidden: Bool[Tensor, "*batch d"] | None = None
+
+    def __post_init__(self) -> None:
+        check_positive("temperature", self.temperature)
 
     @abstractmethod
-    def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """S(v) of a full state of all units, differentiable."""
+    def _score_increment(self, states: Tensor, before: float, after: float) -> Tensor:
+        """Returns S_λ of the states at λ = ``after`` less that at ``before``."""
 
     @abstractmethod
-    def _gained(self, states: Tensor, before: float, after: float) -> Tensor:
-        """S_λ of the states at ``after`` less that at ``before``."""
+    def _sweep(self, states: Tensor, coupling: float, generator: Generator | None) -> Tensor:
+        """Sweeps once over the units, leaving exp(S_λ/T) unchanged; clamped units may move."""
 
     @abstractmethod
-    def _swept(self, states: Tensor, coupling: float, generator: Generator | None) -> Tensor:
-        """The states after one sweep that leaves exp(S_λ/T) unchanged; clamped units may move."""
+    def _resample_each(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
+        """Draws every unit in turn from exp(sharpness·S) given the rest; its best state at ∞."""
 
     @abstractmethod
-    def _retried(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
-        """Every unit in turn drawn again from exp(sharpness·S) given the rest, or the best."""
-
-    @abstractmethod
-    def _climbed(self, states: Tensor) -> Tensor:
-        """States of no lower score, clamped units where they were."""
+    def _climb(self, states: Tensor) -> Tensor:
+        """Returns states of no lower score S, clamped units where they were."""
 
     def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
-        """V of the units that are not clamped: log mean exp of the weights of the chains."""
-        _, weights = self._drawn(generator)
+        """Estimates V of the units that are not clamped: T log mean exp of the chains' weights."""
+        _, weights = self._run_chains(generator)
         return self.temperature * (torch.logsumexp(weights, 0) - math.log(len(weights)))
 
     def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
-        """One draw a row: the end of a chain, chosen by weight."""
-        states, weights = self._drawn(generator)
+        """Draws one state v for each row: the end of a chain, chosen by its weight."""
+        states, weights = self._run_chains(generator)
         shares = torch.softmax(weights, 0).movedim(0, -1)
         chosen = torch.multinomial(shares.reshape(-1, len(weights)), 1, generator=generator)
-        return taken(states, chosen.reshape(shares.shape[:-1]))
+        return select_chain(states, chosen.reshape(shares.shape[:-1]))
 
     def mode(self) -> Float[Tensor, "*batch d"]:
-        """The best state that the chains end in, each climbed from: the same at every call.
+        """Finds the state of highest score S among the chains' ends, each climbed from.
 
-        No step of the climb lowers S(v).
+        The same at every call; no step of the climb lowers S(v).
         """
         states = self.peaks()
-        return taken(states, self.score(states).argmax(0))
+        return select_chain(states, self.score(states).argmax(0))
 
     @torch.no_grad()
     def peaks(self) -> Float[Tensor, "chains *batch d"]:
-        """Where the chains get to, each climbed from."""
+        """Returns the local maxima of S that the chains lead to, each climbed from."""
         generator = torch.Generator(self.bias.device).manual_seed(0)
         how = self.annealing
-        states, _ = self._annealed(how.greedy_chains, how.greedy_levels, generator)
+        states, _ = self._anneal(how.greedy_chains, how.greedy_levels, generator)
         for _ in range(how.refinements):
-            states = self._climbed(states)
+            states = self._climb(states)
         if how.greedy_sweeps:
-            found = self._searched(states.shape, how.greedy_sweeps, generator)
+            found = self._simulated_annealing(states.shape, how.greedy_sweeps, generator)
             states = torch.cat([states, found])
         return states
 
-    def _searched(self, shape: torch.Size, sweeps: int, generator: Generator) -> Tensor:
-        """Ends of simulated annealing of exp(λS/T) from random states, λ from 0 to 1."""
-        states = self._restore(self.unit.sample(self.bias.new_zeros(shape), 1.0, generator))
+    def _simulated_annealing(self, shape: torch.Size, sweeps: int, generator: Generator) -> Tensor:
+        """Returns ends of simulated annealing of exp(λS/T) from random states, λ from 0 to 1."""
+        fields = self._mask_fields(self.bias.new_zeros(shape))
+        states = self._restore(self.unit.sample(fields, 1.0, generator))
         for _, sharpness in couplings(sweeps):
-            states = self._retried(states, sharpness / self.temperature, generator)
-        return self._retried(states, math.inf, generator)
+            states = self._resample_each(states, sharpness / self.temperature, generator)
+        return self._resample_each(states, math.inf, generator)
 
     def condition(
         self: Conditional, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
     ) -> Conditional:
-        """The distribution of the other units given the observed ones.
+        """Returns the distribution p(v_free | v_observed) of the units that are not observed.
 
         Args:
             state: Values of all units; those not observed are ignored (and may be NaN).
@@ -162,9 +162,8 @@ class AnnealedConditional(ABC):
         Raises:
             ShapeError: If state or mask has the wrong number of features, or the mask cuts
                 through a one-hot unit.
-            DomainError: If an observed value is not a state of the unit.
+            DomainError: If an observed value is not a state of the unit, or is forbidden.
         """
-        f"{type(self).__name__}.condition"
         check_features(state, self.unit.size)
         self.unit.check_mask(observed)
         observed = observed.expand(self.bias.shape)
@@ -174,51 +173,53 @@ class AnnealedConditional(ABC):
         if self.observed is not None and self.clamped is not None:  # what was stays as it was
             clamped = torch.where(self.observed, self.clamped, clamped)
             observed = observed | self.observed
-        return replace(cast(Any, self), observed=observed, clamped=clamped)
+        given = replace(self, observed=observed, clamped=clamped)
+        given._check_clamped(self.forbidden)
+        return given
 
     def zeros_like_event(self) -> Float[Tensor, "*batch d"]:
-        """Zeros shaped like one state a row."""
+        """Returns zeros with the shape, type and device of one state v for each row."""
         return torch.zeros_like(self.bias)
 
-    def lowered(self: Conditional, penalty: Float[Tensor, "*batch d"]) -> Conditional:
-        """The same with a penalty taken off the field of every unit."""
-        return replace(cast(Any, self), bias=self.bias - penalty)
+    def _without(self: Conditional, forbidden: Bool[Tensor, "*batch d"]) -> Conditional:
+        return replace(self, forbidden=self._joined(forbidden))
 
-    def _drawn(self, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        return self._annealed(self.annealing.chains, self.annealing.levels, generator)
+    def _run_chains(self, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        return self._anneal(self.annealing.chains, self.annealing.levels, generator)
 
     @torch.no_grad()
-    def _annealed(
+    def _anneal(
         self, chains: int, levels: int, generator: Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """States ``(chains, *batch, d)`` at λ = 1, and log weights that average to exp(V/T)."""
+        """Returns states ``(chains, *batch, d)`` at λ = 1, and log weights averaging exp(V/T)."""
         temperature, rows = self.temperature, self.bias.shape[:-1]
-        bias = self.bias.expand(chains, *self.bias.shape)
+        bias = self._mask_fields(self.bias).expand(chains, *self.bias.shape)
         states = self._restore(self.unit.sample(bias, temperature, generator))
-        weights = (self._at_rest() / temperature).expand(chains, *rows)
+        weights = (self._uncoupled_value() / temperature).expand(chains, *rows)
         for before, after in couplings(levels):
-            weights = weights + self._gained(states, before, after) / temperature
-            states = self._restore(self._swept(states, after, generator))
-        return states, weights + self._corrected(states)
+            weights = weights + self._score_increment(states, before, after) / temperature
+            states = self._restore(self._sweep(states, after, generator))
+        return states, weights + self._log_weight_correction(states)
 
-    def _corrected(self, states: Tensor) -> Tensor | float:
-        """What the log weights lack where the score is not that of the sweeps."""
+    def _log_weight_correction(self, states: Tensor) -> Tensor | float:
+        """Returns what log weights lack where the score is not that of the sweeps."""
         return 0.0
 
-    def _at_rest(self) -> Tensor:
-        """T log of the sum over states at λ = 0, where all units are by themselves."""
+    def _uncoupled_value(self) -> Tensor:
+        """Returns V at λ = 0, where all units are by themselves."""
+        fields = self._mask_fields(self.bias)
         if self.observed is None or self.clamped is None:
-            return self.unit.log_partition(self.bias, self.temperature) + self.offset
-        shares = self.unit.log_partition_per_component(self.bias, self.temperature)
-        return self._own(self.clamped) + torch.where(self.observed, 0.0, shares).sum(-1)
+            return self.unit.log_partition(fields, self.temperature) + self.offset
+        shares = self.unit.log_partition_per_component(fields, self.temperature)
+        return self._unit_terms(self.clamped) + torch.where(self.observed, 0.0, shares).sum(-1)
 
-    def _own(self, state: Tensor) -> Tensor:
-        """o + b·v − U(v)."""
+    def _unit_terms(self, state: Tensor) -> Tensor:
+        """Returns o + b·v − U(v), the part of S without couplings."""
         own = (state * self.bias).sum(-1) - self.unit.base_measure_energy(state, self.temperature)
         return own + self.offset
 
     def _single_units(self) -> list[tuple[Unit, slice]]:
-        """Every unit by itself, and where it lies."""
+        """Lists every unit by itself, and where it lies."""
         found, start = [], 0
         for part in self.unit.parts:
             one = part.with_count(1)
@@ -227,13 +228,14 @@ class AnnealedConditional(ABC):
                 start += one.size
         return found
 
-    def _restore(self, state: Tensor) -> Tensor:
-        if self.observed is None or self.clamped is None:
-            return state
-        return torch.where(self.observed, self.clamped, state)
+
+def couplings(levels: int) -> Iterator[tuple[float, float]]:
+    """Yields pairs of neighboring λ from 0 to 1, closer together near 0, where order sets in."""
+    for level in range(levels):
+        yield (level / levels) ** 2, ((level + 1) / levels) ** 2
 
 
-def taken(states: Tensor, index: Tensor) -> Tensor:
-    """One chain a row."""
+def select_chain(states: Tensor, index: Tensor) -> Tensor:
+    """Returns the state of one chain for each row."""
     index = index[None, ..., None].expand(1, *states.shape[1:])
     return states.gather(0, index).squeeze(0)

@@ -1,24 +1,22 @@
-"""Units coupled pair by pair, in fields given row by row: a driven Boltzmann machine."""
+"""Units coupled pair by pair, in fields given row by row: a conditional Boltzmann machine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from torch import Generator, Tensor
 
-from isinglass._support.typing import Bool, Float
-from isinglass._support.validation import check_positive
-from isinglass.distributions.annealed_conditional import AnnealedConditional, Annealing
+from isinglass._support.typing import Float
+from isinglass.distributions.annealed_conditional import AnnealedConditional
 from isinglass.errors import DomainError, ShapeError
-from isinglass.units import Unit
 
 __all__ = ["ConditionalBoltzmannMachine"]
 
 
 @dataclass(frozen=True)
 class ConditionalBoltzmannMachine(AnnealedConditional):
-    r"""The distribution of units v that are coupled pair by pair.
+    r"""A Boltzmann machine of units v, coupled pair by pair, whose fields b come row by row.
 
         S(v)  = b·v + ½ vᵀJv − U(v) + o          score, −E(v), Q(s, a)
         V     = T log Σ_v exp(S(v)/T)            value, estimated
@@ -34,69 +32,74 @@ class ConditionalBoltzmannMachine(AnnealedConditional):
         unit: The kind of the units v.
         bias: b, ``(*batch, d)``, in units of the energy.
         coupling: J, ``(d, d)``, symmetric and zero within each unit.
-        temperature: T > 0.
-        offset: o, ``(*batch)``, or one number.
-        annealing: How it is sampled.
-        observed: Which units are clamped, ``(*batch, d)``; None if none is.
-        clamped: Their values, in place; zeros elsewhere.
+        checked: Whether J is known to be so, as where it was made by symmetrizing: not looked at
+            again then, at every pass of a network.
+        temperature: T > 0; ``offset`` o, ``annealing``, ``observed``, ``clamped`` and ``forbidden``
+            as of :class:`AnnealedConditional`.
 
     Examples:
         >>> from isinglass import Spin
-        >>> distribution = ConditionalBoltzmannMachine(Spin(2), torch.tensor([0.1, 0.0]), torch.tensor([[0.0, -1], [-1, 0]]))
+        >>> coupling = torch.tensor([[0.0, -1], [-1, 0]])
+        >>> distribution = ConditionalBoltzmannMachine(Spin(2), torch.tensor([0.1, 0.0]), coupling)
         >>> distribution.mode()
         tensor([ 1., -1.])
     """
 
-    unit: Unit
-    bias: Float[Tensor, "*batch d"]
     coupling: Float[Tensor, "d d"]
-    temperature: float = 1.0
-    offset: Float[Tensor, "*batch"] | float = 0.0
-    annealing: Annealing = field(default_factory=Annealing)
-    observed: Bool[Tensor, "*batch d"] | None = None
-    clamped: Float[Tensor, "*batch d"] | None = None
+    _: KW_ONLY
+    checked: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_positive("temperature", self.temperature)
+        super().__post_init__()
         size = self.unit.size
         if self.coupling.shape != (size, size) or self.bias.shape[-1] != size:
             raise ShapeError(
                 f"J {tuple(self.coupling.shape)}, b {tuple(self.bias.shape)} for {self.unit}",
                 "Give J of shape (d, d) and b with d columns",
             )
-        if not torch.equal(self.coupling, self.coupling.mT) or bool(self.coupling.diag().any()):
+        if self.checked:
+            return
+        ids = self.unit.variable_ids().to(self.coupling.device)
+        within = self.coupling * (ids[:, None] == ids)
+        if not torch.equal(self.coupling, self.coupling.mT) or bool(within.any()):
             raise DomainError(
                 "J that is not symmetric or has a diagonal",
                 "Give (J + Jᵀ)/2 with zeros where a unit would meet itself",
             )
+        object.__setattr__(self, "checked", True)  # what is replaced later leaves J as it is
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """S(v) of a full state of all units, differentiable."""
-        return self._own(state) + ((state @ self.coupling) * state).sum(-1) / 2
+        """Returns S(v) = b·v + ½ vᵀJv − U(v) + o of full states, differentiable."""
+        return self._mask_scores(self._unit_terms(state) + self._pair_terms(state), state)
 
-    def _gained(self, states: Tensor, before: float, after: float) -> Tensor:
-        return (after - before) * ((states @ self.coupling) * states).sum(-1) / 2
+    def _pair_terms(self, states: Tensor) -> Tensor:
+        """Returns ½ vᵀJv."""
+        return ((states @ self.coupling) * states).sum(-1) / 2
 
-    def _swept(self, states: Tensor, coupling: float, generator: Generator | None) -> Tensor:
-        return self._in_turn(states, coupling, self.temperature, generator)
+    def _score_increment(self, states: Tensor, before: float, after: float) -> Tensor:
+        return (after - before) * self._pair_terms(states)
 
-    def _retried(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
-        return self._in_turn(states, 1.0, 1 / sharpness, generator)
+    def _sweep(self, states: Tensor, coupling: float, generator: Generator | None) -> Tensor:
+        return self._update_in_turn(states, coupling, self.temperature, generator)
 
-    def _climbed(self, states: Tensor) -> Tensor:
+    def _resample_each(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
+        return self._update_in_turn(states, 1.0, 1 / sharpness, generator)
+
+    def _climb(self, states: Tensor) -> Tensor:
         """Settles one unit after the other."""
-        return self._in_turn(states, 1.0, 0.0)
+        return self._update_in_turn(states, 1.0, 0.0)
 
-    def _in_turn(
+    def _update_in_turn(
         self,
         states: Tensor,
         coupling: float,
         temperature: float,
         generator: Generator | None = None,
     ) -> Tensor:
-        """Every unit in turn drawn given the others; settled at T = 0."""
+        """Draws every unit in turn given the others; settles it at T = 0."""
         states, scaled = states.clone(), coupling * self.coupling
-        pull = self.bias + states @ scaled
+        # What is forbidden keeps its −∞: finite pulls are added to it.
+        pull = self._mask_fields(self.bias) + states @ scaled
         for unit, place in self._single_units():
             old, given = states[..., place].clone(), pull[..., place]
             new = (

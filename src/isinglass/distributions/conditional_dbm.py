@@ -1,4 +1,4 @@
-"""A driven machine with a second hidden layer: a deep Boltzmann machine over actions."""
+"""A conditional RBM with a second hidden layer: a conditional deep Boltzmann machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
-from isinglass.distributions.annealed_conditional import taken
+from isinglass.distributions.annealed_conditional import select_chain
+from isinglass.distributions.base import Distribution
 from isinglass.distributions.conditional_rbm import ConditionalRBM
 from isinglass.units import Mixed, Unit
 
@@ -16,8 +17,8 @@ __all__ = ["ConditionalDBM"]
 
 
 @dataclass(frozen=True)
-class ConditionalDBM:
-    r"""Units v under two hidden layers, h¹ joined to v and to h²: S(v) bounds −F(v) from below.
+class ConditionalDBM(Distribution):
+    r"""A deep Boltzmann machine of units v under h¹ and h²: S(v) bounds −F(v) from below.
 
         E(v, h¹, h²) = U(v) − b·v − c¹·h¹ − c²·h² − h¹ᵀ(Wv + Jh²)
         S(v)         = b·v − U(v) + c²·m + A_T(c¹ + Wv + Jm) − [I·m − A_T(I)] − const,
@@ -41,17 +42,17 @@ class ConditionalDBM:
     steps: int = 10
 
     @property
-    def temperature(self) -> float:
-        """T."""
+    def temperature(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The temperature T of the joint machine."""
         return self.joint.temperature
 
     @property
     def top(self) -> Unit:
-        """The kind of h²."""
+        """The kind of the hidden units h² of the upper layer."""
         return Mixed(list(self.joint.unit.parts[len(self.unit.parts) :]))
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """S(v), its gradient taken at means that are held fixed."""
+        """Returns the bound S(v), its gradient taken at means that are held fixed."""
         joint, temperature, top = self.joint, self.temperature, self.top
         size = self.unit.size
         bottom_bias, top_bias = joint.bias[..., :size], joint.bias[..., size:]
@@ -68,34 +69,35 @@ class ConditionalDBM:
             dual = (field * mean).sum(-1) - top.log_partition(field, temperature)
             dual = dual + top.log_partition(torch.zeros_like(field), temperature)
         own = (state * bottom_bias).sum(-1) - self.unit.base_measure_energy(state, temperature)
-        return (
+        total = (
             own
             + joint.offset
             + (mean * top_bias).sum(-1)
-            + joint._above_rest(below + mean @ coupling.mT)
+            + joint._relative_log_partition(below + mean @ coupling.mT)
             - dual
         )
+        return joint._mask_scores(total, torch.nn.functional.pad(state, (0, top.size)))
 
     def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
-        """V of the units that are not clamped, estimated."""
+        """Estimates V of the units that are not clamped, by the chains of −F."""
         none = torch.zeros(
             self.top.size, dtype=self.joint.bias.dtype, device=self.joint.bias.device
         )
         return self.joint.value(generator) - self.top.log_partition(none, self.temperature)
 
     def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
-        """One draw a row."""
+        """Draws one state v for each row, from −F itself."""
         return self.joint.sample(generator)[..., : self.unit.size]
 
     def mode(self) -> Float[Tensor, "*batch d"]:
-        """The best state that the chains end in, each climbed from: the same at every call."""
+        """Finds the state of highest S among the chains' ends, the same at every call."""
         states = self.joint.peaks()[..., : self.unit.size]
-        return taken(states, self.score(states).argmax(0))
+        return select_chain(states, self.score(states).argmax(0))
 
     def condition(
         self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
     ) -> ConditionalDBM:
-        """The distribution of the other units given the observed ones; see ConditionalRBM.
+        """Returns the distribution p(v_free | v_observed) of the units that are not observed.
 
         Raises:
             IsinglassError: As :meth:`ConditionalRBM.condition`.
@@ -105,13 +107,12 @@ class ConditionalDBM:
         )
 
     def zeros_like_event(self) -> Float[Tensor, "*batch d"]:
-        """Zeros shaped like one state a row."""
+        """Returns zeros with the shape, type and device of one state v for each row."""
         return self.joint.zeros_like_event()[..., : self.unit.size]
 
-    def lowered(self, penalty: Float[Tensor, "*batch d"]) -> ConditionalDBM:
-        """The same with a penalty taken off the field of every unit v."""
-        return replace(self, joint=self.joint.lowered(self._padded(penalty)))
+    def _without(self, forbidden: Bool[Tensor, "*batch d"]) -> ConditionalDBM:
+        return replace(self, joint=self.joint._without(self._padded(forbidden)))
 
     def _padded(self, values: Tensor) -> Tensor:
-        """With zeros, or False, for h²."""
+        """Appends zeros, or False, for h²."""
         return torch.nn.functional.pad(values, (0, self.top.size))

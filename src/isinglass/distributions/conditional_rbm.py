@@ -1,16 +1,15 @@
-"""Two layers whose fields are given row by row: the joint law of actions, sampled by annealing."""
+"""Two layers in fields given row by row: a conditional restricted Boltzmann machine, annealed."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from isinglass._support.typing import Bool, Float
-from isinglass._support.validation import check_positive
-from isinglass.distributions.annealed_conditional import AnnealedConditional, Annealing
+from isinglass._support.typing import Float
+from isinglass.distributions.annealed_conditional import AnnealedConditional
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.units import Unit
 from isinglass.units.base import uniform_like
@@ -20,14 +19,14 @@ __all__ = ["ConditionalRBM", "ExpectedEnergyRBM"]
 
 @dataclass(frozen=True)
 class ConditionalRBM(AnnealedConditional):
-    r"""The distribution of units v joined to hidden units h, whose fields come from elsewhere.
+    r"""A restricted Boltzmann machine of units v and hidden h, whose fields b, c come row by row.
 
         S(v)  = b·v − U(v) + A_T(c + Wv) − A_T(0) + o      score, −F(v), Q(s, a)
         V     = T log Σ_v exp(S(v)/T)                      value, estimated
         p(v)  = exp((S(v) − V)/T)
 
-    The fields b and c, one row each, may be outputs of a network: a restricted Boltzmann machine
-    that is driven by its surroundings. A_T(0) is taken off, so that without weights S(v) = 0.
+    The fields b and c, one row each, may be outputs of a network. A_T(0) is taken off, so that
+    without weights S(v) = 0.
 
     Draws come from annealed importance sampling at constant T. Chains start from the layers by
     themselves, exactly, and the coupling λW grows from 0 to 1 with a sweep of block Gibbs at each
@@ -40,37 +39,27 @@ class ConditionalRBM(AnnealedConditional):
 
     Attributes:
         unit: The kind of the units v.
-        hidden: The kind of the hidden units, of any groups.
         bias: b, ``(*batch, d)``, in units of the energy.
+        hidden: The kind of the hidden units, of any groups.
         hidden_bias: c, ``(*batch, K)``.
         weight: W, ``(K, d)``, shared by all rows.
-        temperature: T > 0.
-        offset: o, ``(*batch)``, or one number.
-        annealing: How it is sampled.
-        observed: Which units are clamped, ``(*batch, d)``; None if none is.
-        clamped: Their values, in place; zeros elsewhere.
+        temperature: T > 0; ``offset`` o, ``annealing``, ``observed``, ``clamped`` and ``forbidden``
+            as of :class:`AnnealedConditional`.
 
     Examples:
         >>> from isinglass import Bernoulli, Spin
         >>> distribution = ConditionalRBM(
-        ...     Spin(3), Bernoulli(2), torch.zeros(5, 3), torch.zeros(5, 2), torch.ones(2, 3))
+        ...     Spin(3), torch.zeros(5, 3), Bernoulli(2), torch.zeros(5, 2), torch.ones(2, 3))
         >>> distribution.sample(torch.Generator().manual_seed(0)).shape, distribution.mode()[0]
         (torch.Size([5, 3]), tensor([1., 1., 1.]))
     """
 
-    unit: Unit
     hidden: Unit
-    bias: Float[Tensor, "*batch d"]
     hidden_bias: Float[Tensor, "*batch K"]
     weight: Float[Tensor, "K d"]
-    temperature: float = 1.0
-    offset: Float[Tensor, "*batch"] | float = 0.0
-    annealing: Annealing = field(default_factory=Annealing)
-    observed: Bool[Tensor, "*batch d"] | None = None
-    clamped: Float[Tensor, "*batch d"] | None = None
 
     def __post_init__(self) -> None:
-        check_positive("temperature", self.temperature)
+        super().__post_init__()
         sizes = (self.hidden_bias.shape[-1], self.bias.shape[-1])
         if self.weight.shape != sizes or sizes != (self.hidden.size, self.unit.size):
             raise ShapeError(
@@ -80,25 +69,29 @@ class ConditionalRBM(AnnealedConditional):
             )
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """S(v) of a full state of all units, differentiable."""
-        field = self.hidden_bias + state @ self.weight.mT
-        return self._own(state) + self._above_rest(field)
+        """Returns S(v) = b·v − U(v) + A_T(c + Wv) − A_T(0) + o of full states, differentiable."""
+        return self._mask_scores(self._free_energy_score(state), state)
 
-    def _gained(self, states: Tensor, before: float, after: float) -> Tensor:
+    def _free_energy_score(self, state: Tensor) -> Tensor:
+        """Returns −F(v), forbidden or not."""
+        field = self.hidden_bias + state @ self.weight.mT
+        return self._unit_terms(state) + self._relative_log_partition(field)
+
+    def _score_increment(self, states: Tensor, before: float, after: float) -> Tensor:
         overlap = states @ self.weight.mT
         return self.hidden.log_partition(
             self.hidden_bias + after * overlap, self.temperature
         ) - self.hidden.log_partition(self.hidden_bias + before * overlap, self.temperature)
 
-    def _swept(self, states: Tensor, coupling: float, generator: Generator | None) -> Tensor:
-        """Block Gibbs: h given v, then v given h, exact at every T."""
+    def _sweep(self, states: Tensor, coupling: float, generator: Generator | None) -> Tensor:
+        """Sweeps by block Gibbs: h given v, then v given h, exact at every T."""
         field = self.hidden_bias + coupling * (states @ self.weight.mT)
         hidden = self.hidden.sample(field, self.temperature, generator)
         field = self.bias + coupling * (hidden @ self.weight)
-        return self.unit.sample(field, self.temperature, generator)
+        return self.unit.sample(self._mask_fields(field), self.temperature, generator)
 
     @torch.no_grad()
-    def _retried(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
+    def _resample_each(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
         states = states.clone()
         field = self.hidden_bias + states @ self.weight.mT
         for unit, place in self._single_units():
@@ -107,6 +100,9 @@ class ConditionalRBM(AnnealedConditional):
             shifts = (values - old.unsqueeze(-2)) @ self.weight[:, place].mT
             scores = self.hidden.log_partition(field.unsqueeze(-2) + shifts, self.temperature)
             scores = scores + self.bias[..., place] @ values.mT
+            if self.forbidden is not None:
+                on = self.forbidden[..., place].unsqueeze(-2) & (values != 0)
+                scores = scores.masked_fill(on.any(-1), -torch.inf)
             if math.isfinite(sharpness):
                 noise = uniform_like(scores, generator).clamp_min(1e-30).log().neg().log()
                 scores = sharpness * scores - noise  # the best of them is a draw (Gumbel)
@@ -117,22 +113,23 @@ class ConditionalRBM(AnnealedConditional):
             states[..., place] = new
         return states
 
-    def _climbed(self, states: Tensor) -> Tensor:
+    def _climb(self, states: Tensor) -> Tensor:
         """Settles v in the field b + Wᵀ⟨h⟩_v: a concave–convex step."""
         means = self.hidden.mean(self.hidden_bias + states @ self.weight.mT, self.temperature)
-        return self._restore(self.unit.argmax_state(self.bias + means @ self.weight, states))
+        field = self._mask_fields(self.bias + means @ self.weight)
+        return self._restore(self.unit.argmax_state(field, states))
 
-    def _at_rest(self) -> Tensor:
-        return super()._at_rest() + self._above_rest(self.hidden_bias)
+    def _uncoupled_value(self) -> Tensor:
+        return super()._uncoupled_value() + self._relative_log_partition(self.hidden_bias)
 
-    def _above_rest(self, field: Tensor) -> Tensor:
-        """A_T(I) − A_T(0) of the hidden units."""
+    def _relative_log_partition(self, field: Tensor) -> Tensor:
+        """Returns A_T(I) − A_T(0) of the hidden units."""
         rest = self.hidden.log_partition(torch.zeros_like(field), self.temperature)
         return self.hidden.log_partition(field, self.temperature) - rest
 
 
 class ExpectedEnergyRBM(ConditionalRBM):
-    r"""The same with the expected energy for a score: the entropy of h is left out.
+    r"""A :class:`ConditionalRBM` scored by its expected energy: the entropy of h is left out.
 
         S(v) = b·v − U(v) + ⟨h⟩·I + o,   I = c + Wv,   ⟨h⟩ = ∂A_T(I)
 
@@ -147,7 +144,7 @@ class ExpectedEnergyRBM(ConditionalRBM):
     Examples:
         >>> from isinglass import Bernoulli, Spin
         >>> distribution = ExpectedEnergyRBM(
-        ...     Spin(3), Bernoulli(2), torch.zeros(3), torch.zeros(2), torch.zeros(2, 3))
+        ...     Spin(3), torch.zeros(3), Bernoulli(2), torch.zeros(2), torch.zeros(2, 3))
         >>> distribution.score(torch.ones(3))
         tensor(0.)
     """
@@ -161,10 +158,15 @@ class ExpectedEnergyRBM(ConditionalRBM):
             )
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """S(v), differentiable."""
+        """Returns S(v) = b·v − U(v) + ⟨h⟩·I + o of full states, differentiable."""
+        return self._mask_scores(self._expected_energy_score(state), state)
+
+    def _expected_energy_score(self, state: Tensor) -> Tensor:
+        """Returns −⟨E(v, h)⟩, forbidden or not."""
         field = self.hidden_bias + state @ self.weight.mT
         mean = self.hidden.mean(field, self.temperature)
-        return self._own(state) + (mean * field).sum(-1)
+        return self._unit_terms(state) + (mean * field).sum(-1)
 
-    def _corrected(self, states: Tensor) -> Tensor | float:
-        return (self.score(states) - super().score(states)) / self.temperature
+    def _log_weight_correction(self, states: Tensor) -> Tensor | float:
+        change = self._expected_energy_score(states) - self._free_energy_score(states)
+        return change / self.temperature

@@ -16,6 +16,7 @@ from isinglass._support.validation import (
     check_positive,
     values_visible,
 )
+from isinglass.distributions.base import FieldDistribution
 from isinglass.errors import IntractableError, ShapeError
 from isinglass.units import Unit
 
@@ -23,7 +24,7 @@ __all__ = ["PatternMixture"]
 
 
 @dataclass(frozen=True)
-class PatternMixture:
+class PatternMixture(FieldDistribution):
     r"""The distribution of units v that share one hidden one-hot choice μ of a pattern.
 
         S(v)      = T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v)           score, −F(v), Q(s, a)
@@ -43,6 +44,7 @@ class PatternMixture:
         temperature: T > 0.
         observed: Which units are clamped, ``(*batch, d)``; None if none is.
         clamped: Their values, in place; zeros elsewhere.
+        forbidden: Which components of one-hot units are forbidden; None if none is.
 
     Examples:
         >>> from isinglass import Spin
@@ -58,6 +60,7 @@ class PatternMixture:
     temperature: float = 1.0
     observed: Bool[Tensor, "*batch d"] | None = None
     clamped: Float[Tensor, "*batch d"] | None = None
+    forbidden: Bool[Tensor, "*batch d"] | None = None
 
     def __post_init__(self) -> None:
         check_positive("temperature", self.temperature)
@@ -68,33 +71,39 @@ class PatternMixture:
                 "Give N keys and N fields, each as long as the state of the unit",
             )
 
+    @property
+    def exact_value(self) -> bool:
+        """Always: V is a sum over patterns."""
+        return True
+
     def log_weights(self) -> Float[Tensor, "*batch N"]:
-        """log p(μ), normalised."""
-        return torch.log_softmax(self._reach() / self.temperature, -1)
+        """Returns log p(μ), the normalized log-weights of the patterns."""
+        return torch.log_softmax(self._pattern_values() / self.temperature, -1)
 
     def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
-        """V = T log Z over the units that are not clamped: exact, whatever the generator."""
-        return self._sum_out(self._reach())
+        """Returns V = T log Z over the units that are not clamped, exactly: nothing is drawn."""
+        return self._sum_out(self._pattern_values())
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """The score T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v) of a full state of all units."""
+        """Returns S(v) = T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v) of a full state of all units."""
         total = self._sum_out(self._overlap(state))
-        if not self.unit.has_base_measure_energy:
-            return total
-        # What is clamped has its U in the keys already.
-        free = state if self.observed is None else torch.where(self.observed, 0.0, state)
-        return total - self.unit.base_measure_energy(free, self.temperature)
+        if self.unit.has_base_measure_energy:
+            # What is clamped has its U in the keys already.
+            free = state if self.observed is None else torch.where(self.observed, 0.0, state)
+            total = total - self.unit.base_measure_energy(free, self.temperature)
+        return self._mask_scores(total, state)
 
     def score_each(self, states: Float[Tensor, "M d"]) -> Float[Tensor, "*batch M"]:
-        """The score of each of these full states in every row: what :meth:`score` says, at once."""
+        """Returns S(v) of each of M states in every row, many times as fast as :meth:`score`."""
         total = self._sum_out(self.keys.unsqueeze(-2) + torch.matmul(states, self.fields.mT))
         free = states
         if self.observed is not None:
             free = torch.where(self.observed.unsqueeze(-2), 0.0, states)
-        return total - self.unit.base_measure_energy(free, self.temperature)
+        total = total - self.unit.base_measure_energy(free, self.temperature)
+        return self._mask_scores_each(total, states)
 
     def log_prob(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """log p(v) = (S(v) − V)/T, a density for continuous units.
+        """Returns log p(v) = (S(v) − V)/T, a density for continuous units.
 
         Of a conditional it is that of the free units given the clamped ones, whose values in
         ``state`` are not looked at.
@@ -102,25 +111,25 @@ class PatternMixture:
         return (self.score(state) - self.value()) / self.temperature
 
     def responsibilities(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states N"]:
-        """p(μ | v) = softmax((k + θv)/T): which memory this state reminds of."""
+        """Returns the responsibilities p(μ | v) = softmax((k + θv)/T) of patterns for a state."""
         return torch.softmax(self._overlap(state) / self.temperature, -1)
 
     def mean(self) -> Float[Tensor, "*batch d"]:
-        """The mean state, Σ_μ p(μ) ∂A_T(θ_μ); clamped units keep their values."""
-        means = self.unit.mean(self.fields, self.temperature)
+        """Returns the mean state, Σ_μ p(μ) ∂A_T(θ_μ); clamped units keep their values."""
+        means = self.unit.mean(self._masked_fields(), self.temperature)
         return self._restore(torch.einsum("...n,...nd->...d", self.log_weights().exp(), means))
 
     def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
-        """One exact draw a row: the pattern first, then every unit by itself."""
-        fields = self.draw_pattern(generator)
+        """Draws one state v ~ p(v) for each row, exactly: a pattern first, then every unit."""
+        fields = self._mask_fields(self.draw_pattern(generator))
         return self._restore(self.unit.sample(fields, self.temperature, generator))
 
     def draw_pattern(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
-        """θ_μ of one pattern a row, drawn from p(μ)."""
+        """Draws one pattern μ ~ p(μ) for each row, and returns its fields θ_μ."""
         return self._pick(self.log_weights().exp(), generator)
 
     def sample_n(self, count: int, generator: Generator | None = None) -> Float[Tensor, "n d"]:
-        """``count`` exact draws from a mixture without batch dimensions.
+        """Draws ``count`` states v ~ p(v) from a mixture without batch dimensions, exactly.
 
         Raises:
             ParameterError: If ``count`` is not a whole number of at least one.
@@ -135,11 +144,11 @@ class PatternMixture:
         chosen = torch.multinomial(
             self.log_weights().exp(), count, replacement=True, generator=generator
         )
-        fields = self.fields[chosen]
+        fields = self._mask_fields(self.fields[chosen])
         return self._restore(self.unit.sample(fields, self.temperature, generator))
 
     def mode(self, refinements: int = 3) -> Float[Tensor, "*batch d"]:
-        """A state of high score: the settled state of the best pattern, then climbed from.
+        """Finds a state of high score S(v): the settled state of the best pattern, climbed from.
 
         The start, arg-max_μ k_μ + A_0(θ_μ), is exact as T → 0; each refinement settles every
         unit in the field Σ_μ p(μ|v) θ_μ, a concave–convex step that never lowers the score.
@@ -153,17 +162,17 @@ class PatternMixture:
                 "Use one-hot units of a single draw",
             )
         best = (self.keys + self._free_partition(0.0)).argmax(-1, keepdim=True)
-        fields = self._row_of(best)
+        fields = self._mask_fields(self._row_of(best))
         state = self._restore(self.unit.argmax_state(fields, self.unit.mean(fields, 0.0)))
         for _ in range(refinements):
             pull = torch.einsum("...n,...nd->...d", self.responsibilities(state), self.fields)
-            state = self._restore(self.unit.argmax_state(pull, state))
+            state = self._restore(self.unit.argmax_state(self._mask_fields(pull), state))
         return state
 
     def condition(
         self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
     ) -> PatternMixture:
-        """The exact distribution of the other units given the observed ones: again a mixture.
+        """Returns the exact p(v_free | v_observed) of the other units: again a mixture.
 
             p(μ | v_O) ∝ exp((k_μ + Σ_{i∈O} θ_μi v_i)/T) Π_{i∉O} exp(A_T(θ_μi)/T)
 
@@ -176,7 +185,7 @@ class PatternMixture:
         Raises:
             ShapeError: If state or mask has the wrong number of features, or the mask cuts
                 through a one-hot unit.
-            DomainError: If an observed value is not a state of the unit.
+            DomainError: If an observed value is not a state of the unit, or is forbidden.
         """
         check_features(state, self.unit.size)
         self.unit.check_mask(observed)
@@ -197,44 +206,51 @@ class PatternMixture:
         keys = self._overlap(given) - self.unit.base_measure_energy(
             given, self.temperature
         ).unsqueeze(-1)
-        return replace(
+        conditional = replace(
             self,
             keys=keys,
             fields=torch.where(observed.unsqueeze(-2), 0.0, self.fields),
             observed=observed,
             clamped=torch.where(new, state, clamped),
         )
+        conditional._check_clamped(self.forbidden)
+        return conditional
 
     def zeros_like_event(self) -> Float[Tensor, "*batch d"]:
-        """Zeros shaped like one state a row."""
+        """Returns zeros with the shape, type and device of one state v for each row."""
         batch = torch.broadcast_shapes(self.keys.shape[:-1], self.fields.shape[:-2])
         return self.keys.new_zeros(*batch, self.unit.size)
 
-    def lowered(self, penalty: Float[Tensor, "*batch d"]) -> PatternMixture:
-        """The same with a penalty taken off the field of every unit, in all patterns."""
-        return replace(self, fields=self.fields - penalty.unsqueeze(-2))
+    def _without(self, forbidden: Bool[Tensor, "*batch d"]) -> PatternMixture:
+        return replace(self, forbidden=self._joined(forbidden))
 
-    def _sum_out(self, reach: Tensor) -> Tensor:
-        """T log Σ_μ exp(·/T)."""
-        if reach.requires_grad and values_visible(reach):
-            return _SumOut.apply(reach, self.temperature)  # pyright: ignore[reportReturnType]
-        return self.temperature * torch.logsumexp(reach / self.temperature, -1)
+    def _masked_fields(self) -> Tensor:
+        """Returns θ_μ, −∞ where forbidden."""
+        if self.forbidden is None:
+            return self.fields
+        return self.fields.masked_fill(self.forbidden.unsqueeze(-2), -torch.inf)
+
+    def _sum_out(self, logits: Tensor) -> Tensor:
+        """Returns T log Σ_μ exp(·/T)."""
+        if logits.requires_grad and values_visible(logits):
+            return _SumOut.apply(logits, self.temperature)  # pyright: ignore[reportReturnType]
+        return self.temperature * torch.logsumexp(logits / self.temperature, -1)
 
     def _overlap(self, state: Tensor) -> Tensor:
-        """k_μ + θ_μ·v."""
+        """Returns k_μ + θ_μ·v."""
         if self.fields.ndim == 2:
             return self.keys + linear(state, self.fields)
         # Several times as fast as a batch of matrix-vector products, backwards above all.
         return self.keys + torch.linalg.vecdot(self.fields, state.unsqueeze(-2))
 
-    def _reach(self) -> Tensor:
-        """k_μ + A_T(θ_μ) over the free units: T times the log weight of each pattern."""
+    def _pattern_values(self) -> Tensor:
+        """Returns k_μ + A_T(θ_μ) over the free units: T times the log-weight of each pattern."""
         return self.keys + self._free_partition(self.temperature)
 
     def _free_partition(self, temperature: float) -> Tensor:
         if self.observed is None:
-            return self.unit.log_partition(self.fields, temperature)
-        shares = self.unit.log_partition_per_component(self.fields, temperature)
+            return self.unit.log_partition(self._masked_fields(), temperature)
+        shares = self.unit.log_partition_per_component(self._masked_fields(), temperature)
         return torch.where(self.observed.unsqueeze(-2), 0.0, shares).sum(-1)
 
     def _pick(self, weights: Tensor, generator: Generator | None) -> Tensor:
@@ -243,34 +259,29 @@ class PatternMixture:
         return self._row_of(chosen.reshape(*weights.shape[:-1], 1))
 
     def _row_of(self, index: Tensor) -> Tensor:
-        """θ_μ for one μ a row."""
+        """Returns θ_μ for one μ in each row."""
         fields = self.fields.expand(*index.shape[:-1], *self.fields.shape[-2:])
         index = index.unsqueeze(-1).expand(*index.shape, fields.shape[-1])
         return fields.gather(-2, index).squeeze(-2)
 
-    def _restore(self, state: Tensor) -> Tensor:
-        if self.observed is None or self.clamped is None:
-            return state
-        return torch.where(self.observed, self.clamped, state)
-
 
 class _SumOut(torch.autograd.Function):
-    """T log Σ_μ exp(x_μ/T), whose slope, softmax(x/T), is made on the way and kept.
+    """The function T log Σ_μ exp(x_μ/T), whose slope, softmax(x/T), is made on the way and kept.
 
     Slopes of slopes are right too; tracing and vmap go through torch's own logsumexp.
     """
 
     @staticmethod
-    def forward(ctx: Any, reach: Tensor, temperature: float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        shares = torch.softmax(reach / temperature, -1)
-        ctx.save_for_backward(reach, shares)
+    def forward(ctx: Any, logits: Tensor, temperature: float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        shares = torch.softmax(logits / temperature, -1)
+        ctx.save_for_backward(logits, shares)
         ctx.temperature = temperature
         # The largest share is exp(max x/T) over the sum.
-        return torch.sub(reach.amax(-1), shares.amax(-1).log_(), alpha=temperature)
+        return torch.sub(logits.amax(-1), shares.amax(-1).log_(), alpha=temperature)
 
     @staticmethod
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        reach, shares = ctx.saved_tensors
+        logits, shares = ctx.saved_tensors
         if torch.is_grad_enabled():  # this slope is to be differentiated itself
-            shares = torch.softmax(reach / ctx.temperature, -1)
+            shares = torch.softmax(logits / ctx.temperature, -1)
         return weight.unsqueeze(-1) * shares, None

@@ -1,4 +1,4 @@
-"""A law of units seen through a stretch of its axes, on all real numbers or in a box."""
+"""A mixture of real units with scaled axes, on all real numbers or truncated to a box."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
+from isinglass.distributions.base import Distribution
 from isinglass.distributions.pattern_mixture import PatternMixture
 from isinglass.errors import ParameterError
 from isinglass.units import Unit
@@ -18,12 +19,12 @@ __all__ = ["ScaledTruncatedMixture"]
 
 
 @dataclass(frozen=True)
-class ScaledTruncatedMixture:
-    r"""The law of a = x/γ, where a mixture of patterns is the law of real units x.
+class ScaledTruncatedMixture(Distribution):
+    r"""The distribution of a = x/γ, where x are the real units of a mixture of patterns.
 
         S(a) = S_x(γa),   V = T log ∫ exp(S(a)/T) da = V_x − T Σ_i log γ_i
 
-    With a ``reach`` r the law is that of a in the box |a_i| ≤ r: pattern μ counts by its share
+    With a ``bound`` r it is that of a in the box |a_i| ≤ r: pattern μ counts by its share
     within, and draws are exact ones of truncated normals.
 
         V = T log Σ_μ exp((k_μ + A_T(θ_μ))/T) Π_i [Φ((γ_i r − θ_μi)/√T) − Φ((−γ_i r − θ_μi)/√T)]
@@ -34,66 +35,72 @@ class ScaledTruncatedMixture:
     Attributes:
         distribution: The mixture over x, of Gaussian units.
         slopes: γ > 0, ``(*batch, d)``.
-        reach: r > 0, half the width of the box; infinite if a may be any real numbers.
+        bound: r > 0, half the width of the box; infinite if a may be any real numbers.
 
     Examples:
         >>> from isinglass import Gaussian
-        >>> hill = PatternMixture(Gaussian(1), torch.zeros(1), torch.zeros(1, 1))
-        >>> ScaledTruncatedMixture(hill, torch.tensor([2.0])).score(torch.tensor([0.5]))
+        >>> peak = PatternMixture(Gaussian(1), torch.zeros(1), torch.zeros(1, 1))
+        >>> ScaledTruncatedMixture(peak, torch.tensor([2.0])).score(torch.tensor([0.5]))
         tensor(-0.5000)
-        >>> ScaledTruncatedMixture(hill, torch.tensor([2.0]), reach=1.0).value()  # log ∫ exp(−2a²) da
+        >>> steep = ScaledTruncatedMixture(peak, torch.tensor([2.0]), bound=1.0)
+        >>> steep.value()  # log ∫ exp(−2a²) da from −1 to 1
         tensor(0.1792)
     """
 
     distribution: PatternMixture
     slopes: Float[Tensor, "*batch d"]
-    reach: float = math.inf
+    bound: float = math.inf
 
     def __post_init__(self) -> None:
-        if not self.reach > 0:
+        if not self.bound > 0:
             raise ParameterError(
-                f"reach = {self.reach}",
+                f"bound = {self.bound}",
                 "Give half the width of the box, above zero",
             )
 
     @property
-    def unit(self) -> Unit:
-        """Real units."""
+    def unit(self) -> Unit:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The kind of the real units, of x and of a alike."""
         return self.distribution.unit
 
     @property
-    def temperature(self) -> float:
-        """T."""
+    def temperature(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The temperature T of the mixture."""
         return self.distribution.temperature
 
+    @property
+    def exact_value(self) -> bool:
+        """Always: V is a sum over patterns."""
+        return True
+
     def zeros_like_event(self) -> Float[Tensor, "*batch d"]:
-        """Zeros shaped like one state a row."""
+        """Returns zeros with the shape, type and device of one state a for each row."""
         return self.distribution.zeros_like_event()
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """S(a)."""
+        """Returns S(a) = S_x(γa) of a state a for each row."""
         return self.distribution.score(self.slopes * state)
 
     def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
-        """V of the units that are not clamped, exactly."""
+        """Returns V, the integral over the units that are not clamped, exactly."""
         logs = self.slopes.log()
         if self.distribution.observed is not None:
             logs = torch.where(self.distribution.observed, 0.0, logs)
-        return self._within().value(generator) - self.temperature * logs.sum(-1)
+        return self._box_mixture().value(generator) - self.temperature * logs.sum(-1)
 
     def log_prob(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
-        """Log density of a, which has to lie in the box."""
+        """Returns the log-density log p(a) of states a within the box."""
         return (self.score(state) - self.value()) / self.temperature
 
     def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
-        """One exact draw a row."""
-        if math.isinf(self.reach):
+        """Draws one a ~ p(a) for each row, exactly."""
+        if math.isinf(self.bound):
             return self.distribution.sample(generator) / self.slopes
-        centers = self._within().draw_pattern(generator)
+        centers = self._box_mixture().draw_pattern(generator)
         low, high = (torch.erf(edge) for edge in self._edges(centers, self.slopes))
-        chance = uniform_like(centers, generator)
-        away = torch.erfinv(torch.lerp(low, high, chance)) * math.sqrt(2 * self.temperature)
-        drawn = ((centers + away) / self.slopes).clamp(-self.reach, self.reach)
+        uniform = uniform_like(centers, generator)
+        away = torch.erfinv(torch.lerp(low, high, uniform)) * math.sqrt(2 * self.temperature)
+        drawn = ((centers + away) / self.slopes).clamp(-self.bound, self.bound)
         if self.distribution.observed is None or self.distribution.clamped is None:
             return drawn
         return torch.where(
@@ -101,24 +108,23 @@ class ScaledTruncatedMixture:
         )
 
     def mode(self) -> Float[Tensor, "*batch d"]:
-        """A state of high density."""
-        return (self.distribution.mode() / self.slopes).clamp(-self.reach, self.reach)
+        """Finds a state a of high density for each row, within the box."""
+        return (self.distribution.mode() / self.slopes).clamp(-self.bound, self.bound)
 
     def condition(
         self, state: Float[Tensor, "*batch d"], observed: Bool[Tensor, "*mask"]
     ) -> ScaledTruncatedMixture:
-        """The exact law of the other units given the observed ones."""
+        """Returns the exact p(a_free | a_observed) of the units that are not observed."""
         return replace(
             self, distribution=self.distribution.condition(self.slopes * state, observed)
         )
 
-    def lowered(self, penalty: Float[Tensor, "*batch d"]) -> ScaledTruncatedMixture:
-        """The same with a penalty taken off the field of every unit x."""
-        return replace(self, distribution=self.distribution.lowered(penalty))
+    def _without(self, forbidden: Bool[Tensor, "*batch d"]) -> ScaledTruncatedMixture:
+        return replace(self, distribution=self.distribution._without(forbidden))
 
-    def _within(self) -> PatternMixture:
-        """The law of x, each pattern weighted by its share of the box."""
-        if math.isinf(self.reach):
+    def _box_mixture(self) -> PatternMixture:
+        """Returns the mixture over x, each pattern weighted by its share of the box."""
+        if math.isinf(self.bound):
             return self.distribution
         low, high = self._edges(self.distribution.fields, self.slopes.unsqueeze(-2))
         shares = (torch.erf(high) - torch.erf(low)) / 2
@@ -130,7 +136,7 @@ class ScaledTruncatedMixture:
         )
 
     def _edges(self, centers: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        """The bounds of the box as seen from the centres, in units of √2 standard deviations."""
+        """Returns the box's bounds seen from the centers, in units of √2 standard deviations."""
         width = math.sqrt(2 * self.temperature)
-        bound = self.reach * slopes
-        return (-bound - centers) / width, (bound - centers) / width
+        edge = self.bound * slopes
+        return (-edge - centers) / width, (edge - centers) / width
