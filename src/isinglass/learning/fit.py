@@ -23,8 +23,8 @@ from isinglass.learning.objectives.default import default_objective
 from isinglass.learning.trainer.checkpoint import Checkpointer
 from isinglass.learning.trainer.data import Batches
 from isinglass.learning.trainer.evaluation import Evaluator, Likelihood
-from isinglass.learning.trainer.history import Fit
-from isinglass.learning.trainer.loop import MakeOptimizer, MakeScheduler, Training
+from isinglass.learning.trainer.history import FitReport
+from isinglass.learning.trainer.loop import MakeOptimizer, MakeScheduler, TrainingLoop
 from isinglass.learning.trainer.progress import bar
 
 __all__ = ["fit"]
@@ -61,7 +61,7 @@ def fit(
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     progress: bool = True,
     generator: Generator | None = None,
-) -> Fit:
+) -> FitReport:
     """Fit an energy to data, in place.
 
     Works alone and in a ``torch.distributed`` process group, where every process has all the
@@ -75,13 +75,13 @@ def fit(
             :func:`~isinglass.learning.default_objective` of the energy.
         epochs: How often all data are seen, counted from the beginning, also of a resumed run.
         batch_size: Examples in a step, over all processes; None is the objective's own number.
-        optimizer: Makes the optimiser of the parameters, such as
+        optimizer: Makes the optimizer of the parameters, such as
             ``functools.partial(torch.optim.SGD, lr=0.05)``; None is the objective's own. LBFGS
             and SparseAdam are refused: a step is of one batch, and its gradient dense.
-        scheduler: Makes a scheduler of the optimiser, stepped after every epoch;
+        scheduler: Makes a scheduler of the optimizer, stepped after every epoch;
             ``ReduceLROnPlateau`` after every score, of validation rows if there are any.
         centered: Whether gradients of layers joined by weights are centered; see
-            :func:`~isinglass.learning.centred_step`.
+            :func:`~isinglass.learning.centered_step`.
         average: Decay a step, below 1, of a running average of the parameters, such as 0.999, which
             is scored, and left in the energy at the end; None is the last step's own parameters.
         autocast: A lower precision for the products, such as ``torch.bfloat16``: fields of chains
@@ -133,7 +133,7 @@ def fit(
     size = objective.batch_size if batch_size is None else batch_size
     batches = Batches(data, size, energy)
     held = None if validation is None else Batches(validation, None, energy)
-    run = Training(
+    run = TrainingLoop(
         energy, batches, objective, optimizer=_optimizing(optimizer),
         scheduler=_scheduling(scheduler), centered=centered, average=average, autocast=autocast,
         generator=generator,
@@ -164,7 +164,10 @@ def fit(
 
 
 def _epoch(
-    run: Training, checkpointer: Checkpointer | None, stop: Event, show: Callable[[Training], None]
+    run: TrainingLoop,
+    checkpointer: Checkpointer | None,
+    stop: Event,
+    show: Callable[[TrainingLoop], None],
 ) -> None:
     """What is left of an epoch."""
     for batch in run.batches.epoch(run.seed, run.epoch, skip=run.batch):
@@ -207,8 +210,8 @@ def _check_numbers(
 
 
 def _optimizing(make: MakeOptimizer | None) -> MakeOptimizer | None:
-    """An optimiser is made, or why not is named."""
-    remedy = "Give what makes a torch.optim optimiser, such as partial(torch.optim.SGD, lr=0.05)"
+    """An optimizer is made, or why not is named."""
+    remedy = "Give what makes a torch.optim optimizer, such as partial(torch.optim.SGD, lr=0.05)"
 
     def made(parameters: Any) -> Optimizer:
         optimizer = _made("optimizer", make, parameters, Optimizer, remedy)
@@ -225,7 +228,7 @@ def _optimizing(make: MakeOptimizer | None) -> MakeOptimizer | None:
 def _scheduling(make: MakeScheduler | None) -> MakeScheduler | None:
     """A scheduler is made, or why not is named."""
     remedy = (
-        "Give what makes a scheduler of an optimiser, such as "
+        "Give what makes a scheduler of an optimizer, such as "
         "partial(torch.optim.lr_scheduler.StepLR, step_size=10)"
     )
     if make is None:

@@ -424,7 +424,7 @@ class Marginal(Energy):
         if joined:
             raise IntractableError(
                 f"hidden layers {joined} are joined to each other",
-                "Sample the joint state with BlockGibbs instead",
+                "Sample the joint state with BlockGibbs; to learn it, make it a DeepBoltzmann",
             )
         self.harmonium = harmonium
         f"{type(harmonium).__name__}.free_energy"

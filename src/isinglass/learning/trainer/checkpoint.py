@@ -13,7 +13,7 @@ from isinglass._support.registry import name_of
 from isinglass.core.energy import Energy
 from isinglass.errors import FileError, IntractableError, ParameterError
 from isinglass.io.archive import read_tensors, write_tensors
-from isinglass.learning.trainer.loop import Training
+from isinglass.learning.trainer.loop import TrainingLoop
 
 __all__ = ["Checkpointer", "read_checkpoint", "write_checkpoint"]
 
@@ -91,7 +91,7 @@ def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return value
     raise ParameterError(
         f"{name} is a {type(value).__name__}",
-        "Use optimisers and schedulers whose state is of tensors and numbers, or no checkpoint",
+        "Use optimizers and schedulers whose state is of tensors and numbers, or no checkpoint",
         operation="writing a checkpoint",
     )
 
@@ -127,7 +127,7 @@ class Checkpointer:
         self,
         path: str | Path,
         every: int,
-        run: Training,
+        run: TrainingLoop,
         settings: dict[str, object],
         *,
         resume: bool,
@@ -144,21 +144,23 @@ class Checkpointer:
             "data": run.batches.fingerprint(),
             "batch_size": str(run.batches.size),
             "centered": str(bool(run.offsets)),
-            "scheduler": schedule,  # before the optimiser, whose rates it sets
+            "scheduler": schedule,  # before the optimizer, whose rates it sets
             "optimizer": f"{name_of(type(run.optimizer))} {groups}",
         } | {name: _described(value) for name, value in settings.items()}
         if self.path.is_dir():
             raise FileError(
                 "it is a folder",
-                f"Give a file in it, such as {self.path / 'run.safetensors'}", operation=f"writing {self.path}",
-            )  # fmt: skip
+                f"Give a file in it, such as {self.path / 'run.safetensors'}",
+                operation=f"writing {self.path}",
+            )
         if not self.path.exists():
             return
         if not resume:
             raise FileError(
                 "the checkpoint is there already",
-                "Go on from it with resume=True, or choose another path", operation=f"writing {self.path}",
-            )  # fmt: skip
+                "Go on from it with resume=True, or choose another path",
+                operation=f"writing {self.path}",
+            )
         run.load(read_checkpoint(self.path, self.identity))
 
     def after_epoch(self, *, last: bool) -> None:

@@ -43,7 +43,6 @@ class Batches:
     device.
 
     Args:
-        operation: Who asks, for errors.
         data: The examples, one a row; of a dataset or a loader the first tensor is taken.
         batch_size: How many examples make a step, over all processes; None is all at once.
         energy: What they must be states of.
@@ -55,7 +54,7 @@ class Batches:
 
     Examples:
         >>> import isinglass as ig
-        >>> batches = Batches("an example", torch.eye(5), 2, ig.RBM(ig.Bernoulli(5), ig.Bernoulli(1)))
+        >>> batches = Batches(torch.eye(5), 2, ig.RBM(ig.Bernoulli(5), ig.Spin(1)))
         >>> [len(batch) for batch in batches.epoch(seed=0, number=0)]
         [2, 2, 1]
     """

@@ -15,10 +15,10 @@ from isinglass.core.energy import Energy
 from isinglass.dynamics import log_partition
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.learning.objectives.pseudo_likelihood import pseudo_log_likelihood
-from isinglass.learning.trainer.history import Fit
+from isinglass.learning.trainer.history import FitReport
 
 if TYPE_CHECKING:
-    from isinglass.learning.trainer.loop import Training
+    from isinglass.learning.trainer.loop import TrainingLoop
 
 __all__ = ["Evaluator", "Likelihood"]
 
@@ -130,7 +130,7 @@ class Evaluator:
 
     def __init__(
         self,
-        run: Training,
+        run: TrainingLoop,
         validation: Float[Tensor, "m d"] | None,
         score: Likelihood,
         patience: int | None,
@@ -168,7 +168,7 @@ class Evaluator:
         """Whether nothing has been better for as long as is waited."""
         return self.patience is not None and self.run.best.get("since", 0) >= self.patience
 
-    def report(self) -> Fit:
+    def report(self) -> FitReport:
         """How it went; the energy now has the best weights, or the averaged ones."""
         best, energy = self.run.best if self.patience is not None else {}, self.run.energy
         if best:
@@ -176,7 +176,7 @@ class Evaluator:
         elif self.run.average is not None:
             energy.load_state_dict(self.run.scored.state_dict())
         stopped = "no better" if self.is_over() else "all epochs"
-        return Fit(self.run.history, stopped, best.get("epoch", self.run.epoch))
+        return FitReport(self.run.history, stopped, best.get("epoch", self.run.epoch))
 
     def _compare(self, energy: Energy, epoch: int, value: float) -> None:
         best = self.run.best

@@ -18,13 +18,13 @@ from isinglass.io.atomic import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Fit", "chain_health", "summary"]
+__all__ = ["FitReport", "chain_health", "summary"]
 
 MIXED = 1.1  # R-hat above which chains are not one: Gelman & Rubin 1992
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitReport:
     """How :func:`~isinglass.learning.fit` went.
 
     Attributes:
@@ -37,11 +37,12 @@ class Fit:
         best_epoch: Whose weights the energy has, with ``patience``; else the last.
 
     Examples:
-        >>> report = Fit([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5}], "all epochs", 2)
+        >>> history = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5}]
+        >>> report = FitReport(history, "all epochs", 2)
         >>> report["loss"]
         [2.0, 1.5]
         >>> history = [{"epoch": 1, "log-likelihood": -41.0}, {"epoch": 2, "log-likelihood": -75.0}]
-        >>> print(Fit([*history, {"epoch": 3, "R-hat": 1.4}], "all epochs", 3))
+        >>> print(FitReport([*history, {"epoch": 3, "R-hat": 1.4}], "all epochs", 3))
         all epochs: epoch 3, log-likelihood -75 (best -41), R-hat 1.4: the chains do not mix
     """
 

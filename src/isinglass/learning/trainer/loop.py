@@ -15,11 +15,11 @@ from isinglass.core.energy import Energy
 from isinglass.energies import Harmonium
 from isinglass.errors import DivergenceError, FileError, ParameterError
 from isinglass.learning.objectives.base import Objective
-from isinglass.learning.trainer.centering import centred_step, layer_means
+from isinglass.learning.trainer.centering import centered_step, layer_means
 from isinglass.learning.trainer.data import FIRST, Batches, rank, world_size
 from isinglass.learning.trainer.history import chain_health
 
-__all__ = ["MakeOptimizer", "MakeScheduler", "Training"]
+__all__ = ["MakeOptimizer", "MakeScheduler", "TrainingLoop"]
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 MakeScheduler: TypeAlias = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
@@ -45,7 +45,7 @@ class _Loss(nn.Module):
         return loss
 
 
-class Training:
+class TrainingLoop:
     """A run of :func:`~isinglass.learning.fit` in the making."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Training:
         return self.loss.memory.get("chains")
 
     def step(self, batch: Tensor) -> None:
-        """One step of the optimiser.
+        """One step of the optimizer.
 
         Raises:
             DivergenceError: If the loss is not a finite number.
@@ -113,7 +113,7 @@ class Training:
             means = self._averaged(layer_means(self.machine, batch, self.chains))
             for offset, mean in zip(self.offsets, means, strict=True):
                 offset.lerp_(mean, OFFSET_RATE)
-            with centred_step(self.machine, self.offsets):
+            with centered_step(self.machine, self.offsets):
                 self.optimizer.step()
         else:
             self.optimizer.step()
