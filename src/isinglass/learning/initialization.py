@@ -64,7 +64,7 @@ def seed_memories(
 def seed_cluster_means(
     machine: HopfieldBoltzmann,
     data: Float[Tensor, "n d"],
-    observed: Bool[Tensor, "n d"] | None = None,
+    observed: Bool[Tensor, "*mask"] | None = None,
     learn_scale: Bool[Tensor, " d"] | bool = False,
     generator: Generator | None = None,
 ) -> Float[Tensor, " d"]:
@@ -100,7 +100,7 @@ def seed_cluster_means(
         (tensor([1.]), tensor([[1.8333],
                 [7.1667]]))
     """
-    check_data(machine, data, observed)
+    observed = check_data(machine, data, observed)
     machine.visible.check(data, observed)
     _check_enough(machine, data, "rows")
     filled = data
