@@ -28,7 +28,7 @@ READABLE = (1, 2)
 def save(
     energy: Energy, path: str | Path, *, overwrite: bool = False, note: dict[str, Any] | None = None
 ) -> None:
-    """Write an energy to one safetensors file: its tensors, its configuration, a checksum.
+    """Writes an energy E to one safetensors file: its tensors, its configuration, a checksum.
 
     Args:
         energy: The energy to save.
@@ -64,7 +64,7 @@ def save(
 def write_tensors(
     path: str | Path, header: dict[str, Any], tensors: dict[str, Tensor], *, overwrite: bool = False
 ) -> None:
-    """Write tensors and a header of JSON values to one file, with a format and a checksum.
+    """Writes tensors and a header of JSON values to one file, with a format and a checksum.
 
     Args:
         path: The file.
@@ -86,7 +86,7 @@ def write_tensors(
 
 
 def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
-    """Read an energy back, refusing a file that is truncated, altered or of another format.
+    """Reads an energy back, refusing a file that is truncated, altered or of another format.
 
     The class is looked for among the energies already imported, so that a file can name no code.
 
@@ -120,7 +120,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
             "Import the module that defines it first", operation=operation,
         )  # fmt: skip
     try:
-        energy = _restored(kind, header, tensors)
+        energy = _restore(kind, header, tensors)
     except FileError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -134,7 +134,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Energy:
 
 
 def read_note(path: str | Path) -> dict[str, Any] | None:
-    """What :func:`save` was told to keep with the energy; None if nothing.
+    """Reads what :func:`save` was told to keep with the energy; None if nothing.
 
     Args:
         path: The file written by :func:`save`.
@@ -153,7 +153,7 @@ def read_note(path: str | Path) -> dict[str, Any] | None:
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a file of :func:`write_tensors`.
+    """Reads header and tensors of a file of :func:`write_tensors`.
 
     Raises:
         FileError: If the file is missing, truncated, altered or of another format.
@@ -182,7 +182,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return (renamed(header) if header["format"] == 1 else header), tensors
 
 
-def _restored(kind: type[Energy], header: dict[str, Any], tensors: dict[str, Tensor]) -> Energy:
+def _restore(kind: type[Energy], header: dict[str, Any], tensors: dict[str, Tensor]) -> Energy:
     """The energy that the header describes, with these tensors."""
     energy = kind.from_config(header["config"])
     floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]

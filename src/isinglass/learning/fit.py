@@ -62,7 +62,7 @@ def fit(
     progress: bool = True,
     generator: Generator | None = None,
 ) -> FitReport:
-    """Fit an energy to data, in place.
+    """Fits an energy E to data by descending an objective, in place.
 
     Works alone and in a ``torch.distributed`` process group, where every process has all the
     data and takes its share of each batch; gradients are averaged by ``DistributedDataParallel``,
@@ -134,8 +134,8 @@ def fit(
     batches = Batches(data, size, energy)
     held = None if validation is None else Batches(validation, None, energy)
     run = TrainingLoop(
-        energy, batches, objective, optimizer=_optimizing(optimizer),
-        scheduler=_scheduling(scheduler), centered=centered, average=average, autocast=autocast,
+        energy, batches, objective, optimizer=_checked_optimizer(optimizer),
+        scheduler=_checked_scheduler(scheduler), centered=centered, average=average, autocast=autocast,
         generator=generator,
     )  # fmt: skip
     must = score is not None or isinstance(run.scheduler, ReduceLROnPlateau)
@@ -169,7 +169,7 @@ def _epoch(
     stop: Event,
     show: Callable[[TrainingLoop], None],
 ) -> None:
-    """What is left of an epoch."""
+    """Takes the steps that are left of an epoch."""
     for batch in run.batches.epoch(run.seed, run.epoch, skip=run.batch):
         if stop.is_set():
             if checkpointer is not None:
@@ -180,7 +180,7 @@ def _epoch(
 
 
 def _schedule(scheduler: LRScheduler | None, row: dict[str, float]) -> None:
-    """A step of the scheduler; one that waits for a plateau hears the score of the epoch."""
+    """Steps the scheduler; one that waits for a plateau hears the score of the epoch."""
     if isinstance(scheduler, ReduceLROnPlateau):
         scores = [value for name, value in row.items() if "likelihood" in name]
         if scores:  # that of the validation rows is the last
@@ -209,8 +209,8 @@ def _check_numbers(
         raise ParameterError(f"autocast = {autocast}", "Give torch.bfloat16 or none")
 
 
-def _optimizing(make: MakeOptimizer | None) -> MakeOptimizer | None:
-    """An optimizer is made, or why not is named."""
+def _checked_optimizer(make: MakeOptimizer | None) -> MakeOptimizer | None:
+    """Returns a maker whose optimizer is checked."""
     remedy = "Give what makes a torch.optim optimizer, such as partial(torch.optim.SGD, lr=0.05)"
 
     def made(parameters: Any) -> Optimizer:
@@ -225,8 +225,8 @@ def _optimizing(make: MakeOptimizer | None) -> MakeOptimizer | None:
     return None if make is None else made
 
 
-def _scheduling(make: MakeScheduler | None) -> MakeScheduler | None:
-    """A scheduler is made, or why not is named."""
+def _checked_scheduler(make: MakeScheduler | None) -> MakeScheduler | None:
+    """Returns a maker whose scheduler is checked."""
     remedy = (
         "Give what makes a scheduler of an optimizer, such as "
         "partial(torch.optim.lr_scheduler.StepLR, step_size=10)"
@@ -237,7 +237,7 @@ def _scheduling(make: MakeScheduler | None) -> MakeScheduler | None:
 
 
 def _made(name: str, make: Any, given: Any, kind: type[Any], remedy: str) -> Any:
-    """What ``make`` makes.
+    """Calls ``make`` and checks what it makes.
 
     Raises:
         ParameterError: If it makes nothing of the kind, or cannot be called.

@@ -49,7 +49,7 @@ def streamed_lookup(
     *,
     block: int = BLOCK,
 ) -> Lookup:
-    """Average of the values by softmax weight, its normalizer, and nothing omitted.
+    """Averages the values by softmax weight, with the normalizer, omitting nothing.
 
         average = Vᵀ softmax(βKq),   lse_β = β⁻¹ log Σ_μ exp(β k_μ·q)
 

@@ -89,7 +89,7 @@ class Int8Index:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the 8-bit copy takes."""
+        """Size in bytes of the 8-bit copy."""
         return self._codes.nbytes + self._scales.nbytes
 
     def __repr__(self) -> str:
@@ -107,7 +107,7 @@ class Int8Index:
         *,
         tolerance: float = 1e-4,
     ) -> Lookup:
-        """Average of the values by softmax weight, with a bound on the mass left out.
+        """Averages the values by softmax weight, Vᵀ softmax(βKq), bounding the mass left out.
 
         Args:
             queries: ``(*batch, d)``.
@@ -162,7 +162,7 @@ class Int8Index:
         worth = beyond[:-1] > allowed
         sums.add(everyone.expand_as(worth)[worth], cell[1:][worth])
         log_left = torch.logaddexp(beyond[worth.sum(0), everyone], rest) + slack
-        # dropped/(dropped + kept), rounded up.
+        # omitted/(omitted + kept), rounded up.
         omitted_mass_bound = (torch.sigmoid(log_left - sums.log_mass()) * 1.001).clamp(max=1.0)
         return Lookup(
             sums.average().to(queries.dtype),

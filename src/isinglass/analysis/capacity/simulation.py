@@ -1,4 +1,4 @@
-"""The laws of capacity measured: random patterns stored, looked at and recalled."""
+"""The theory of capacity measured: random patterns stored, looked at and recalled."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def large_size_limit(
         exponent: How fast the effect of a finite size falls.
 
     Returns:
-        The limit, and its standard error given that the law is right.
+        The limit, and its standard error given that the theory is right.
 
     Raises:
         ParameterError: If there are fewer than two sizes, lengths differ, or an error or the

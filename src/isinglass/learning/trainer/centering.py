@@ -18,7 +18,7 @@ FEW = 200  # rows, whose hidden means are offsets good enough to start from
 
 @contextmanager
 def centered_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
-    r"""Let the optimizer's step inside the block be one of the centered machine.
+    r"""Makes the optimizer's step inside the block one of the centered machine.
 
         E(s) = Σ_a U(s_a) − b̃_a·s_a − Σ_{(a,b)} (s_b − μ_b)ᵀ W_ab (s_a − μ_a)
 
@@ -71,7 +71,7 @@ def centered_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
 def layer_means(
     machine: Harmonium, batch: Float[Tensor, "batch d"], chains: Float[Tensor, "chains size"] | None
 ) -> list[Tensor]:
-    """The mean state of every layer, halfway between data and model, after ``backward()``.
+    """Mean state μ of every layer, halfway between data and model, after ``backward()``.
 
     The gradient of a bias is T⁻¹ times how much larger its mean is in the model than on data,
     so one of the two means gives the other: that of the chains, if there are any, else that of

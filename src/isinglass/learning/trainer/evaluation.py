@@ -72,7 +72,7 @@ class Likelihood:
 
     @torch.no_grad()
     def measure(self, energy: Energy, *data: Tensor) -> tuple[str, list[float]]:
-        """What it is called, and its mean over the rows of each set of data, ``(n, d)``.
+        """Measures the mean over the rows of each set of data, ``(n, d)``, and names it.
 
         Raises:
             IntractableError: If the energy has none of the methods asked for.
@@ -108,7 +108,7 @@ class Likelihood:
 
 
 def mean_energy(energy: Energy, data: Float[Tensor, "n d"]) -> float:
-    """The mean of what learning lowers on data, block by block, in float64."""
+    """Returns the mean of what learning lowers on data, block by block, in float64."""
     blocks = [energy.positive_phase(rows).double() for rows in data.split(BLOCK)]
     return float(torch.cat(blocks).mean())
 
@@ -149,7 +149,7 @@ class Evaluator:
             self.scores = False
 
     def __call__(self, row: dict[str, float]) -> dict[str, float]:
-        """What is known of an epoch, with scores."""
+        """Adds scores to the row of an epoch."""
         energy, epoch = self.run.scored, int(row["epoch"])
         if not self.scores or epoch % self.score.every:
             return row
@@ -165,11 +165,11 @@ class Evaluator:
         return row
 
     def is_over(self) -> bool:
-        """Whether nothing has been better for as long as is waited."""
+        """Returns whether no score was better for ``patience`` scores."""
         return self.patience is not None and self.run.best.get("since", 0) >= self.patience
 
     def report(self) -> FitReport:
-        """How it went; the energy now has the best weights, or the averaged ones."""
+        """Reports the run; the energy then has the best weights, or the averaged ones."""
         best, energy = self.run.best if self.patience is not None else {}, self.run.energy
         if best:
             energy.load_state_dict(best["weights"])

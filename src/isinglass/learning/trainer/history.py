@@ -25,7 +25,7 @@ MIXED = 1.1  # R-hat above which chains are not one: Gelman & Rubin 1992
 
 @dataclass(frozen=True)
 class FitReport:
-    """How :func:`~isinglass.learning.fit` went.
+    """Report of a run of :func:`~isinglass.learning.fit`.
 
     Attributes:
         history: One dictionary an epoch: ``"epoch"``, ``"loss"`` (its mean), ``"gradient norm"``
@@ -51,14 +51,14 @@ class FitReport:
     best_epoch: int
 
     def __getitem__(self, name: str) -> list[float]:
-        """One quantity over the epochs in which it was measured."""
+        """Returns one quantity over the epochs in which it was measured."""
         return [row[name] for row in self.history if name in row]
 
     def __str__(self) -> str:
         return f"{self.stopped}: {summary(self.history)}"
 
     def save_history(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the track as JSON.
+        """Writes the history as JSON.
 
         Raises:
             FileError: If the file exists and ``overwrite`` is false, or cannot be written.
@@ -67,7 +67,7 @@ class FitReport:
             aside.write_text(json.dumps(self.history, indent=1))
 
     def plot(self) -> Figure:
-        """The learning curve: likelihood, loss and gradient norm by epoch, and chain health.
+        """Plots the learning curve: likelihood, loss and gradient norm by epoch, and chain health.
 
         Raises:
             MissingExtraError: If matplotlib is not installed.
