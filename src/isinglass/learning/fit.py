@@ -135,8 +135,8 @@ def fit(
     held = None if validation is None else Batches(validation, None, energy)
     run = TrainingLoop(
         energy, batches, objective, optimizer=_checked_optimizer(optimizer),
-        scheduler=_checked_scheduler(scheduler), centered=centered, average=average, autocast=autocast,
-        generator=generator,
+        scheduler=_checked_scheduler(scheduler), centered=centered, average=average,
+        autocast=autocast, generator=generator,
     )  # fmt: skip
     must = score is not None or isinstance(run.scheduler, ReduceLROnPlateau)
     evaluator = Evaluator(run, validation, score or Likelihood(), patience, must=must)

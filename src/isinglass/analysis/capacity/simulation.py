@@ -137,7 +137,8 @@ def simulate_overlaps(
 ) -> Float[Tensor, "trials cues"]:
     """Overlaps m = x_μ·v/d of what is recalled from stored patterns, some of their units flipped.
 
-    To be held against :func:`~isinglass.analysis.capacity.retrieval_overlap`; 1 is recall without error.
+    To be held against :func:`~isinglass.analysis.capacity.retrieval_overlap`; 1 is recall
+    without error.
 
     Args:
         build: Makes the memory of ``(N, d)`` patterns, such as ``ClassicalHopfield``.
