@@ -249,7 +249,7 @@ def check_attention_mask(
     if mask.dtype != torch.bool and not (floating and mask.is_floating_point()):
         raise DomainError(
             f"{name} of dtype {mask.dtype}",
-            "Give a boolean mask, True at what must not be seen: mask.bool()"
+            "Give a boolean mask, True at what must not be seen"
             + (", or floats to be added to the scores" if floating else ""),
         )
     if tuple(mask.shape) not in shapes:

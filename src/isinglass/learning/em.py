@@ -502,6 +502,6 @@ def _variance(
     if not variance > floor:
         raise DomainError(
             f"a variance of {variance:.3g} about the memories: the data lie on them",
-            "Ask for fewer memories, or leave beta fixed (learn_beta=False)",
+            "Ask for fewer memories, or leave beta fixed",
         )
     return variance
