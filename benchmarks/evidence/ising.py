@@ -45,7 +45,7 @@ def main() -> None:
     found: dict[str, Result] = json.loads(stored.read_text()) if stored.exists() else {}
     with Progress() as progress:
         runs = [(t, seed) for t in TEMPERATURES for seed in range(given.seeds)]
-        for temperature, seed in progress.history(runs, description="annealing"):
+        for temperature, seed in progress.track(runs, description="annealing"):
             key = f"{temperature:.4f} {seed}"
             if key not in found:
                 found[key] = measure(given, temperature, seed)

@@ -40,7 +40,7 @@ from isinglass.data.digits import load_digits
 from isinglass.dynamics import log_partition
 from isinglass.io.atomic import atomic_write
 from isinglass.learning import (
-    Fit,
+    FitReport,
     Likelihood,
     Objective,
     PersistentCD,
@@ -131,7 +131,7 @@ def bars(given: argparse.Namespace, keep: Callable[..., Any], progress: Progress
         _learn(rbm, data, TemperedPCD(8, chains=100), 3000, 0.3, generator)
         return 16 * Likelihood("exact").measure(rbm, data)[1][0]
 
-    for seed in progress.history(range(given.seeds), description="bars"):
+    for seed in progress.track(range(given.seeds), description="bars"):
         keep("bars", str(seed), partial(run, seed))
 
 
@@ -147,13 +147,13 @@ def digits(given: argparse.Namespace, keep: Callable[..., Any], progress: Progre
         return Likelihood("exact").measure(rbm, valid, test)[1]
 
     held = {}
-    for rate, epochs in progress.history(DIGITS_GRID, description="digits, settings"):
+    for rate, epochs in progress.track(DIGITS_GRID, description="digits, settings"):
         key = f"{rate}, {epochs} epochs"
         held[rate, epochs] = keep(
             "digits on validation", key, lambda r=rate, e=epochs: run(r, e, 0)[0]
         )
     best = max(held, key=lambda settings: held[settings])
-    for seed in progress.history(range(given.seeds), description="digits"):
+    for seed in progress.track(range(given.seeds), description="digits"):
         keep("digits", str(seed), lambda s=seed: run(*best, s)[1])
 
 
@@ -179,7 +179,7 @@ def mnist(given: argparse.Namespace, keep: Callable[..., Any], progress: Progres
         return Likelihood("exact", rows=len(there)).measure(rbm, there)[1][0]
 
     both = list(product(range(given.seeds), (False, True)))
-    for seed, inverted in progress.history(both, description="mnist"):
+    for seed, inverted in progress.track(both, description="mnist"):
         name = "mnist inverted" if inverted else "mnist"
         keep(name, str(seed), partial(run, inverted, seed))
 
@@ -234,7 +234,7 @@ def large(given: argparse.Namespace, keep: Callable[..., Any], progress: Progres
 def _learn(
     rbm: ig.RBM, data: Tensor, objective: Objective, epochs: int, rate: float,
     generator: torch.Generator,
-) -> Fit:  # fmt: skip
+) -> FitReport:  # fmt: skip
     """Plain gradient descent: at a constant rate for half the epochs, then down to zero."""
     return fit(
         rbm, data, objective, epochs=epochs, optimizer=partial(torch.optim.SGD, lr=rate),

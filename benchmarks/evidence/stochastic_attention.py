@@ -68,7 +68,7 @@ def made_up(seed: int, progress: Progress) -> dict[str, dict[str, float]]:
     p = torch.softmax(q @ k.mT / 8, -1)
     variance = (p @ v.square() - exact.square()).mean()
     found = {}
-    for draws in progress.history(DRAWS, description="made-up heads"):
+    for draws in progress.track(DRAWS, description="made-up heads"):
         drawn = stochastic_attention(q, k, v, draws, generator=generator)
         error = float((drawn - exact).square().mean().sqrt())
         found[str(draws)] = {"measured": error, "theory": float((variance / draws).sqrt())}
@@ -117,7 +117,7 @@ def language_model(
     exact = loss(model, rows)
     found = {"inf": {"loss": exact, "deviation": 0.0}}
     generator = torch.Generator().manual_seed(given.seed)
-    for draws in progress.history(DRAWS, description="Shakespeare, drawn"):
+    for draws in progress.track(DRAWS, description="Shakespeare, drawn"):
         replace_attention(model, draws, generator=generator)
         many = torch.tensor([loss(model, rows) for _ in range(given.repeats)])
         found[str(draws)] = {"loss": float(many.mean()), "deviation": float(many.std())}
@@ -132,7 +132,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=given.steps)
     generator = torch.Generator().manual_seed(given.seed)
     places = torch.arange(CONTEXT + 1)
-    for _ in progress.history(range(given.steps), description="training on Shakespeare"):
+    for _ in progress.track(range(given.steps), description="training on Shakespeare"):
         starts = torch.randint(len(codes) - CONTEXT - 1, (32, 1), generator=generator)
         rows = codes[starts + places]
         logits = model(rows[:, :-1])

@@ -34,14 +34,14 @@ def lines() -> list[Line]:
     shapes = f"{CUES} × {PATTERNS:,} × {SIZE}, float32, β = {BETA:g}"
 
     def update() -> torch.Tensor:
-        return kernel.screen.lookup(cues, BETA).average
+        return kernel.index.lookup(cues, BETA).average
 
     exact = torch.softmax(BETA * cues.double() @ patterns.double().mT, -1) @ patterns.double()
-    found = kernel.screen.lookup(cues, BETA)
+    found = kernel.index.lookup(cues, BETA)
     note = (
-        f"dropped at most {found.omitted_mass_bound.max():.1e} of the mass; largest error of a component "
+        f"at most {found.omitted_mass_bound.max():.1e} of the mass left out; largest error "
         f"{(found.average - exact).abs().max():.1e}, attention's "
-        f"{(attention() - exact).abs().max():.1e}; 8-bit copy {kernel.screen.nbytes / 2**20:.0f} "
+        f"{(attention() - exact).abs().max():.1e}; 8-bit copy {kernel.index.nbytes / 2**20:.0f} "
         f"MiB, extra memory {peak_extra_bytes(update) / 2**20:.0f} MiB"
     )
     return [

@@ -116,7 +116,7 @@ def test_errors_speak_of_options():
 
 def remedies() -> list[tuple[str, str]]:
     """Every remedy that the rooms behind remember and imagine can give, blanks for what varies."""
-    rooms = ["data", "io", "_support/validation.py", "learning/em_missing_data.py"]
+    rooms = ["data", "io", "_support/validation.py", "learning/em.py"]
     rooms += ["integrations/sklearn/_frames.py", "integrations/sklearn/hopfield_boltzmann.py"]
     rooms += ["cli/remember", "cli/imagine", "energies/hopfield/modern.py"]
     kinds = {kind.__name__ for kind in IsinglassError.__subclasses__()}

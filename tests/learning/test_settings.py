@@ -1,4 +1,4 @@
-"""What can be set in a fit: every optimiser and scheduler, and wrong settings are named."""
+"""What can be set in a fit: every optimizer and scheduler, and wrong settings are named."""
 
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from isinglass.errors import FileError, IntractableError, ParameterError
 from isinglass.learning import (
     DenoisingScoreMatching,
     ExactGradient,
-    Fit,
+    FitReport,
     Likelihood,
     PersistentCD,
     PseudoLikelihood,
@@ -30,7 +30,7 @@ def rbm() -> ig.RBM:
     return ig.RBM(ig.Bernoulli(4), ig.Bernoulli(2), scale=0.1, generator=seeded(2))
 
 
-def learn(**settings: Any) -> Fit:
+def learn(**settings: Any) -> FitReport:
     given: dict[str, Any] = {
         "energy": rbm(),
         "data": DATA,
@@ -47,7 +47,7 @@ def learn(**settings: Any) -> Fit:
     ["ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam",
      "RMSprop", "Rprop", "SGD"],
 )  # fmt: skip
-def test_optimisers_of_torch_learn(name):
+def test_optimizers_of_torch_learn(name):
     learner = rbm()
     learn(energy=learner, optimizer=getattr(torch.optim, name))
     assert not torch.equal(learner.weight, rbm().weight)
@@ -232,8 +232,10 @@ def test_no_more_sites_than_units(unit, count):
 
 def test_chains_that_do_not_mix_are_named_in_the_report():
     history = [{"epoch": 1.0, "R-hat": 1.01, "log-likelihood": -2.0}]
-    assert str(Fit(history, "all epochs", 1)) == "all epochs: epoch 1, log-likelihood -2"
-    report = Fit([*history, {"epoch": 2.0, "R-hat": 1.3, "log-likelihood": -3.0}], "all epochs", 2)
+    assert str(FitReport(history, "all epochs", 1)) == "all epochs: epoch 1, log-likelihood -2"
+    report = FitReport(
+        [*history, {"epoch": 2.0, "R-hat": 1.3, "log-likelihood": -3.0}], "all epochs", 2
+    )
     assert "log-likelihood -3 (best -2), R-hat 1.3: the chains do not mix" in str(report)
 
 

@@ -33,10 +33,10 @@ def test_the_bound_holds(count, beta, noise):
     near = keys[torch.arange(9) * 7 % count]
     queries = unit(near + noise / math.sqrt(48) * double(9, 48, seed=2))
     average, log_partition = brute_force(queries, keys, beta, values)
-    screening = Int8Index(keys, cells=4)
+    index = Int8Index(keys, cells=4)
     rounding = 1e-12 + 4 * beta * torch.finfo(torch.float64).eps  # of sums of N, and of β lse_β
     for tolerance in (0.0, 1e-6, 1e-3, 1.0):
-        found = screening.lookup(queries, beta, values, tolerance=tolerance)
+        found = index.lookup(queries, beta, values, tolerance=tolerance)
         assert (found.omitted_mass_bound <= tolerance).all()
         assert (
             mass_left_out(found, log_partition, beta) <= found.omitted_mass_bound + rounding
@@ -59,11 +59,11 @@ def test_keys_of_unlike_lengths_and_a_zero_key():
 
 def test_a_sharp_look_up_drops_little_and_a_wide_one_is_whole():
     keys = unit(double(30_000, 64))
-    screening = Int8Index(keys)
-    sharp = screening.lookup(keys[:4], 60.0)
+    index = Int8Index(keys)
+    sharp = index.lookup(keys[:4], 60.0)
     assert (sharp.omitted_mass_bound > 0).all()
     assert (sharp.omitted_mass_bound < 1e-6).all()
-    wide = screening.lookup(keys[:4], 1.0)  # everyone counts: summed in full by itself
+    wide = index.lookup(keys[:4], 1.0)  # everyone counts: summed in full by itself
     assert (wide.omitted_mass_bound == 0).all()
     torch.testing.assert_close(wide.average, brute_force(keys[:4], keys, 1.0, keys)[0])
 
@@ -102,16 +102,16 @@ def test_dtypes_are_kept(dtype):
 
 def test_shapes_and_size():
     keys = double(300, 5)
-    screening = Int8Index(keys)
-    assert screening.lookup(keys[0], 1.0).average.shape == (5,)
-    assert screening.lookup(keys[:6].reshape(2, 3, 5), 1.0, double(300, 2)).average.shape == (
+    index = Int8Index(keys)
+    assert index.lookup(keys[0], 1.0).average.shape == (5,)
+    assert index.lookup(keys[:6].reshape(2, 3, 5), 1.0, double(300, 2)).average.shape == (
         2,
         3,
         2,
     )
     # Whole cells of keys, features in eights, a byte each; a float32 scale for eight keys.
-    assert screening.nbytes == 512 * 8 + 64 * 4
-    assert "300 keys of 5" in repr(screening)
+    assert index.nbytes == 512 * 8 + 64 * 4
+    assert "300 keys of 5" in repr(index)
 
 
 @pytest.mark.parametrize("exact", ["keys", "queries"])

@@ -5,7 +5,7 @@ Checks of values wait for the device, so they stand at the public doors (``recal
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import index
 
 import torch
@@ -211,3 +211,47 @@ def check_values(values: Tensor, patterns: Tensor) -> None:
             "Give one value for each, as the rows of an (N, e) tensor",
         )
     check_like(values, patterns)
+
+
+def check_observed(observed: Tensor, state: Tensor) -> Tensor:
+    """Return a mask of observed values, one flag for every value of the state.
+
+    Raises:
+        ShapeError: If it is not boolean, or fits neither all rows together nor each of them.
+        DomainError: If it is no tensor.
+    """
+    check_tensor("a mask", observed)
+    if observed.dtype == torch.bool and observed.shape in (state.shape, state.shape[-1:]):
+        return observed.expand(state.shape)
+    raise ShapeError(
+        f"a mask of shape {tuple(observed.shape)} and dtype {observed.dtype} for states of shape "
+        f"{tuple(state.shape)}",
+        "Give a boolean mask for all rows, or one for each, True where observed",
+    )
+
+
+def check_attention_mask(
+    name: str, mask: Tensor, shapes: Mapping[tuple[int, ...], str], *, floating: bool = True
+) -> None:
+    """Refuse a mask of attention of another kind or shape.
+
+    Args:
+        name: Of the argument.
+        mask: True at what must not be seen, or numbers to be added to the scores.
+        shapes: Those that fit, and what their sides are.
+        floating: Whether numbers are allowed.
+
+    Raises:
+        DomainError: If it is neither boolean nor, where they are allowed, of numbers.
+        ShapeError: If it has none of the shapes.
+    """
+    check_tensor(name, mask)
+    if mask.dtype != torch.bool and not (floating and mask.is_floating_point()):
+        raise DomainError(
+            f"{name} of dtype {mask.dtype}",
+            "Give a boolean mask, True at what must not be seen"
+            + (", or floats to be added to the scores" if floating else ""),
+        )
+    if tuple(mask.shape) not in shapes:
+        wanted = " or ".join(f"{shape} {sides}".rstrip() for shape, sides in shapes.items())
+        raise ShapeError(f"{name} of shape {tuple(mask.shape)}", f"Give it the shape {wanted}")

@@ -1,4 +1,4 @@
-"""What association weights say: how many patterns a state blends, and which kind of rest it is."""
+"""Metastability by association weights: how many patterns a state blends, kinds of fixed point."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["FixedPoint", "classify", "metastable_size"]
 
 
 class FixedPoint(IntEnum):
-    """What a state at rest is made of, by the size k of its metastable state among N patterns.
+    """Kind of fixed point, by the size k of its metastable state among N patterns.
 
     Reference: Ramsauer et al. 2020, arXiv:2008.02217, Section 3, whose class (I) of attention
-    heads, k > N/2, is ``GLOBAL`` here; classes (II) to (IV) part the rest at N/8 and N/32.
+    heads, k > N/2, is ``GLOBAL`` here; classes (II) to (IV) part the others at N/8 and N/32.
 
     Attributes:
         NONE: No pattern at all: every weight is zero, as where all patterns are masked.
@@ -40,7 +40,7 @@ class FixedPoint(IntEnum):
 
 
 def metastable_size(weights: Float[Tensor, "*batch N"], mass: float = 0.9) -> Int[Tensor, "*batch"]:
-    """The smallest k such that the k largest weights hold at least ``mass`` of their sum.
+    """Returns the smallest k such that the k largest weights hold at least ``mass`` of their sum.
 
     Reference: Ramsauer et al. 2020, arXiv:2008.02217, Section 3.
 
@@ -70,7 +70,7 @@ def metastable_size(weights: Float[Tensor, "*batch N"], mass: float = 0.9) -> In
 
 
 def classify(weights: Float[Tensor, "*batch N"], mass: float = 0.9) -> Int[Tensor, "*batch"]:
-    """The :class:`FixedPoint` that each row of weights stands for, as its number.
+    """Classifies each row of weights p as a :class:`FixedPoint`, by its number.
 
     Of few patterns, more than half are soon averaged: below N = 8 look at
     :func:`metastable_size` itself.

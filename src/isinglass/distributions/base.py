@@ -200,7 +200,7 @@ def _two_state_components(unit: Unit, forbidden: Tensor) -> tuple[Tensor, Tensor
             )
         by_itself = part.pointwise and part.support is None
         flags.append(torch.full((part.size,), by_itself))
-        low = float(part.single().enumerate_states().min()) if by_itself else 0.0
+        low = float(part.with_count(1).enumerate_states().min()) if by_itself else 0.0
         lowest.append(torch.full((part.size,), low))
         start += part.size
     device = forbidden.device

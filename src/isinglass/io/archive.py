@@ -29,7 +29,7 @@ READABLE = (1, 2)
 def save(
     energy: Energy, path: str | Path, *, overwrite: bool = False, note: dict[str, Any] | None = None
 ) -> None:
-    """Write an energy to one safetensors file: its tensors, its configuration, a checksum.
+    """Writes an energy E to one safetensors file: its tensors, its configuration, a checksum.
 
     Args:
         energy: The energy to save.
@@ -65,7 +65,7 @@ def save(
 def write_tensors(
     path: str | Path, header: dict[str, Any], tensors: dict[str, Tensor], *, overwrite: bool = False
 ) -> None:
-    """Write tensors and a header of JSON values to one file, with a format and a checksum.
+    """Writes tensors and a header of JSON values to one file, with a format and a checksum.
 
     Args:
         path: The file.
@@ -87,7 +87,7 @@ def write_tensors(
 
 
 def load(path: str | Path, *, device: torch.device | str = "cpu") -> Serializable:
-    """Read an energy back, refusing a file that is truncated, altered or of another format.
+    """Reads an energy back, refusing a file that is truncated, altered or of another format.
 
     The class is looked for among the energies already imported, so that a file can name no code.
 
@@ -121,7 +121,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Serializabl
             "Import the module that defines it first", operation=operation,
         )  # fmt: skip
     try:
-        energy = _restored(kind, header, tensors)
+        energy = _restore(kind, header, tensors)
     except FileError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -135,7 +135,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Serializabl
 
 
 def read_note(path: str | Path) -> dict[str, Any] | None:
-    """What :func:`save` was told to keep with the energy; None if nothing.
+    """Reads what :func:`save` was told to keep with the energy; None if nothing.
 
     Args:
         path: The file written by :func:`save`.
@@ -154,7 +154,7 @@ def read_note(path: str | Path) -> dict[str, Any] | None:
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a file of :func:`write_tensors`.
+    """Reads header and tensors of a file of :func:`write_tensors`.
 
     Raises:
         FileError: If the file is missing, truncated, altered or of another format.
@@ -183,7 +183,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return (renamed(header) if header["format"] == 1 else header), tensors
 
 
-def _restored(
+def _restore(
     kind: type[Serializable], header: dict[str, Any], tensors: dict[str, Tensor]
 ) -> Serializable:
     """The energy that the header describes, with these tensors."""

@@ -9,7 +9,7 @@ from isinglass.learning.em import (
     m_step,
 )
 from isinglass.learning.fit import fit
-from isinglass.learning.initialization import seed_cluster_means, seed_memories
+from isinglass.learning.initialization import seed_biases, seed_cluster_means, seed_memories
 from isinglass.learning.objectives.base import Objective
 from isinglass.learning.objectives.contrastive_divergence import (
     ContrastiveDivergence,
@@ -23,9 +23,9 @@ from isinglass.learning.objectives.score_matching import DenoisingScoreMatching,
 from isinglass.learning.objectives.stepwise_em import ExpectationMaximization
 from isinglass.learning.objectives.tempered_pcd import TemperedPCD
 from isinglass.learning.pretraining import greedy_pretraining
-from isinglass.learning.trainer.centering import centred_step, seed_biases
+from isinglass.learning.trainer.centering import centered_step
 from isinglass.learning.trainer.evaluation import Likelihood
-from isinglass.learning.trainer.history import Fit
+from isinglass.learning.trainer.history import FitReport
 
 __all__ = [
     "ContrastiveDivergence",
@@ -33,7 +33,7 @@ __all__ = [
     "EMReport",
     "ExactGradient",
     "ExpectationMaximization",
-    "Fit",
+    "FitReport",
     "Likelihood",
     "Objective",
     "PersistentCD",
@@ -41,7 +41,7 @@ __all__ = [
     "SlicedScoreMatching",
     "SufficientStatistics",
     "TemperedPCD",
-    "centred_step",
+    "centered_step",
     "contrastive_loss",
     "default_objective",
     "e_step",

@@ -10,9 +10,15 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from isinglass._support.typing import Bool, Float
-from isinglass._support.validation import check_at_least_zero, check_count, check_like, check_rows
+from isinglass._support.validation import (
+    check_at_least_zero,
+    check_count,
+    check_like,
+    check_observed,
+    check_rows,
+)
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
-from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError
 from isinglass.units import Unit
 
 __all__ = [
@@ -168,7 +174,7 @@ def e_step(
         >>> responsibilities, log_prob.exp()  # a half and σ(4), on average
         (tensor([[0.6626, 0.3374]]), tensor([0.7410]))
     """
-    check_data(machine, data, observed)
+    observed = check_data(machine, data, observed)
     states = _states(data, observed, scale)
     machine.visible.check(states, observed)
     return _e_step(machine, states, observed, scale)
@@ -358,7 +364,7 @@ def expectation_maximization(
     check_count("steps", steps)
     check_at_least_zero("tolerance", tolerance)
     check_at_least_zero("pseudo_count", pseudo_count)
-    check_data(machine, data, observed)
+    observed = check_data(machine, data, observed)
     scale = torch.ones_like(data[0]) if scale is None else scale
     machine.visible.check(_states(data, observed, scale), observed)
     origin = _origin(machine, data, observed)
@@ -382,8 +388,13 @@ def expectation_maximization(
     return EMReport(history, abs(history[-1] - history[-2]) < tolerance, scale)
 
 
-def check_data(machine: HopfieldBoltzmann, data: Tensor, observed: Tensor | None = None) -> None:
+def check_data(
+    machine: HopfieldBoltzmann, data: Tensor, observed: Tensor | None = None
+) -> Tensor | None:
     """Refuses what EM cannot be asked of: other machines, data or masks that are not rows.
+
+    Returns:
+        The mask, one flag for every value.
 
     Raises:
         ParameterError: If the machine is no Hopfield–Boltzmann machine.
@@ -395,13 +406,8 @@ def check_data(machine: HopfieldBoltzmann, data: Tensor, observed: Tensor | None
         raise ParameterError(f"a {type(machine).__name__}", "EM is for HopfieldBoltzmann machines")
     check_rows(data)
     machine.mixture()
-    if observed is not None and (observed.dtype != torch.bool or observed.shape != data.shape):
-        raise ShapeError(
-            f"data of shape {tuple(data.shape)}, a mask of shape {tuple(observed.shape)} and "
-            f"dtype {observed.dtype}",
-            "Give one boolean for each value, True where it was observed",
-        )
     check_like(data, machine.patterns)
+    return None if observed is None else check_observed(observed, data)
 
 
 def write_memories(
@@ -496,6 +502,6 @@ def _variance(
     if not variance > floor:
         raise DomainError(
             f"a variance of {variance:.3g} about the memories: the data lie on them",
-            "Ask for fewer memories, or leave beta fixed (learn_beta=False)",
+            "Ask for fewer memories, or leave beta fixed",
         )
     return variance

@@ -23,8 +23,8 @@ from isinglass.learning.objectives.default import default_objective
 from isinglass.learning.trainer.checkpoint import Checkpointer
 from isinglass.learning.trainer.data import Batches
 from isinglass.learning.trainer.evaluation import Evaluator, Likelihood
-from isinglass.learning.trainer.history import Fit
-from isinglass.learning.trainer.loop import MakeOptimizer, MakeScheduler, Training
+from isinglass.learning.trainer.history import FitReport
+from isinglass.learning.trainer.loop import MakeOptimizer, MakeScheduler, TrainingLoop
 from isinglass.learning.trainer.progress import bar
 
 __all__ = ["fit"]
@@ -61,8 +61,8 @@ def fit(
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     progress: bool = True,
     generator: Generator | None = None,
-) -> Fit:
-    """Fit an energy to data, in place.
+) -> FitReport:
+    """Fits an energy E to data by descending an objective, in place.
 
     Works alone and in a ``torch.distributed`` process group, where every process has all the
     data and takes its share of each batch; gradients are averaged by ``DistributedDataParallel``,
@@ -75,13 +75,13 @@ def fit(
             :func:`~isinglass.learning.default_objective` of the energy.
         epochs: How often all data are seen, counted from the beginning, also of a resumed run.
         batch_size: Examples in a step, over all processes; None is the objective's own number.
-        optimizer: Makes the optimiser of the parameters, such as
+        optimizer: Makes the optimizer of the parameters, such as
             ``functools.partial(torch.optim.SGD, lr=0.05)``; None is the objective's own. LBFGS
             and SparseAdam are refused: a step is of one batch, and its gradient dense.
-        scheduler: Makes a scheduler of the optimiser, stepped after every epoch;
+        scheduler: Makes a scheduler of the optimizer, stepped after every epoch;
             ``ReduceLROnPlateau`` after every score, of validation rows if there are any.
         centered: Whether gradients of layers joined by weights are centered; see
-            :func:`~isinglass.learning.centred_step`.
+            :func:`~isinglass.learning.centered_step`.
         average: Decay a step, below 1, of a running average of the parameters, such as 0.999, which
             is scored, and left in the energy at the end; None is the last step's own parameters.
         autocast: A lower precision for the products, such as ``torch.bfloat16``: fields of chains
@@ -133,10 +133,10 @@ def fit(
     size = objective.batch_size if batch_size is None else batch_size
     batches = Batches(data, size, energy)
     held = None if validation is None else Batches(validation, None, energy)
-    run = Training(
-        energy, batches, objective, optimizer=_optimizing(optimizer),
-        scheduler=_scheduling(scheduler), centered=centered, average=average, autocast=autocast,
-        generator=generator,
+    run = TrainingLoop(
+        energy, batches, objective, optimizer=_checked_optimizer(optimizer),
+        scheduler=_checked_scheduler(scheduler), centered=centered, average=average,
+        autocast=autocast, generator=generator,
     )  # fmt: skip
     must = score is not None or isinstance(run.scheduler, ReduceLROnPlateau)
     evaluator = Evaluator(run, validation, score or Likelihood(), patience, must=must)
@@ -164,9 +164,12 @@ def fit(
 
 
 def _epoch(
-    run: Training, checkpointer: Checkpointer | None, stop: Event, show: Callable[[Training], None]
+    run: TrainingLoop,
+    checkpointer: Checkpointer | None,
+    stop: Event,
+    show: Callable[[TrainingLoop], None],
 ) -> None:
-    """What is left of an epoch."""
+    """Takes the steps that are left of an epoch."""
     for batch in run.batches.epoch(run.seed, run.epoch, skip=run.batch):
         if stop.is_set():
             if checkpointer is not None:
@@ -177,7 +180,7 @@ def _epoch(
 
 
 def _schedule(scheduler: LRScheduler | None, row: dict[str, float]) -> None:
-    """A step of the scheduler; one that waits for a plateau hears the score of the epoch."""
+    """Steps the scheduler; one that waits for a plateau hears the score of the epoch."""
     if isinstance(scheduler, ReduceLROnPlateau):
         scores = [value for name, value in row.items() if "likelihood" in name]
         if scores:  # that of the validation rows is the last
@@ -206,9 +209,9 @@ def _check_numbers(
         raise ParameterError(f"autocast = {autocast}", "Give torch.bfloat16 or none")
 
 
-def _optimizing(make: MakeOptimizer | None) -> MakeOptimizer | None:
-    """An optimiser is made, or why not is named."""
-    remedy = "Give what makes a torch.optim optimiser, such as partial(torch.optim.SGD, lr=0.05)"
+def _checked_optimizer(make: MakeOptimizer | None) -> MakeOptimizer | None:
+    """Returns a maker whose optimizer is checked."""
+    remedy = "Give what makes a torch.optim optimizer, such as partial(torch.optim.SGD, lr=0.05)"
 
     def made(parameters: Any) -> Optimizer:
         optimizer = _made("optimizer", make, parameters, Optimizer, remedy)
@@ -222,10 +225,10 @@ def _optimizing(make: MakeOptimizer | None) -> MakeOptimizer | None:
     return None if make is None else made
 
 
-def _scheduling(make: MakeScheduler | None) -> MakeScheduler | None:
-    """A scheduler is made, or why not is named."""
+def _checked_scheduler(make: MakeScheduler | None) -> MakeScheduler | None:
+    """Returns a maker whose scheduler is checked."""
     remedy = (
-        "Give what makes a scheduler of an optimiser, such as "
+        "Give what makes a scheduler of an optimizer, such as "
         "partial(torch.optim.lr_scheduler.StepLR, step_size=10)"
     )
     if make is None:
@@ -234,7 +237,7 @@ def _scheduling(make: MakeScheduler | None) -> MakeScheduler | None:
 
 
 def _made(name: str, make: Any, given: Any, kind: type[Any], remedy: str) -> Any:
-    """What ``make`` makes.
+    """Calls ``make`` and checks what it makes.
 
     Raises:
         ParameterError: If it makes nothing of the kind, or cannot be called.

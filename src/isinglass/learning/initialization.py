@@ -6,6 +6,8 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
+from isinglass._support.validation import check_rows
+from isinglass.energies.layered.harmonium import Harmonium
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
 from isinglass.errors import ShapeError
 from isinglass.learning.em import (
@@ -16,7 +18,7 @@ from isinglass.learning.em import (
     write_memories,
 )
 
-__all__ = ["seed_cluster_means", "seed_memories"]
+__all__ = ["seed_biases", "seed_cluster_means", "seed_memories"]
 
 
 @torch.no_grad()
@@ -62,7 +64,7 @@ def seed_memories(
 def seed_cluster_means(
     machine: HopfieldBoltzmann,
     data: Float[Tensor, "n d"],
-    observed: Bool[Tensor, "n d"] | None = None,
+    observed: Bool[Tensor, "*mask"] | None = None,
     learn_scale: Bool[Tensor, " d"] | bool = False,
     generator: Generator | None = None,
 ) -> Float[Tensor, " d"]:
@@ -98,7 +100,7 @@ def seed_cluster_means(
         (tensor([1.]), tensor([[1.8333],
                 [7.1667]]))
     """
-    check_data(machine, data, observed)
+    observed = check_data(machine, data, observed)
     machine.visible.check(data, observed)
     _check_enough(machine, data, "rows")
     filled = data
@@ -117,6 +119,45 @@ def seed_cluster_means(
         learn_scale=learn_scale,
         pseudo_count=1 / len(data),
     )
+
+
+@torch.no_grad()
+def seed_biases(machine: Harmonium, data: Float[Tensor, "n d"]) -> None:
+    """Starts biases b where visible units have the data's means and hidden ones feel no field.
+
+    The visible biases are the fields of the means (of the data and one example in the middle,
+    which keeps them off their edges), the hidden ones −W times the means: a good place to learn
+    images from, whose dark edges need not be learned any more.
+
+    Reference: Hinton 2012, doi:10.1007/978-3-642-35289-8_32, section 8; Melchior et al. 2016.
+
+    Args:
+        machine: Changed in place.
+        data: ``(n, d)``, states of the visible units.
+
+    Raises:
+        ShapeError: If the data are not rows, or have the wrong number of features.
+        DomainError: If they are not states of the visible units.
+        IntractableError: If the mean of the visible units has no closed-form inverse.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> rbm = ig.RBM(ig.Bernoulli(2), ig.Bernoulli(1))
+        >>> seed_biases(rbm, torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+        >>> rbm.biases[0].detach()  # log(2.5/0.5), and 0 for what is on half the time
+        tensor([1.6094, 0.0000])
+    """
+    check_rows(data)
+    machine.check_visible(data)
+    unit, temperature = machine.visible, machine.temperature
+    middle = unit.mean(torch.zeros_like(data[0]), temperature)
+    mean = (data.sum(0) + middle) / (len(data) + 1)
+    machine.biases[0].copy_(unit.natural_parameter(mean, temperature))
+    for bias in machine.biases[1:]:
+        bias.zero_()
+    state = machine.extend(mean.unsqueeze(0))
+    for index in range(1, len(machine.layers)):
+        machine.biases[index].sub_(machine.conditional_field(state, index)[0])
 
 
 def _check_enough(machine: HopfieldBoltzmann, data: Tensor, noun: str) -> None:

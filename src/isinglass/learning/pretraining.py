@@ -15,7 +15,7 @@ from isinglass.errors import ParameterError
 from isinglass.learning.fit import fit
 from isinglass.learning.objectives.base import Objective
 from isinglass.learning.trainer.evaluation import Likelihood
-from isinglass.learning.trainer.history import Fit
+from isinglass.learning.trainer.history import FitReport
 from isinglass.learning.trainer.loop import MakeOptimizer
 from isinglass.units import Mixed, Unit
 
@@ -35,10 +35,10 @@ def greedy_pretraining(
     resume: bool = False,
     progress: bool = True,
     generator: Generator | None = None,
-) -> list[Fit]:
-    r"""Learn a stack of layers layer by layer, as RBMs, each on what the one below says of the data.
+) -> list[FitReport]:
+    r"""Pre-trains a stack greedily, layer by layer as RBMs, each on the means of the one below.
 
-    In the deep machine a hidden layer hears two neighbours, as a layer of an RBM it hears one. So
+    In the deep machine a hidden layer hears two neighbors, as a layer of an RBM it hears one. So
     each RBM is learned with twice the weight toward layers that will hear another one too,
 
         h₁ hears 2W₁v,  v hears W₁ᵀh₁       bottom: two copies of the visible layer
@@ -58,7 +58,7 @@ def greedy_pretraining(
         objective: What each RBM learns by; None is as in :func:`~isinglass.learning.fit`.
         epochs: How often each RBM sees the data.
         batch_size: Examples in a step.
-        optimizer: Makes the optimiser of each RBM.
+        optimizer: Makes the optimizer of each RBM.
         score: How each RBM is scored, and how often.
         checkpoint: A file for the state of learning; each layer adds its number to the name.
         resume: Whether to go on from those files, as far as they are there.
@@ -78,7 +78,8 @@ def greedy_pretraining(
         >>> import isinglass as ig
         >>> generator = torch.Generator().manual_seed(0)
         >>> data = torch.eye(4).repeat(50, 1)
-        >>> machine = ig.DeepBoltzmann([ig.Bernoulli(4), ig.Bernoulli(3), ig.Bernoulli(2)], generator=generator)
+        >>> layers = [ig.Bernoulli(4), ig.Bernoulli(3), ig.Bernoulli(2)]
+        >>> machine = ig.DeepBoltzmann(layers, generator=generator)
         >>> reports = greedy_pretraining(
         ...     machine, data, epochs=3, progress=False, generator=generator)
         >>> len(reports)

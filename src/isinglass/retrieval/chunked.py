@@ -31,9 +31,9 @@ class Lookup(NamedTuple):
     Attributes:
         average: Σ_μ p_μ v_μ with p = softmax(βKq), ``(*batch, e)``.
         log_partition: lse_β(Kq) = β⁻¹ log Σ_μ exp(β k_μ·q), ``(*batch,)``.
-        omitted_mass_bound: A bound on the softmax mass that was left out, 0 to 1, ``(*batch,)``; zero where
-            the sum is whole. Then |average − exact| ≤ 2 · dropped · max_μ |v_μ|, and
-            log_partition is too small by at most −log(1 − dropped)/β.
+        omitted_mass_bound: A bound δ on the softmax mass that was left out, 0 to 1, ``(*batch,)``;
+            zero where the sum is whole. Then |average − exact| ≤ 2δ max_μ |v_μ|, and
+            log_partition is too small by at most −log(1 − δ)/β.
     """
 
     average: Float[Tensor, "*batch e"]
@@ -49,7 +49,7 @@ def streamed_lookup(
     *,
     block: int = BLOCK,
 ) -> Lookup:
-    """Average of the values by softmax weight, its normaliser, and nothing dropped.
+    """Averages the values by softmax weight, with the normalizer, omitting nothing.
 
         average = Vᵀ softmax(βKq),   lse_β = β⁻¹ log Σ_μ exp(β k_μ·q)
 

@@ -1,4 +1,4 @@
-"""Look-up by screening: all scores in 8 bits, the few that matter in full precision."""
+"""Look-up by an 8-bit index: all scores in 8 bits, the few that matter in full precision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Int8Index"]
 
 BLOCK = 8192  # keys scored together, 8 bits each
 GROUP = 8  # keys of one scale, whose largest score stands for all of them in the bound
-CELL = 256  # keys that are kept or dropped together
+CELL = 256  # keys that are kept or omitted together
 STRIDE = 8  # blocks between two merges of the best cells
 PAIRS = 64  # (query, cell) pairs scored exactly at a time
 WIDEST = 2**31 // 127**2  # features whose 8-bit products still add up within 32 bits
@@ -57,8 +57,10 @@ class Int8Index:
         >>> generator = torch.Generator().manual_seed(0)
         >>> keys = torch.nn.functional.normalize(torch.randn(5000, 64, generator=generator), dim=-1)
         >>> found = Int8Index(keys).lookup(keys[:3], beta=50.0)
-        >>> bool((found.average - keys[:3]).abs().max() < 1e-3), bool(found.omitted_mass_bound.max() < 1e-4)
-        (True, True)
+        >>> bool((found.average - keys[:3]).abs().max() < 1e-3)
+        True
+        >>> bool(found.omitted_mass_bound.max() < 1e-4)
+        True
     """
 
     def __init__(self, keys: Float[Tensor, "N d"], *, cells: int = 16) -> None:
@@ -87,7 +89,7 @@ class Int8Index:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the 8-bit copy takes."""
+        """Size in bytes of the 8-bit copy."""
         return self._codes.nbytes + self._scales.nbytes
 
     def __repr__(self) -> str:
@@ -105,7 +107,7 @@ class Int8Index:
         *,
         tolerance: float = 1e-4,
     ) -> Lookup:
-        """Average of the values by softmax weight, with a bound on the mass left out.
+        """Averages the values by softmax weight, Vᵀ softmax(βKq), bounding the mass left out.
 
         Args:
             queries: ``(*batch, d)``.
@@ -123,7 +125,7 @@ class Int8Index:
         beta = check_positive("beta", beta)
         check_fraction("tolerance", tolerance)
         rows = queries.reshape(-1, queries.shape[-1])
-        parts = [self._screen(part, beta, values, tolerance) for part in rows.split(BLOCK // 8)]
+        parts = [self._best_cells(part, beta, values, tolerance) for part in rows.split(BLOCK // 8)]
         average, log_partition, omitted_mass_bound = (
             torch.cat(part) for part in zip(*parts, strict=True)
         )
@@ -138,8 +140,8 @@ class Int8Index:
             omitted_mass_bound.reshape(batch),
         )
 
-    def _screen(self, queries: Tensor, beta: float, values: Tensor, tolerance: float) -> Lookup:
-        """The look-up by the best cells alone, whatever they leave out."""
+    def _best_cells(self, queries: Tensor, beta: float, values: Tensor, tolerance: float) -> Lookup:
+        """Looks up by the best cells alone, whatever they leave out."""
         if self.keys.shape[1] > WIDEST:
             nothing = queries.new_ones(len(queries))
             return Lookup(queries.new_zeros(len(queries), values.shape[1]), nothing, nothing)
@@ -160,7 +162,7 @@ class Int8Index:
         worth = beyond[:-1] > allowed
         sums.add(everyone.expand_as(worth)[worth], cell[1:][worth])
         log_left = torch.logaddexp(beyond[worth.sum(0), everyone], rest) + slack
-        # dropped/(dropped + kept), rounded up.
+        # omitted/(omitted + kept), rounded up.
         omitted_mass_bound = (torch.sigmoid(log_left - sums.log_mass()) * 1.001).clamp(max=1.0)
         return Lookup(
             sums.average().to(queries.dtype),

@@ -1,4 +1,4 @@
-"""Recall by screening: what the memory's own step finds, with a certificate."""
+"""Recall by an 8-bit index: what the memory's own step finds, with a certificate."""
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ def test_it_recalls_what_the_whole_sum_recalls():
     memory = ig.ModernHopfield(patterns, beta=60.0, constants=True)
     cues = torch.nn.functional.normalize(patterns[:6] + 0.07 * double(6, 48, seed=1), dim=-1)
     cues = torch.cat([cues, 0.1 * cues]).reshape(3, 4, 48)  # the short ones are summed in full
-    whole, screened = memory.recall(cues), memory.recall(cues, kernel=QuantizedCCCP(memory))
+    whole, screened = memory.recall(cues), memory.recall(cues, kernel=memory.build_index())
     assert screened.converged.all()
     omitted_mass_bound = screened.info["omitted_mass_bound"]
     assert omitted_mass_bound.shape == (3, 4)
     assert (omitted_mass_bound <= 1e-4).all()
     off = (screened.state - whole.state).norm(dim=-1)
     assert (off <= 1e-4).all()
-    # A screened log-sum is too small by at most −log(1 − dropped)/β.
+    # A screened log-sum is too small by at most −log(1 − bound)/β.
     assert ((screened.energy - whole.energy).abs() <= 1e-5).all()
 
 
@@ -46,7 +46,7 @@ def test_memory_streams_where_patterns_are_many():
 def test_a_learned_beta():
     memory = ig.ModernHopfield(gallery(), beta=60.0, learn_beta=True)
     cues = memory.patterns[:2] + 0.01
-    screened = memory.recall(cues, kernel=QuantizedCCCP(memory))
+    screened = memory.recall(cues, kernel=memory.build_index())
     torch.testing.assert_close(screened.state, memory.recall(cues).state, atol=1e-5, rtol=0)
 
 
@@ -59,7 +59,7 @@ def test_patterns_in_a_file(tmp_path):
     found = memory.recall(patterns[:3] + 0.02, kernel=QuantizedCCCP(memory))
     assert (found.state @ patterns.mT).argmax(-1).tolist() == [0, 1, 2]
     in_memory = ig.ModernHopfield(patterns, beta=80.0)
-    again = in_memory.recall(patterns[:3] + 0.02, kernel=QuantizedCCCP(in_memory))
+    again = in_memory.recall(patterns[:3] + 0.02, kernel=in_memory.build_index())
     assert torch.equal(found.state, again.state)
 
 
@@ -103,6 +103,8 @@ def test_bad_input():
     with pytest.raises(IntractableError, match="SubsetHopfield"):  # no softmax
         QuantizedCCCP(ig.SubsetHopfield(gallery(300), 2.0, subset=2))
     with pytest.raises(ParameterError, match="tolerance"):
-        QuantizedCCCP(memory, tolerance=-1.0)
+        memory.build_index(tolerance=-1.0)
+    with pytest.raises(ParameterError, match="cells"):
+        memory.build_index(cells=0)
     with pytest.raises(ParameterError, match="only descends"):
         ig.run(QuantizedCCCP(memory), memory, memory.patterns[:1], steps=1, temperature=1.0)

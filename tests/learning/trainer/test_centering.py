@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 import isinglass as ig
-from isinglass.learning import ExactGradient, centred_step, fit
+from isinglass.learning import ExactGradient, centered_step, fit
 from isinglass.learning.trainer.centering import layer_means
 from tests.cases import double, randomized, seeded
 
@@ -52,7 +52,7 @@ def explicit_step(deep: ig.Harmonium, data: Tensor, offsets: list[Tensor], rate:
     ],
     ids=["two layers", "a triangle"],
 )
-def test_steps_are_those_of_the_centred_machine(layers):
+def test_steps_are_those_of_the_centered_machine(layers):
     """Any offsets, changing from step to step, on joint states of every layer."""
     ours, theirs = (randomized(ig.Harmonium(*layers)) for _ in range(2))
     size = sum(layer.size for layer in layers[0])
@@ -61,7 +61,7 @@ def test_steps_are_those_of_the_centred_machine(layers):
         offsets = [double(a.size, seed=10 * step + i) for i, a in enumerate(layers[0])]
         ours.zero_grad()
         ours(states).mean().backward()
-        with centred_step(ours, offsets):
+        with centered_step(ours, offsets):
             torch.optim.SGD(ours.parameters(), lr=0.1).step()
         explicit_step(theirs, states, offsets, 0.1)
         for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -79,8 +79,8 @@ def flipped(rbm: ig.RBM) -> ig.RBM:
 
 
 @pytest.mark.parametrize("centered", [True, False])
-def test_learning_does_not_see_flipped_bits_if_centred(centered):
-    """Flipping all bits of the data: the same likelihoods, step by step; and not so uncentred."""
+def test_learning_does_not_see_flipped_bits_if_centered(centered):
+    """Flipping all bits of the data: the same likelihoods, step by step; and not so uncentered."""
     rbm = randomized(ig.RBM(ig.Bernoulli(5), ig.Bernoulli(3)), scale=0.3)
     other = flipped(rbm)
     data = (double(40, 5) > 1).double()
@@ -111,7 +111,7 @@ def test_offsets_lie_halfway_between_data_and_model(persistent):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
-def test_an_optimiser_of_its_own_mind_steps_in_the_centred_parameters():
+def test_an_optimizer_of_its_own_mind_steps_in_the_centered_parameters():
     """Adam on (W, b̃) of a machine written out with its offsets, three steps."""
     ours = randomized(ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2)))
     offsets, states = [double(3, seed=1), double(2, seed=2)], double(6, 5)
@@ -124,7 +124,7 @@ def test_an_optimiser_of_its_own_mind_steps_in_the_centred_parameters():
     for _ in range(3):
         ours.zero_grad()
         (ours(states) * signs).sum().backward()
-        with centred_step(ours, offsets):
+        with centered_step(ours, offsets):
             optimizers[0].step()
         agreement = ((h - offsets[1]) @ tilde[0] * (v - offsets[0])).sum(-1)
         optimizers[1].zero_grad()
@@ -145,7 +145,7 @@ def test_parameters_without_a_gradient_are_left_out():
     deep.weights[1].requires_grad_(False)
     deep(double(4, 7)).mean().backward()
     kept = deep.weights[1].clone()
-    with centred_step(deep, [torch.ones(n).double() for n in (3, 2, 2)]):
+    with centered_step(deep, [torch.ones(n).double() for n in (3, 2, 2)]):
         torch.optim.SGD(deep.parameters(), lr=0.1).step()
     assert deep.weights[1].grad is None
     assert torch.equal(deep.weights[1], kept)

@@ -355,7 +355,7 @@ def test_bad_input():
         with pytest.raises(ShapeError, match=r"_mask of shape .* Give it the shape \("):
             layer(x, x, x, **options)
     for name, shape in (("attn_mask", (5, 5)), ("key_padding_mask", (3, 5))):
-        with pytest.raises(DomainError, match=rf"{name} of torch\.int64"):
+        with pytest.raises(DomainError, match=rf"{name} of dtype torch\.int64"):
             layer(x, x, x, **{name: torch.ones(shape).long()})
     with pytest.raises(DomainError, match="enable_nested_tensor"):
         layer(*[torch.nested.nested_tensor([x[0], x[1]], layout=torch.jagged)] * 3)

@@ -1,4 +1,4 @@
-"""How much memories hold: the laws as functions, and the same by simulation."""
+"""How much memories hold: the theory as functions, and the same by simulation."""
 
 from isinglass.analysis.capacity.classical import (
     critical_load,

@@ -1,4 +1,4 @@
-"""The laws of capacity measured: random patterns stored, looked at and recalled."""
+"""The theory of capacity measured: random patterns stored, looked at and recalled."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ def simulate_overlaps(
 ) -> Float[Tensor, "trials cues"]:
     """Overlaps m = x_μ·v/d of what is recalled from stored patterns, some of their units flipped.
 
-    To be held against :func:`~isinglass.analysis.capacity.retrieval_overlap`; 1 is recall without error.
+    To be held against :func:`~isinglass.analysis.capacity.retrieval_overlap`; 1 is recall
+    without error.
 
     Args:
         build: Makes the memory of ``(N, d)`` patterns, such as ``ClassicalHopfield``.
@@ -199,7 +200,7 @@ def large_size_limit(
         exponent: How fast the effect of a finite size falls.
 
     Returns:
-        The limit, and its standard error given that the law is right.
+        The limit, and its standard error given that the theory is right.
 
     Raises:
         ParameterError: If there are fewer than two sizes, lengths differ, or an error or the

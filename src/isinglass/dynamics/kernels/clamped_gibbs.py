@@ -8,11 +8,15 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
-from isinglass._support.validation import check_count, check_features, check_tensor
+from isinglass._support.validation import (
+    check_count,
+    check_features,
+    check_observed,
+    check_tensor,
+)
 from isinglass.core.capabilities import Clampable, as_trainable, require
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import Kernel
-from isinglass.errors import ShapeError
 
 __all__ = ["ClampedGibbs", "ClampedState", "impute"]
 
@@ -60,7 +64,7 @@ class ClampedGibbs(Kernel[ClampedState]):
         Raises:
             ShapeError: If the mask is not boolean, or fits neither all rows nor each.
         """
-        return ClampedState(state, _mask(self.observed, state))
+        return ClampedState(state, check_observed(self.observed, state))
 
     def step(
         self,
@@ -130,7 +134,7 @@ def impute(
     unit = energy.layers[0]
     check_features(visible, unit.size)
     unit.check_mask(observed)
-    observed = _mask(observed, visible)
+    observed = check_observed(observed, visible)
     unit.check(visible, observed)
     state = view.extend(torch.where(observed, visible, 0.0))
     hidden = observed.new_zeros(*state.shape[:-1], state.shape[-1] - visible.shape[-1])
@@ -139,18 +143,3 @@ def impute(
     for _ in range(steps):
         state = clampable.clamped_sweep(state, mask, temperature, generator)
     return view.visible_part(state)
-
-
-def _mask(observed: Tensor, state: Tensor) -> Tensor:
-    """One flag for every value of the state.
-
-    Raises:
-        ShapeError: If the mask is not boolean or does not fit.
-    """
-    if observed.dtype == torch.bool and observed.shape in (state.shape, state.shape[-1:]):
-        return observed.expand(state.shape)
-    raise ShapeError(
-        f"a mask of shape {tuple(observed.shape)} and dtype {observed.dtype} for states of shape "
-        f"{tuple(state.shape)}",
-        "Give a boolean mask for all rows, or one for each, True where observed",
-    )

@@ -1,4 +1,4 @@
-"""The concave–convex step by screening: recall from millions of patterns."""
+"""The concave–convex step by an 8-bit index: recall from millions of patterns."""
 
 from __future__ import annotations
 
@@ -48,18 +48,19 @@ class QuantizedCCCP(Kernel[KernelState]):
     r"""The step ξ ← Xᵀ softmax(βXξ) with all scores taken in 8 bits, the few that matter in full.
 
     Five to ten times faster than the whole sum over a million patterns, with a certificate:
-    ``recall(…).info["omitted_mass_bound"]`` bounds the softmax mass that the last step left out, at most
-    ``tolerance``. A cue whose bound is above it is summed in full by itself, so a small β costs
-    time, never accuracy. The energy that recall reports comes from the same screening: it is too
-    large by at most −log(1 − dropped)/β.
+    ``recall(…).info["omitted_mass_bound"]`` bounds the softmax mass that the last step left out, at
+    most ``tolerance``. A cue whose bound is above it is summed in full by itself: a small β costs
+    time, never accuracy. The energy that recall reports comes from the same look-up: it is too
+    large by at most −log(1 − bound)/β.
 
     The 8-bit copy is built here, once, and takes a quarter of float32 patterns
-    (:attr:`screen` ``.nbytes``).
+    (:attr:`index` ``.nbytes``).
 
     Reference: :class:`isinglass.retrieval.Int8Index`.
 
     Args:
-        memory: The memory to recall from, a :class:`~isinglass.energies.hopfield.modern.ModernHopfield`.
+        memory: The memory to recall from, a :class:`~isinglass.ModernHopfield`, whose
+            ``build_index()`` makes this kernel.
         tolerance: Largest softmax mass, 0 to 1, that a step may leave out.
         cells: How many cells of 256 patterns a cue may draw on before it is summed in full.
 
@@ -74,16 +75,18 @@ class QuantizedCCCP(Kernel[KernelState]):
         >>> memory = ig.ModernHopfield(patterns, beta=1.0)
         >>> kernel = QuantizedCCCP(memory)
         >>> found = memory.recall(patterns[:5] + 0.1, kernel=kernel)
-        >>> bool((found.state - patterns[:5]).abs().max() < 1e-3), found.info["omitted_mass_bound"].shape
-        (True, torch.Size([5]))
+        >>> bool((found.state - patterns[:5]).abs().max() < 1e-3)
+        True
+        >>> found.info["omitted_mass_bound"].shape
+        torch.Size([5])
     """
 
     converges: ClassVar[bool] = True
 
     def __init__(self, memory: Energy, *, tolerance: float = 1e-4, cells: int = 16) -> None:
         self.tolerance = check_fraction("tolerance", tolerance)
-        self.screen = Int8Index(_softmax_memory(memory).patterns, cells=cells)
-        self._keys = _identity(self.screen.keys)
+        self.index = Int8Index(_softmax_memory(memory).patterns, cells=cells)
+        self._keys = _identity(self.index.keys)
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> KernelState:
         """Start from the states as they are."""
@@ -107,7 +110,7 @@ class QuantizedCCCP(Kernel[KernelState]):
         return KernelState(found.average), {"omitted_mass_bound": found.omitted_mass_bound}
 
     def energy(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """E at the states, by the same screening."""
+        """Returns E at the states, by the same index."""
         found = self._lookup(energy, state)
         return _softmax_memory(energy).energy_from(state, found.log_partition)
 
@@ -119,7 +122,7 @@ class QuantizedCCCP(Kernel[KernelState]):
                 "Build it anew after patterns change or move: QuantizedCCCP(memory)",
             )
         beta = torch.as_tensor(memory.beta).item()
-        return self.screen.lookup(state, beta, tolerance=self.tolerance)
+        return self.index.lookup(state, beta, tolerance=self.tolerance)
 
 
 def _identity(tensor: Tensor) -> tuple[object, ...]:

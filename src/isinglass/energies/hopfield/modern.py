@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 from isinglass._support.typing import Float
 from isinglass._support.validation import values_visible
 from isinglass.core.capabilities import Gibbs
+from isinglass.dynamics.kernels.quantized_cccp import QuantizedCCCP
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.retrieval import BLOCK, Lookup, streamed_lookup
 from isinglass.units import Multinomial
@@ -23,8 +24,7 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
     T = 1/(mβ) it can also be sampled exactly, m look-ups at a time.
 
     Where no gradient is wanted, many patterns are looked at block by block, so that memory does
-    not grow with cues × patterns; for millions of them there is
-    :class:`~isinglass.dynamics.kernels.quantized_cccp.QuantizedCCCP`.
+    not grow with cues × patterns; for millions of them there is :meth:`build_index`.
 
     Reference: Ramsauer et al. 2020, arXiv:2008.02217; its E includes β⁻¹ log N + ½M², as here
     with ``constants=True``.
@@ -95,6 +95,33 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         if values is None or not self._streams(state):
             return super().read(state, values)
         return self._lookup(state, values).average
+
+    def build_index(self, *, tolerance: float = 1e-4, cells: int = 16) -> QuantizedCCCP:
+        """Builds a kernel that looks patterns up by an 8-bit index, for millions of them.
+
+        The index belongs to the patterns as they are now; after they change the kernel refuses.
+
+        Args:
+            tolerance: Largest softmax mass, 0 to 1, that a step may leave out; ``recall`` reports a
+                bound on it as ``info["omitted_mass_bound"]``.
+            cells: How many cells of 256 patterns a cue may draw on before it is summed in full.
+
+        Returns:
+            What :meth:`recall` takes as its kernel.
+
+        Raises:
+            ParameterError: If ``tolerance`` is not from 0 to 1, or ``cells`` not at least one.
+
+        Examples:
+            >>> generator = torch.Generator().manual_seed(0)
+            >>> patterns = torch.randn(10_000, 64, generator=generator)
+            >>> memory = ModernHopfield(patterns, beta=1.0)
+            >>> index = memory.build_index()
+            >>> found = memory.recall(patterns[:5] + 0.1, kernel=index)
+            >>> bool((found.state - patterns[:5]).abs().max() < 1e-3)
+            True
+        """
+        return QuantizedCCCP(self, tolerance=tolerance, cells=cells)
 
     def _lookup(self, state: Tensor, values: Tensor | None = None) -> Lookup:
         return streamed_lookup(state, self.patterns, torch.as_tensor(self.beta).item(), values)

@@ -446,7 +446,7 @@ class Marginal(ConcaveConvex):
         if joined:
             raise IntractableError(
                 f"hidden layers {joined} are joined to each other",
-                "Sample the joint state with BlockGibbs instead",
+                "Sample the joint state with BlockGibbs; to learn it, make it a DeepBoltzmann",
             )
         self.harmonium = harmonium
         f"{type(harmonium).__name__}.free_energy"

@@ -18,7 +18,7 @@ from isinglass.errors import ParameterError
 from isinglass.integrations.sklearn._shared import generator_of
 from isinglass.learning import Likelihood, Objective, PersistentCD, fit, pseudo_log_likelihood
 from isinglass.learning.trainer.data import Batches
-from isinglass.learning.trainer.loop import Training
+from isinglass.learning.trainer.loop import TrainingLoop
 from isinglass.units import Bernoulli
 
 with require_extra("sklearn"):
@@ -138,7 +138,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         rows = self._inputs(X) if hasattr(self, "machine_") else self._start(X)
         bits = torch.bernoulli(rows, generator=self._generator)
         if self._training is None:
-            self._training = Training(
+            self._training = TrainingLoop(
                 self.machine_, Batches(bits, None, self.machine_),
                 self._objective(), optimizer=self._optimizer(), scheduler=None,
                 centered=self.centered, average=None, autocast=None, generator=self._generator,

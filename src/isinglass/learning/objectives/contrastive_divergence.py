@@ -1,4 +1,4 @@
-"""Learning by contrast: what the data remind a machine of, less what its fantasies do."""
+"""Contrastive divergence: the gradient on data less that on fantasies."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class ExpectationMaximization(Objective):
 
         ∇θ = θ − EM(θ)
 
-    so that plain gradient descent with step 1, its optimiser unless another is named, is EM: with
+    so that plain gradient descent with step 1, its optimizer unless another is named, is EM: with
     all examples in one batch the likelihood never falls. Smaller steps on smaller batches are
     stepwise EM. The memories must differ at the start: see
     :func:`~isinglass.learning.seed_memories`.

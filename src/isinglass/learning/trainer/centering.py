@@ -1,4 +1,4 @@
-"""Centred gradients: learning that does not care where zero is."""
+"""Centered gradients: learning that does not care where zero is."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ import torch
 from torch import Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_rows
 from isinglass.energies import Harmonium
 
-__all__ = ["centred_step", "layer_means", "seed_biases"]
+__all__ = ["centered_step", "layer_means"]
 
 FEW = 200  # rows, whose hidden means are offsets good enough to start from
 
 
 @contextmanager
-def centred_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
-    r"""Let the optimiser's step inside the block be one of the centered machine.
+def centered_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
+    r"""Makes the optimizer's step inside the block one of the centered machine.
 
         E(s) = Σ_a U(s_a) − b̃_a·s_a − Σ_{(a,b)} (s_b − μ_b)ᵀ W_ab (s_a − μ_a)
 
-    is, but for a constant, the same machine with b_a = b̃_a − Σ W μ of its neighbours.
+    is, but for a constant, the same machine with b_a = b̃_a − Σ W μ of its neighbors.
     In (W, b̃) the gradient is
 
         ∇W_ab − ∇b_b μ_aᵀ − μ_b ∇b_aᵀ   and   ∇b_a
 
     Weights are given this gradient, and after the step the biases follow the weights,
-    b_a ← b_a − Σ ΔW μ, whatever the optimiser. Any offsets are right, as the machine stays the
+    b_a ← b_a − Σ ΔW μ, whatever the optimizer. Any offsets are right, as the machine stays the
     same; with those halfway between the means of data and model the step is the enhanced
     gradient, which does not change when bits are flipped in data and machine alike.
 
@@ -46,7 +45,7 @@ def centred_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
         >>> rbm = ig.RBM(ig.Bernoulli(2), ig.Bernoulli(1), scale=0.0)
         >>> optimizer = torch.optim.SGD(rbm.parameters(), lr=1.0)
         >>> rbm.free_energy(torch.ones(1, 2)).sum().backward()
-        >>> with centred_step(rbm, [torch.ones(2), torch.full((1,), 0.5)]):
+        >>> with centered_step(rbm, [torch.ones(2), torch.full((1,), 0.5)]):
         ...     optimizer.step()
         >>> rbm.weight.detach()  # the data are where they are expected: half of plain 0.5 … −0.5
         tensor([[-0.5000, -0.5000]])
@@ -72,7 +71,7 @@ def centred_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
 def layer_means(
     machine: Harmonium, batch: Float[Tensor, "batch d"], chains: Float[Tensor, "chains size"] | None
 ) -> list[Tensor]:
-    """The mean state of every layer, halfway between data and model, after ``backward()``.
+    """Mean state μ of every layer, halfway between data and model, after ``backward()``.
 
     The gradient of a bias is T⁻¹ times how much larger its mean is in the model than on data,
     so one of the two means gives the other: that of the chains, if there are any, else that of
@@ -91,42 +90,3 @@ def layer_means(
         mean if bias.grad is None else mean.add_(bias.grad, alpha=half)
         for mean, bias in zip(means, machine.biases, strict=True)
     ]
-
-
-@torch.no_grad()
-def seed_biases(machine: Harmonium, data: Float[Tensor, "n d"]) -> None:
-    """Start where the visible units have the data's means by themselves, and hidden ones no field.
-
-    The visible biases are the fields of the means (of the data and one example in the middle,
-    which keeps them off their edges), the hidden ones −W times the means: a good place to learn
-    images from, whose dark edges need not be learned any more.
-
-    Reference: Hinton 2012, doi:10.1007/978-3-642-35289-8_32, section 8; Melchior et al. 2016.
-
-    Args:
-        machine: Changed in place.
-        data: ``(n, d)``, states of the visible units.
-
-    Raises:
-        ShapeError: If the data are not rows, or have the wrong number of features.
-        DomainError: If they are not states of the visible units.
-        IntractableError: If the mean of the visible units has no closed-form inverse.
-
-    Examples:
-        >>> import isinglass as ig
-        >>> rbm = ig.RBM(ig.Bernoulli(2), ig.Bernoulli(1))
-        >>> seed_biases(rbm, torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
-        >>> rbm.biases[0].detach()  # log(2.5/0.5), and 0 for what is on half the time
-        tensor([1.6094, 0.0000])
-    """
-    check_rows(data)
-    machine.check_visible(data)
-    unit, temperature = machine.visible, machine.temperature
-    middle = unit.mean(torch.zeros_like(data[0]), temperature)
-    mean = (data.sum(0) + middle) / (len(data) + 1)
-    machine.biases[0].copy_(unit.natural_parameter(mean, temperature))
-    for bias in machine.biases[1:]:
-        bias.zero_()
-    state = machine.extend(mean.unsqueeze(0))
-    for index in range(1, len(machine.layers)):
-        machine.biases[index].sub_(machine.conditional_field(state, index)[0])

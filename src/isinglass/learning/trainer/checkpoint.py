@@ -14,7 +14,7 @@ from isinglass.core.capabilities import Serializable
 from isinglass.core.energy import Energy
 from isinglass.errors import FileError, ParameterError
 from isinglass.io.archive import read_tensors, write_tensors
-from isinglass.learning.trainer.loop import Training
+from isinglass.learning.trainer.loop import TrainingLoop
 
 __all__ = ["Checkpointer", "read_checkpoint", "write_checkpoint"]
 
@@ -22,7 +22,7 @@ KIND = "checkpoint"
 
 
 def write_checkpoint(path: str | Path, identity: dict[str, str], state: dict[str, Any]) -> None:
-    """Write a state aside and rename it into place: a kill leaves the checkpoint before, whole.
+    """Writes a state aside and renames it into place: a kill leaves the checkpoint before, whole.
 
     Args:
         path: The file; one that is there is replaced.
@@ -45,13 +45,13 @@ def write_checkpoint(path: str | Path, identity: dict[str, str], state: dict[str
         isinglass.errors.FileError: ... written with energy = mine, this run has energy = yours. ...
     """
     tensors: dict[str, Tensor] = {}
-    packed = _packed(state, "state", tensors)
+    packed = _pack(state, "state", tensors)
     header = {"kind": KIND, "identity": identity, "state": packed}
     write_tensors(path, header, tensors, overwrite=True)
 
 
 def read_checkpoint(path: str | Path, identity: dict[str, str]) -> dict[str, Any]:
-    """The state that :func:`write_checkpoint` wrote, of the same identity.
+    """Reads the state that :func:`write_checkpoint` wrote, of the same identity.
 
     Raises:
         FileError: If the file is missing, damaged, no checkpoint, or belongs to something else.
@@ -74,38 +74,38 @@ def read_checkpoint(path: str | Path, identity: dict[str, str]) -> dict[str, Any
                 "Give what it was written with, or another path to begin anew",
                 operation=operation,
             )
-    return _unpacked(header["state"], tensors)
+    return _unpack(header["state"], tensors)
 
 
-def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """JSON values, with the tensors put aside under their names."""
     if isinstance(value, Tensor):
         tensors[name] = value.clone()  # tensors that share memory cannot be stored
         return {"tensor": name}
     if isinstance(value, dict):
         items = value.items()
-        return {"dict": [[key, _packed(inner, f"{name}.{key}", tensors)] for key, inner in items]}
+        return {"dict": [[key, _pack(inner, f"{name}.{key}", tensors)] for key, inner in items]}
     if isinstance(value, list | tuple):
-        inner = [_packed(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]
+        inner = [_pack(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]
         return {"list" if isinstance(value, list) else "tuple": inner}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ParameterError(
         f"{name} is a {type(value).__name__}",
-        "Use optimisers and schedulers whose state is of tensors and numbers, or no checkpoint",
+        "Use optimizers and schedulers whose state is of tensors and numbers, or no checkpoint",
         operation="writing a checkpoint",
     )
 
 
-def _unpacked(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(value, dict):
         return value
     ((kind, inner),) = value.items()
     if kind == "tensor":
         return tensors[inner]
     if kind == "dict":
-        return {key: _unpacked(item, tensors) for key, item in inner}
-    items = [_unpacked(item, tensors) for item in inner]
+        return {key: _unpack(item, tensors) for key, item in inner}
+    items = [_unpack(item, tensors) for item in inner]
     return items if kind == "list" else tuple(items)
 
 
@@ -128,7 +128,7 @@ class Checkpointer:
         self,
         path: str | Path,
         every: int,
-        run: Training,
+        run: TrainingLoop,
         settings: dict[str, object],
         *,
         resume: bool,
@@ -140,35 +140,37 @@ class Checkpointer:
             f"{name_of(type(scheduler))} {scheduler.state_dict()}"
         )  # fmt: skip
         self.identity = {
-            "energy": _described(run.energy),
-            "objective": _described(run.loss.objective),
+            "energy": _identify(run.energy),
+            "objective": _identify(run.loss.objective),
             "data": run.batches.fingerprint(),
             "batch_size": str(run.batches.size),
             "centered": str(bool(run.offsets)),
-            "scheduler": schedule,  # before the optimiser, whose rates it sets
+            "scheduler": schedule,  # before the optimizer, whose rates it sets
             "optimizer": f"{name_of(type(run.optimizer))} {groups}",
-        } | {name: _described(value) for name, value in settings.items()}
+        } | {name: _identify(value) for name, value in settings.items()}
         if self.path.is_dir():
             raise FileError(
                 "it is a folder",
-                f"Give a file in it, such as {self.path / 'run.safetensors'}", operation=f"writing {self.path}",
-            )  # fmt: skip
+                f"Give a file in it, such as {self.path / 'run.safetensors'}",
+                operation=f"writing {self.path}",
+            )
         if not self.path.exists():
             return
         if not resume:
             raise FileError(
                 "the checkpoint is there already",
-                "Go on from it with resume=True, or choose another path", operation=f"writing {self.path}",
-            )  # fmt: skip
+                "Go on from it with resume=True, or choose another path",
+                operation=f"writing {self.path}",
+            )
         run.load(read_checkpoint(self.path, self.identity))
 
     def after_epoch(self, *, last: bool) -> None:
-        """Write the file if it is time."""
+        """Writes the file after every so many epochs."""
         if last or self.run.epoch % self.every == 0:
             self.write()
 
     def write(self) -> None:
-        """Write the file; only the first process of a group does.
+        """Writes the file; only the first process of a group does.
 
         Raises:
             FileError: If the disk refuses it; the file before is then whole.
@@ -178,7 +180,7 @@ class Checkpointer:
             write_checkpoint(self.path, self.identity, state)
 
 
-def _described(thing: object) -> str:
+def _identify(thing: object) -> str:
     """The kind and its settings, in words that are the same in every run."""
     if isinstance(thing, Serializable):
         return f"{name_of(type(thing))} {json.dumps(thing.config())}"
@@ -187,5 +189,5 @@ def _described(thing: object) -> str:
     if isinstance(thing, type) or thing is None or isinstance(thing, bool | int | float | str):
         return str(thing)
     settings = fields(thing) if is_dataclass(thing) else ()
-    inner = [f"{field.name}={_described(getattr(thing, field.name))}" for field in settings]
+    inner = [f"{field.name}={_identify(getattr(thing, field.name))}" for field in settings]
     return f"{name_of(type(thing))}({', '.join(inner)})"

@@ -21,12 +21,12 @@ FIRST = 10_000  # examples of a loader that chains start from and offsets are ta
 
 
 def world_size() -> int:
-    """How many processes learn together: 1 without a process group."""
+    """Returns how many processes learn together: 1 without a process group."""
     return distributed.get_world_size() if _in_group() else 1
 
 
 def rank() -> int:
-    """Which of them this one is."""
+    """Returns which of them this one is, from 0."""
     return distributed.get_rank() if _in_group() else 0
 
 
@@ -44,7 +44,6 @@ class Batches:
     device.
 
     Args:
-        operation: Who asks, for errors.
         data: The examples, one a row; of a dataset or a loader the first tensor is taken.
         batch_size: How many examples make a step, over all processes; None is all at once.
         energy: What they must be states of.
@@ -56,7 +55,7 @@ class Batches:
 
     Examples:
         >>> import isinglass as ig
-        >>> batches = Batches("an example", torch.eye(5), 2, ig.RBM(ig.Bernoulli(5), ig.Bernoulli(1)))
+        >>> batches = Batches(torch.eye(5), 2, ig.RBM(ig.Bernoulli(5), ig.Spin(1)))
         >>> [len(batch) for batch in batches.epoch(seed=0, number=0)]
         [2, 2, 1]
     """
@@ -85,7 +84,7 @@ class Batches:
         self.size = size // world_size()
 
     def epoch(self, seed: int, number: int, skip: int = 0) -> Iterator[Tensor]:
-        """The batches of one epoch, but for the first few."""
+        """Iterates over the batches of one epoch, but for the first few."""
         if self.loader is not None:
             if self.loader.generator is not None:
                 self.loader.generator.manual_seed((seed + number) % 2**63)
@@ -100,14 +99,14 @@ class Batches:
             yield self.rows.index_select(0, chosen)
 
     def count(self) -> int:
-        """How many batches an epoch has."""
+        """Returns how many batches an epoch has."""
         if self.loader is not None:
             return len(self.loader)
         share = -(-len(self.rows) // world_size())
         return -(-share // self.size)
 
     def fingerprint(self) -> str:
-        """What tells these data from others: shape, kind and every value of the rows at hand."""
+        """Identifies these data by shape, dtype and every value of the rows at hand."""
         if self.loader is not None:
             return f"a loader of {len(self.loader)} batches of {self.rows.shape[-1]} features"
         values = self.rows.detach().cpu().contiguous().view(torch.uint8).numpy()

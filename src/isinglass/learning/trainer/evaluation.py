@@ -16,10 +16,10 @@ from isinglass.core.energy import Energy
 from isinglass.dynamics import log_partition
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.learning.objectives.pseudo_likelihood import pseudo_log_likelihood
-from isinglass.learning.trainer.history import Fit
+from isinglass.learning.trainer.history import FitReport
 
 if TYPE_CHECKING:
-    from isinglass.learning.trainer.loop import Training
+    from isinglass.learning.trainer.loop import TrainingLoop
 
 __all__ = ["Evaluator", "Likelihood"]
 
@@ -73,7 +73,7 @@ class Likelihood:
 
     @torch.no_grad()
     def measure(self, energy: Energy, *data: Tensor) -> tuple[str, list[float]]:
-        """What it is called, and its mean over the rows of each set of data, ``(n, d)``.
+        """Measures the mean over the rows of each set of data, ``(n, d)``, and names it.
 
         Raises:
             IntractableError: If the energy has none of the methods asked for.
@@ -110,7 +110,7 @@ class Likelihood:
 
 
 def mean_energy(energy: Energy, data: Float[Tensor, "n d"]) -> float:
-    """The mean of what learning lowers on data, block by block, in float64."""
+    """Returns the mean of what learning lowers on data, block by block, in float64."""
     learner = as_trainable(energy)
     blocks = [learner.positive_phase(rows).double() for rows in data.split(BLOCK)]
     return float(torch.cat(blocks).mean())
@@ -133,7 +133,7 @@ class Evaluator:
 
     def __init__(
         self,
-        run: Training,
+        run: TrainingLoop,
         validation: Float[Tensor, "m d"] | None,
         score: Likelihood,
         patience: int | None,
@@ -152,7 +152,7 @@ class Evaluator:
             self.scores = False
 
     def __call__(self, row: dict[str, float]) -> dict[str, float]:
-        """What is known of an epoch, with scores."""
+        """Adds scores to the row of an epoch."""
         energy, epoch = self.run.scored, int(row["epoch"])
         if not self.scores or epoch % self.score.every:
             return row
@@ -168,18 +168,18 @@ class Evaluator:
         return row
 
     def is_over(self) -> bool:
-        """Whether nothing has been better for as long as is waited."""
+        """Returns whether no score was better for ``patience`` scores."""
         return self.patience is not None and self.run.best.get("since", 0) >= self.patience
 
-    def report(self) -> Fit:
-        """How it went; the energy now has the best weights, or the averaged ones."""
+    def report(self) -> FitReport:
+        """Reports the run; the energy then has the best weights, or the averaged ones."""
         best, energy = self.run.best if self.patience is not None else {}, self.run.energy
         if best:
             energy.load_state_dict(best["weights"])
         elif self.run.average is not None:
             energy.load_state_dict(self.run.scored.state_dict())
         stopped = "no better" if self.is_over() else "all epochs"
-        return Fit(self.run.history, stopped, best.get("epoch", self.run.epoch))
+        return FitReport(self.run.history, stopped, best.get("epoch", self.run.epoch))
 
     def _compare(self, energy: Energy, epoch: int, value: float) -> None:
         best = self.run.best

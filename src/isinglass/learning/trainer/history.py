@@ -18,14 +18,14 @@ from isinglass.io.atomic import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Fit", "chain_health", "summary"]
+__all__ = ["FitReport", "chain_health", "summary"]
 
 MIXED = 1.1  # R-hat above which chains are not one: Gelman & Rubin 1992
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How :func:`~isinglass.learning.fit` went.
+class FitReport:
+    """Report of a run of :func:`~isinglass.learning.fit`.
 
     Attributes:
         history: One dictionary an epoch: ``"epoch"``, ``"loss"`` (its mean), ``"gradient norm"``
@@ -37,11 +37,12 @@ class Fit:
         best_epoch: Whose weights the energy has, with ``patience``; else the last.
 
     Examples:
-        >>> report = Fit([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5}], "all epochs", 2)
+        >>> history = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5}]
+        >>> report = FitReport(history, "all epochs", 2)
         >>> report["loss"]
         [2.0, 1.5]
         >>> history = [{"epoch": 1, "log-likelihood": -41.0}, {"epoch": 2, "log-likelihood": -75.0}]
-        >>> print(Fit([*history, {"epoch": 3, "R-hat": 1.4}], "all epochs", 3))
+        >>> print(FitReport([*history, {"epoch": 3, "R-hat": 1.4}], "all epochs", 3))
         all epochs: epoch 3, log-likelihood -75 (best -41), R-hat 1.4: the chains do not mix
     """
 
@@ -50,14 +51,14 @@ class Fit:
     best_epoch: int
 
     def __getitem__(self, name: str) -> list[float]:
-        """One quantity over the epochs in which it was measured."""
+        """Returns one quantity over the epochs in which it was measured."""
         return [row[name] for row in self.history if name in row]
 
     def __str__(self) -> str:
         return f"{self.stopped}: {summary(self.history)}"
 
     def save_history(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the track as JSON.
+        """Writes the history as JSON.
 
         Raises:
             FileError: If the file exists and ``overwrite`` is false, or cannot be written.
@@ -66,7 +67,7 @@ class Fit:
             aside.write_text(json.dumps(self.history, indent=1))
 
     def plot(self) -> Figure:
-        """The learning curve: likelihood, loss and gradient norm by epoch, and chain health.
+        """Plots the learning curve: likelihood, loss and gradient norm by epoch, and chain health.
 
         Raises:
             MissingExtraError: If matplotlib is not installed.

@@ -16,11 +16,11 @@ from isinglass.core.energy import Energy
 from isinglass.energies import Harmonium
 from isinglass.errors import DivergenceError, FileError, ParameterError
 from isinglass.learning.objectives.base import Objective
-from isinglass.learning.trainer.centering import centred_step, layer_means
+from isinglass.learning.trainer.centering import centered_step, layer_means
 from isinglass.learning.trainer.data import FIRST, Batches, rank, world_size
 from isinglass.learning.trainer.history import chain_health
 
-__all__ = ["MakeOptimizer", "MakeScheduler", "Training"]
+__all__ = ["MakeOptimizer", "MakeScheduler", "TrainingLoop"]
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 MakeScheduler: TypeAlias = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
@@ -46,8 +46,8 @@ class _Loss(nn.Module):
         return loss
 
 
-class Training:
-    """A run of :func:`~isinglass.learning.fit` in the making."""
+class TrainingLoop:
+    """State of a run of :func:`~isinglass.learning.fit`, and its steps."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Training:
             None if average is None
             else AveragedModel(energy, multi_avg_fn=get_ema_multi_avg_fn(average))
         )  # fmt: skip
-        self.good = _copied(energy)
+        self.good = _copy_weights(energy)
         self.epoch = self.batch = 0
         self.total = 0.0
         self.history: list[dict[str, float]] = []
@@ -99,7 +99,7 @@ class Training:
         return self.loss.memory.get("chains")
 
     def step(self, batch: Tensor) -> None:
-        """One step of the optimiser.
+        """Takes one step of the optimizer on a batch.
 
         Raises:
             DivergenceError: If the loss is not a finite number.
@@ -114,7 +114,7 @@ class Training:
             means = self._averaged(layer_means(self.machine, batch, self.chains))
             for offset, mean in zip(self.offsets, means, strict=True):
                 offset.lerp_(mean, OFFSET_RATE)
-            with centred_step(self.machine, self.offsets):
+            with centered_step(self.machine, self.offsets):
                 self.optimizer.step()
         else:
             self.optimizer.step()
@@ -128,14 +128,14 @@ class Training:
                 self.looks.append(as_trainable(self.energy).negative_phase(self.chains))
 
     def end_epoch(self) -> dict[str, float]:
-        """Go on to the next epoch; what is known of this one.
+        """Goes on to the next epoch and returns what is known of this one.
 
         Raises:
             DivergenceError: If a parameter is not finite, or so large that its square is not.
         """
         if not all(bool(p.square().isfinite().all()) for p in self.energy.parameters()):
             self._diverged("parameters whose squares are not finite")
-        self.good = _copied(self.energy)
+        self.good = _copy_weights(self.energy)
         grads = [p.grad for p in self.energy.parameters() if p.grad is not None]
         norm = torch.stack([grad.square().sum() for grad in grads]).sum().sqrt()
         found = {
@@ -155,7 +155,7 @@ class Training:
         return self.energy if self.average is None else cast("Energy", self.average.module)
 
     def state(self) -> dict[str, Any] | None:
-        """All of it as tensors and numbers; None in all processes but the first."""
+        """Returns all of it as tensors and numbers; None in all processes but the first."""
         own = {"memory": self.loss.memory, "generator": self.loss.generator.get_state()}
         processes: list[Any] | None = [own]
         if world_size() > 1:
@@ -177,7 +177,7 @@ class Training:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Be where the state was.
+        """Restores a state that :meth:`state` returned.
 
         Raises:
             FileError: If it does not fit, for instance as more processes share this run.
@@ -205,12 +205,12 @@ class Training:
         self.loss.generator.set_state(own["generator"])
         self.offsets = [offset.to(device) for offset in state["offsets"]]
         self.seed, self.epoch, self.batch, self.total = state["position"]
-        self.good = _copied(self.energy)
+        self.good = _copy_weights(self.energy)
         self.looks = [look.to(device) for look in state["looks"]]
         self.history, self.best = state["history"], state["best"]
 
     def _diverged(self, found: str) -> NoReturn:
-        """Go back to the last good weights, and say so."""
+        """Restores the last good weights and raises."""
         self.energy.load_state_dict(self.good)
         raise DivergenceError(
             f"{found} of epoch {self.epoch + 1}",
@@ -219,7 +219,7 @@ class Training:
         )
 
     def _averaged(self, means: list[Tensor]) -> list[Tensor]:
-        """The same in every process."""
+        """Averages means over the processes."""
         if world_size() == 1:
             return means
         together = torch.cat(means) / world_size()
@@ -227,12 +227,12 @@ class Training:
         return list(together.split([len(mean) for mean in means]))
 
 
-def _copied(energy: Energy) -> dict[str, Tensor]:
+def _copy_weights(energy: Energy) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in energy.state_dict().items()}
 
 
 def _shared_seed(generator: Generator | None, device: torch.device) -> int:
-    """A seed drawn once, the same in every process."""
+    """Draws one seed, the same in every process."""
     source = None if generator is None else generator.device
     seed = torch.randint(2**62, (1,), generator=generator, device=source).to(device)
     if world_size() > 1:

@@ -11,13 +11,13 @@ from isinglass.learning.trainer.data import rank
 from isinglass.learning.trainer.history import summary
 
 if TYPE_CHECKING:
-    from isinglass.learning.trainer.loop import Training
+    from isinglass.learning.trainer.loop import TrainingLoop
 
 __all__ = ["bar"]
 
 
 @contextmanager
-def bar(steps: int, wanted: bool) -> Iterator[Callable[[Training], None]]:
+def bar(steps: int, wanted: bool) -> Iterator[Callable[[TrainingLoop], None]]:
     """Give a function that shows where a run is: on a terminal, of the first process only."""
     with progress_bar(steps, shown=wanted and rank() == 0) as show:
         yield lambda run: show(

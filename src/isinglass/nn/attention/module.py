@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import (
+    check_attention_mask,
     check_count,
     check_finite,
     check_fraction,
@@ -429,14 +430,7 @@ def _keys_mask(
 
 
 def _check_mask(name: str, mask: Tensor, shapes: tuple[tuple[int, ...], ...], like: Tensor) -> None:
-    check_tensor(name, mask)
-    if mask.dtype != torch.bool and not mask.is_floating_point():
-        raise DomainError(f"{name} of {mask.dtype}", "True where a query may not look, or numbers")
-    if tuple(mask.shape) not in shapes:
-        raise ShapeError(
-            f"{name} of shape {tuple(mask.shape)}",
-            f"Give it the shape {' or '.join(map(str, shapes))}",
-        )
+    check_attention_mask(name, mask, dict.fromkeys(shapes, ""))
     if mask.device != like.device:
         raise DomainError(f"{name} on {mask.device}, inputs on {like.device}", "Move it there")
 

@@ -9,7 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isinglass._support.typing import Bool, Float, Int
-from isinglass._support.validation import check_finite, check_positive, values_visible
+from isinglass._support.validation import (
+    check_attention_mask,
+    check_finite,
+    check_positive,
+    values_visible,
+)
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["Association", "Mask", "check_above_zero", "common_batch", "inverse_temperatures"]
@@ -209,41 +214,20 @@ def _fused(
 
 def _padding_mask(padding: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
     batch, _, _, patterns = shape
-    _check_kind("stored_pattern_padding_mask", padding, floating=False)
     known = {(patterns,): "(patterns,)", (batch, patterns): "(batch, patterns)"}
-    _check_shape("stored_pattern_padding_mask", padding, known)
+    check_attention_mask("stored_pattern_padding_mask", padding, known, floating=False)
     return padding.reshape(-1, 1, 1, patterns)
 
 
 def _score_mask(mask: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
     batch, heads, states, patterns = shape
-    _check_kind("association_mask", mask, floating=True)
     known = {
         (states, patterns): "(states, patterns)",
         (batch * heads, states, patterns): "(batch · heads, states, patterns)",
         shape: "(batch, heads, states, patterns)",
     }
-    _check_shape("association_mask", mask, known)
+    check_attention_mask("association_mask", mask, known)
     return mask.reshape(-1, heads if mask.ndim > 2 else 1, states, patterns)
-
-
-def _check_kind(name: str, mask: object, *, floating: bool) -> None:
-    if isinstance(mask, Tensor) and (
-        mask.dtype == torch.bool or (floating and mask.is_floating_point())
-    ):
-        return
-    kind = f"dtype {mask.dtype}" if isinstance(mask, Tensor) else f"type {type(mask).__name__}"
-    raise DomainError(
-        f"{name} of {kind}",
-        "Give a boolean mask, True at what must not be seen: mask.bool()"
-        + (", or floats to be added to the scores" if floating else ""),
-    )
-
-
-def _check_shape(name: str, mask: Tensor, known: dict[tuple[int, ...], str]) -> None:
-    if tuple(mask.shape) not in known:
-        wanted = " or ".join(f"{shape} {said}" for shape, said in known.items())
-        raise ShapeError(f"{name} of shape {tuple(mask.shape)}", f"Give {wanted}")
 
 
 def inverse_temperatures(

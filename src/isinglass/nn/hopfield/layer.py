@@ -22,7 +22,7 @@ from isinglass.nn.hopfield.association import (
 )
 from isinglass.nn.hopfield.keywords import HopfieldKeywords, LayerKeywords
 from isinglass.nn.hopfield.options import UNTIL_REST, HopfieldOptions, activation_named
-from isinglass.nn.hopfield.patterns import Triple, batch_first, several
+from isinglass.nn.hopfield.patterns import Triple, batch_first, tensors_of
 
 __all__ = ["Hopfield"]
 
@@ -300,7 +300,7 @@ class Hopfield(nn.Module):
         """Stored patterns, states, pattern projections; layers that keep some put them in here."""
         if isinstance(input, Tensor):
             return input, input, input
-        return several(input, "stored pattern", "state", "pattern projection")
+        return tensors_of(input, "stored pattern", "state", "pattern projection")
 
     def _is_unbatched(self, input: Tensor | Sequence[Tensor]) -> bool:  # noqa: A002
         return all(patterns.ndim == 2 for patterns in self._patterns(input))

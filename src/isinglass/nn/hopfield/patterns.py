@@ -11,13 +11,13 @@ from isinglass._support.validation import check_features, check_like, check_tens
 from isinglass.errors import ShapeError
 from isinglass.nn.hopfield.options import HopfieldOptions
 
-__all__ = ["Triple", "batch_first", "several"]
+__all__ = ["Triple", "batch_first", "tensors_of"]
 
 Triple = tuple[Tensor, Tensor, Tensor]
 NAMES = ("stored pattern", "state", "pattern projection")
 
 
-def several(given: object, *names: str) -> Any:
+def tensors_of(given: object, *names: str) -> Any:
     """The tensors of a tuple, as many as there are names.
 
     Raises:

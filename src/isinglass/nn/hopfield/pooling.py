@@ -11,7 +11,7 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
 from isinglass.nn.hopfield.keywords import LayerKeywords
 from isinglass.nn.hopfield.layer import Hopfield
-from isinglass.nn.hopfield.patterns import Triple, several
+from isinglass.nn.hopfield.patterns import Triple, tensors_of
 
 __all__ = ["HopfieldPooling"]
 
@@ -79,5 +79,5 @@ class HopfieldPooling(Hopfield):
     def _patterns(self, input: Tensor | Sequence[Tensor]) -> Triple:  # noqa: A002
         if isinstance(input, Tensor):
             return input, self.pooling_weights, input
-        stored, projection = several(input, "stored pattern", "pattern projection")
+        stored, projection = tensors_of(input, "stored pattern", "pattern projection")
         return stored, self.pooling_weights, projection
