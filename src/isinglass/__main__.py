@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; say what to install if its packages are missing."""
+    """Runs the command line; say what to install if its packages are missing."""
     try:
         from isinglass.errors import MissingExtraError
 

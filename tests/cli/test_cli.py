@@ -153,8 +153,8 @@ def test_recall_refuses_bad_tables(tables, capsys):
         assert not (tables / "out.csv").exists()
 
     refused("1,2,3\n", "3 columns, the patterns have 12")
-    refused("1,2,3\n4,5\n", "row 2 has 2 cells")
-    refused("1,two,3\n", "'two' in row 1")
+    refused("1,2,3\n4,5\n", "line 2 has 2 cells, the first line has 3")
+    refused("1,two,3\n", "'two' in line 1")
     refused("a,b\n", "no rows")
     refused("", "no rows")
     refused("1,inf\n", "infinite")

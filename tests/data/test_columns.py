@@ -8,7 +8,7 @@ import torch
 
 import isinglass as ig
 from isinglass.data.columns import Binary, CategoricalColumn, Columns, Numeric, is_unknown
-from isinglass.data.mixed import read_mixed
+from isinglass.data.csv import read_csv
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 TABLE = {
@@ -119,17 +119,17 @@ def test_new_cells_are_refused_or_unknown(columns):
 def test_a_csv_is_read_as_it_is_written_anywhere(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text('name;size; note\n"a;b"; 1.5;?\nc;NA;"two\nlines"\n', encoding="utf-8-sig")
-    table = read_mixed(path)
+    table = read_csv(path)
     assert list(table.columns) == ["name", "size", "note"]
     assert table.columns["name"].tolist() == ["a;b", "c"]
     np.testing.assert_array_equal(table.columns["size"], [1.5, np.nan])
     assert table.columns["note"].tolist() == [None, "two\nlines"]
     assert table.unknown == 2
     table.write(tmp_path / "again.csv", table.texts)
-    assert read_mixed(tmp_path / "again.csv").texts == table.texts
+    assert read_csv(tmp_path / "again.csv").texts == table.texts
     path.write_text("1,x\n2,y\n")
-    assert list(read_mixed(path).columns) == ["1", "2"]
-    assert read_mixed(path, kinds={"1": "categorical"}).columns["1"].tolist() == ["1", "2"]
+    assert list(read_csv(path).columns) == ["1", "2"]
+    assert read_csv(path, kinds={"1": "categorical"}).columns["1"].tolist() == ["1", "2"]
     assert torch.equal(
-        torch.from_numpy(read_mixed(path).columns["1"]), torch.tensor([1.0, 2.0]).double()
+        torch.from_numpy(read_csv(path).columns["1"]), torch.tensor([1.0, 2.0]).double()
     )

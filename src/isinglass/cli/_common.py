@@ -54,22 +54,22 @@ class Output:
         self.notes: list[str] = []
 
     def say(self, text: str) -> None:
-        """Print a line of rich markup, wrapped by the terminal alone."""
+        """Prints a line of rich markup, wrapped by the terminal alone."""
         self.console.print(text, highlight=False, soft_wrap=True)
 
     def warn(self, note: str) -> None:
-        """Print what the user should know, in yellow, and keep it for the JSON."""
+        """Prints what the user should know, in yellow, and keep it for the JSON."""
         self.notes.append(note)
         self.say(f"[yellow]{escape(note)}.[/yellow]")
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Print the result and the notes if the output is JSON; NaN and infinities become null."""
+        """Prints the result and the notes if the output is JSON; NaN and infinities become null."""
         if self.as_json:
             print(json.dumps(_finite({**result, "notes": self.notes}), ensure_ascii=False))  # noqa: T201
 
 
 def _finite(value: Any) -> Any:
-    """Replace numbers that JSON does not have, and paths, in a nested result."""
+    """Replaces numbers that JSON does not have, and paths, in a nested result."""
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -80,7 +80,7 @@ def _finite(value: Any) -> Any:
 
 
 def free_name(path: Path) -> Path:
-    """Return the path, or the first of path-2, path-3, … that is not taken."""
+    """Returns the path, or the first of path-2, path-3, … that is not taken."""
     number, free = 2, path
     while free.exists():
         free = path.with_stem(f"{path.stem}-{number}")

@@ -30,7 +30,7 @@ LEAST_WIDTH = 64
 
 
 def draw_curve(path: Path, fitted: HopfieldBoltzmannMachine) -> None:
-    """Plot the likelihood step by step, and by number of memories where that was chosen.
+    """Plots the likelihood step by step, and by number of memories where that was chosen.
 
     Args:
         path: A path given by :func:`isinglass.io.atomic.atomic_write`.
@@ -73,7 +73,7 @@ def draw_sheet(
     bounds: tuple[float, float],
     seen: np.ndarray | None = None,
 ) -> None:
-    """Write images side by side as one PNG; under ``seen``, each beside what was known of it.
+    """Writes images side by side as one PNG; under ``seen``, each beside what was known of it.
 
     Args:
         path: A path given by :func:`isinglass.io.atomic.atomic_write`.
@@ -87,23 +87,23 @@ def draw_sheet(
     if seen is not None:
         torn = np.isnan(seen).any(-1)
         rows, seen = rows[torn][: MOST_IMAGES // 2], seen[torn][: MOST_IMAGES // 2]
-    images = _colour((rows[:MOST_IMAGES] - low) / scale, shape)
+    images = _color((rows[:MOST_IMAGES] - low) / scale, shape)
     if seen is not None:
-        images = torch.cat([_colour((seen - low) / scale, shape), images], 2)
+        images = torch.cat([_color((seen - low) / scale, shape), images], 2)
     height, width = images.shape[1:3]
     zoom = max(1, -(-LEAST_WIDTH // shape[1]))
     images = images.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
     images = torch.nn.functional.pad(images, (0, 0, 1, 1, 1, 1), value=1.0)
     columns = min(len(images), max(1, round((len(images) * height / width) ** 0.5)))
     missing = -len(images) % columns
-    zeros_like_event = images.new_ones(missing, *images.shape[1:])
-    grid = torch.cat([images, zeros_like_event]).unflatten(0, (-1, columns))
+    blank = images.new_ones(missing, *images.shape[1:])
+    grid = torch.cat([images, blank]).unflatten(0, (-1, columns))
     sheet = grid.permute(0, 2, 1, 3, 4).flatten(0, 1).flatten(1, 2)
     save_png(path, sheet, f"{len(images)} images of isinglass imagine")
 
 
-def _colour(rows: np.ndarray, shape: Shape) -> torch.Tensor:
-    """Images of three channels, ``(n, h, w, 3)``, unknown pixels in a colour of their own."""
+def _color(rows: np.ndarray, shape: Shape) -> torch.Tensor:
+    """Returns images of three channels, ``(n, h, w, 3)``, unknown pixels in one color."""
     images = torch.from_numpy(rows.astype(np.float32)).reshape(-1, *shape)
     images = images.expand(*images.shape[:-1], 3)
     return torch.where(images.isnan(), torch.tensor(UNKNOWN), images)

@@ -33,12 +33,12 @@ PHRASES = (
 
 
 def exit_status(error: IsinglassError) -> int:
-    """Return 2 where the command line itself is wrong, 1 where files or data are."""
+    """Returns 2 where the command line itself is wrong, 1 where files or data are."""
     return 2 if isinstance(error, ParameterError | UnknownEnvironmentError) else 1
 
 
 def shell_message(error: IsinglassError, command: str, options: Mapping[str, str]) -> str:
-    """Return the error as one line without Python.
+    """Returns the error as one line without Python.
 
     Args:
         error: What the library raised.

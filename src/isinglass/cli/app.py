@@ -35,7 +35,7 @@ class _Command(TyperCommand):
     """A command whose flags have no type in the help: they take no value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, flags without a type."""
+        """Returns the parameters, flags without a type."""
         return _untyped_flags(super().get_params(ctx))
 
 
@@ -43,7 +43,7 @@ class _Group(TyperGroup):
     """The application itself, its flags as those of the commands."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, flags without a type."""
+        """Returns the parameters, flags without a type."""
         return _untyped_flags(super().get_params(ctx))
 
 
@@ -87,12 +87,12 @@ def _common(
 
 
 def _add(command: Callable[..., None], name: str | None = None, hidden: bool = False) -> None:
-    """Add a command; what its docstring has under ``Examples:`` stands below the options."""
+    """Adds a command; what its docstring has under ``Examples:`` stands below the options."""
     text, _, examples = inspect.cleandoc(command.__doc__ or "").partition("\nExamples:\n")
-    paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
     lines = [line.strip() for line in examples.splitlines() if line.strip()]
     epilog = "\n\n".join(["Examples:", *lines])
-    app.command(name, cls=_Command, help="\n\n".join(paragraphs), epilog=epilog, hidden=hidden)(command)
+    app.command(name, cls=_Command, help=text, epilog=epilog, hidden=hidden)(command)
 
 
 for command in (tour, remember, imagine, act):
@@ -101,7 +101,7 @@ _add(remember, "recall", hidden=True)  # the same command by the field's name
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line and return the exit status."""
+    """Runs the command line and return the exit status."""
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     try:

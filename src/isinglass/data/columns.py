@@ -39,7 +39,7 @@ KINDS = ("numeric", "binary", "categorical")
 MOST_DECIMALS = 6
 #: Larger numbers leave no room for a spread about them.
 LARGEST = 1e305
-#: Most spreads between a number and the centre of its column.
+#: Most spreads between a number and the center of its column.
 FARTHEST = 1e100
 
 
@@ -55,25 +55,25 @@ class Column(Configurable, ABC):
 
     @property
     def width(self) -> int:
-        """How many components a cell has as a state."""
+        """The number of components of a cell as a state."""
         return 1
 
     @abstractmethod
     def unit(self, columns: int) -> Unit:
-        """The visible units of so many columns of this kind and width."""
+        """Returns the visible units of so many columns of this kind and width."""
 
     @abstractmethod
     def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
-        """States, ``(rows, width)``; NaN where a cell is unknown."""
+        """Encodes cells as states, ``(rows, width)``, NaN where a cell is unknown."""
 
     @abstractmethod
     def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
-        """Cells from states or from mean states, ``(rows, width)``."""
+        """Decodes states or mean states, ``(rows, width)``, into cells."""
 
 
 @dataclass(frozen=True)
 class Numeric(Column):
-    """Numbers, (x − centre)/spread as a Gaussian unit.
+    """Numbers, standardized to (x − center)/spread, as a Gaussian unit.
 
     Args:
         name: What the column is called.
@@ -95,15 +95,13 @@ class Numeric(Column):
 
     @classmethod
     def of(cls, name: str, cells: Cells) -> Numeric:
-        """The column of these numbers."""
+        """Fits center, spread and decimals to the numbers of a column."""
         known = _numbers(f"column {name!r}", cells)
         known = known[~np.isnan(known)]
         largest = float(np.abs(known).max())
         if largest > LARGEST:
             raise DomainError(
-                f"a number as large as {largest:g}",
-                "Divide the column first",
-                operation=f"column {name!r}",
+                f"a number as large as {largest:g}", "Divide it first", operation=f"column {name!r}"
             )
         # By a power of two, which is exact: squares of huge and tiny numbers are no floats.
         unit = 2.0 ** np.frexp(largest)[1]
@@ -115,11 +113,11 @@ class Numeric(Column):
         return cls(name, center, spread, _decimals(known, spread))
 
     def unit(self, columns: int) -> Unit:
-        """Gaussian."""
+        """Returns Gaussian units, one a column."""
         return Gaussian(columns)
 
     def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
-        """(x − centre)/spread.
+        """Standardizes cells to (x − center)/spread.
 
         Raises:
             DomainError: If a cell is no number, infinite, or too far from the data to be squared.
@@ -138,7 +136,7 @@ class Numeric(Column):
         return states[:, None]
 
     def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
-        """Centre + spread · s, to as many decimals as the data have."""
+        """Decodes states s to center + spread · s, to as many decimals as the data have."""
         values = self.center + self.spread * states[:, 0]
         if rounded and self.decimals is not None:
             values = values.round(self.decimals) + 0.0  # no −0
@@ -157,11 +155,11 @@ class Binary(Column):
     boolean: bool = False
 
     def unit(self, columns: int) -> Unit:
-        """Bits."""
+        """Returns Bernoulli units, one a column."""
         return Bernoulli(columns)
 
     def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
-        """The cell itself.
+        """Encodes a cell as the number 0 or 1.
 
         Raises:
             DomainError: If a cell is neither 0 nor 1, unless ``handle_unknown`` is "missing".
@@ -172,7 +170,7 @@ class Binary(Column):
         return np.where(strange, np.nan, values)[:, None]
 
     def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
-        """One where the mean is above a half."""
+        """Decodes to 1 where the mean is above a half, else to 0."""
         ones = states[:, 0] > 0.5
         return ones if self.boolean else ones.astype(np.float64)
 
@@ -198,26 +196,26 @@ class CategoricalColumn(Column):
 
     @classmethod
     def of(cls, name: str, cells: Cells) -> CategoricalColumn:
-        """The column of these names."""
+        """Fits the categories of a column, sorted, numbers before strings."""
         found = {_scalar(name, cell) for cell in cells[~is_unknown(cells)].tolist()}
         return cls(name, tuple(sorted(found, key=lambda cell: (isinstance(cell, str), cell))))
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> CategoricalColumn:
-        """JSON has no tuples."""
+        """Makes a tuple of the categories, which JSON holds as a list."""
         return cls(fields["name"], tuple(fields["categories"]))
 
     @property
     def width(self) -> int:
-        """The number of categories."""
+        """The number of categories, one component each."""
         return len(self.categories)
 
     def unit(self, columns: int) -> Unit:
-        """One-hot."""
+        """Returns one-hot units, a group for each column."""
         return Categorical(columns * self.width, groups=columns)
 
     def encode(self, operation: str, cells: Cells, handle_unknown: str = "error") -> np.ndarray:
-        """A one in the place of the category.
+        """Encodes a cell one-hot, with a one in the place of its category.
 
         Raises:
             DomainError: If a category is new, unless ``handle_unknown`` is "missing".
@@ -233,7 +231,7 @@ class CategoricalColumn(Column):
         return states
 
     def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
-        """The most likely category."""
+        """Decodes to the category of the largest component."""
         numbers = all(type(category) in {int, float} for category in self.categories)
         cells = np.array(self.categories, np.float64 if numbers else object)
         return cells[states.argmax(-1)]
@@ -252,8 +250,8 @@ class Columns:
     Examples:
         >>> table = [np.array([1.0, 3.0]), np.array(["a", "b"], object), np.array([0.0, 1.0])]
         >>> columns = Columns.of(["size", "kind", "new"], table)
-        >>> columns.unit
-        Mixed(parts=(Gaussian(size=1), Bernoulli(size=1), Categorical(size=2, draws=1, beta=None, groups=1)))
+        >>> [type(part).__name__ for part in columns.unit.parts]
+        ['Gaussian', 'Bernoulli', 'Categorical']
         >>> state, observed = columns.encode("fit", table)
         >>> state
         tensor([[-1.,  0.,  1.,  0.],
@@ -268,7 +266,7 @@ class Columns:
     def of(
         cls, names: Sequence[str], table: Sequence[Cells], kinds: Mapping[str, str] | None = None
     ) -> Columns:
-        """The columns of this table: strings are categories, zeros and ones bits, the rest numbers.
+        """Guesses columns: strings are categories, zeros and ones binary, other numbers numeric.
 
         Args:
             names: A name for each column.
@@ -295,7 +293,7 @@ class Columns:
 
     @property
     def names(self) -> list[str]:
-        """What the columns are called."""
+        """The names of the columns, in order."""
         return [column.name for column in self.columns]
 
     @property
@@ -317,7 +315,7 @@ class Columns:
 
     @property
     def unit(self) -> Unit:
-        """The visible units."""
+        """The visible units, one layer for all columns."""
         sorted_columns = [self.columns[number] for number in self.order]
         runs = [list(run) for _, run in groupby(sorted_columns, key=lambda c: (type(c), c.width))]
         parts = [run[0].unit(len(run)) for run in runs]
@@ -340,7 +338,7 @@ class Columns:
     def encode(
         self, operation: str, table: Sequence[Cells], handle_unknown: str = "error"
     ) -> tuple[Float[Tensor, "rows size"], Bool[Tensor, "rows size"]]:
-        """A state for each row, and which of its components are known; the others are zero.
+        """Encodes rows as states, with a mask of the known components; the others are zero.
 
         Args:
             operation: What is being done, for the error.
@@ -362,7 +360,7 @@ class Columns:
         return torch.where(observed, states, 0.0), observed
 
     def decode(self, states: Float[Tensor, "rows size"], rounded: bool = True) -> list[Cells]:
-        """The cells of each column, from states or mean states."""
+        """Decodes states or mean states into the cells of each column."""
         values = states.numpy(force=True)
         return [
             column.decode(values[:, place], rounded)
@@ -372,7 +370,7 @@ class Columns:
     def new(
         self, states: Float[Tensor, "rows size"], among: Float[Tensor, "others size"]
     ) -> Bool[Tensor, "rows size"]:
-        """The cells of categorical columns whose category none among the other rows has."""
+        """Marks components of categories that none among the other rows has."""
         found = torch.zeros_like(states, dtype=torch.bool)
         for column, place in zip(self.columns, self.places, strict=True):
             if isinstance(column, CategoricalColumn):
@@ -381,22 +379,22 @@ class Columns:
         return found
 
     def config(self) -> list[dict[str, Any]]:
-        """The columns as JSON values."""
+        """Returns the columns as JSON values."""
         return [column.config() for column in self.columns]
 
     @classmethod
     def from_config(cls, config: Iterable[dict[str, Any]]) -> Columns:
-        """What :meth:`config` described."""
+        """Restores the columns that :meth:`config` described."""
         return cls(tuple(Column.from_config(column) for column in config))
 
 
 def kind_of(column: Column) -> str:
-    """What a column is called: "numeric", "binary" or "categorical"."""
+    """Returns the kind of a column: "numeric", "binary" or "categorical"."""
     return type(column).__name__.lower().removesuffix("column")
 
 
 def is_unknown(cells: Cells) -> np.ndarray:
-    """Which cells are unknown: NaN, None, pandas' NA and NaT.
+    """Returns which cells are unknown: NaN, None, pandas' NA and NaT.
 
     Examples:
         >>> is_unknown(np.array(["a", None, float("nan"), 1.0], object))
@@ -434,7 +432,7 @@ def _column(name: str, cells: Cells, kind: str | None) -> Column:
 
 
 def _kind(known: Cells) -> str:
-    """What these cells look like."""
+    """Guesses the kind of a column from its known cells."""
     if known.dtype.kind in "US" or any(isinstance(cell, str) for cell in known.tolist()):
         return "categorical"
     return "binary" if _truths(known) or set(_numbers("columns", known)) == {0, 1} else "numeric"
@@ -445,8 +443,8 @@ def _truths(known: Cells) -> bool:
 
 
 def _numbers(operation: str, cells: Cells) -> np.ndarray:
-    """Cells as numbers, NaN where unknown."""
-    if cells.dtype.kind == "M" or cells.dtype.kind == "m":
+    """Returns cells as numbers, NaN where unknown."""
+    if cells.dtype.kind in "Mm":
         raise DomainError(
             "dates or times", "Turn them into numbers first, such as days", operation=operation
         )
@@ -460,14 +458,13 @@ def _numbers(operation: str, cells: Cells) -> np.ndarray:
             operation=operation,
         ) from error
     if np.isinf(values).any():
-        raise DomainError(
-            "infinity (inf)", "Leave unknown cells empty, or NaN", operation=operation
-        )
+        remedy = "Leave unknown cells empty, or NaN"
+        raise DomainError("infinity (inf)", remedy, operation=operation)
     return values
 
 
 def _decimals(values: np.ndarray, spread: float) -> int | None:
-    """How many decimals say these numbers exactly, but for rounding far below their spread."""
+    """Returns how many decimals say these numbers, but for rounding far below their spread."""
     scale = np.abs(values).max(initial=0.0)
     if 1e15 <= scale < 2.0**63 and (values == values.round()).all():
         return 0
@@ -479,7 +476,7 @@ def _decimals(values: np.ndarray, spread: float) -> int | None:
 
 
 def _scalar(name: str, cell: Any) -> Any:
-    """A category as a string, a number or a truth, as JSON has them."""
+    """Returns a category as a string, a number or a boolean, as JSON has them."""
     cell = cell.item() if isinstance(cell, np.generic) else cell
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)  # 1 and 1.0 are one category

@@ -18,10 +18,10 @@ LEVELS = 17
 
 @dataclass(frozen=True)
 class Digits:
-    """One part of the digits.
+    """Images of digits with their labels: a training, validation or test set.
 
     Attributes:
-        images: Grey levels 0 to 16, ``(n, 64)``, float64, row by row.
+        images: Gray levels 0 to 16, ``(n, 64)``, float64, row by row.
         labels: The digit, ``(n,)``.
 
     Examples:
@@ -36,20 +36,20 @@ class Digits:
     labels: Int[Tensor, " n"]
 
     def spins(self) -> Float[Tensor, "n 64"]:
-        """Ink +1, paper −1, divided at half the darkest level."""
+        """Returns spins, +1 for ink and −1 for paper, divided at half the darkest level."""
         return torch.where(self.images >= LEVELS // 2, 1.0, -1.0).to(self.images)
 
     def bits(self) -> Float[Tensor, "n 64"]:
-        """Ink 1, paper 0, divided at half the darkest level."""
+        """Returns bits, 1 for ink and 0 for paper, divided at half the darkest level."""
         return (self.images >= LEVELS // 2).to(self.images)
 
     def one_hot(self) -> Float[Tensor, "n 1088"]:
-        """Each pixel as one of 17 levels."""
+        """Returns each pixel one-hot, as one of 17 gray levels."""
         return torch.nn.functional.one_hot(self.images.long(), LEVELS).flatten(1).to(self.images)
 
 
 def load_digits(seed: int = 0) -> tuple[Digits, Digits, Digits]:
-    """Train, validation and test digits: 1,097, 300 and 400 of them, shuffled by ``seed``.
+    """Loads training, validation and test digits: 1,097, 300 and 400, shuffled by ``seed``.
 
     Reference: Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
 

@@ -25,7 +25,7 @@ __all__ = ["Completion", "ImageMemory"]
 
 @dataclass(frozen=True)
 class Completion:
-    """What an :class:`ImageMemory` made of its cues.
+    """The completion of cues by an :class:`ImageMemory`, and how recall went.
 
     Attributes:
         images: The completed images, ``(*batch, d)``.
@@ -77,7 +77,7 @@ class ImageMemory:
     def __init__(self, images: Tensor, beta: float | None = None) -> None:
         check_patterns(images)
         self.images = images
-        # One image has no deviation from its own mean: take its mean grey instead.
+        # One image has no deviation from its own mean: take its mean gray instead.
         self.mean = images.mean(0) if len(images) > 1 else images.mean().expand(images.shape[-1])
         patterns = _unit(images - self.mean)
         check_finite("the images less their mean", patterns)
@@ -85,7 +85,7 @@ class ImageMemory:
 
     @property
     def beta(self) -> float:
-        """The inverse temperature in use."""
+        """The inverse temperature β in use."""
         return float(self.memory.beta)
 
     def complete(
@@ -95,7 +95,7 @@ class ImageMemory:
         max_steps: int | None = None,
         trace: bool = False,
     ) -> Completion:
-        """Complete each cue from the pixels that are known.
+        """Completes each cue from the pixels that are known.
 
         Args:
             cues: ``(*batch, d)``; unknown pixels may be anything finite.
@@ -125,13 +125,13 @@ class ImageMemory:
 
 
 def _unit(deviation: Tensor) -> Tensor:
-    """Rows of unit length; large values are scaled first, or their squares would overflow."""
+    """Normalizes rows; large values are scaled first, or their squares would overflow."""
     scale = deviation.abs().amax(-1, keepdim=True).clamp_min(1.0)
     return torch.nn.functional.normalize(deviation / scale, dim=-1)
 
 
 def _check_known(known: Tensor, cues: Tensor) -> None:
-    """Refuse a mask that is not of booleans, does not fit the cues, or leaves a cue unknown."""
+    """Refuses a mask that is not of booleans, does not fit the cues, or leaves a cue unknown."""
     size = cues.shape[-1]
     example = f"torch.ones({size}, dtype=torch.bool)"
     if not isinstance(known, Tensor) or known.dtype != torch.bool:
@@ -163,7 +163,7 @@ def _check_known(known: Tensor, cues: Tensor) -> None:
 
 
 def _sharpest(patterns: Tensor) -> float:
-    """β that gives each of these unit vectors 99.9 % of the attention when it is the query.
+    """Returns β that gives each unit vector 99.9 % of the attention when it is the query.
 
     Of many vectors, 1,000 are looked at, evenly spaced, each against all.
     """

@@ -1,4 +1,4 @@
-"""A user's own images: files, folders and arrays, read as grey or colour numbers from 0 to 1."""
+"""A user's own images: files, folders and arrays, read as gray or color numbers from 0 to 1."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ARRAYS = {".npy", ".npz"}
 
 @dataclass(frozen=True)
 class Picture:
-    """One image.
+    """An image with a mask of its known pixels.
 
     Attributes:
         name: Where it came from.
-        pixels: 0 to 1, ``(height, width, channels)`` with one channel (grey) or three.
+        pixels: 0 to 1, ``(height, width, channels)`` with one channel (gray) or three.
         known: Which pixels are given; False where a PNG is transparent.
     """
 
@@ -40,7 +40,7 @@ class Picture:
 
 
 def read_pictures(paths: Sequence[Path]) -> list[Picture]:
-    """Read PNG and JPEG files, folders of them (not their subfolders), and .npy/.npz arrays.
+    """Reads PNG and JPEG files, folders of them (not their subfolders), and .npy/.npz arrays.
 
     Arrays hold one image ``(h, w)`` or ``(h, w, 3)``, or several ``(n, h, w)`` or
     ``(n, h, w, 3)``. Unsigned 16-bit numbers count as 0 to 65,535, other whole numbers as 0 to
@@ -104,7 +104,7 @@ def _read_image(path: Path) -> Picture:
 
 
 def _deep_image(name: str, image: Image.Image) -> Picture:
-    """A grey image of 16 bits, which Pillow may hold as 32, or of floats."""
+    """Reads a gray image of 16 bits, which Pillow may hold as 32, or of floats."""
     values = np.asarray(image)
     pixels = _unit_range(name, values, top=None if image.mode == "F" else 2**16 - 1)
     clear = image.info.get("transparency")
@@ -113,7 +113,7 @@ def _deep_image(name: str, image: Image.Image) -> Picture:
 
 
 def _unit_range(name: str, array: np.ndarray, top: int | None = None) -> Tensor:
-    """Numbers as 0 to 1, divided by ``top``, which None takes from their type."""
+    """Scales numbers to 0 to 1 by ``top``, which None takes from their type."""
     if top is None:
         sixteen_bits = array.dtype.kind == "u" and array.dtype.itemsize == 2
         top = 1 if array.dtype.kind in "fb" else 2**16 - 1 if sixteen_bits else 255
@@ -171,7 +171,7 @@ def _as_batch(name: str, array: np.ndarray) -> Tensor:
 
 
 def holds_images(path: Path) -> bool:
-    """Return whether a file holds arrays of more dimensions than a table has."""
+    """Returns whether a file holds arrays of more dimensions than a table has."""
     if path.suffix.lower() not in ARRAYS or not path.is_file():
         return False
     try:
@@ -186,7 +186,7 @@ def holds_images(path: Path) -> bool:
 def stack_pictures(
     pictures: Sequence[Picture], size: tuple[int, int] | None = None, color: bool | None = None
 ) -> tuple[Float[Tensor, "n height width channels"], Bool[Tensor, "n height width"]]:
-    """Bring pictures to one size and one number of channels.
+    """Brings pictures to one size and one number of channels.
 
     Unknown pixels take the mean of the picture's known ones, so that what a PNG hides under its
     transparent pixels does not show; a picture with none becomes black.
@@ -194,7 +194,7 @@ def stack_pictures(
     Args:
         pictures: At least one.
         size: (height, width); None is that of the first picture.
-        color: Whether to keep colour; None keeps it if any picture has it.
+        color: Whether to keep color; None keeps it if any picture has it.
 
     Returns:
         Pixels, and which of them are known.
@@ -204,9 +204,9 @@ def stack_pictures(
 
     Examples:
         >>> known = torch.tensor([[True, False]])
-        >>> grey = Picture("grey", torch.tensor([[[0.25], [1.0]]]), known)
+        >>> gray = Picture("gray", torch.tensor([[[0.25], [1.0]]]), known)
         >>> red = Picture("red", torch.tensor([[[1.0, 0.0, 0.0]]]), torch.ones(1, 1) > 0)
-        >>> pixels, known = stack_pictures([grey, red])
+        >>> pixels, known = stack_pictures([gray, red])
         >>> pixels[..., 0]
         tensor([[[0.2500, 0.2500]],
                 [[1.0000, 1.0000]]])
@@ -220,7 +220,7 @@ def stack_pictures(
     color = any(p.pixels.shape[-1] == 3 for p in pictures) if color is None else color
     stacked, known = [], []
     for picture in pictures:
-        pixels = _filled(picture)
+        pixels = _fill_unknown(picture)
         if color and pixels.shape[-1] == 1:
             pixels = pixels.expand(-1, -1, 3)
         elif not color and pixels.shape[-1] == 3:
@@ -232,7 +232,7 @@ def stack_pictures(
     return torch.stack(stacked), torch.stack(known)
 
 
-def _filled(picture: Picture) -> Tensor:
+def _fill_unknown(picture: Picture) -> Tensor:
     known = picture.known.unsqueeze(-1)
     seen = torch.where(known, picture.pixels, 0.0)
     mean = seen.double().sum((0, 1)) / known.sum().clamp_min(1)
@@ -248,20 +248,20 @@ def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def save_png(path: Path, pixels: Float[Tensor, "height width channels"], note: str) -> None:
-    """Write pixels from 0 to 1 as a PNG with a note in its text chunk.
+    """Writes pixels from 0 to 1 as a PNG with a note in its text chunk.
 
     Args:
         path: A path given by :func:`isinglass.io.atomic.atomic_write`.
-        pixels: Grey (one channel) or colour (three).
+        pixels: Gray (one channel) or color (three).
         note: Text for the chunk named ``isinglass``.
 
     Examples:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "grey.png"
-        >>> save_png(path, torch.full((2, 3, 1), 0.5), "half grey")
+        >>> path = Path(tempfile.mkdtemp()) / "gray.png"
+        >>> save_png(path, torch.full((2, 3, 1), 0.5), "half gray")
         >>> with Image.open(path) as image:
         ...     image.size, image.info["isinglass"]
-        ((3, 2), 'half grey')
+        ((3, 2), 'half gray')
     """
     from PIL.PngImagePlugin import PngInfo
 

@@ -59,8 +59,8 @@ def imagine(
     """
     from isinglass.cli.imagine.fitting import fitted_machine, kept_machine, kinds_of, summary
 
-    _check_purpose(sample, impute)
     kinds = _kinds(categorical, numeric)
+    _check_purpose(sample, impute)
     wishes = {"--memories": memories, "--steps": steps, "--starts": starts}
     kept = None if model is None or refit else kept_machine(model, kinds, wishes)
     if kept is not None:
@@ -74,11 +74,7 @@ def imagine(
     fitted = kept or fitted_machine(output, source, wishes, seed, model)
     fitted.handle_unknown = unseen.value
     output.say(summary(fitted))
-    rows = (
-        fitted.impute(source.rows, how=how.value, random_state=seed)
-        if impute
-        else fitted.sample(sample or 1, random_state=seed)
-    )
+    rows = _rows(source, fitted, sample, how, seed)
     _write(source, fitted, rows, targets, impute, force)
     _finish(output, source, fitted, targets, sample)
 
@@ -118,7 +114,7 @@ def _targets(
     impute: bool,
     force: bool,
 ) -> list[Path]:
-    """Return the files to write: rows, the plot of learning, and for images the sheet."""
+    """Returns the files to write: rows, the plot of learning, and for images the sheet."""
     out = out or source.default_name("imputed" if impute else "sampled")
     source.check_name(out)
     targets = [out, curve or out.with_name(f"{out.stem}-curve.png")]
@@ -136,8 +132,21 @@ def _kinds(categorical: list[str] | None, numeric: list[str] | None) -> dict[str
     return dict.fromkeys(categorical or [], "categorical") | dict.fromkeys(numeric or [], "numeric")
 
 
+def _rows(
+    source: Source,
+    fitted: HopfieldBoltzmannMachine,
+    sample: int | None,
+    how: options.How,
+    seed: int,
+) -> Any:
+    """Draws fresh rows if a number is given, else fills the source's."""
+    if sample is None:
+        return fitted.impute(source.rows, how=how.value, random_state=seed)
+    return fitted.sample(sample, random_state=seed)
+
+
 def _check_targets(targets: list[Path], force: bool) -> None:
-    """Refuse before any work what could not be written after it.
+    """Refuses before any work what could not be written after it.
 
     Raises:
         ParameterError: If a picture is of another kind, or two files have one name.
@@ -173,7 +182,7 @@ def _write(
     impute: bool,
     force: bool,
 ) -> None:
-    """Write the rows, the plot of learning, and the sheet of images."""
+    """Writes the rows, the plot of learning, and the sheet of images."""
     import numpy as np
 
     from isinglass.cli._pictures import draw_curve, draw_sheet
@@ -204,14 +213,14 @@ def _finish(
     targets: list[Path],
     sample: int | None,
 ) -> None:
-    """Print what was done, as text or as JSON."""
+    """Prints what was done, as text or as JSON."""
     from isinglass.cli.imagine.fitting import kinds_of
 
     cells = "1 unknown cell" if source.unknown == 1 else f"{source.unknown} unknown cells"
     done = (
-        f"Filled {cells} of {source.counted(source.count)}"
+        f"Filled {cells} of {source.count_in_words(source.count)}"
         if sample is None
-        else f"Drew {source.counted(sample)}"
+        else f"Drew {source.count_in_words(sample)}"
     )
     output.say(f"{done}: {', '.join(f'[bold]{path}[/bold]' for path in targets)}.")
     held_out = fitted.validation_scores_

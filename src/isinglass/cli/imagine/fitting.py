@@ -29,14 +29,14 @@ MOST_NAMES = 12
 
 
 def kinds_of(fitted: HopfieldBoltzmannMachine) -> dict[str, str]:
-    """Return the kind of each column: "numeric", "binary" or "categorical"."""
+    """Returns the kind of each column: "numeric", "binary" or "categorical"."""
     return {column.name: kind_of(column) for column in fitted.columns_.columns}
 
 
 def kept_machine(
     path: Path, kinds: dict[str, str], wishes: dict[str, int | None]
 ) -> HopfieldBoltzmannMachine | None:
-    """Return the machine in the file, or None if there is no file.
+    """Returns the machine in the file, or None if there is no file.
 
     Raises:
         ParameterError: If options ask for another machine than the one that is kept.
@@ -62,13 +62,13 @@ def kept_machine(
 def fitted_machine(
     output: Output, source: Source, wishes: dict[str, int | None], seed: int, path: Path | None
 ) -> HopfieldBoltzmannMachine:
-    """Fit a machine, keep it in the file if one is named, and print how good it is."""
+    """Fits a machine, keep it in the file if one is named, and print how good it is."""
     settings: dict[str, Any] = {
         SETTINGS[name]: wish for name, wish in wishes.items() if wish is not None
     }
     settings |= {"columns": source.kinds, "random_state": seed}
     _warn_of_names(output, source)
-    output.say(f"Learning {source.counted(source.count)} of {source.path} …")
+    output.say(f"Learning {source.count_in_words(source.count)} of {source.path} …")
     verbose = output.console.is_terminal and not output.console.quiet
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # said below in the command's words
@@ -83,7 +83,7 @@ def fitted_machine(
 
 
 def _warn_of_names(output: Output, source: Source) -> None:
-    """Warn of columns of names that are nearly all different: they say nothing about others."""
+    """Warns of columns of names that are nearly all different: they say nothing about others."""
     for name, cells in source.rows.items() if isinstance(source.rows, dict) else ():
         different = len(set(cells.tolist())) if cells.dtype == object else 0
         if different > max(20, len(cells) // 2):
@@ -99,7 +99,7 @@ def _print_likelihoods(
     fitted: HopfieldBoltzmannMachine,
     settings: dict[str, Any],
 ) -> None:
-    """Print how likely rows are under the machine, beside independent columns."""
+    """Prints how likely rows are under the machine, beside independent columns."""
     held, rule = _held_out(source, fitted, settings)
     table = Table(caption=f"Held out: {rule}", caption_justify="left")
     for column in ("log-likelihood, nats a row", "fitted", "held out"):
@@ -117,7 +117,7 @@ def _print_likelihoods(
 def _held_out(
     source: Source, fitted: HopfieldBoltzmannMachine, settings: dict[str, Any]
 ) -> tuple[dict[int, float], str]:
-    """Return held-out likelihoods by number of memories, and how they were found, or why not."""
+    """Returns held-out likelihoods by number of memories, and how they were found, or why not."""
     rule = (
         "a fifth of the rows, under machines of the others; categories only there count as unknown"
     )
@@ -141,7 +141,7 @@ def _held_out(
 
 
 def summary(fitted: HopfieldBoltzmannMachine) -> str:
-    """Return the machine in a line, and what it took each column for."""
+    """Returns the machine in a line, and what it took each column for."""
     kinds: dict[str, list[str]] = {}
     for column in fitted.columns_.columns:
         kinds.setdefault(kind_of(column), []).append(column.name)

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from isinglass.data.arrays import check_table_name, read_table, save_table
 from isinglass.data.columns import Binary, Cells, Column, Columns, Numeric, is_unknown
-from isinglass.data.csv import check_table_name, read_table, save_table
+from isinglass.data.csv import CsvTable, read_csv
 from isinglass.data.images import PICTURES, holds_images, read_pictures, stack_pictures
-from isinglass.data.mixed import MixedTable, read_mixed
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["Shape", "Source", "read_source"]
@@ -44,11 +44,11 @@ class Source(ABC):
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of how they were read."""
+        """Notes for the user on how they were read."""
         return []
 
-    def counted(self, count: int) -> str:
-        """So many rows or images, in words."""
+    def count_in_words(self, count: int) -> str:
+        """Returns so many rows or images, in words."""
         return f"{count} {self.noun}" + "s" * (count != 1)
 
     @property
@@ -59,34 +59,34 @@ class Source(ABC):
     @property
     @abstractmethod
     def count(self) -> int:
-        """How many rows."""
+        """The number of rows."""
 
     @property
     @abstractmethod
     def unknown(self) -> int:
-        """How many cells are unknown."""
+        """The number of unknown cells."""
 
     @abstractmethod
     def take(self, index: np.ndarray) -> Any:
-        """Some of the rows."""
+        """Selects rows by their numbers."""
 
     @abstractmethod
     def write(self, path: Path, rows: Any, columns: Columns, filled: bool) -> None:
-        """Write fresh rows, or these rows filled, to a path given by ``atomic_write``."""
+        """Writes fresh rows, or these rows filled, to a path given by ``atomic_write``."""
 
     def split(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the rows to fit, and of those held out."""
+        """Splits the rows at random into numbers to fit and numbers held out."""
         order = np.random.default_rng(seed).permutation(self.count)
         held = round(HELD_OUT * self.count)
         return order[held:], order[:held]
 
     def default_name(self, verb: str) -> Path:
-        """The file that rows go to unless another is named, in the present folder."""
+        """Returns the file that rows go to unless another is named, in the present folder."""
         name = self.path.resolve()
         return Path(f"{name.name if name.is_dir() else name.stem}-{verb}{self.suffixes[0]}")
 
     def check_name(self, out: Path) -> None:
-        """Refuse a name of another kind of file.
+        """Refuses a name of another kind of file.
 
         Raises:
             ParameterError: If it is one.
@@ -103,41 +103,43 @@ class Source(ABC):
 class CsvSource(Source):
     """A .csv; fresh rows have its names, order and decimals, filled ones all that was written."""
 
-    table: MixedTable = field(repr=False)
+    table: CsvTable = field(repr=False)
 
     suffixes = (".csv",)
 
     @property
     def rows(self) -> dict[str, Cells]:
-        """Columns by name."""
+        """The cells of each column by its name."""
         return self.table.columns
 
     @property
     def notes(self) -> list[str]:
-        """Of the table."""
+        """Notes on the table, such as columns left out."""
         return self.table.notes
 
     @property
     def count(self) -> int:
-        """Lines of the file, without names."""
+        """The number of lines of the file, without names."""
         return len(self.table.texts)
 
     @property
     def unknown(self) -> int:
-        """Empty cells, and those with a word for unknown."""
+        """The number of empty cells, and of those with a word for unknown."""
         return self.table.unknown
 
     def take(self, index: np.ndarray) -> dict[str, Cells]:
-        """Some of the lines."""
+        """Selects lines by their numbers."""
         return {name: cells[index] for name, cells in self.rows.items()}
 
     def write(self, path: Path, rows: Any, columns: Columns, filled: bool) -> None:
-        """As text, with as many decimals as the data have."""
+        """Writes text, with as many decimals as the data have."""
         texts = {
             column.name: _texts(column, cells)
             for column, cells in zip(columns.columns, rows.values(), strict=True)
         }
-        self.table.write(path, self.table.filled(texts) if filled else self.table.fresh(texts))
+        self.table.write(
+            path, self.table.filled_rows(texts) if filled else self.table.fresh_rows(texts)
+        )
 
 
 @dataclass(frozen=True)
@@ -148,25 +150,25 @@ class ArraySource(Source):
 
     @property
     def rows(self) -> np.ndarray:
-        """The array."""
+        """The array as it was read."""
         return self.array
 
     @property
     def count(self) -> int:
-        """Its length."""
+        """The number of rows of the array."""
         return len(self.array)
 
     @property
     def unknown(self) -> int:
-        """How many cells are NaN."""
+        """The number of cells that are NaN."""
         return int(np.isnan(self.array).sum())
 
     def take(self, index: np.ndarray) -> np.ndarray:
-        """Some of its rows."""
+        """Selects rows by their numbers."""
         return self.array[index]
 
     def write(self, path: Path, rows: Any, columns: Columns, filled: bool) -> None:
-        """As an array of the same columns."""
+        """Writes an array of the same columns."""
         save_table(path, torch.from_numpy(rows))
 
 
@@ -178,7 +180,7 @@ class ImageSource(ArraySource):
     suffixes = (".npz", ".npy")
 
     def write(self, path: Path, rows: Any, columns: Columns, filled: bool) -> None:
-        """As an array of images, ``(n, h, w)`` or ``(n, h, w, 3)``."""
+        """Writes an array of images, ``(n, h, w)`` or ``(n, h, w, 3)``."""
         height, width, channels = self.shape or (1, -1, 1)
         images = np.clip(rows, 0, 1).astype(np.float32).reshape(-1, height, width, channels)
         save_table(path, torch.from_numpy(images.squeeze(-1) if channels == 1 else images))
@@ -194,7 +196,7 @@ def read_source(
     unknown: list[str],
     fitted: list[str] | None,
 ) -> Source:
-    """Read a table or images, whichever the paths hold.
+    """Reads a table or images, whichever the paths hold.
 
     Args:
         paths: One table, or any number of images, folders and arrays of images.
@@ -225,7 +227,7 @@ def read_source(
             "a table, with another file or --size", "Give one table", operation=f"reading {first}"
         )
     if first.suffix.lower() == ".csv":
-        table = read_mixed(first, kinds=kinds, drop=drop, unknown=unknown, fitted=fitted)
+        table = read_csv(first, kinds=kinds, drop=drop, unknown=unknown, fitted=fitted)
         for name, cells in table.columns.items():
             if fitted is None and is_unknown(cells).all():
                 raise DomainError(
@@ -250,7 +252,7 @@ def _images(paths: list[Path], size: int | None) -> ImageSource:
     height, width = pictures[0].pixels.shape[:2]
     shape = (size, max(1, round(width * size / height))) if size else (height, width)
     pixels, known = stack_pictures(pictures, shape)
-    if bool((pixels == pixels[..., :1]).all()):  # grey, whatever it was saved as
+    if bool((pixels == pixels[..., :1]).all()):  # gray, whatever it was saved as
         pixels = pixels[..., :1]
     array = torch.where(known.unsqueeze(-1), pixels, torch.nan).flatten(1).double().numpy()
     kinds = _pixel_kinds({str(number): cells for number, cells in enumerate(array.T)})
@@ -258,7 +260,7 @@ def _images(paths: list[Path], size: int | None) -> ImageSource:
 
 
 def _pixel_kinds(columns: dict[str, np.ndarray]) -> dict[str, str]:
-    """All pixels are of one kind, also where one is black in every image."""
+    """Returns one kind for all pixels, also where one is black in every image."""
     values = np.concatenate(list(columns.values()))
     binary = np.isin(values[~np.isnan(values)], (0, 1)).all()
     return dict.fromkeys(columns, "binary" if binary else "numeric")
@@ -269,7 +271,7 @@ def _kinds(shape: Shape | None, columns: dict[str, Cells]) -> dict[str, str]:
 
 
 def _shape(image: str | None, columns: dict[str, Cells]) -> Shape | None:
-    """What the rows are as images."""
+    """Parses the shape of the rows as images."""
     if image is None:
         return None
     if any(cells.dtype == object for cells in columns.values()):
@@ -289,7 +291,7 @@ def _shape(image: str | None, columns: dict[str, Cells]) -> Shape | None:
 
 
 def _texts(column: Column, cells: Cells) -> list[str]:
-    """Cells as Python writes them in this column."""
+    """Formats cells as Python writes them in this column."""
     if isinstance(column, Numeric):
         if column.decimals is not None:
             return [f"{cell:.{column.decimals}f}" for cell in cells]

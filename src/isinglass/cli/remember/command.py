@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from isinglass._support.optional import require_extra
 from isinglass.cli._common import ForceOption, JsonOption, Output, QuietOption
 from isinglass.errors import ParameterError
 
 with require_extra("cli"):
-    import typer
+    from typer import Argument, Option
 
 __all__ = ["Half", "remember"]
 
@@ -27,57 +27,66 @@ class Half(StrEnum):
     RIGHT = "right"
 
 
+Data: TypeAlias = Annotated[
+    list[Path],
+    Argument(
+        help="What to store: images (PNG, JPEG, folders of them, arrays), or one table, a pattern "
+        "a row (.csv, or a .npy or .npz of two dimensions)."
+    ),
+]
+Cue: TypeAlias = Annotated[
+    Path,
+    Option(
+        help="What to complete: an image, unknown where transparent, or a table, unknown where "
+        "empty or NaN."
+    ),
+]
+Out: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        help="Where the result goes: a .png, or a .csv, .npy or .npz.",
+        show_default="completion.png or recalled.csv",
+    ),
+]
+Hide: TypeAlias = Annotated[
+    Half | None, Option(help="Images: treat this half of the cue as unknown.")
+]
+Index: TypeAlias = Annotated[
+    int | None, Option(min=0, help="Images: which one of a cue file of several.")
+]
+Size: TypeAlias = Annotated[
+    int | None,
+    Option(
+        min=2,
+        max=LARGEST_SIZE,
+        help="Images: height in pixels to bring them to.",
+        show_default="the first image's",
+    ),
+]
+Standardize: TypeAlias = Annotated[
+    bool,
+    Option("--standardize", help="Tables: divide columns by their spread, where units differ."),
+]
+Beta: TypeAlias = Annotated[
+    float | None,
+    Option(
+        help="Inverse temperature: larger recalls one pattern, smaller blends several.",
+        show_default="chosen from the data",
+    ),
+]
+MaxSteps: TypeAlias = Annotated[int, Option(min=1, help="Most steps of recall.")]
+
+
 def remember(
-    data: Annotated[
-        list[Path],
-        typer.Argument(
-            help="What to store: images (PNG, JPEG, folders of them, arrays), or one table, a "
-            "pattern a row (.csv, or a .npy or .npz of two dimensions)."
-        ),
-    ],
-    cue: Annotated[
-        Path,
-        typer.Option(
-            help="What to complete: an image, unknown where transparent, or a table, unknown where "
-            "empty or NaN."
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where the result goes: a .png, or a .csv, .npy or .npz.",
-            show_default="completion.png or recalled.csv",
-        ),
-    ] = None,
-    hide: Annotated[
-        Half | None, typer.Option(help="Images: treat this half of the cue as unknown.")
-    ] = None,
-    index: Annotated[
-        int | None, typer.Option(min=0, help="Images: which one of a cue file of several.")
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            max=LARGEST_SIZE,
-            help="Images: height in pixels to bring them to.",
-            show_default="the first image's",
-        ),
-    ] = None,
-    standardize: Annotated[
-        bool,
-        typer.Option(
-            "--standardize", help="Tables: divide columns by their spread, where units differ."
-        ),
-    ] = False,
-    beta: Annotated[
-        float | None,
-        typer.Option(
-            help="Inverse temperature: larger recalls one pattern, smaller blends several.",
-            show_default="chosen from the data",
-        ),
-    ] = None,
-    max_steps: Annotated[int, typer.Option(min=1, help="Most steps of recall.")] = 100,
+    data: Data,
+    cue: Cue,
+    out: Out = None,
+    hide: Hide = None,
+    index: Index = None,
+    size: Size = None,
+    standardize: Standardize = False,
+    beta: Beta = None,
+    max_steps: MaxSteps = 100,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -38,7 +38,7 @@ def complete_image(
     index: int | None,
     size: int | None,
 ) -> None:
-    """Complete the cue by what is stored, and write it as PNG with the report in a text chunk.
+    """Completes the cue by what is stored, and write it as PNG with the report in a text chunk.
 
     Raises:
         ParameterError: If ``out`` is no PNG, or ``index`` is none of the cue's images.
@@ -70,7 +70,7 @@ def complete_image(
 
 
 def _read_stored(paths: list[Path], size: int | None) -> tuple[torch.Tensor, list[str]]:
-    """What to store, ``(n, height, width, channels)``, and where each came from."""
+    """Reads what to store, ``(n, height, width, channels)``, and where each came from."""
     stored = read_pictures(paths)
     for picture in stored:
         if not bool(picture.known.any()):
@@ -85,7 +85,7 @@ def _read_stored(paths: list[Path], size: int | None) -> tuple[torch.Tensor, lis
 def _read_cue(
     path: Path, index: int | None, hide: Half | None, stored: torch.Size
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The cue as a batch of one, made like what is stored, and which of its pixels are known."""
+    """Reads the cue as a batch of one, like what is stored, and which pixels are known."""
     cues = read_pictures([path])
     if index is None and len(cues) > 1:
         raise ParameterError(
@@ -106,7 +106,7 @@ def _read_cue(
 
 
 def _outcome(done: Completion, names: list[str]) -> dict[str, Any]:
-    """Return the report on one completion."""
+    """Returns the report on one completion."""
     nearest = int(done.nearest[0])
     return {
         "energy of the cue": float(done.start_energy[0]),

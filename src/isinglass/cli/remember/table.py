@@ -10,7 +10,7 @@ import torch
 from isinglass._support.optional import require_extra
 from isinglass.analysis.metastability import metastable_size
 from isinglass.cli._common import Output
-from isinglass.data.csv import TABLES, check_table_name, read_table, save_table
+from isinglass.data.arrays import TABLES, check_table_name, read_table, save_table
 from isinglass.data.image_memory import ImageMemory
 from isinglass.data.images import PICTURES, holds_images
 from isinglass.errors import DomainError, ShapeError
@@ -28,7 +28,7 @@ LONGEST_TABLE = 20
 
 
 def is_table(stored: list[Path], cue: Path) -> bool:
-    """Return whether one table is stored: a .csv, or an array of rows with a cue that is none."""
+    """Returns whether one table is stored: a .csv, or an array of rows with a cue that is none."""
     suffix = stored[0].suffix.lower()
     if len(stored) > 1 or suffix not in TABLES or stored[0].is_dir():
         return False
@@ -45,7 +45,7 @@ def complete_table(
     max_steps: int,
     force: bool,
 ) -> None:
-    """Fill the unknown cells of every cue, clean the known ones, and report row by row.
+    """Fills the unknown cells of every cue, clean the known ones, and report row by row.
 
     Raises:
         DomainError: If a stored cell, or a whole cue, is unknown.
@@ -90,7 +90,7 @@ def complete_table(
 
 
 def _outcomes(done: Completion) -> list[dict[str, Any]]:
-    """Return the report on each cue."""
+    """Returns the report on each cue."""
     sizes, recall = metastable_size(done.weights), done.recall
     return [
         {
@@ -108,7 +108,7 @@ def _outcomes(done: Completion) -> list[dict[str, Any]]:
 def _print_outcomes(
     output: Output, beta: float, done: Completion, cues: list[dict[str, Any]]
 ) -> None:
-    """Print a line a cue, at most ``LONGEST_TABLE``, and what all of them come to."""
+    """Prints a line a cue, at most ``LONGEST_TABLE``, and what all of them come to."""
     table = Table(title=f"Recall at β = {beta:.4g}", title_justify="left")
     for column in ("cue", "converged", "steps", "energy", "nearest", "its share", "patterns"):
         table.add_column(column, justify="right")

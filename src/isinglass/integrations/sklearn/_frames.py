@@ -25,7 +25,7 @@ class TableMixin:
     feature_names_in_: np.ndarray
 
     def _table(self, rows: Any, reset: bool = False) -> list[Cells]:
-        """The cells of each column, checked as scikit-learn does."""
+        """Returns the cells of each column, checked as scikit-learn does."""
         if _is_columns(rows):
             table = self._mapping(rows, reset)
         elif _is_frame(rows):
@@ -45,7 +45,7 @@ class TableMixin:
         return table
 
     def _mapping(self, rows: Mapping[str, Any], reset: bool) -> list[Cells]:
-        """Columns by name; scikit-learn knows none, so names and lengths are checked here."""
+        """Checks columns by name, which scikit-learn does not know, and returns their cells."""
         table = [np.asarray(cells) for cells in rows.values()]
         if len({cells.shape for cells in table}) != 1 or table[0].ndim != 1 or not len(table[0]):
             raise ShapeError(
@@ -64,12 +64,12 @@ class TableMixin:
 
 
 def _is_columns(rows: Any) -> bool:
-    """Whether these are columns by name; sparse arrays of one kind are mappings too."""
+    """Returns whether these are columns by name; sparse arrays of one kind are mappings too."""
     return isinstance(rows, Mapping) and not hasattr(rows, "shape")
 
 
 def _is_frame(rows: Any) -> bool:
-    """Whether these are a pandas data frame, or something with its interface."""
+    """Returns whether these are a pandas data frame, or something with its interface."""
     return hasattr(rows, "iloc") and hasattr(rows, "dtypes")
 
 
@@ -80,12 +80,12 @@ def _check_names(names: list[Any]) -> None:
 
 
 def _split_frame(frame: Any) -> list[Cells]:
-    """The columns of a data frame, as numbers or as objects."""
+    """Splits a data frame into columns of numbers or of objects."""
     return [_cells(frame.iloc[:, number]) for number in range(frame.shape[1])]
 
 
 def rows_like(example: Any, table: list[Cells]) -> Any:
-    """Columns in the form of an example: an array, a dictionary of columns, or a data frame.
+    """Joins columns in the form of an example: an array, a dictionary, or a data frame.
 
     Examples:
         >>> table = [np.array([1.0, 2.0]), np.array(["a", "b"], object)]
@@ -104,14 +104,14 @@ def rows_like(example: Any, table: list[Cells]) -> Any:
 
 
 def _empty_like(rows: Any) -> Any:
-    """What :func:`rows_like` needs of these rows."""
+    """Returns what :func:`rows_like` needs of these rows."""
     if _is_columns(rows):
         return dict.fromkeys(rows)
     return rows.iloc[:0] if _is_frame(rows) else None
 
 
 def form_of(example: Any) -> dict[str, Any]:
-    """The form of an example as JSON values; :func:`of_form` reads it back.
+    """Describes the form of an example as JSON values; :func:`of_form` reads it back.
 
     Examples:
         >>> form_of(of_form({"form": "columns", "names": ["a"]}))
@@ -126,7 +126,7 @@ def form_of(example: Any) -> dict[str, Any]:
 
 
 def of_form(form: Mapping[str, Any]) -> Any:
-    """An example of this form, without rows."""
+    """Returns an example of this form, without rows."""
     if form["form"] == "columns":
         return dict.fromkeys(form["names"])
     if form["form"] == "frame":
@@ -136,14 +136,14 @@ def of_form(form: Mapping[str, Any]) -> Any:
 
 
 def categories_of(example: Any) -> list[str]:
-    """The columns that a data frame calls categorical."""
+    """Returns the columns that a data frame calls categorical."""
     if not _is_frame(example):
         return []
     return [str(name) for name, dtype in example.dtypes.items() if hasattr(dtype, "categories")]
 
 
 def _described(dtype: Any) -> Any:
-    """A type of a data frame's column as JSON values."""
+    """Describes the dtype of a data frame's column as JSON values."""
     if hasattr(dtype, "categories") and dtype.categories is not None:
         return {"categories": dtype.categories.tolist(), "ordered": dtype.ordered}
     return str(dtype)
@@ -156,7 +156,7 @@ def _dtype(described: Any) -> Any:
 
 
 def _frame(table: list[Cells], names: Any, dtypes: list[Any], index: Any = None) -> Any:
-    """A data frame of these types, as far as its cells allow."""
+    """Makes a data frame of these dtypes, as far as its cells allow."""
     import pandas as pd
 
     frame = pd.DataFrame(dict(enumerate(table)), index=index)

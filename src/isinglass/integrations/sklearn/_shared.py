@@ -19,7 +19,7 @@ __all__ = ["generator_of", "learning_bar"]
 
 
 def generator_of(random_state: Any) -> Generator:
-    """A torch generator seeded by scikit-learn's ``random_state``: None, a seed or a RandomState.
+    """Returns a generator seeded by ``random_state``: None, a seed or a RandomState.
 
     Examples:
         >>> generator_of(3).initial_seed() == generator_of(3).initial_seed()

@@ -41,7 +41,7 @@ BLOCK = 1 << 23
 
 
 class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
-    """Learn memories of inputs and labels; recall the label of an input in one update.
+    """Learns memories of inputs and labels; recall the label of an input in one update.
 
         decision_α = E(c_α = −1) − E(c_α = +1),   E(v, c) = −Σ_μ F(ξ_μ·v + Σ_α ξ_μα c_α)
 
@@ -133,7 +133,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DenseMemoryClassifier:  # noqa: N803
-        """Learn anew from ``(n, features)`` and ``(n,)`` labels.
+        """Fits memories anew to ``(n, features)`` and ``(n,)`` labels.
 
         Args:
             X: Examples, one a row.
@@ -174,7 +174,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         classes: Any = None,
         sample_weight: Any = None,
     ) -> DenseMemoryClassifier:
-        """Learn one epoch more, from the same or other examples.
+        """Fits one epoch more, to the same or other examples.
 
         Args:
             X: Examples, one a row. The first call sets the range of the inputs.
@@ -201,13 +201,13 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def inputs(self, X: Any) -> Tensor:  # noqa: N803
-        """X as ``energy_`` takes it: a tensor, each feature on [−1, 1]."""
+        """Returns X as ``energy_`` takes it: a tensor, each feature on [−1, 1]."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return self._inputs(cast("np.ndarray", rows))
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
-        """E(c_α = −1) − E(c_α = +1) of every label, ``(n, classes)``; of two, the difference."""
+        """Returns E(c_α = −1) − E(c_α = +1), ``(n, classes)``; of two labels, the difference."""
         return self._decision(self.inputs(X))
 
     def _decision(self, inputs: Tensor) -> np.ndarray:
@@ -218,14 +218,14 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         return decision[:, 1] - decision[:, 0] if decision.shape[1] == 2 else decision
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Softmax(2 · decision), ``(n, classes)``."""
+        """Returns p(label | x) = softmax(2 · decision), ``(n, classes)``."""
         decision = torch.from_numpy(self.decision_function(X))
         if decision.ndim == 1:
             decision = torch.stack([-decision, decision], -1) / 2
         return torch.softmax(2 * decision, -1).numpy()
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The label of each row."""
+        """Predicts the label of each row."""
         return self._label(self.decision_function(X))
 
     def _label(self, decision: np.ndarray) -> np.ndarray:
@@ -246,7 +246,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         return rows[counts], labels[counts], weight[counts]
 
     def _start(self, rows: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
-        """Fresh memories, and the scale at which they leave the label units undecided."""
+        """Initializes memories, and the scale at which they leave the label units undecided."""
         check_positive("learning_rate", self.learning_rate)
         check_at_least_zero("tol", self.tol)
         check_count("n_iter_no_change", self.n_iter_no_change)
@@ -273,7 +273,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         self.energy_.memories.data[:, : inputs.shape[1]] += 2 * std * (share @ inputs)
         if by_name:
             self.energy_.interaction = (
-                undecided(self.energy_, inputs[:1000], share[:1000])
+                scaled_power(self.energy_, inputs[:1000], share[:1000])
                 if self.scale is None
                 else replace(cast("Power", interaction), scale=self.scale)
             )
@@ -302,7 +302,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
     def _epoch(
         self, data: tuple[Tensor, Tensor, Tensor], begin: float = 0.0, end: float = 0.0
     ) -> None:
-        """One walk through the data in a random order, on this part of the cosine."""
+        """Runs one epoch in a random order, on this part of the cosine schedule."""
         inputs, targets, weight = data
         order = torch.randperm(len(inputs), generator=self._generator).to(self.device)
         total = inputs.new_zeros(())
@@ -328,7 +328,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         return inputs, targets, torch.from_numpy(weight).to(inputs)
 
     def _inputs(self, rows: np.ndarray) -> Tensor:
-        """Each feature on [−1, 1] by its range in the first data; constant ones at 0."""
+        """Scales each feature to [−1, 1] by its range in the first data; constant ones to 0."""
         span = self.data_max_ - self.data_min_
         middle = (self.data_max_ + self.data_min_) / 2
         scaled = 2 * (rows - middle) / np.where(span > 0, span, np.inf)
@@ -339,8 +339,8 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
 
 
 @torch.no_grad()
-def undecided(classifier: DenseClassifier, inputs: Tensor, weight: Tensor) -> Power:
-    """The classifier's power on the scale at which these inputs leave the labels near zero."""
+def scaled_power(classifier: DenseClassifier, inputs: Tensor, weight: Tensor) -> Power:
+    """Scales the classifier's power so that these inputs leave the labels near zero."""
     power = cast("Power", classifier.interaction)
     from_inputs, from_labels = classifier.memories.split(classifier.sizes, -1)
     # Overlaps of at most one, so that no power is out of range; then E goes as scale⁻ⁿ.

@@ -18,7 +18,7 @@ __all__ = ["from_gaussian_mixture", "to_gaussian_mixture"]
 
 @torch.no_grad()
 def from_gaussian_mixture(mixture: GaussianMixture) -> HopfieldBoltzmann:
-    r"""A fitted Gaussian mixture with one variance σ² for all as a machine, in float64.
+    r"""Converts a fitted Gaussian mixture of one variance σ² to a machine, in float64.
 
         x_μ = mean of component μ,   β = 1/σ²,   b = 0,   c_μ = σ² log π_μ − ½|x_μ|²
 
@@ -53,7 +53,7 @@ def from_gaussian_mixture(mixture: GaussianMixture) -> HopfieldBoltzmann:
 
 @torch.no_grad()
 def to_gaussian_mixture(machine: HopfieldBoltzmann) -> GaussianMixture:
-    r"""A machine with one group, one draw and Gaussian units as a fitted scikit-learn mixture.
+    r"""Converts a Gaussian machine of one group and one draw to a fitted mixture.
 
         mean of μ = x_μ + b,   σ² = T = 1/β,   π_μ = p(μ)
 
@@ -94,7 +94,7 @@ def to_gaussian_mixture(machine: HopfieldBoltzmann) -> GaussianMixture:
 
 
 def _shared_variance(mixture: GaussianMixture) -> float:
-    """σ², where every covariance is σ² times identity."""
+    """Returns σ², where every covariance is σ² times identity."""
     count, size = vars(mixture)["means_"].shape
     found = np.asarray(vars(mixture)["covariances_"], dtype=float)
     if mixture.covariance_type == "spherical":

@@ -65,11 +65,11 @@ BLOCK = 1 << 22
 class HopfieldBoltzmannMachine(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, TableMixin, BaseEstimator
 ):
-    r"""The distribution of a table's rows, learned by memories: density, samples, imputation.
+    r"""Hopfield–Boltzmann machine of a table of mixed columns: density, samples, imputation.
 
-        p(x) = Σ_μ π_μ Π_i p(x_i | μ),    x_i = centre_i + spread_i s_i v_i
+        p(x) = Σ_μ π_μ Π_i p(x_i | μ),    x_i = center_i + spread_i s_i v_i
 
-    Each row reminds of one memory; given it, cells are independent: numbers Gaussian, with a mean a
+    A row has one latent memory; given it, cells are independent: numbers Gaussian, with a mean a
     memory and a spread s_i a column; zeros and ones bits; names one-hot. All sums are closed, so
     likelihood, samples and what is missing given what is there are exact. It is a
     :class:`~isinglass.HopfieldBoltzmann` of one group at T = 1, fitted by EM to the cells that
@@ -85,7 +85,7 @@ class HopfieldBoltzmannMachine(
             name or number. Strings look categorical, 0 and 1 together binary, other
             numbers numeric.
         max_iter: Most steps of EM.
-        tol: Rise of the mean log-likelihood, in nats a row, below which the fit rests.
+        tol: Rise of the mean log-likelihood, in nats a row, below which the fit has converged.
         pseudo_count: How many imagined rows at the data's mean every memory is given: keeps
             probabilities off 0 and 1, and memories of few rows near the rest.
         least_spread: The least spread of a numeric column about a memory, as a share of the
@@ -98,12 +98,12 @@ class HopfieldBoltzmannMachine(
 
     Attributes:
         machine_: The :class:`~isinglass.HopfieldBoltzmann`.
-        columns_: The :class:`~isinglass.data.columns.Columns`: kinds, categories, centres.
+        columns_: The :class:`~isinglass.data.columns.Columns`: kinds, categories, centers.
         scale_: s_i, ``(components,)``, ones but for numbers.
         n_memories_: N in use.
         log_likelihood_curve_: Mean log p(x) of the rows before each step, and after the last.
         n_iter_: Steps of EM.
-        converged_: Whether the likelihood came to rest.
+        converged_: Whether the likelihood converged.
         validation_scores_: Mean log p(x) held out, by number of memories; None unless "auto".
             Categories that only rows held out have count as unknown.
         n_samples_seen_: Rows seen by ``fit`` and ``partial_fit``.
@@ -151,7 +151,7 @@ class HopfieldBoltzmannMachine(
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> HopfieldBoltzmannMachine:  # noqa: N803
-        """Learn from the rows of a table; NaN, None and pandas' NA are unknown cells.
+        """Fits memories by EM to the known cells; NaN, None and pandas' NA are unknown.
 
         Args:
             X: An array, a data frame, or a dictionary of columns, ``(n, columns)``.
@@ -163,7 +163,7 @@ class HopfieldBoltzmannMachine(
             ValueError: If X is not a matrix, or has no row.
 
         Warns:
-            ConvergenceWarning: If ``max_iter`` ran out before the likelihood came to rest.
+            ConvergenceWarning: If ``max_iter`` ran out before the likelihood converged.
         """
         self._check_parameters()
         again = self.warm_start and hasattr(self, "machine_")
@@ -194,10 +194,10 @@ class HopfieldBoltzmannMachine(
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> HopfieldBoltzmannMachine:  # noqa: N803
-        """Learn from a batch of rows by a step of stepwise EM; the first batch is fitted whole.
+        """Takes a step of stepwise EM on a batch of rows; the first batch is fitted whole.
 
         Expected statistics move toward the batch's by (t + 2)^−0.6 at the t-th. The first batch
-        sets the columns' kinds, centres and categories, and the number of memories.
+        sets the columns' kinds, centers and categories, and the number of memories.
 
         Reference: Cappé & Moulines 2009, arXiv:0712.4273.
 
@@ -226,7 +226,7 @@ class HopfieldBoltzmannMachine(
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
-        """log p of the known cells of each row, ``(n,)``, in nats; a density in the data's units.
+        """Returns log p of the known cells of each row, ``(n,)``, in nats and the data's units.
 
         A row of which nothing is known has 0.
         """
@@ -239,16 +239,16 @@ class HopfieldBoltzmannMachine(
         X: Any,  # noqa: N803
         y: Any = None,
     ) -> float:
-        """The mean of :meth:`score_samples`, in nats a row."""
+        """Returns the mean of :meth:`score_samples`, in nats a row."""
         return float(self.score_samples(X).mean())
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """p(μ | x): which memory the known cells of each row remind of, ``(n, N)``."""
+        """Returns the responsibilities p(μ | x) of the memories given known cells, ``(n, N)``."""
         data, observed = self._rows(X)
         return e_step(self.machine_, data, observed, self.scale_)[0].numpy()
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
-        """Fresh rows, exact and independent, in the form of the fit's.
+        """Draws fresh rows, exact and independent, in the form of the fit's.
 
         Args:
             n_samples: How many.
@@ -264,7 +264,7 @@ class HopfieldBoltzmannMachine(
         return rows_like(self._example, self.columns_.decode(states * self.scale_))
 
     def impute(self, X: Any, how: str = "mean", random_state: Any = None) -> Any:  # noqa: N803
-        """Fill unknown cells by their exact distribution given the known ones of the row.
+        """Fills unknown cells by their exact distribution given the known ones of the row.
 
         Args:
             X: An array or data frame, ``(n, columns)``; known cells stay as they are.
@@ -288,16 +288,11 @@ class HopfieldBoltzmannMachine(
         generator = self._generator(random_state)
         size = max(1, BLOCK // (self.n_memories_ * states.shape[-1]))
         filled = []
-        with torch.no_grad():
-            for rows, seen in zip(states.split(size), observed.split(size), strict=True):
+        for rows, seen in zip(states.split(size), observed.split(size), strict=True):
+            with torch.no_grad():
                 mixture = self.machine_.conditional(rows, seen)
-                filled.append(
-                    mixture.sample(generator)
-                    if how == "draw"
-                    else mixture.mode()
-                    if how == "mode"
-                    else mixture.mean()
-                )
+                fill = {"mean": mixture.mean, "mode": mixture.mode}
+                filled.append(mixture.sample(generator) if how == "draw" else fill[how]())
         cells = self.columns_.decode(torch.cat(filled) * self.scale_, rounded=how == "draw")
         whole = [
             np.where(is_unknown(mine), theirs, mine)
@@ -306,9 +301,9 @@ class HopfieldBoltzmannMachine(
         return rows_like(X, whole)
 
     def conditional(self, X: Any) -> PatternMixture:  # noqa: N803
-        """The distribution of the unknown cells of each row, in states of ``machine_``.
+        """Returns the distribution of the unknown cells of each row, in states of ``machine_``.
 
-        A number x is the state (x − centre)/(spread · s); ``columns_.places`` says where each
+        A number x is the state (x − center)/(spread · s); ``columns_.places`` says where each
         column stands, and ``columns_.decode(states * scale_)`` brings states back.
         """
         check_is_fitted(self)
@@ -316,7 +311,7 @@ class HopfieldBoltzmannMachine(
             return self.machine_.conditional(*self._states(self._table(X)))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the fitted machine and what its columns are to one safetensors file, no pickle.
+        """Writes the fitted machine and what its columns are to one safetensors file, no pickle.
 
         Args:
             path: The file, by custom ``*.safetensors``; :func:`isinglass.load` reads its machine.
@@ -341,7 +336,7 @@ class HopfieldBoltzmannMachine(
 
     @classmethod
     def load(cls, path: str | Path) -> HopfieldBoltzmannMachine:
-        """A fitted estimator from a file written by :meth:`save`.
+        """Loads a fitted estimator from a file written by :meth:`save`.
 
         What ``partial_fit`` has gathered is not in the file: it starts from the next batch.
 
@@ -353,7 +348,8 @@ class HopfieldBoltzmannMachine(
         if note is None or not isinstance(machine, HopfieldBoltzmann):
             raise FileError(
                 "it describes no columns of a table",
-                "Give a file written by HopfieldBoltzmannMachine.save or isinglass imagine --model", operation=f"loading {path}",
+                "Give a file written by HopfieldBoltzmannMachine.save or isinglass imagine --model",
+                operation=f"loading {path}",
             )  # fmt: skip
         model = cls(n_memories=machine.memories, **note.get("parameters", {}))
         model.machine_, model.n_memories_ = machine, machine.memories
@@ -370,7 +366,7 @@ class HopfieldBoltzmannMachine(
         return model
 
     def __sklearn_tags__(self) -> Any:
-        """Unknown cells and categories are welcome."""
+        """Tells scikit-learn that unknown cells and categories are allowed."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
@@ -400,7 +396,7 @@ class HopfieldBoltzmannMachine(
         return [str(name) for name in names]
 
     def _kinds(self) -> dict[str, str]:
-        """What the data frame calls categories, then what the user does."""
+        """Returns the kinds that the data frame names, overridden by those of the user."""
         told = {str(name): kind for name, kind in (self.columns or {}).items()}
         return dict.fromkeys(categories_of(self._example), "categorical") | told
 
@@ -412,7 +408,7 @@ class HopfieldBoltzmannMachine(
         return self._encode(self._table(rows))
 
     def _states(self, table: list[Cells]) -> tuple[Tensor, Tensor]:
-        """States of the machine, and which components are known."""
+        """Returns states of the machine, and which components are known."""
         data, observed = self._encode(table)
         return data / self.scale_, observed
 
@@ -427,7 +423,7 @@ class HopfieldBoltzmannMachine(
         generator: Generator,
         show: Callable[[str], None],
     ) -> int:
-        """N, as given or as the rows held out like it."""
+        """Returns the number of memories N, as given or chosen on rows held out."""
         self.validation_scores_ = None
         if self.n_memories != "auto":
             count = int(self.n_memories)
@@ -455,7 +451,7 @@ class HopfieldBoltzmannMachine(
         return next((count for count in found if _as_good(found[count], found[best])), best)
 
     def _volume(self, observed: Tensor) -> Tensor:
-        """Σ_i log spread_i of what was observed: from densities of states to those of the data."""
+        """Returns Σ_i log spread_i of what was observed, the Jacobian from states to the data."""
         return observed.double() @ self.columns_.spreads.log()
 
     def _best(
@@ -466,7 +462,7 @@ class HopfieldBoltzmannMachine(
         generator: Generator,
         show: Callable[[str], None] = lambda _: None,
     ) -> tuple[HopfieldBoltzmann, EMReport]:
-        """The likeliest of ``n_init`` machines."""
+        """Fits ``n_init`` machines and returns the likeliest."""
         fits = []
         for _ in range(self.n_init):
             machine = HopfieldBoltzmann(self.columns_.unit, count, generator=generator).double()
@@ -494,11 +490,11 @@ class HopfieldBoltzmannMachine(
 
 
 def _stale(counts: list[int], best: int) -> bool:
-    """Whether the last candidates have gained nothing."""
+    """Returns whether the last candidates have gained nothing."""
     return len(counts) > PATIENCE and best not in counts[-PATIENCE:]
 
 
 def _as_good(scores: Tensor, best: Tensor) -> bool:
-    """Whether rows are as likely as under the best machine, within one standard error."""
+    """Returns whether rows are as likely as under the best, within one standard error."""
     gap = best - scores
     return len(gap) > 1 and float(gap.mean()) <= float(gap.std()) / len(gap) ** 0.5

@@ -68,7 +68,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         components_: W, ``(n_components, features)``.
         intercept_hidden_: c, ``(n_components,)``.
         intercept_visible_: b, ``(features,)``.
-        track_: What was measured in each epoch; None without :meth:`fit`.
+        history_: What was measured in each epoch; None without :meth:`fit`.
         data_min_: What is mapped to 0: the least value of each feature, but not above 0.
         data_max_: What is mapped to 1: the largest value of each feature, but not below 1.
         n_features_in_: Number of features.
@@ -104,7 +104,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> RBMTransformer:  # noqa: N803
-        """Learn anew.
+        """Fits a machine anew to the rows of X.
 
         Args:
             X: ``(n, features)``, in [0, 1] or to be brought there by its range.
@@ -116,16 +116,17 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             DivergenceError: If the weights do not stay finite.
         """
         rows = self._start(X)
+        batches = _batches_of_bits(rows, self.batch_size, self._generator)
         report = fit(
-            self.machine_, _drawn(rows, self.batch_size, self._generator), self._objective(),
+            self.machine_, batches, self._objective(),
             epochs=self.n_iter, optimizer=self._optimizer(), centered=self.centered,
             score=Likelihood(every=self.n_iter), progress=self.verbose, generator=self._generator,
         )  # fmt: skip
-        self.track_ = report.history
+        self.history_ = report.history
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> RBMTransformer:  # noqa: N803
-        """One step from one batch; chains and momentum are kept from call to call.
+        """Takes one step on one batch; chains and momentum are kept from call to call.
 
         Args:
             X: ``(batch, features)``. The first call sets the range of the features.
@@ -147,14 +148,14 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """P(h = 1 | v), ``(n, n_components)``, of numbers between 0 and 1 as they are."""
+        """Returns P(h = 1 | v), ``(n, n_components)``, of numbers between 0 and 1 as they are."""
         check_is_fitted(self)
         with torch.no_grad():
             field = self._inputs(X) @ self.machine_.weight.mT + self.machine_.biases[1]
             return torch.sigmoid(field).numpy()
 
     def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
-        """log p of each row in nats, ``(n,)``, numbers above ½ counting as ones.
+        """Returns log p of each row in nats, ``(n,)``, numbers above ½ counting as ones.
 
         Exact where hidden or visible units are at most 16; else the pseudo-log-likelihood
         Σ_i log p(v_i | all others), which costs as many energies as there are features.
@@ -170,11 +171,11 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             return (-self.machine_.free_energy(bits) - log_z).to(bits).numpy()
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """The mean of :meth:`score_samples`."""
+        """Returns the mean of :meth:`score_samples`, in nats a row."""
         return float(self.score_samples(X).mean())
 
     def gibbs(self, v: Any) -> np.ndarray:
-        """One step of block Gibbs sampling from each row: hidden units, then visible ones.
+        """Takes one step of block Gibbs sampling from each row: hidden units, then visible ones.
 
         Args:
             v: ``(n, features)``, in [0, 1].
@@ -187,21 +188,21 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     @property
     def components_(self) -> np.ndarray:
-        """W."""
+        """The weights W, ``(n_components, n_features)``."""
         return self._parameter(self.machine_.weight)
 
     @property
     def intercept_hidden_(self) -> np.ndarray:
-        """c."""
+        """The biases c of the hidden units, ``(n_components,)``."""
         return self._parameter(self.machine_.biases[1])
 
     @property
     def intercept_visible_(self) -> np.ndarray:
-        """b."""
+        """The biases b of the visible units, ``(n_features,)``."""
         return self._parameter(self.machine_.biases[0])
 
     def __sklearn_tags__(self) -> Any:
-        """The dtype of the data is kept; sparse data are made dense."""
+        """Tells scikit-learn that dtypes are kept, and that sparse data are made dense."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -216,7 +217,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return parameter.detach().numpy()
 
     def _start(self, rows: Any) -> Tensor:
-        """A fresh machine for data like these; the data, in [0, 1]."""
+        """Returns a new machine for data like these, and the data in [0, 1]."""
         for count in ("n_components", "batch_size", "n_iter"):
             check_count(count, getattr(self, count))
         check_positive("learning_rate", self.learning_rate)
@@ -229,7 +230,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         checked = self._checked(rows, reset=True)
         self.data_min_ = checked.min(0).clip(max=0)
         self.data_max_ = checked.max(0).clip(min=1)
-        self.track_, self._training = None, None
+        self.history_, self._training = None, None
         self._generator = generator_of(self.random_state)
         machine = RBM(
             Bernoulli(checked.shape[1]), Bernoulli(self.n_components), generator=self._generator
@@ -264,8 +265,8 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return partial(torch.optim.SGD, lr=self.learning_rate, momentum=self.momentum)
 
 
-class _Drawn(Dataset[Tensor]):
-    """Rows of bits, drawn from their probabilities each time they are asked for."""
+class _BernoulliRows(Dataset[Tensor]):
+    """A data set of bits, drawn from their probabilities each time they are asked for."""
 
     def __init__(self, rows: Tensor, generator: Generator) -> None:
         self.rows, self.generator = rows, generator
@@ -277,15 +278,19 @@ class _Drawn(Dataset[Tensor]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, index: list[int]) -> Tensor:
-        """A batch at once, as a loader asks for it."""
+        """Returns a batch at once, as a loader asks for it."""
         return torch.bernoulli(self.rows[index], generator=self.generator)
 
 
-def _drawn(rows: Tensor, batch_size: int, generator: Generator) -> DataLoader[Tensor]:
-    """Shuffled batches of drawn bits."""
+def _batches_of_bits(rows: Tensor, batch_size: int, generator: Generator) -> DataLoader[Tensor]:
+    """Returns shuffled batches of drawn bits."""
     order = Generator().manual_seed(generator.initial_seed())
     return DataLoader(
-        _Drawn(rows, generator), batch_size, shuffle=True, generator=order, collate_fn=_as_it_is
+        _BernoulliRows(rows, generator),
+        batch_size,
+        shuffle=True,
+        generator=order,
+        collate_fn=_as_it_is,
     )
 
 
