@@ -277,7 +277,16 @@ def test_bad_input_is_named_and_writes_nothing(folder, capsys):
     of('a,b\n1,2\n3,"4\n5,6\n7,8\n', "a quote in line 3 is not closed")
     of("a,b\n1,2\n3,\0\n", "a NUL byte in line 3")
     of("a,b\n1,2\n3,\n", "a file each", "--impute", "--sample", "5", status=2)
-    of("a,b\n1,2\n3,\n", "Say one of them", "--impute", "--categorical", "a", "--numeric", "a", status=2)
+    of(
+        "a,b\n1,2\n3,\n",
+        "Say one of them",
+        "--impute",
+        "--categorical",
+        "a",
+        "--numeric",
+        "a",
+        status=2,
+    )
     of("a,b\n1e306,2\n3,\n", "column 'a': a number as large as 1e+306", "--impute")
     of("a,a\n1,2\n", "two columns named 'a'")
     of("a,b\n1,inf\n", "infinite number in column 'b'")
