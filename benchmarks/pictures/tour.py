@@ -24,7 +24,8 @@ def draw() -> dict[str, Figure]:
     found = "\n\n".join(
         [
             _table(tour.chapters),
-            f"{tour.seconds:.0f} s in all, with seed 0 on {describe_machine(1)}.",
+            f"`isinglass tour {' '.join(chapter.verb for chapter in tour.chapters)}`, seed 0, on "
+            f"{describe_machine(1)}: {tour.seconds:.0f} s, whatever else ran.",
             *(_section(chapter) for chapter in tour.chapters),
         ]
     )

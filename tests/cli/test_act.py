@@ -229,10 +229,10 @@ def test_a_killed_run_goes_on_and_becomes_the_run_that_was_not_killed(folder, wh
     out = folder / "killed"
     command = [sys.executable, "-m", "isinglass", *WALK, "--env-set", "pause=0.01"]
     with subprocess.Popen([*command, "--out", out], stdout=subprocess.DEVNULL) as process:
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 300
         while not list(out.glob("FreeEnergyQ/checkpoint-*40.zip")) and time.monotonic() < limit:
             time.sleep(0.02)
-        time.sleep(0.15)  # some way into the next piece
+        time.sleep(0.15)  # some way into the next segment
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert newest(out).name < newest(whole).name
@@ -309,9 +309,16 @@ def test_weights_of_another_run(folder, whole, capsys):
         ([*WALK, "--from", str(torn)], "no agent that can be read"),
         ([*WALK, "--from", "nowhere"], "no agent that can be read"),
     ):
-        assert run([*wrong, "--out", "never"]) == 1
+        assert run([*wrong, "--out", "never"]) == (1 if "can be read" in said else 2)
         assert said in capsys.readouterr().err
         assert not (folder / "never").exists()
+
+
+#: Files or data failed; all else is wrong usage.
+FAILED = {
+    "something is there already", "Name a folder that can be made",
+    "no run there that can be read", "values of the reward are NaN",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -333,7 +340,7 @@ def test_weights_of_another_run(folder, whole, capsys):
         (["act", "walks:Walk", "--set", "memories=0"], "Give memories as a whole number"),
         (["act", "walks:Walk", "--set", "groups=2"], "no hyper-parameter 'groups'"),
         (["act", "walks:Walk", "--peers", "dqn"], "Give none, auto or some of ppo"),
-        (["act", "walks:Walk", "--device", "tpu9"], "Give device='cpu'"),
+        (["act", "walks:Walk", "--device", "tpu9"], "Give --device cpu"),
         (["act", "walks:Walk", "--out", "."], "something is there already"),
         (["act", "walks:Walk", "--out", "walks.py/x"], "Name a folder that can be made"),
         (["act", "walks:Nope"], "the module 'walks' has no environment class 'Nope'"),
@@ -348,7 +355,7 @@ def test_weights_of_another_run(folder, whole, capsys):
     ],
 )
 def test_bad_input_is_refused_before_there_is_a_folder(folder, capsys, wrong, said):
-    assert run(wrong) == 1
+    assert run(wrong) == (1 if said in FAILED else 2)
     assert said in capsys.readouterr().err
     assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["walks.py"]
 
@@ -361,7 +368,7 @@ def test_a_run_whose_request_was_spoilt_is_refused(folder, capsys, name, value):
     request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
     (folder / "run.json").write_text(json.dumps(asdict(request) | {name: value}))
     assert run(["act", "--resume", "."]) == 1
-    assert f"no run there that can be read ({name} = {value!r} in" in capsys.readouterr().err
+    assert f"no run there that can be read ({name} is {value!r} in" in capsys.readouterr().err
 
 
 SARSA = ["act", "walks:Walk", "--rule", "sarsa", "--peers", "none", "--device", "cpu"]
@@ -467,7 +474,7 @@ def test_masks_are_obeyed_when_evaluated_and_by_maskable_ppo(folder, capsys):
     assert episode_returns(agent, env, 5, False, Event()).shape == (5,)
     env.reset()
     np.testing.assert_array_equal(env.env_method("action_masks"), [[True, False, False]] * 3)
-    assert run(["act", "walks:Guarded", "--peers", "none,ppo", "--out", "no"]) == 1
+    assert run(["act", "walks:Guarded", "--peers", "none,ppo", "--out", "no"]) == 2
     assert "Give none, auto or some of ppo,dqn,maskableppo" in capsys.readouterr().err
 
 

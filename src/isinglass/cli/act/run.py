@@ -186,7 +186,7 @@ def _check_types(request: Request) -> None:
     for name, kind in get_type_hints(Request).items():
         value = getattr(request, name)
         if not _is_of(value, kind):
-            raise TypeError(f"{name} = {value!r} in {REQUEST}")
+            raise TypeError(f"{name} is {value!r} in {REQUEST}")
 
 
 def _is_of(value: object, kind: Any) -> bool:
