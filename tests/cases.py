@@ -350,7 +350,9 @@ PATHS = [
     ),
     PathCase(
         "BoltzmannPath of a Potts grid",
-        lambda: _path_of(ig.BoltzmannMachine.potts(1, 3, states=3, field=[0.1, -0.2, 0]).double(), 1.1),
+        lambda: _path_of(
+            ig.BoltzmannMachine.potts(1, 3, states=3, field=[0.1, -0.2, 0]).double(), 1.1
+        ),
         lambda: ig.Categorical(9, groups=3).enumerate_states(),
         1.1,
     ),

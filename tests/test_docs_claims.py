@@ -20,7 +20,9 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 
 def test_extras_of_the_first_page_are_those_of_the_project():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     for_users = {name: extras[name] for name in re.findall(r"\w+", extras["all"][0])[1:]}
     table = {cells[0].strip("`"): cells[1] for cells in rows("docs/index.md", "| extra |")}
     assert table.keys() == for_users.keys()
@@ -32,7 +34,9 @@ def test_extras_of_the_first_page_are_those_of_the_project():
 
 
 def test_every_error_is_in_the_table_with_the_builtin_it_is():
-    table = {cells[0].strip("`"): cells[2].strip("`") for cells in rows("docs/concepts.md", "| class |")}
+    table = {
+        cells[0].strip("`"): cells[2].strip("`") for cells in rows("docs/concepts.md", "| class |")
+    }
     kinds = {
         name: kind for name, kind in vars(errors).items()
         if isinstance(kind, type) and issubclass(kind, errors.IsinglassError)

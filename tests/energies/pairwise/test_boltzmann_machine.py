@@ -356,7 +356,9 @@ class Along(ig.dynamics.Kernel):
 
     def step(self, energy, kernel_state, temperature=0.0, generator=None):
         levels = torch.full((len(kernel_state.position),), self.level, dtype=torch.float64)
-        return type(kernel_state)(self.path.transition(kernel_state.position, levels, generator)), {}
+        return type(kernel_state)(
+            self.path.transition(kernel_state.position, levels, generator)
+        ), {}
 
 
 @pytest.mark.parametrize(
@@ -386,7 +388,9 @@ def test_steps_along_the_path_are_in_detailed_balance(name, generator):
     law = torch.softmax(path.log_weight(states, level), 0)
     chosen = torch.multinomial(law, 200_000, replacement=True, generator=generator)
     start = states[chosen]
-    steps = [path.transition(rows, level[:1].expand(len(rows)), generator) for rows in start.chunk(200)]
+    steps = [
+        path.transition(rows, level[:1].expand(len(rows)), generator) for rows in start.chunk(200)
+    ]
     before, after = _mark(start), _mark(torch.cat(steps))  # chunks, as each has a coin of its own
     skew = before * after**2 - after * before**2
     assert abs(float(skew.mean())) < 5 * float(skew.std()) / math.sqrt(len(skew))
