@@ -1,4 +1,9 @@
-"""Check every annotated shape at every call, and seed torch's global generator per test."""
+"""Check every annotated shape at every call, and seed torch's global generator per test.
+
+The environment says on what the tests run: ``ISINGLASS_TEST_THREADS=n`` on n threads (1),
+``ISINGLASS_TEST_SEED=n`` on the nth set of seeds (0), ``ISINGLASS_TEST_JITTER=n`` on the nth of
+many made-up processors (:mod:`tests.other_machine`; none).
+"""
 
 from pathlib import Path
 
@@ -16,18 +21,32 @@ import os
 
 import pytest
 import torch
+from tests.other_machine import OtherMachine
+from tests.seeds import SEED, seeded
 
-torch.set_num_threads(1)  # two test workers, two cores
+# Two test workers, two cores: one thread each, unless asked for more.
+torch.set_num_threads(int(os.environ.get("ISINGLASS_TEST_THREADS", "1")))
+
+MACHINE = int(os.environ.get("ISINGLASS_TEST_JITTER", "0"))
+if MACHINE:
+    OtherMachine(MACHINE).__enter__()  # until the end, fixtures of modules included
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
+
+
+@pytest.fixture
+def real_machine() -> None:
+    """For tests that compare with a process of its own, which rounds as the processor does."""
+    if MACHINE:
+        pytest.skip("another process does not run on the made-up machine")
 
 
 @pytest.fixture
 def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(20260)
+    return seeded(20260)
 
 
 @pytest.fixture(scope="session")

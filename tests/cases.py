@@ -10,6 +10,7 @@ import isinglass as ig
 from isinglass.core import Annealable, AnnealingPath, Serializable
 from isinglass.dynamics import Kernel
 from isinglass.energies import Exponential, SparseCouplings
+from tests.seeds import seeded
 
 # A new unit kind adds one line here. Continuous kinds have size 1, to be integrated.
 UNITS: list[ig.Unit] = [
@@ -28,7 +29,7 @@ UNITS: list[ig.Unit] = [
 
 def double(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
     """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     return scale * torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
@@ -108,12 +109,8 @@ class Bumps(Serializable, ig.DeepEnergy):
         return {"size": self.size}
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def random_site() -> Kernel:
-    return ig.SingleSite(torch.Generator().manual_seed(5))
+    return ig.SingleSite(seeded(5))
 
 
 ONE_OF_THREE = torch.eye(3, dtype=torch.float64)

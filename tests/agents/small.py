@@ -20,6 +20,7 @@ from isinglass.agents import (
     RBMEnergy,
 )
 from isinglass.envs import LargeAction
+from tests.seeds import seeded
 
 SMALL = {"state_bits": 4, "action_bits": 8, "keys": 3}
 QUICK = {"device": "cpu", "learning_starts": 20, "batch_size": 32}
@@ -56,7 +57,7 @@ def shaped_policy(space, energy, temperature=1.0, seed=5):
     policy = FreeEnergyPolicy(
         SEEN, space, lambda _: 1e-3, energy, temperature=temperature, net_arch=[8]
     )
-    draw = torch.Generator().manual_seed(seed)
+    draw = seeded(seed)
     with torch.no_grad():
         for weight in policy.parameters():
             weight.normal_(0, 0.5, generator=draw)

@@ -14,6 +14,7 @@ from isinglass.agents import FreeEnergyQ
 from isinglass.agents.action_masks import MaskLayout, acting_infos
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import ENERGIES, QUICK, Guarded, shaped_policy
+from tests.seeds import SEED, numpy_seeded
 
 SPACES = {
     "discrete": spaces.Discrete(4, start=3),
@@ -38,7 +39,7 @@ def actions_of(layout, mask):
 
 def random_masks(layout, rows, joint, seed=0):
     """Masks that allow something in every part."""
-    rng = np.random.default_rng(seed)
+    rng = numpy_seeded(seed)
     sizes = (layout.joint_size,) if joint else layout.parts
     pieces = [rng.random((rows, size)) < 0.5 for size in sizes]
     for piece in pieces:
@@ -149,7 +150,7 @@ def test_what_is_as_wide_as_a_flat_mask_is_one(parts):
 @pytest.mark.parametrize("joint", [False, True])
 def test_draws_are_uniform_among_the_allowed(space, joint):
     layout, draws = MaskLayout.of(space), 4_000
-    rng = np.random.default_rng(1)
+    rng = numpy_seeded(1)
     for mask in layout.read(
         infos_of(random_masks(layout, 3, joint).reshape(3, *(layout.parts if joint else (-1,))))
     ):
@@ -167,7 +168,7 @@ def test_draws_are_uniform_among_the_allowed(space, joint):
 def test_each_row_is_drawn_by_its_own_mask():
     layout = MaskLayout.of(SPACES["parts"])
     masks = random_masks(layout, 200, joint=False)
-    actions = layout.draw_allowed(masks, np.random.default_rng(0)) - SPACES["parts"].start
+    actions = layout.draw_allowed(masks, numpy_seeded(0)) - SPACES["parts"].start
     for mask, action in zip(masks, actions, strict=True):
         assert tuple(action) in actions_of(layout, mask)
 
@@ -240,7 +241,7 @@ def test_the_mask_to_act_by_is_that_of_the_state_to_act_in(wrap):
     env.reset()
     masks = layout.read(acting_infos(env))
     for _ in range(10):
-        actions = layout.draw_allowed(masks, np.random.default_rng(0))
+        actions = layout.draw_allowed(masks, numpy_seeded(0))
         _, _, dones, infos = env.step(actions)  # a door that is closed would not go unnoticed
         masks = layout.read(acting_infos(env, infos, dones))
 
@@ -248,7 +249,7 @@ def test_the_mask_to_act_by_is_that_of_the_state_to_act_in(wrap):
 @pytest.mark.parametrize("envs", [1, 3])
 def test_an_agent_obeys_masks_before_it_learns_and_when_it_goes_on(envs):
     settings = QUICK | {"train_freq": 1}
-    agent = FreeEnergyQ("MlpPolicy", DummyVecEnv([Doors] * envs), seed=0, **settings)
+    agent = FreeEnergyQ("MlpPolicy", DummyVecEnv([Doors] * envs), seed=SEED, **settings)
     agent.learn(30 * envs)
     agent.learn(30 * envs, reset_num_timesteps=False)  # in the middle of an episode
     agent.learn(30 * envs)
@@ -285,7 +286,7 @@ class Few(gym.Env):
 def test_an_agent_obeys_masks_where_flat_and_joint_ones_are_as_wide(space, mask, allowed):
     env = Few(space, mask)
     settings = QUICK | {"initial_temperature": 50.0, "final_temperature": 50.0}
-    FreeEnergyQ("MlpPolicy", env, seed=0, **settings).learn(120)
+    FreeEnergyQ("MlpPolicy", env, seed=SEED, **settings).learn(120)
     drawn = env.taken[-80:]  # at a temperature where each is as likely
     assert set(env.taken) == allowed == set(drawn)
 

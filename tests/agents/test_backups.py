@@ -21,6 +21,7 @@ from isinglass.agents import (
 from isinglass.agents.replay_buffer import Transitions
 from isinglass.errors import ParameterError
 from tests.agents.small import ENERGIES, QUICK, SPACES, Guarded, every_action, shaped_policy
+from tests.seeds import SEED, numpy_seeded, shifted
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 SEEN = torch.linspace(-1, 1, 8).reshape(4, 2)
@@ -46,7 +47,7 @@ def next_values(backup, policy, masks=None):
 
 def some_masks(space, joint):
     """Masks, and which of all actions each allows."""
-    layout, rng = MaskLayout.of(space), np.random.default_rng(3)
+    layout, rng = MaskLayout.of(space), numpy_seeded(3)
     if joint:
         masks = rng.random((4, layout.joint_size)) < 0.5
         masks[:, 1] = True
@@ -97,7 +98,7 @@ def test_chains_draw_from_the_stream_of_the_policy(name):
     """Nine bits are too many to enumerate: torch's own stream is left as it is."""
     policy, values = shaped_policy(spaces.MultiBinary(9), ENERGIES[name], 0.6), []
     for seed in (1, 1, 2):
-        policy.seed(seed)
+        policy.seed(shifted(seed))
         values.append(next_values(SoftBackup(), policy))
         before = torch.get_rng_state()
         next_values(SoftBackup(), policy)
@@ -122,7 +123,7 @@ def test_values_of_boxes():
 
 def learned(space, **kwargs):
     env = Guarded(space, kwargs.pop("joint", False))
-    return FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK | kwargs).learn(60)
+    return FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK | kwargs).learn(60)
 
 
 @pytest.mark.parametrize("name", ["parts", "bits", "one", "from 1 and -2"])
@@ -216,7 +217,7 @@ class Clock(gym.Env):
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_no_transition_leads_from_one_episode_to_the_next(mode):
     env = SyncVectorEnv([Clock, Clock], autoreset_mode=mode)
-    agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK).learn(80)
+    agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK).learn(80)
     batch = agent._sample_transitions(200)
     before, after = batch.observations.flatten(), batch.next_observations.flatten()
     assert set(before.tolist()) == {0.0, 1.0, 2.0}

@@ -7,6 +7,7 @@ from gymnasium import spaces
 
 from isinglass.agents import CenteredExtractor, FreeEnergyPolicy, SetExtractor
 from isinglass.errors import ParameterError
+from tests.seeds import numpy_seeded
 
 ROWS = spaces.Box(
     np.array([[-1, 1, 2], [0, 0, 3], [-1, 0, 2], [1, 1, 4]]),  # together from -1, 0 and 2
@@ -57,7 +58,7 @@ def test_what_has_no_bounds_is_not_centred(space):
 
 def sets(batch=6, seed=0):
     """Sets of propositions as tensors, each row of the space; some rows are not filled."""
-    rng = np.random.default_rng(seed)
+    rng = numpy_seeded(seed)
     rows = rng.integers(ROWS.low, ROWS.high + 1, (batch, 4, 3))
     mask = rng.random((batch, 4)) < 0.6
     return {"propositions": torch.tensor(rows), "mask": torch.tensor(mask).float()}

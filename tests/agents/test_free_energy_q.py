@@ -19,6 +19,7 @@ from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError, UnknownEnvironmentError
 from isinglass.units import Spin
 from tests.agents.small import QUICK, SMALL, Shown, Speeds, TwoRooms, small_agent
+from tests.seeds import SEED, numpy_seeded, seeded, shifted
 
 
 def all_states(bits=4):
@@ -38,7 +39,7 @@ def shaped_agent():
         energy=MixtureEnergy(5, state_fields=True), policy_kwargs={"net_arch": [16]}
     )
     with torch.no_grad():
-        draw = torch.Generator().manual_seed(5)
+        draw = seeded(5)
         for weight in agent.policy.parameters():  # those of the target network too, others
             weight.normal_(0, 0.5, generator=draw)
     agent.policy.temperature = 0.7
@@ -124,7 +125,7 @@ def test_greedy_action_is_the_best_at_low_temperature(shaped_agent):
 
 def greedy_reward(agent, env, states=1_000):
     width = env.observation_space.shape[0]
-    observed = np.random.default_rng(99).integers(0, 2, (states, width), dtype=np.int8)
+    observed = numpy_seeded(99).integers(0, 2, (states, width), dtype=np.int8)
     actions, _ = agent.predict(observed, deterministic=True)
     return (actions == env.optimal_action(observed)).sum(1).mean()
 
@@ -137,7 +138,7 @@ def test_learns_the_soft_values_of_a_decision_process():
         after = soft_value(exact, temperature)[[0, 0, 1, 1]]  # the room that each action leads to
         exact = TwoRooms.rewards + gamma * after
     agent = FreeEnergyQ(
-        "MlpPolicy", TwoRooms(), seed=0, gamma=gamma, tau=0.05, device="cpu", batch_size=64,
+        "MlpPolicy", TwoRooms(), seed=SEED, gamma=gamma, tau=0.05, device="cpu", batch_size=64,
         initial_temperature=temperature, final_temperature=temperature, train_freq=2,
         energy=MixtureEnergy(8), policy_kwargs={"net_arch": [32]},
     ).learn(2_000)  # fmt: skip
@@ -150,7 +151,7 @@ def test_learns_the_soft_values_of_a_decision_process():
 @pytest.mark.parametrize("end", ["terminated", "truncated"])
 def test_termination_is_not_bootstrapped_through_and_a_time_limit_is(end):
     env = TwoRooms(end, length=2)  # every other transition is the last of its episode
-    agent = FreeEnergyQ("MlpPolicy", env, seed=0, gamma=0.9, **QUICK).learn(60)
+    agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, gamma=0.9, **QUICK).learn(60)
     batch = agent.replay_buffer.sample(50)
     targets = agent._targets(batch)
     after = target_values(agent.policy, batch.next_observations)
@@ -174,10 +175,10 @@ def test_the_same_seed_is_the_same_run():
 def test_the_actions_have_a_random_stream_of_their_own():
     agent = small_agent(3)
     states = all_states().astype(np.int8)
-    agent.set_random_seed(8)
+    agent.set_random_seed(shifted(8))
     first = agent.predict(states)[0]
     assert not np.array_equal(agent.predict(states)[0], first)
-    agent.set_random_seed(8)
+    agent.set_random_seed(shifted(8))
     torch.rand(5)  # the global stream plays no part
     assert np.array_equal(agent.predict(states)[0], first)
 
@@ -211,8 +212,8 @@ def test_a_policy_alone_saves_and_loads(tmp_path):
 
 
 def test_several_environments_at_once():
-    env = make_vec_env(lambda: LargeAction(**SMALL), n_envs=4, seed=0)
-    agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK).learn(400)
+    env = make_vec_env(lambda: LargeAction(**SMALL), n_envs=4, seed=SEED)
+    agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK).learn(400)
     assert agent.num_timesteps == 400
     assert agent.replay_buffer.actions.shape[1:] == (4, 8)
     assert agent.replay_buffer.pos == 100
@@ -267,8 +268,8 @@ def test_temperature_is_annealed_callbacks_are_called_and_learning_resumes():
 @pytest.mark.parametrize("policy", ["CnnPolicy", "MultiInputPolicy"])
 def test_pictures_and_dictionaries(policy):
     env = Shown(LargeAction(**SMALL), picture=policy == "CnnPolicy")
-    agent = FreeEnergyQ(policy, env, seed=0, buffer_size=500, **QUICK).learn(60)
-    action, _ = agent.predict(env.reset(seed=0)[0], deterministic=True)
+    agent = FreeEnergyQ(policy, env, seed=SEED, buffer_size=500, **QUICK).learn(60)
+    action, _ = agent.predict(env.reset(seed=SEED)[0], deterministic=True)
     assert env.action_space.contains(action)
 
 
@@ -278,7 +279,7 @@ def test_learns_the_large_action_task_where_ppo_does_not():
     PPO, with SB3's defaults, reaches 17.8 to 17.9 in 4,096 (three seeds); chance is 10.
     """
     env = LargeAction(state_bits=6, action_bits=20, keys=4)
-    agent = FreeEnergyQ("MlpPolicy", env, seed=0, device="cpu").learn(2_500)
+    agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, device="cpu").learn(2_500)
     assert greedy_reward(agent, env) > 19
 
 
@@ -356,13 +357,13 @@ def test_a_step_is_the_gradient_clipped(norm, clipped):
     ).learn(40)  # fmt: skip
     agent.train(1, 32)  # the first step also sets the value that all values start at
     before = [w.detach().double() for w in agent.policy.q_net.parameters()]
-    agent.replay_buffer.seed(0)
+    agent.replay_buffer.seed(SEED)
     (lesson,) = agent._minibatches(1, 32)
     loss = agent._loss(*lesson)
     gradient = torch.autograd.grad(loss, list(agent.policy.q_net.parameters()))
     whole = float(torch.cat([g.flatten() for g in gradient]).double().norm())
     assert whole > 0.1
-    agent.replay_buffer.seed(0)
+    agent.replay_buffer.seed(SEED)
     agent.train(1, 32)
     after = [w.detach().double() for w in agent.policy.q_net.parameters()]
     moved = float(torch.cat([(b - a).flatten() for a, b in zip(before, after, strict=True)]).norm())
@@ -372,7 +373,7 @@ def test_a_step_is_the_gradient_clipped(norm, clipped):
 @pytest.mark.skipif(not hasattr(buffers, "NStepReplayBuffer"), reason="this SB3 has none")
 def test_returns_of_several_steps_are_discounted_as_often():
     agent = FreeEnergyQ(
-        "MlpPolicy", TwoRooms(), seed=0, gamma=0.5,
+        "MlpPolicy", TwoRooms(), seed=SEED, gamma=0.5,
         replay_buffer_class=buffers.NStepReplayBuffer,
         replay_buffer_kwargs={"n_steps": 3, "gamma": 0.5}, **QUICK,
     ).learn(60)  # fmt: skip
@@ -387,10 +388,10 @@ def test_returns_of_several_steps_are_discounted_as_often():
 
 def test_replayed_batches_are_normalised_like_what_is_observed():
     env = VecNormalize(DummyVecEnv([Speeds]))
-    agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK).learn(100)
-    agent.replay_buffer.seed(0)
+    agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK).learn(100)
+    agent.replay_buffer.seed(SEED)
     raw = agent.replay_buffer.sample(50)
-    agent.replay_buffer.seed(0)
+    agent.replay_buffer.seed(SEED)
     batch = agent._sample_transitions(50)
     assert raw.observations.mean() > 40  # else nothing would have been tested
     for got, given in (

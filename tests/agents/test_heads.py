@@ -20,6 +20,7 @@ from isinglass.agents.action_codec import ActionCode
 from isinglass.errors import ParameterError
 from isinglass.units import Bernoulli, Categorical, Gaussian, Multinomial, Spin
 from tests.agents.small import ENERGIES, SEEN, SPACES, shaped_policy
+from tests.seeds import seeded
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 every_energy = pytest.mark.parametrize("energy", ENERGIES.values(), ids=ENERGIES)
@@ -28,7 +29,7 @@ BOX = spaces.Box(-1, 1, (2,), np.float32)
 
 def head_of(energy, unit=Spin(4), width=3, seed=0):  # noqa: B008
     head = energy.head(width, unit, 1.0).double()
-    draw = torch.Generator().manual_seed(seed)
+    draw = seeded(seed)
     with torch.no_grad():
         for weight in head.parameters():
             weight.normal_(0, 0.6, generator=draw)
@@ -36,7 +37,7 @@ def head_of(energy, unit=Spin(4), width=3, seed=0):  # noqa: B008
 
 
 def features(rows=4, width=3):
-    draw = torch.Generator().manual_seed(7)
+    draw = seeded(7)
     return torch.randn(rows, width, dtype=torch.float64, generator=draw)
 
 
@@ -217,7 +218,7 @@ def test_units_are_those_of_the_action_space():
 @every_energy
 def test_values_by_the_shorter_way_are_those_of_the_law(energy):
     head, seen = head_of(energy), features().requires_grad_()
-    state = Spin(4).sample(torch.zeros(4, 4), 1.0, torch.Generator().manual_seed(1)).double()
+    state = Spin(4).sample(torch.zeros(4, 4), 1.0, seeded(1)).double()
     weights = torch.arange(1.0, 5.0, dtype=torch.float64)
     learned = [seen, *head.parameters()]
     ways = head.score(seen, 0.3, state), head(seen, 0.3).score(state)
@@ -266,7 +267,7 @@ def test_values_where_the_shorter_way_does_not_go():
 
 
 def test_slopes_of_values_in_one_pass_are_their_differences():
-    draw = torch.Generator().manual_seed(2)
+    draw = seeded(2)
 
     def numbers(*shape):
         return torch.randn(shape, dtype=torch.float64, generator=draw).requires_grad_()

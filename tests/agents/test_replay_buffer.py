@@ -18,6 +18,7 @@ from isinglass.agents.replay_buffer import MaskedDictReplayBuffer, MaskedReplayB
 from isinglass.envs import LargeAction
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import QUICK, SMALL, Speeds
+from tests.seeds import SEED, numpy_seeded, shifted
 
 ENVS, GAMMA = 3, 0.9
 ACTIONS = spaces.MultiDiscrete([2, 3])
@@ -32,7 +33,7 @@ def empty(size=40, envs=ENVS, named=False, **kwargs):
 
 def recorded(steps, envs=ENVS, seed=0, masked=True, resets=True):
     """Steps of episodes of random length: for each, a list over environments of dictionaries."""
-    rng, steps_of, over, state = np.random.default_rng(seed), [], [False] * envs, 0
+    rng, steps_of, over, state = numpy_seeded(seed), [], [False] * envs, 0
     last = list(range(1000, 1000 + envs))
     for time in range(steps):
         row = []
@@ -303,8 +304,8 @@ def test_saved_and_loaded_it_goes_on_alike():
 
 def test_the_stream_is_seeded():
     first, second = (fill(empty(), recorded(30)) for _ in range(2))
-    first.seed(5)
-    second.seed(5)
+    first.seed(shifted(5))
+    second.seed(shifted(5))
     assert torch.equal(first.sample(20).observations, second.sample(20).observations)
     assert not torch.equal(first.sample(20).observations, first.sample(20).observations)
 
@@ -344,7 +345,7 @@ def test_normalized_observations_and_rewards(named, n_steps):
 def test_the_stream_is_seeded_from_torch_s():
     drawn = []
     for seed in (1, 1, 2):
-        torch.manual_seed(seed)
+        torch.manual_seed(shifted(seed))
         drawn.append(fill(empty(), recorded(30)).sample(20).observations)
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
@@ -358,7 +359,11 @@ def test_arguments_out_of_range(name, value):
 
 def test_an_agent_saves_it_and_learns_from_it():
     agent = FreeEnergyQ(
-        "MlpPolicy", LargeAction(**SMALL), replay_buffer_class=MaskedReplayBuffer, seed=0, **QUICK
+        "MlpPolicy",
+        LargeAction(**SMALL),
+        replay_buffer_class=MaskedReplayBuffer,
+        seed=SEED,
+        **QUICK,
     )
     agent.learn(40)
     file = io.BytesIO()
@@ -379,12 +384,12 @@ def test_a_symmetry_sees_every_batch_and_draws_from_the_stream(named):
     plain, changed = empty(named=named), empty(named=named, augment=negative)
     for buffer in (plain, changed):
         fill(buffer, recorded(20), named)
-        buffer.seed(3)
+        buffer.seed(shifted(3))
     before, after = plain.sample(2_000), changed.sample(2_000)
     torch.testing.assert_close(after.rewards.abs(), before.rewards.abs().double())
     kept = (after.rewards == before.rewards).double().mean()
     assert abs(kept - 0.5) < 4.5 * 0.5 / 2_000**0.5
-    changed.seed(3)
+    changed.seed(shifted(3))
     assert torch.equal(changed.sample(2_000).rewards, after.rewards)
 
 

@@ -10,6 +10,7 @@ from isinglass.agents import FreeEnergyQ, FreeEnergySarsa, MixtureEnergy, RBMEne
 from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError
 from tests.agents.small import SMALL, Guarded
+from tests.seeds import SEED
 
 RATE, GAMMA, T = 0.05, 0.9, 0.7
 
@@ -67,7 +68,7 @@ class Machine:
 def test_the_rule_is_that_of_sallans_and_hinton():
     env = Walk()
     agent = FreeEnergySarsa(
-        "MlpPolicy", env, RBMEnergy(6), RATE, T, T, gamma=GAMMA, seed=0, device="cpu"
+        "MlpPolicy", env, RBMEnergy(6), RATE, T, T, gamma=GAMMA, seed=SEED, device="cpu"
     )
     machine = Machine(agent.policy.q_net.head)
     start = machine.state.copy()
@@ -89,14 +90,14 @@ def test_the_rule_is_that_of_sallans_and_hinton():
 
 
 def test_one_step_of_the_optimizer_for_each_of_the_environment():
-    agent = FreeEnergySarsa("MlpPolicy", LargeAction(**SMALL), seed=0, device="cpu").learn(30)
+    agent = FreeEnergySarsa("MlpPolicy", LargeAction(**SMALL), seed=SEED, device="cpu").learn(30)
     assert agent._n_updates == 29
 
 
 def test_masks_are_obeyed_and_other_energies_may_be_given():
     env = Guarded(spaces.MultiDiscrete([3, 4]))
     agent = FreeEnergySarsa(
-        "MlpPolicy", env, MixtureEnergy(4, state_fields=True), seed=0, device="cpu"
+        "MlpPolicy", env, MixtureEnergy(4, state_fields=True), seed=SEED, device="cpu"
     )
     before = [weight.clone() for weight in agent.policy.q_net.head.parameters()]
     agent.learn(100)
@@ -119,7 +120,7 @@ def test_there_is_no_replay(name):
 
 
 def test_save_and_load(tmp_path):
-    agent = FreeEnergySarsa("MlpPolicy", LargeAction(**SMALL), seed=0, device="cpu").learn(30)
+    agent = FreeEnergySarsa("MlpPolicy", LargeAction(**SMALL), seed=SEED, device="cpu").learn(30)
     agent.save(tmp_path / "agent")
     loaded = FreeEnergySarsa.load(tmp_path / "agent", LargeAction(**SMALL), device="cpu")
     states = np.eye(4, dtype=np.int8)

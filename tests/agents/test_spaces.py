@@ -13,12 +13,13 @@ from isinglass.agents import DoubleBackup, FreeEnergyPolicy, FreeEnergyQ, Mixtur
 from isinglass.envs import LargeAction
 from isinglass.errors import FileError, ParameterError
 from tests.agents.small import ENERGIES, QUICK, SMALL, SPACES, Guarded, small_agent
+from tests.seeds import SEED, numpy_seeded
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
 
 def guarded_agent(space, joint=False, **kwargs):
-    return FreeEnergyQ("MlpPolicy", Guarded(space, joint), seed=0, **QUICK | kwargs)
+    return FreeEnergyQ("MlpPolicy", Guarded(space, joint), seed=SEED, **QUICK | kwargs)
 
 
 @every_space
@@ -39,14 +40,14 @@ def test_no_forbidden_action_is_ever_taken(space, joint):
 def test_masks_of_several_environments(joint, vector, name):
     lengths = (3, 4, 5)
     makers = [lambda n=n: Guarded(SPACES[name], joint, n) for n in lengths]
-    agent = FreeEnergyQ("MlpPolicy", vector(makers), seed=0, **QUICK | {"batch_size": 8})
+    agent = FreeEnergyQ("MlpPolicy", vector(makers), seed=SEED, **QUICK | {"batch_size": 8})
     agent.learn(60).learn(30, reset_num_timesteps=False)
     assert agent._n_updates > 0
 
 
 def test_masks_of_normalised_environments():
     env = VecNormalize(DummyVecEnv([lambda: Guarded(SPACES["parts"])] * 2))
-    agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK).learn(60)
+    agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK).learn(60)
     assert agent._n_updates > 0
 
 
@@ -82,7 +83,7 @@ class Target(gym.Env):
 
 def test_boxes_are_stored_scaled_and_acted_in_unscaled():
     env = Target()
-    agent = FreeEnergyQ("MlpPolicy", env, seed=0, **QUICK | {"learning_starts": 60}).learn(120)
+    agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK | {"learning_starts": 60}).learn(120)
     stored, taken = agent.replay_buffer.actions[:120, 0], np.array(env.taken)
     assert np.abs(stored).max() <= 1
     np.testing.assert_allclose(taken, [-2, 0] + (stored + 1) / 2 * np.array([4, 10]), atol=1e-5)
@@ -95,7 +96,7 @@ def test_boxes_are_stored_scaled_and_acted_in_unscaled():
 
 
 def test_actions_do_not_round_beyond_their_box():
-    draw = np.random.default_rng(0)
+    draw = numpy_seeded(0)
     low = draw.normal(size=200).astype(np.float32)
     space = spaces.Box(low, low + draw.uniform(0.1, 3, 200).astype(np.float32))
     policy = FreeEnergyPolicy(spaces.Box(-1, 1, (2,), np.float32), space, lambda _: 1e-3)
@@ -108,7 +109,7 @@ def test_actions_do_not_round_beyond_their_box():
 def test_boxes_are_learned_in():
     """Rewards of random actions are −0.92 on average."""
     agent = FreeEnergyQ(
-        "MlpPolicy", Target(), MixtureEnergy(4), seed=0, device="cpu", initial_temperature=0.3,
+        "MlpPolicy", Target(), MixtureEnergy(4), seed=SEED, device="cpu", initial_temperature=0.3,
         final_temperature=0.02, batch_size=64, train_freq=2,
         policy_kwargs={"net_arch": [16]},
     ).learn(500)  # fmt: skip
@@ -119,7 +120,7 @@ def test_boxes_are_learned_in():
 
 def test_pendulum_and_cart_pole():
     for name in ("Pendulum-v1", "CartPole-v1"):
-        agent = FreeEnergyQ("MlpPolicy", gym.make(name), seed=0, **QUICK).learn(60)
+        agent = FreeEnergyQ("MlpPolicy", gym.make(name), seed=SEED, **QUICK).learn(60)
         mean, _ = evaluate_policy(agent, agent.get_env(), n_eval_episodes=1)
         assert np.isfinite(mean)
 
@@ -160,7 +161,7 @@ def test_an_agent_of_another_environment(other, tmp_path):
 
 
 def test_the_next_environment_may_be_all_that_the_first_may(tmp_path):
-    agent = FreeEnergyQ("MlpPolicy", "isinglass/LargeAction-v0", seed=0, **QUICK)
+    agent = FreeEnergyQ("MlpPolicy", "isinglass/LargeAction-v0", seed=SEED, **QUICK)
     agent.save(tmp_path / "agent")
     loaded = FreeEnergyQ.load(tmp_path / "agent", "isinglass/LargeAction-v0", device="cpu")
     loaded.set_env("isinglass/LargeAction-v0")

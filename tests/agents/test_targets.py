@@ -7,6 +7,7 @@ from gymnasium import spaces
 
 from isinglass.agents import FreeEnergyQ
 from tests.agents.small import QUICK, Speeds, TwoRooms, small_agent
+from tests.seeds import SEED
 
 
 def test_the_target_network_follows():
@@ -22,10 +23,10 @@ def test_the_target_network_follows():
 
 def test_targets_of_several_steps_are_made_at_once():
     """The same transitions, and for each the target it has by itself."""
-    agent = FreeEnergyQ("MlpPolicy", TwoRooms(), seed=0, gamma=0.5, **QUICK).learn(60)
-    agent.replay_buffer.seed(0)
+    agent = FreeEnergyQ("MlpPolicy", TwoRooms(), seed=SEED, gamma=0.5, **QUICK).learn(60)
+    agent.replay_buffer.seed(SEED)
     minibatches = list(agent._minibatches(3, 8))
-    agent.replay_buffer.seed(0)
+    agent.replay_buffer.seed(SEED)
     whole = agent._sample_transitions(24)
     assert len(minibatches) == 3
     targets = agent._targets(whole)
@@ -47,7 +48,7 @@ def test_the_target_network_moves_for_every_step(steps, moves, monkeypatch):
 
 
 def test_few_targets_are_made_at_once_where_observations_are_large():
-    agent = FreeEnergyQ("MlpPolicy", Wide(), seed=0, **QUICK)
+    agent = FreeEnergyQ("MlpPolicy", Wide(), seed=SEED, **QUICK)
     assert [agent._steps_together(batch) for batch in (1, 8, 32, 1_000)] == [16, 13, 3, 1]
 
 

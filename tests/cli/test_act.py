@@ -29,6 +29,7 @@ from isinglass.cli.act.agents import Masked, make_environments
 from isinglass.cli.act.evaluation import Stopped, episode_returns
 from isinglass.cli.act.report import footnote, loading_code, result_rows, terminal_table
 from isinglass.cli.act.run import History, RandomBaseline, Request, Result, plus_minus
+from tests.seeds import SEED
 
 WALKS = '''
 import os, signal, time
@@ -225,7 +226,7 @@ def test_schedules_run_over_the_whole_and_not_over_a_piece(whole):
     assert agent.temperature == pytest.approx(expected)
 
 
-def test_a_killed_run_goes_on_and_becomes_the_run_that_was_not_killed(folder, whole):
+def test_a_killed_run_goes_on_and_becomes_the_run_that_was_not_killed(folder, whole, real_machine):
     out = folder / "killed"
     command = [sys.executable, "-m", "isinglass", *WALK, "--env-set", "pause=0.01"]
     with subprocess.Popen([*command, "--out", out], stdout=subprocess.DEVNULL) as process:
@@ -485,7 +486,7 @@ def test_each_copy_plays_its_share(folder):
 
     request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
     env = make_environments(request, 3, capped=True)
-    env.seed(0)
+    env.seed(SEED)
     agent: Any = Still()
     returns = episode_returns(agent, env, 7, True, Event())
     assert returns.tolist() == [0.0] * 7

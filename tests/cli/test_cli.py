@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from isinglass.cli import run
+from tests.seeds import numpy_seeded
 
 
 @pytest.fixture
 def gallery(tmp_path):
-    rng = np.random.default_rng(0)
+    rng = numpy_seeded(0)
     for number in range(6):
         pixels = rng.integers(0, 256, (16, 12), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
@@ -45,7 +46,7 @@ def test_remember_completes_a_hidden_half(gallery, capsys):
 
 
 def test_remember_reads_arrays_and_resizes(gallery, capsys):
-    images = np.random.default_rng(1).random((5, 16, 16, 3))
+    images = numpy_seeded(1).random((5, 16, 16, 3))
     np.save(gallery / "many.npy", images)
     out = gallery / "done.png"
     arguments = ["remember", str(gallery / "many.npy"), "--cue", str(gallery / "many.npy")]
@@ -113,7 +114,7 @@ def test_stored_transparency_is_filled(gallery, capsys):
 
 @pytest.fixture
 def tables(tmp_path):
-    patterns = np.random.default_rng(2).normal(size=(30, 12)) * np.geomspace(0.01, 100, 12)
+    patterns = numpy_seeded(2).normal(size=(30, 12)) * np.geomspace(0.01, 100, 12)
     cues = patterns[:4].copy()
     cues[:, 8:] = np.nan
     np.savetxt(tmp_path / "patterns.csv", patterns, delimiter=",")

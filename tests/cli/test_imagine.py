@@ -14,6 +14,7 @@ from PIL import Image
 import isinglass as ig
 from isinglass.cli import run
 from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
+from tests.seeds import numpy_seeded
 
 NAMES = ["size", "count", "color", "large"]
 
@@ -23,7 +24,7 @@ def folder(tmp_path, monkeypatch):
     """A folder with a table of all kinds of columns, every tenth cell unknown."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    rng = np.random.default_rng(0)
+    rng = numpy_seeded(0)
     rows = []
     for kind in rng.integers(0, 3, 120):
         row = [
@@ -96,7 +97,7 @@ def test_samples_are_like_the_table_and_a_kept_machine_is_used_again(folder, cap
 
 
 def test_images_are_imagined_and_completed(folder, capsys):
-    rng = np.random.default_rng(1)
+    rng = numpy_seeded(1)
     (folder / "photos").mkdir()
     for number in range(12):
         pixels = np.full((6, 4, 4), 255, np.uint8)
@@ -121,7 +122,7 @@ def test_images_are_imagined_and_completed(folder, capsys):
 
 
 def test_rows_of_an_array_are_images_if_told(folder, capsys):
-    table = np.random.default_rng(2).random((30, 12))
+    table = numpy_seeded(2).random((30, 12))
     table[0, :5] = np.nan
     np.save(folder / "rows.npy", table)
     arguments = ["imagine", "rows.npy", "--impute", "--how", "draw", "--memories", "2"]
@@ -326,27 +327,24 @@ def test_nothing_is_overwritten_unasked(folder, capsys):
 
 def test_a_kill_loses_nothing(folder):
     """Killed or stopped while it learns: what was there is whole, and nothing is left over."""
-    rng = np.random.default_rng(0)
+    rng = numpy_seeded(0)
     np.save(folder / "large.npy", rng.normal(size=(20_000, 20)))
     command = [
         sys.executable, "-m", "isinglass", "imagine", "../large.npy", "--sample", "5", "--force",
         "--memories", "50", "--steps", "1000", "--model", "m.safetensors",
     ]  # fmt: skip
-    stops = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}
-    processes = {}
-    for stop in stops:
+    for stop, status in {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}.items():
         place = folder / stop.name
         place.mkdir()
         (place / "large-sampled.npy").write_bytes(b"before")
-        processes[stop] = subprocess.Popen(
+        process = subprocess.Popen(
             command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-    for stop, process in processes.items():
         assert "Learning 20000 rows" in process.stdout.readline()
         time.sleep(0.2)
         process.send_signal(stop)
         _, said = process.communicate()
-        assert process.returncode == stops[stop]
+        assert process.returncode == status
         assert "Traceback" not in said
         assert [path.name for path in (folder / stop.name).iterdir()] == ["large-sampled.npy"]
         assert (folder / stop.name / "large-sampled.npy").read_bytes() == b"before"

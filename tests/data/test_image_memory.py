@@ -7,10 +7,11 @@ import torch
 import isinglass as ig
 from isinglass.data.image_memory import ImageMemory
 from tests.cases import double
+from tests.seeds import seeded
 
 
 def test_stored_images_are_completed_from_half():
-    images = torch.rand(20, 100, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(20, 100, generator=seeded(0))
     half = torch.arange(100) < 50
     done = ImageMemory(images).complete(torch.where(half, images, 0.7), half)
     assert torch.equal(done.nearest, torch.arange(20))
@@ -94,7 +95,7 @@ def test_what_is_no_tensor_is_refused(unannotated, images):
 
 
 def test_large_values_are_scaled_or_refused():
-    images = torch.rand(5, 12, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(5, 12, generator=seeded(0))
     every = torch.ones(12, dtype=torch.bool)
     small = ImageMemory(images).complete(images, every)
     huge = ImageMemory(images).complete((images - images.mean(0)) * 1e30, every)

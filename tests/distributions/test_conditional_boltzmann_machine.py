@@ -10,6 +10,7 @@ import isinglass as ig
 from isinglass.distributions import Annealing, ConditionalBoltzmannMachine, ConditionalRBM
 from isinglass.errors import DomainError, ShapeError
 from tests.distributions.test_conditional_rbm import distance
+from tests.seeds import seeded
 
 NAN = math.nan
 ROWWISE = ("bias", "observed", "clamped")
@@ -17,7 +18,7 @@ UNITS = [ig.Spin(4), ig.Categorical(6, groups=2), ig.Mixed([ig.Spin(2), ig.Categ
 
 
 def pairs(unit, temperature=0.7, **annealing):
-    draw = torch.Generator().manual_seed(3)
+    draw = seeded(3)
     variable_ids = unit.variable_ids()
     coupling = torch.randn(unit.size, unit.size, generator=draw, dtype=torch.float64)
     coupling = (coupling + coupling.mT) * (variable_ids[:, None] != variable_ids)
@@ -70,9 +71,7 @@ def test_value_and_draws_are_those_of_the_enumerated_law(unit):
         offset=0.3,
         annealing=Annealing(8, 160),
     )
-    counts = torch.bincount(
-        index_of(states, many.sample(torch.Generator().manual_seed(1))), minlength=len(states)
-    )
+    counts = torch.bincount(index_of(states, many.sample(seeded(1))), minlength=len(states))
     noise = float((shares * (1 - shares) / 20_000).sqrt().sum()) / 2
     assert float((counts / 20_000 - shares).abs().sum()) / 2 < 2 * noise + 0.01
 
@@ -80,7 +79,7 @@ def test_value_and_draws_are_those_of_the_enumerated_law(unit):
 @pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
 @pytest.mark.parametrize("which", ["swept", "retried"])
 def test_sweeps_leave_their_law_unchanged(unit, which):
-    distribution, draw = pairs(unit), torch.Generator().manual_seed(2)
+    distribution, draw = pairs(unit), seeded(2)
     states, shares = exact(distribution)
     start = states[torch.multinomial(shares, 40_000, replacement=True, generator=draw)]
     moved = (
@@ -135,7 +134,7 @@ def test_clamped_units_keep_their_values_and_the_rest_its_law(clamped):
     distribution, states, scores = clamped
     many = {name: getattr(distribution, name).repeat_interleave(2_000, 0) for name in ROWWISE}
     many = replace(distribution, annealing=Annealing(8, 40), **many)
-    drawn = many.sample(torch.Generator().manual_seed(2)).reshape(2, 2_000, -1)
+    drawn = many.sample(seeded(2)).reshape(2, 2_000, -1)
     for row, found in zip(scores, drawn, strict=True):
         possible = states[row.isfinite()]
         assert all((possible == state).all(-1).any() for state in found.unique(dim=0))
@@ -236,14 +235,14 @@ def test_the_second_search_keeps_what_is_clamped():
 
 @pytest.mark.parametrize("distribution", [trap(), pairs(ig.Spin(12))], ids=["harmonium", "pairs"])
 def test_retrying_at_infinite_sharpness_never_lowers_the_score(distribution):
-    draw = torch.Generator().manual_seed(4)
+    draw = seeded(4)
     start = ig.Spin(12).sample(torch.zeros(100, 12, dtype=torch.float64), 1.0, draw)
     ends = distribution._resample_each(start, math.inf, draw)
     assert bool((distribution.score(ends) >= distribution.score(start) - 1e-9).all())
 
 
 def test_retried_units_of_a_harmonium_leave_their_law_unchanged():
-    draw = torch.Generator().manual_seed(5)
+    draw = seeded(5)
     weight = torch.randn(3, 4, generator=draw, dtype=torch.float64)
     zero = torch.zeros(4, dtype=torch.float64)
     distribution = ConditionalRBM(

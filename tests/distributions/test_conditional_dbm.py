@@ -9,6 +9,7 @@ import torch
 import isinglass as ig
 from tests.cases import double
 from tests.distributions.test_conditional_rbm import distance, repeated
+from tests.seeds import seeded
 
 UNIT, HIDDEN, TOP, ROWS = ig.Spin(4), ig.Bernoulli(3), ig.Bernoulli(2), 3
 
@@ -114,12 +115,12 @@ def test_values_and_draws_are_those_of_the_free_energy(conditioned):
         states = states[states[:, 2] == 1]
     exact = exact_scores(distribution, states)
     many = replace(distribution, joint=repeated(distribution.joint, 0, 3_000))
-    values = many.value(torch.Generator().manual_seed(0))
+    values = many.value(seeded(0))
     ratios = ((values - 0.7 * torch.logsumexp(exact[0] / 0.7, -1)) / 0.7).exp()
     error = float(ratios.std()) / math.sqrt(3_000)
     assert 1e-5 < error < 0.02
     assert abs(float(ratios.mean()) - 1) < 4.5 * error
-    drawn = many.sample(torch.Generator().manual_seed(1))
+    drawn = many.sample(seeded(1))
     found, noise = distance(drawn, states, (exact[0] / 0.7).softmax(-1))
     assert found < noise
 

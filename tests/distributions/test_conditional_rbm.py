@@ -10,6 +10,7 @@ import torch
 import isinglass as ig
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.cases import double
+from tests.seeds import seeded
 
 UNITS = {
     "spins": ig.Spin(4),
@@ -126,7 +127,7 @@ def test_exponentials_of_values_average_to_the_sum(unit, hidden, temperature, ki
         distribution, agree = held(distribution, states)
     exact = exact_value(distribution, states[agree])
     draws = 4_000
-    values = repeated(distribution, 1, draws).value(torch.Generator().manual_seed(1))
+    values = repeated(distribution, 1, draws).value(seeded(1))
     ratios = ((values - exact[1]) / temperature).exp()
     error = float(ratios.std()) / math.sqrt(draws)
     assert 1e-5 < error < 0.02
@@ -143,7 +144,7 @@ def test_draws_follow_the_law(unit, hidden, temperature, kind, conditioned):
         distribution, agree = held(distribution, states)
     states = states[agree]
     shares = (reference(distribution, states)[0] / temperature).softmax(-1)
-    drawn = repeated(distribution, 0, 4_000).sample(torch.Generator().manual_seed(1))
+    drawn = repeated(distribution, 0, 4_000).sample(seeded(1))
     assert (drawn.unsqueeze(1) == states).all(-1).any(-1).all()
     found, noise = distance(drawn, states, shares)
     assert found < noise
@@ -162,7 +163,7 @@ def test_sweeps_leave_the_law_summed_at_their_own_temperature(unit, hidden, temp
     distribution = replace(machine(unit, hidden, temperature), annealing=Still(chains=1, levels=40))
     states = unit.enumerate_states()
     shares = (reference(distribution, states)[0] / temperature).softmax(-1)
-    drawn = repeated(distribution, 0, 4_000).sample(torch.Generator().manual_seed(2))
+    drawn = repeated(distribution, 0, 4_000).sample(seeded(2))
     found, noise = distance(drawn, states, shares)
     assert found < noise
     hot = (reference(replace(distribution, temperature=1.0), states)[0] / 1.0).softmax(-1)

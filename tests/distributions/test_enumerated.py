@@ -14,6 +14,7 @@ from isinglass.errors import DomainError, IntractableError
 from tests.agents.small import ENERGIES, SPACES, every_action, shaped_policy
 from tests.cases import double
 from tests.distributions.test_conditional_rbm import distance
+from tests.seeds import seeded
 
 UNIT = ig.Mixed([ig.Categorical(2), ig.Categorical(3)])
 
@@ -63,7 +64,7 @@ def test_conditions_are_those_of_the_mixture():
     state = UNIT.enumerate_states()[[0, 5, 2, 4]]
     rest = Enumerated.of(distribution).condition(state, observed)
     torch.testing.assert_close(rest.value(), distribution.condition(state, observed).value())
-    drawn = rest.sample(torch.Generator().manual_seed(0))
+    drawn = rest.sample(seeded(0))
     assert torch.equal(drawn[:, :2], state[:, :2])
     allowed = torch.ones(4, 6, dtype=torch.bool)
     allowed[1, 3:] = False
@@ -79,7 +80,7 @@ def test_conditions_are_those_of_the_mixture():
 def test_draws_of_the_oracle():
     exact = Enumerated.of(mixture(rows=1))
     many = replace(exact, scores=exact.scores.expand(5_000, -1))
-    drawn = many.sample(torch.Generator().manual_seed(0))
+    drawn = many.sample(seeded(0))
     found, noise = distance(drawn, exact.states, exact.log_probs()[0].exp())
     assert found < noise
     assert torch.equal(exact.zeros_like_event(), torch.zeros(1, 5).double())

@@ -17,6 +17,7 @@ from isinglass.errors import (
     ShapeError,
 )
 from tests.cases import deep, hopfield_boltzmann, randomized
+from tests.seeds import seeded
 
 MACHINES = {
     "bits with spins": lambda: randomized(ig.RBM(ig.Bernoulli(4), ig.Spin(3)), scale=1.5),
@@ -131,7 +132,7 @@ def test_half_and_single_precision_accumulate_in_double(machine):
     exact = log_partition(machine).value
     for dtype in (torch.float32, torch.bfloat16):
         small = MACHINES["bits with spins"]().to(dtype)
-        generator = torch.Generator().manual_seed(3)
+        generator = seeded(3)
         samples = model_draws(machine, 100, generator).to(dtype)
         found = log_partition(small, "ais", levels=60, samples=samples, generator=generator)
         assert abs(found.value - exact) < 5 * found.standard_error + 100 * torch.finfo(dtype).eps
@@ -198,7 +199,7 @@ def test_no_mode_is_lost(build, data, seeds):
     for seed in range(seeds):
         found = log_partition(
             machine, "ais", data=shown, levels=100, chains=60,
-            generator=torch.Generator().manual_seed(seed),
+            generator=seeded(seed),
         )  # fmt: skip
         certain = found.status is PartitionStatus.BRACKETED
         held += not certain or found.bracket[0] <= exact <= found.bracket[1]

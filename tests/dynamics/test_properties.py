@@ -12,6 +12,7 @@ from isinglass.testing import (
     check_stationary_density,
 )
 from tests.cases import ENERGIES, deep, double, hopfield_boltzmann, randomized, spins
+from tests.seeds import seeded
 
 MOVES = [
     pytest.param(case, build, id=f"{build.__name__} on {case.name}")
@@ -87,7 +88,7 @@ def test_modern_hopfield_at_every_number_of_draws(draws, generator):
 def test_single_site_keeps_the_exact_distribution(build, temperature, random_order, generator):
     memory = build()
     states = ig.Spin(4).enumerate_states()
-    order = torch.Generator().manual_seed(1) if random_order else None
+    order = seeded(1) if random_order else None
     weights = -memory(states) / temperature
     check_stationary(ig.SingleSite(order), memory, states, weights, temperature, generator, steps=6)
 

@@ -16,6 +16,7 @@ from isinglass.energies import (
 )
 from isinglass.errors import IntractableError, ParameterError
 from tests.cases import double, hopfield_boltzmann, randomized, spins
+from tests.seeds import seeded
 
 EXACT = {"atol": 1e-10, "rtol": 0.0}
 ALL = ig.Spin(10).enumerate_states()
@@ -23,7 +24,7 @@ ALL = ig.Spin(10).enumerate_states()
 
 def dreamt() -> ig.ClassicalHopfield:
     memory = ig.ClassicalHopfield(spins(3, 10, seed=1))
-    memory.dream(5, 0.1, torch.Generator().manual_seed(0))
+    memory.dream(5, 0.1, seeded(0))
     return memory
 
 

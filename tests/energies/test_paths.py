@@ -12,6 +12,7 @@ from isinglass.energies.layered.harmonium_path import layers_to_sum_out
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.testing.property import require_chi_square
 from tests.cases import deep, double, hopfield_boltzmann, randomized
+from tests.seeds import seeded
 
 PAIRS = [ig.Spin(3), ig.Bernoulli(2), ig.Categorical(3), ig.Multinomial(3, draws=2)]
 
@@ -90,11 +91,11 @@ def test_weights_are_those_of_all_states_summed(build, temperature, level):
 )
 def test_ratio_and_advance_share_the_work_of_weight_and_move(build):
     path = build().path()
-    states = path.draw_base(20, torch.Generator().manual_seed(0))
+    states = path.draw_base(20, seeded(0))
     start, end = torch.rand(2, 20, dtype=torch.float64)
     expected = path.log_weight(states, end) - path.log_weight(states, start)
     torch.testing.assert_close(path.log_ratio(states, start, end), expected)
-    moved, ratio = path.advance(states, start, end, torch.Generator().manual_seed(1))
+    moved, ratio = path.advance(states, start, end, seeded(1))
     torch.testing.assert_close(ratio, expected)
     assert torch.equal(moved, path.transition(states, end, torch.Generator().manual_seed(1)))
 

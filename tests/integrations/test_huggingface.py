@@ -8,13 +8,14 @@ from isinglass.errors import IntractableError, ParameterError
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
 from isinglass.integrations import sampled_attention  # noqa: E402
+from tests.seeds import SEED, seeded  # noqa: E402
 
 TOKENS = torch.arange(24).reshape(2, 12) % 19
 
 
 @pytest.fixture(scope="module", params=["llama with grouped queries", "bert"])
 def model(request):
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
     sizes = {
         "vocab_size": 19, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
         "intermediate_size": 32, "max_position_embeddings": 16, "initializer_range": 0.5,
@@ -42,8 +43,10 @@ def test_more_draws_come_closer_and_the_model_is_left_as_it_was(model, generator
     errors = []
     for draws in (1, 16, 256):
         with sampled_attention(model, draws, generator):
-            errors.append(float((model(TOKENS).logits - expected).square().mean().sqrt()))
-    # 1/√m would be factors of 4, but one draw is beyond where what follows a head is linear.
+            found = torch.stack([model(TOKENS).logits for _ in range(10)])
+        errors.append(float((found - expected).square().mean().sqrt()))
+    # 1/√m would be factors of 4, but one draw is beyond where what follows a head is linear: the
+    # factors are 1.8 to 3.5, each within 6 %.
     assert errors[0] > 1.2 * errors[1] > 1.8 * errors[2] > 0
     assert model.config._attn_implementation == before
     torch.testing.assert_close(model(TOKENS).logits, expected, rtol=0, atol=0)
@@ -52,7 +55,7 @@ def test_more_draws_come_closer_and_the_model_is_left_as_it_was(model, generator
 @torch.no_grad()
 def test_same_generator_same_draws(model):
     def once(seed: int) -> torch.Tensor:
-        with sampled_attention(model, 2, torch.Generator().manual_seed(seed)):
+        with sampled_attention(model, 2, seeded(seed)):
             return model(TOKENS).logits
 
     assert torch.equal(once(1), once(1))

@@ -8,6 +8,7 @@ from isinglass.errors import DomainError, IntractableError, ParameterError, Shap
 from isinglass.learning import contrastive_loss, em_step, expectation_maximization, seed_memories
 from tests import cases
 from tests.cases import double, hopfield_boltzmann, spins
+from tests.seeds import seeded
 
 
 def has_inverse(unit: ig.Unit) -> bool:
@@ -47,7 +48,7 @@ def test_seeds_are_spread_over_far_clusters(seed):
     centers = 1e4 * torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
     data = centers[torch.arange(80) % 4] + double(80, 2)
     machine = ig.HopfieldBoltzmann(ig.Gaussian(2), 4).double()
-    seed_memories(machine, data, torch.Generator().manual_seed(seed))
+    seed_memories(machine, data, seeded(seed))
     halfway = (centers + data.mean(0)) / 2
     assert (torch.cdist(halfway, machine.patterns.detach()).min(-1).values < 5).all()
 

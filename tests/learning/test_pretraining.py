@@ -16,6 +16,7 @@ from isinglass.learning import (
 )
 from isinglass.learning.pretraining import _Copied
 from tests.cases import double, randomized
+from tests.seeds import seeded
 
 STILL = partial(torch.optim.SGD, lr=0.0)
 
@@ -70,7 +71,7 @@ def test_of_two_areas_it_is_an_rbm():
     rbm.load_state_dict(machine.state_dict())
     data = torch.eye(4).double().repeat(10, 1)
     for learn, energy in ((greedy_pretraining, machine), (fit, rbm)):
-        generator = torch.Generator().manual_seed(0)
+        generator = seeded(0)
         learn(energy, data, epochs=3, progress=False, generator=generator)
     for one, other in zip(machine.parameters(), rbm.parameters(), strict=True):
         torch.testing.assert_close(one, other)
@@ -105,7 +106,7 @@ def test_it_goes_on_from_its_checkpoints(tmp_path):
     data = torch.eye(4).repeat(10, 1)
     found = []
     for resume in (False, True):
-        generator = torch.Generator().manual_seed(0)
+        generator = seeded(0)
         machine = ig.DeepBoltzmann(
             [ig.Bernoulli(4), ig.Bernoulli(3), ig.Bernoulli(2)], generator=generator
         )

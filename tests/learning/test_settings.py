@@ -20,7 +20,7 @@ from isinglass.learning import (
     SlicedScoreMatching,
     fit,
 )
-from tests.cases import seeded
+from tests.seeds import seeded
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 DATA = torch.randint(2, (60, 4), generator=seeded(1)).float()

@@ -11,6 +11,7 @@ from isinglass.errors import DomainError, IntractableError, ParameterError, Shap
 from isinglass.nn import EnergyLayerNorm, EnergyTransformerBlock, TokenEnergy
 from isinglass.testing import check_gradient, check_round_trip
 from tests.cases import double
+from tests.seeds import shifted
 
 KINDS = {
     "ReLU": 7,
@@ -20,13 +21,13 @@ KINDS = {
 
 
 def energy_of(kind: str = "ReLU", **options) -> TokenEnergy:
-    torch.manual_seed(1)
+    torch.manual_seed(shifted(1))
     return TokenEnergy(4, 2, 3, KINDS[kind], beta=0.8, **options).double()
 
 
 def block_of(**options) -> EnergyTransformerBlock:
     """A block whose tokens repel each other, so that long steps of all at once go uphill."""
-    torch.manual_seed(1)
+    torch.manual_seed(shifted(1))
     block = EnergyTransformerBlock(4, 2, 3, 7, 0.1, **options).double()
     with torch.no_grad():
         block.token_energy.patterns.mul_(0.3)

@@ -9,6 +9,7 @@ from isinglass.errors import DomainError, IntractableError, ParameterError, Shap
 from isinglass.learning import em_step, expectation_maximization, seed_memories
 from isinglass.testing import check_free_energy, check_posterior_gradient, check_stationary
 from tests.cases import UNITS, double, hopfield_boltzmann, randomized
+from tests.seeds import seeded
 
 COLUMNS = ig.Mixed([ig.Gaussian(1), ig.Bernoulli(1), ig.Categorical(3)])
 
@@ -25,7 +26,7 @@ def grid(points: int = 2001, reach: float = 15.0) -> tuple[Tensor, Tensor]:
 
 def table(count: int = 400) -> Tensor:
     """Rows of two clusters, in all columns."""
-    generator = torch.Generator().manual_seed(1)
+    generator = seeded(1)
     fields = torch.tensor([[3.0, 2.0, 2.0, 0, 0], [-3.0, -2.0, 0, 0, 2.0]], dtype=torch.float64)
     rows = COLUMNS.sample(fields[torch.arange(count) % 2], 1.0, generator)
     rows[:, 0] = fields[torch.arange(count) % 2, 0] + 0.5 * (rows[:, 0] - rows[:, 0].sign() * 3)
@@ -102,7 +103,7 @@ def test_seeds_do_not_care_where_zero_is_in_gaussian_columns():
     for shift in (0.0, 100.0):
         machine = ig.HopfieldBoltzmann(COLUMNS, 3).double()
         moved = data + shift * torch.eye(5, dtype=torch.float64)[0]
-        seed_memories(machine, moved, torch.Generator().manual_seed(2))
+        seed_memories(machine, moved, seeded(2))
         found.append(machine.mixture().fields.detach() - shift * torch.eye(5)[0].double())
     torch.testing.assert_close(found[0], found[1])
 

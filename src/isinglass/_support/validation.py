@@ -197,6 +197,18 @@ def check_patterns(patterns: Tensor) -> None:
     check_finite("patterns", patterns)
 
 
+def is_symmetric(matrix: Tensor) -> bool:
+    """Whether W = Wᵀ but for rounding, within √eps of the largest number.
+
+    A product XᵀX need not be symmetric to the bit: a processor may add up an element in another
+    order than its mirror image.
+    """
+    if torch.equal(matrix, matrix.mT):
+        return True
+    apart, largest = (matrix - matrix.mT).abs().amax(), matrix.abs().amax()
+    return bool(apart <= torch.finfo(matrix.dtype).eps ** 0.5 * largest)
+
+
 def check_values(values: Tensor, patterns: Tensor) -> None:
     """Refuse values that are not one row a pattern or key, of the patterns' dtype and device.
 

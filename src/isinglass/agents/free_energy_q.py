@@ -138,7 +138,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         policy_kwargs: Arguments of :class:`FreeEnergyPolicy`: ``net_arch``, ...; not energy and
             temperature, which are set above.
         verbose: 0 silent, 1 information, 2 debugging.
-        seed: Seed of all random streams: the same seed gives the same run on one machine.
+        seed: Seed of all random streams: the same seed gives the same run to the bit on one
+            machine, with one version of torch and one number of threads.
         device: Where the network lives; ``"auto"`` is a GPU if there is one.
 
     Raises:

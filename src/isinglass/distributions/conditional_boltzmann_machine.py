@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
+from isinglass._support.validation import is_symmetric
 from isinglass.distributions.annealed_conditional import AnnealedConditional
 from isinglass.errors import DomainError, ShapeError
 
@@ -61,7 +62,7 @@ class ConditionalBoltzmannMachine(AnnealedConditional):
             return
         ids = self.unit.variable_ids().to(self.coupling.device)
         within = self.coupling * (ids[:, None] == ids)
-        if not torch.equal(self.coupling, self.coupling.mT) or bool(within.any()):
+        if not is_symmetric(self.coupling) or bool(within.any()):
             raise DomainError(
                 "J that is not symmetric or has a diagonal",
                 "Give (J + Jᵀ)/2 with zeros where a unit would meet itself",

@@ -371,8 +371,9 @@ def _doubts(chains: int, size: float, gap: float, error: float) -> tuple[str, ..
     if size < FEW * chains:
         found.append(f"only {size:.1f} of {chains} walks count: give more levels")
     if abs(gap) > APART * error + ROUNDING:
+        far = abs(gap) / error if error > 0 else math.inf  # weights that are all alike have none
         found.append(
-            f"annealing down is {gap:+.3f} nats from annealing up, {abs(gap) / error:.1f} standard "
+            f"annealing down is {gap:+.3f} nats from annealing up, {far:.1f} standard "
             "errors: they start from different modes, or the samples are not the model's"
         )
     return tuple(found)

@@ -22,7 +22,7 @@ class Recall:
 
     Attributes:
         state: The final states, shaped like the cues.
-        energy: E at the final states.
+        energy: E at the final states, to the bit the last entry of a trace.
         steps: Steps each row took, the last of a converged row being the one that found it at rest
             (for :class:`SingleSite` every other step changed one unit).
         residual: Largest change of any unit in the row's last step.
@@ -70,8 +70,9 @@ def recall(
     """Descend from each cue until a step changes no unit by more than ``tolerance``.
 
     A row that rests, or that the kernel says is in a 2-cycle (``info["cycle"]``), is taken out of
-    the batch, so that its result does not depend on its neighbours and nobody waits for the
-    slowest.
+    the batch, so that nobody waits for the slowest and its result does not depend on its
+    neighbors: of discrete units to the bit, unless a field ties within rounding; of real ones to
+    rounding, since sums of a batch of another size are added in another order.
 
     Args:
         energy: What to descend.
@@ -118,7 +119,9 @@ def recall(
         before = kernel_state.position
         kernel_state, info = kernel.step(energy, kernel_state)
         change = (kernel_state.position - before).abs().amax(-1)
-        rests = change <= _tolerance(tolerance, kernel_state.position)
+        rests = change <= (
+            tolerance if tolerance is not None else rest_tolerance(kernel_state.position)
+        )
         if trace:
             energies.append(
                 energies[-1].index_put((active,), kernel.energy(energy, kernel_state.position))
@@ -141,7 +144,7 @@ def recall(
 
     return Recall(
         state.reshape(cues.shape),
-        kernel.energy(energy, state).reshape(batch),
+        (energies[-1] if trace else kernel.energy(energy, state)).reshape(batch),
         steps.reshape(batch),
         residual.reshape(batch),
         converged.reshape(batch),
@@ -167,9 +170,8 @@ def _checked_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int 
     return check_count("max_steps", max_steps, least=0)
 
 
-def _tolerance(tolerance: float | None, state: Tensor) -> Tensor | float:
-    if tolerance is not None:
-        return tolerance
+def rest_tolerance(state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
+    """The largest change of a unit that counts as rest: rounding goes on for ever, descent not."""
     eps = torch.finfo(state.dtype).eps
     rest = 64 * eps if eps < 1e-6 else 2 * eps  # 64 halves' epsilons would be half of a state
     return rest * state.abs().amax(-1).clamp_min(1.0)

@@ -291,9 +291,10 @@ class EnergyTransformerBlock(nn.Module):
 
     Since g is the slope of a convex function, E falls along τ dx/dt = −∂E/∂g. A step of finite
     size could raise it all the same: a set of tokens whose energy would rise takes half the step
-    instead, up to ``halvings`` times, and else stays. So E never rises. Each set has its own step,
-    so its result does not depend on the others of the batch. The slope is a closed form; training
-    goes through the steps, their sizes taken as constants.
+    instead, up to ``halvings`` times, and else stays. So E never rises, to the bit as the energies
+    that are reported are those compared. Each set has its own step, so its result does not depend,
+    but for rounding, on the others of the batch. The slope is a closed form; training goes through
+    the steps, their sizes taken as constants.
 
     Masks follow :func:`stochastic_attention`: ``mask`` is True where a token, a row, may look at
     another, ``(tokens, tokens)`` or with a batch. ``padding``, ``(*batch, tokens)``, is True where

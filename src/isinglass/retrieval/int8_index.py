@@ -149,8 +149,10 @@ class Int8Index:
         code, scale, error = _rounded(exact)
         norm = exact.norm(dim=-1)
         slack = beta * (self._error * norm + self._length * error)
-        # Rounding of the float32 scores themselves, 2⁻²⁰ of the largest possible one.
-        slack = slack + beta * norm * (self._length + self._error) * 2.0**-20
+        # Rounding of the float32 scores themselves: d products of float32 add up, in whatever order,
+        # to d·2⁻²⁴ of their sizes, which are at most |k| |q|; scales are a few products more.
+        rounded = (exact.shape[-1] + 16) * 2.0**-24
+        slack = slack + beta * norm * (self._length + self._error) * rounded
         cell, log_mass, rest = self._scan(code, beta * scale)
         sums = _Sums(exact, self.keys, values, beta)
         everyone = torch.arange(len(queries), device=queries.device)

@@ -1,6 +1,7 @@
 """The properties that every unit, energy, kernel and path keeps; run them on your own.
 
-Each function returns nothing and raises :class:`PropertyViolation` with the numbers that disagree.
+Each function returns nothing and raises :class:`PropertyViolation` with the numbers that disagree. How
+far numbers may disagree follows from the arithmetic: :mod:`isinglass.testing.tolerance`.
 """
 
 from isinglass.testing.energies import (
@@ -18,9 +19,11 @@ from isinglass.testing.kernels import (
 )
 from isinglass.testing.paths import check_path
 from isinglass.testing.property import PropertyViolation
+from isinglass.testing.tolerance import IDENTITY, energy_tolerance, rounding
 from isinglass.testing.units import check_unit
 
 __all__ = [
+    "IDENTITY",
     "PropertyViolation",
     "check_batch_invariance",
     "check_free_energy",
@@ -33,4 +36,6 @@ __all__ = [
     "check_stationary",
     "check_stationary_density",
     "check_unit",
+    "energy_tolerance",
+    "rounding",
 ]

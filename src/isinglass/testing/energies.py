@@ -13,6 +13,7 @@ from isinglass.core.energy import Energy
 from isinglass.energies.layered.harmonium import Harmonium
 from isinglass.io.archive import load, save
 from isinglass.testing.property import PropertyViolation, require_close
+from isinglass.testing.tolerance import IDENTITY, energy_tolerance
 
 __all__ = [
     "check_free_energy",
@@ -52,7 +53,7 @@ def check_free_energy(
     harmonium: Harmonium,
     visible: Float[Tensor, "batch d"],
     temperature: float,
-    tolerance: float = 1e-9,
+    tolerance: float = IDENTITY,
 ) -> None:
     """F_T(v) = −T log Σ_h exp(−E(v, h)/T), all hidden states enumerated, in float64.
 
@@ -85,7 +86,7 @@ def check_posterior_gradient(
     harmonium: Harmonium,
     visible: Float[Tensor, "batch d"],
     temperature: float,
-    tolerance: float = 1e-9,
+    tolerance: float = IDENTITY,
 ) -> None:
     """∇F = ⟨∇E⟩ over p(h | v), for every parameter: Fisher's identity.
 
@@ -108,7 +109,10 @@ def check_posterior_gradient(
 
 
 def check_round_trip(energy: Energy, state: Float[Tensor, "batch size"]) -> None:
-    """Save, load: the same class, the same tensors, the same energies.
+    """Save, load: the same class, to the bit the same tensors, and with them the same energies.
+
+    A tensor that is not contiguous comes back contiguous. Products with it may then be rounded
+    otherwise, so energies of such tensors are the same to rounding.
 
     Raises:
         PropertyViolation: If anything differs.
@@ -132,7 +136,12 @@ def check_round_trip(energy: Energy, state: Float[Tensor, "batch size"]) -> None
     if before.keys() != after.keys() or not all(torch.equal(before[k], after[k]) for k in before):
         raise PropertyViolation(f"save and load: the tensors of {type(energy).__name__} differ")
     with torch.no_grad():
-        require_close("save and load", copy(state), energy(state), 0.0)
+        alike = all(before[k].stride() == after[k].stride() for k in before)
+        bound = torch.zeros_like(energy(state)) if alike else energy_tolerance(energy, state)
+        if not bool(((copy(state) - energy(state)).abs() <= bound).all()):
+            raise PropertyViolation(
+                f"save and load: the energies of {type(energy).__name__} differ"
+            )
 
 
 def _joint_states(harmonium: Harmonium, visible: Tensor, temperature: float) -> Tensor:

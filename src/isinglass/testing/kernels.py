@@ -10,8 +10,15 @@ from torch import Generator, Tensor
 from isinglass._support.typing import Float
 from isinglass.core.energy import Energy
 from isinglass.dynamics import Kernel, recall
+from isinglass.dynamics.recall import rest_tolerance
 from isinglass.energies.layered.harmonium import Harmonium
-from isinglass.testing.property import PropertyViolation, require_chi_square, require_close
+from isinglass.testing.property import (
+    PropertyViolation,
+    require_chi_square,
+    require_close,
+    require_within,
+)
+from isinglass.testing.tolerance import energy_tolerance
 
 __all__ = [
     "check_batch_invariance",
@@ -45,11 +52,11 @@ def check_monotone(
     for step in range(steps):
         kernel_state, _ = kernel.step(energy, kernel_state)
         after = energy.energy_at(kernel_state.position, 0.0)
-        rise = after - before - 64 * torch.finfo(state.dtype).eps * before.abs().clamp_min(1.0)
-        if bool((rise > 0).any()):
+        rise = after - before
+        if bool((rise > energy_tolerance(energy, state, before, after)).any()):
             raise PropertyViolation(
                 f"{type(kernel).__name__} on {type(energy).__name__}: step {step} raised the "
-                f"energy of row {int(rise.argmax())} by {float((after - before).max()):.3g}"
+                f"energy of row {int(rise.argmax())} by {float(rise.max()):.3g}"
             )
         before = after
     if kernel.converges:
@@ -62,12 +69,13 @@ def _check_trace(kernel: Kernel, energy: Energy, state: Tensor, steps: int) -> N
     for most in (1, steps):
         found = recall(energy, state, kernel, max_steps=most, trace=True)
         trace = cast("Tensor", found.energy_trace)
-        require_close(property_name, trace[0], energy.energy_at(state, 0.0), 1e-9)
-        require_close(property_name, trace[-1], energy.energy_at(found.state, 0.0), 1e-9)
+        # Rows that rest leave the batch, and a batch of another size rounds in another way.
+        bound = energy_tolerance(energy, state, *trace)
+        require_within(property_name, trace[0], energy.energy_at(state, 0.0), bound)
+        require_within(property_name, trace[-1], energy.energy_at(found.state, 0.0), bound)
         require_close(property_name, found.energy, trace[-1], 0.0)
-        require_close(
-            property_name, trace.diff(dim=0).clamp_min(0.0), torch.zeros_like(trace[1:]), 1e-9
-        )
+        rise = trace.diff(dim=0).clamp_min(0.0)
+        require_within(property_name, rise, torch.zeros_like(rise), bound)
 
 
 @torch.no_grad()
@@ -94,11 +102,13 @@ def check_mean_field(
             parts[index] = harmonium.layers[index].mean(fields[index], temperature)
         require_close("mean_sweep takes the means in turn", swept, torch.cat(parts, -1), 1e-12)
         after = harmonium.mean_field_energy(torch.cat(fields, -1), temperature)
-        if before is not None and bool((after > before + 1e-10 * before.abs().clamp_min(1)).any()):
-            raise PropertyViolation(
-                f"mean sweep of {type(harmonium).__name__}: sweep {step} raised the mean-field "
-                f"free energy by {float((after - before).max()):.3g}"
-            )
+        if before is not None:
+            rise = after - before
+            if bool((rise > energy_tolerance(harmonium, state, before, after)).any()):
+                raise PropertyViolation(
+                    f"mean sweep of {type(harmonium).__name__}: sweep {step} raised the mean-field "
+                    f"free energy by {float(rise.max()):.3g}"
+                )
         before = after
 
 
@@ -196,10 +206,18 @@ def check_stationary_density(
 def check_batch_invariance(
     kernel: Kernel, energy: Energy, cues: Float[Tensor, "batch size"], tolerance: float = 1e-12
 ) -> None:
-    """What is recalled from a cue does not depend on the other cues in the batch.
+    """What is recalled from a cue does not depend, but for rounding, on the cues beside it.
+
+    Args:
+        kernel: A kernel that recalls.
+        energy: What it moves on.
+        cues: Where to start.
+        tolerance: Largest difference of a unit, times the unit if that is above one: what is
+            rounded in one step, divided by how fast descent draws states together.
 
     Raises:
-        PropertyViolation: If a row recalled alone differs from the same row of the batch.
+        PropertyViolation: If a row recalled alone differs from the same row of the batch, or takes
+            more steps or fewer though its change was not at the border of what counts as rest.
 
     Examples:
         >>> import isinglass as ig
@@ -211,7 +229,18 @@ def check_batch_invariance(
         alone = recall(energy, cue, kernel)
         property_name = f"{type(kernel).__name__} on {type(energy).__name__}: row {row} alone"
         require_close(property_name, together.state[row], alone.state, tolerance)
-        if int(together.steps[row]) != int(alone.steps):
+        fewest = min(int(together.steps[row]), int(alone.steps))
+        if int(together.steps[row] + alone.steps) > 2 * fewest and not _at_the_border(
+            kernel, energy, cues, row, fewest
+        ):
             raise PropertyViolation(
                 f"{property_name}: {int(alone.steps)} steps, {int(together.steps[row])} in batch"
             )
+
+
+def _at_the_border(kernel: Kernel, energy: Energy, cues: Tensor, row: int, steps: int) -> bool:
+    """Whether the last of these steps changed a row, alone and in the batch, by about rounding."""
+    batch = recall(energy, cues, kernel, max_steps=steps)
+    alone = recall(energy, cues[row], kernel, max_steps=steps)
+    border = 2 * rest_tolerance(batch.state[row : row + 1])
+    return bool(torch.maximum(batch.residual[row], alone.residual) <= border)

@@ -18,6 +18,7 @@ from isinglass.analysis.capacity import (
 )
 from isinglass.energies import PseudoInverse
 from isinglass.errors import ParameterError
+from tests.seeds import seeded
 
 SIZE = 400
 
@@ -67,7 +68,7 @@ def test_seeds_are_all_that_counts():
     one, two = (
         simulate_overlaps(
             ClassicalHopfield, 30, 100, trials=2, flipped=0.2,
-            generator=torch.Generator().manual_seed(4),
+            generator=seeded(4),
         )
         for _ in range(2)
     )  # fmt: skip

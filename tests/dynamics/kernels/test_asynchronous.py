@@ -8,6 +8,7 @@ from isinglass.dynamics.kernels import asynchronous
 from isinglass.errors import IntractableError
 from isinglass.testing import check_batch_invariance, check_monotone, check_stationary
 from tests.cases import double, spins
+from tests.seeds import seeded
 
 
 def unit_by_unit(memory, state, order):
@@ -25,8 +26,8 @@ def unit_by_unit(memory, state, order):
 def test_every_sweep_is_the_one_unit_by_unit(block, random_order, monkeypatch):
     monkeypatch.setattr(asynchronous, "BLOCK", block)
     memory, cues = ig.ClassicalHopfield(spins(6, 40)), spins(12, 40, seed=1)
-    generator = torch.Generator().manual_seed(3) if random_order else None
-    again = torch.Generator().manual_seed(3)
+    generator = seeded(3) if random_order else None
+    again = seeded(3)
     kernel = ig.Asynchronous(generator)
     kernel_state = kernel.init(memory, cues)
     for _ in range(4):
@@ -51,7 +52,7 @@ def test_recall_ends_where_single_flips_do():
 @pytest.mark.parametrize("random_order", [False, True])
 def test_heat_bath_keeps_the_exact_distribution(random_order, generator):
     memory, states = ig.ClassicalHopfield(spins(2, 4, seed=3)), ig.Spin(4).enumerate_states()
-    order = torch.Generator().manual_seed(1) if random_order else None
+    order = seeded(1) if random_order else None
     check_stationary(
         ig.Asynchronous(order), memory, states, -memory(states) / 3.0, 3.0, generator, steps=2
     )
@@ -64,12 +65,12 @@ def test_a_row_alone_sees_the_same_random_order():
         """Starts its generator anew with every recall."""
 
         def init(self, energy, state):
-            self.generator = torch.Generator().manual_seed(5)
+            self.generator = seeded(5)
             return super().init(energy, state)
 
     check_batch_invariance(Again(), memory, cues)
     check_monotone(Again(), memory, cues)
-    other = ig.Asynchronous(torch.Generator().manual_seed(6))
+    other = ig.Asynchronous(seeded(6))
     assert not torch.equal(memory.recall(cues, kernel=other).state, memory.recall(cues).state)
 
 

@@ -10,6 +10,7 @@ from isinglass.dynamics import HMC, MALA, Langevin
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.testing import check_stationary_density
 from tests.cases import Bumps, double, hopfield_boltzmann, randomized
+from tests.seeds import seeded
 
 
 class Bowl(ig.Energy):
@@ -68,10 +69,8 @@ def test_a_step_is_the_plain_one():
     machine, start, mass = hopfield_boltzmann(ig.Gaussian(3)).marginal(), double(6, 3), double(3)
     mass = mass.abs() + 0.5
     kernel, temperature = HMC(1.4, leaps=3, jitter=0.0, mass=mass), 1 / 0.7
-    kernel_state, info = kernel.step(
-        machine, kernel.init(machine, start), temperature, torch.Generator().manual_seed(4)
-    )
-    again = torch.Generator().manual_seed(4)
+    kernel_state, info = kernel.step(machine, kernel.init(machine, start), temperature, seeded(4))
+    again = seeded(4)
     kicks = torch.randn(6, 3, dtype=torch.float64, generator=again) * (temperature * mass).sqrt()
     uniform = torch.rand(6, dtype=torch.float64, generator=again)
     for row in range(6):
@@ -110,8 +109,8 @@ def test_what_is_carried_records_no_gradient(kernel, generator):
 
 def test_chains_are_drawn_again_from_the_same_seed():
     one, two = (
-        ig.run(HMC(), Bumps(2), double(9, 2), steps=5, temperature=1.0, generator=seeded)
-        for seeded in (torch.Generator().manual_seed(7), torch.Generator().manual_seed(7))
+        ig.run(HMC(), Bumps(2), double(9, 2), steps=5, temperature=1.0, generator=source)
+        for source in (seeded(7), seeded(7))
     )
     assert torch.equal(one, two)
 

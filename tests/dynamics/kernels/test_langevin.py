@@ -9,13 +9,14 @@ import isinglass as ig
 from isinglass.dynamics import HMC, MALA, Langevin
 from isinglass.testing import check_batch_invariance
 from tests.cases import Bumps, double, hopfield_boltzmann, randomized
+from tests.seeds import seeded
 
 
 def test_mala_is_the_textbook_rule():
     """Its acceptance is that of the two Gaussian proposals; so is HMC of one leap."""
     energy, start = hopfield_boltzmann(ig.Gaussian(3)).marginal(), double(50, 3)
     temperature, size, mass = 0.8, 1.7, double(3, seed=3).abs() + 0.5
-    again = torch.Generator().manual_seed(1)
+    again = seeded(1)
     noise = torch.randn(50, 3, dtype=torch.float64, generator=again)
 
     def mean(state):
@@ -28,8 +29,8 @@ def test_mala_is_the_textbook_rule():
     ratio = (energy(start) - energy(proposal)).detach() / temperature + back - forth
     expected = ratio.clamp_max(0).exp()
     for kernel in (MALA(size, mass=mass), HMC(size, leaps=1, jitter=0.0, mass=mass)):
-        seeded = torch.Generator().manual_seed(1)
-        kernel_state, info = kernel.step(energy, kernel.init(energy, start), temperature, seeded)
+        source = seeded(1)
+        kernel_state, info = kernel.step(energy, kernel.init(energy, start), temperature, source)
         torch.testing.assert_close(info["acceptance"], expected)
         moved = torch.where(info["accepted"][:, None], proposal, start)
         torch.testing.assert_close(kernel_state.position, moved)
@@ -78,7 +79,7 @@ def test_mass_is_a_change_of_scale(generator):
     one, other = (
         ig.run(
             Langevin(0.4, mass=m), energy, begin,
-            steps=4, temperature=0.6, generator=torch.Generator().manual_seed(2),
+            steps=4, temperature=0.6, generator=seeded(2),
         )
         for m, energy, begin in ((mass, plain, start), (None, ScaledTruncatedMixture(), start * mass.sqrt()))
     )  # fmt: skip

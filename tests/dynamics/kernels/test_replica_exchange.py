@@ -11,6 +11,7 @@ from isinglass.errors import IntractableError, ParameterError
 from isinglass.testing import check_stationary
 from isinglass.testing.property import require_chi_square
 from tests.cases import deep, hopfield_boltzmann, randomized
+from tests.seeds import seeded
 
 STEPS = 100
 
@@ -145,7 +146,7 @@ def test_the_same_generator_gives_the_same_chains():
     machine = deep()
     ends = []
     for _ in range(2):
-        generator = torch.Generator().manual_seed(5)
+        generator = seeded(5)
         kernel = ReplicaExchange(machine, 4, generator=generator)
         start = machine.extend(torch.zeros(6, 3).double())
         ends.append(ig.run(kernel, machine, start, steps=4, temperature=1.0, generator=generator))

@@ -4,12 +4,13 @@ import torch
 
 import isinglass as ig
 from tests.cases import spins
+from tests.seeds import seeded
 
 
 def test_every_unit_is_drawn_once_a_sweep(generator):
     """Above T = 0 the cursor walks through each row's own order."""
     memory = ig.ClassicalHopfield(spins(2, 7))
-    for order in (None, torch.Generator().manual_seed(1)):
+    for order in (None, seeded(1)):
         kernel = ig.SingleSite(order)
         kernel_state = kernel.init(memory, spins(5, 7, seed=1))
         visited = []
@@ -26,9 +27,9 @@ def test_every_unit_is_drawn_once_a_sweep(generator):
 def test_random_order_is_the_unit_by_unit_sweep_in_that_order():
     patterns, cues = spins(4, 20), spins(6, 20, seed=1)
     memory = ig.ClassicalHopfield(patterns)
-    kernel = ig.SingleSite(torch.Generator().manual_seed(3))
+    kernel = ig.SingleSite(seeded(3))
     order = kernel.init(memory, cues).order
-    found = memory.recall(cues, kernel=ig.SingleSite(torch.Generator().manual_seed(3))).state
+    found = memory.recall(cues, kernel=ig.SingleSite(seeded(3))).state
     for row in range(6):
         state, moved = cues[row].clone(), True
         while moved:

@@ -13,6 +13,7 @@ from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.testing import check_gradient, check_monotone, check_round_trip
 from tests.cases import double, spins
 from tests.energies.hopfield.test_storage_rules import every_rule
+from tests.seeds import seeded
 
 
 @every_rule
@@ -61,7 +62,7 @@ def test_one_copy_is_unlearned_the_last():
 @every_rule
 def test_files_and_state_dicts_keep_the_couplings(rule):
     memory = ig.ClassicalHopfield(spins(5, 16), rule)
-    memory.dream(3, rate=0.1, generator=torch.Generator().manual_seed(0))
+    memory.dream(3, rate=0.1, generator=seeded(0))
     check_round_trip(memory, double(4, 16))
     other = ig.ClassicalHopfield(spins(5, 16, seed=9), rule)
     other.cccp_update(spins(2, 16))
@@ -91,7 +92,7 @@ def test_descent_never_raises_the_energy(rule, kernel):
     memory = ig.ClassicalHopfield(spins(10, 40), rule)
     check_monotone(kernel(), memory, spins(30, 40, seed=1))
     check_gradient(memory, double(3, 40))
-    memory.dream(5, rate=0.5, generator=torch.Generator().manual_seed(1))
+    memory.dream(5, rate=0.5, generator=seeded(1))
     check_monotone(kernel(), memory, spins(30, 40, seed=1))
 
 
@@ -107,7 +108,7 @@ def test_noisy_cues_are_cleaned(rule):
 def test_dreams_unlearn_what_they_find():
     patterns = spins(4, 30)
     memory = ig.ClassicalHopfield(patterns)
-    found = memory.dream(6, rate=0.25, generator=torch.Generator().manual_seed(2))
+    found = memory.dream(6, rate=0.25, generator=seeded(2))
     weight = Hebb().couplings(patterns)
     for state in found:  # each at rest when it was unlearned
         assert (state * (weight @ state) >= 0).all()
@@ -121,7 +122,7 @@ def test_dreams_make_recall_better():
     patterns = spins(20, 100)
     memory = ig.ClassicalHopfield(patterns)
     before = (memory.recall(patterns).state == patterns).all(-1).sum()
-    memory.dream(100, rate=0.05, generator=torch.Generator().manual_seed(0))
+    memory.dream(100, rate=0.05, generator=seeded(0))
     after = (memory.recall(patterns).state == patterns).all(-1).sum()
     assert before < 10
     assert after > 15
@@ -131,7 +132,7 @@ def test_dreams_make_recall_better():
 def test_concave_convex_steps_know_of_dreams(rule):
     """W + s·1 has no negative eigenvalue after a long night either, which Hebb's s = N misses."""
     memory = ig.ClassicalHopfield(spins(3, 30), rule)
-    memory.dream(40, rate=1.0, generator=torch.Generator().manual_seed(0))
+    memory.dream(40, rate=1.0, generator=seeded(0))
     assert torch.linalg.eigvalsh(memory.weight)[0] < -3  # s = N would not do
     step = memory.cccp_update(spins(200, 30, seed=1))
     assert (memory(step) <= memory(spins(200, 30, seed=1)) + 1e-9).all()

@@ -9,7 +9,8 @@ import torch
 import isinglass as ig
 from isinglass.energies import Exponential, Power
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from tests.cases import double, seeded
+from tests.cases import double
+from tests.seeds import seeded
 
 INTERACTIONS = [Power(2), Power(3, scale=1.5), Power(3, rectified=False), Power(6), Exponential()]
 

@@ -9,6 +9,7 @@ import torch
 import isinglass as ig
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from tests.cases import double, spins
+from tests.seeds import seeded
 
 
 def test_patterns_below_capacity_are_fixed_points():
@@ -106,10 +107,7 @@ def test_batch_shapes():
 def test_random_order_needs_only_its_generator():
     patterns, cues = spins(10, 40), spins(8, 40, seed=1)
     memory = ig.ClassicalHopfield(patterns)
-    one, two = (
-        memory.recall(cues, kernel=ig.SingleSite(torch.Generator().manual_seed(4))).state
-        for _ in range(2)
-    )
+    one, two = (memory.recall(cues, kernel=ig.SingleSite(seeded(4))).state for _ in range(2))
     assert torch.equal(one, two)
     in_order = memory.recall(cues).state
     assert not torch.equal(one, in_order)  # other orders, other minima

@@ -13,6 +13,7 @@ from isinglass.energies import ContinuousHopfield
 from isinglass.energies.hopfield import continuous
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.cases import double
+from tests.seeds import seeded
 
 
 def paper_energy(patterns, state, beta):
@@ -48,7 +49,7 @@ def test_energy_is_between_zero_and_twice_the_square(name, beta):
     memory = MEMORIES[name](patterns, beta)
     largest = float(patterns.norm(dim=-1).max())
     on_sphere = largest * nn.functional.normalize(double(300, 5, seed=1), dim=-1)
-    inside = on_sphere * torch.rand(300, 1, generator=torch.Generator().manual_seed(2)).double()
+    inside = on_sphere * torch.rand(300, 1, generator=seeded(2)).double()
     hull = torch.softmax(double(300, 9, seed=3, scale=3.0), -1) @ patterns
     states = torch.cat([on_sphere, inside, hull, patterns, torch.zeros(1, 5).double()])
     energy = memory(states)
@@ -181,7 +182,7 @@ def test_temperature_of_a_learned_beta():
         memory.sweep(
             double(5, 3),
             1 / (3 * float(torch.as_tensor(memory.beta).detach())),
-            torch.Generator().manual_seed(0),
+            seeded(0),
         )
         for memory in (one, other)
     ]

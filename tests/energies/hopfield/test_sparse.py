@@ -13,6 +13,7 @@ from isinglass.analysis.capacity import exact_retrieval_radius
 from isinglass.analysis.metastability import FixedPoint, classify, metastable_size
 from isinglass.errors import MissingExtraError, ParameterError
 from tests.cases import double
+from tests.seeds import seeded
 
 ALPHAS = [1.0, 1.2, 1.5, 1.7, 2.0, 3.0]
 
@@ -176,7 +177,7 @@ def test_patterns_are_retrieved_bitwise_within_the_radius(alpha):
 
 def test_a_subset_is_retrieved_as_its_mean():
     """Four clusters of three: a cue of one cluster recalls the mean of its three, exactly."""
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     centers = 4 * torch.eye(4, 8, dtype=torch.float64)
     noise = 0.3 * torch.randn(12, 8, dtype=torch.float64, generator=generator)
     patterns = centers.repeat_interleave(3, 0) + noise

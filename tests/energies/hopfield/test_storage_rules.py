@@ -20,6 +20,7 @@ from isinglass.energies import (
 from isinglass.energies.hopfield import storage_rules
 from isinglass.errors import FileError, ParameterError
 from tests.cases import spins
+from tests.seeds import seeded
 
 RULES = [Hebb(), Storkey(), PseudoInverse(), Perceptron(margin=0.1)]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
@@ -60,7 +61,7 @@ def test_pseudo_inverse_is_the_projection():
 @pytest.mark.parametrize("count", [1, 10, 40, 59])
 def test_pseudo_inverse_holds_any_independent_patterns(count):
     """Random ones of which every two agree in about 4 of 5 units: for Hebb's rule hopeless."""
-    generator = torch.Generator().manual_seed(3)
+    generator = seeded(3)
     patterns = torch.where(torch.rand(count, 60, generator=generator) < 0.9, 1.0, -1.0)
     patterns = torch.unique(patterns, dim=0).double()
     assert torch.linalg.matrix_rank(patterns) == len(patterns)

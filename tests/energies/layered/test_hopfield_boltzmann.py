@@ -8,6 +8,7 @@ import torch
 import isinglass as ig
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from tests.cases import double, hopfield_boltzmann, spins
+from tests.seeds import seeded
 
 
 @pytest.mark.parametrize(
@@ -132,9 +133,9 @@ def test_contrast_with_several_groups_and_draws_is_the_gradient_of_the_likelihoo
 
 def test_sampling_is_reproducible():
     machine = hopfield_boltzmann(ig.Gaussian(3))
-    one, two = (machine.sample(4, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    one, two = (machine.sample(4, generator=seeded(1)) for _ in range(2))
     assert torch.equal(one, two)
-    assert not torch.equal(one, machine.sample(4, generator=torch.Generator().manual_seed(2)))
+    assert not torch.equal(one, machine.sample(4, generator=seeded(2)))
 
 
 def test_bad_input():

@@ -9,7 +9,8 @@ import isinglass as ig
 from isinglass.energies import GridCouplings
 from isinglass.energies.pairwise._checkerboard import Checkerboard
 from isinglass.energies.pairwise._ising_torus import ising_log_partition
-from tests.cases import double, seeded, spins
+from tests.cases import double, spins
+from tests.seeds import seeded
 
 CRITICAL = 2 / math.log(1 + math.sqrt(2))
 ALIKE = {"shape": (4, 6), "unit": ig.Spin(1), "device": torch.device("cpu")}

@@ -11,6 +11,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_for_agen
 import isinglass.envs
 from isinglass.envs import Assignment, LargeAction, Parity, Trap, make_env
 from isinglass.errors import DomainError, ParameterError, ShapeError
+from tests.seeds import SEED, numpy_seeded, shifted
 
 KINDS = [Assignment, LargeAction, Parity, Trap]
 SMALL = [
@@ -46,7 +47,7 @@ def test_the_best_reward_is_the_highest_of_all_actions(build):
     env = build()
     actions = every_action(env)
     for seed in range(20):
-        observation, _ = env.reset(seed=seed)
+        observation, _ = env.reset(seed=shifted(seed))
         best = env.reward_of(actions).max()
         assert env.best_reward(observation) == pytest.approx(best, abs=1e-12)
         assert env.step(env.optimal_action(observation))[1] == pytest.approx(best, abs=1e-12)
@@ -55,15 +56,17 @@ def test_the_best_reward_is_the_highest_of_all_actions(build):
 @kinds
 def test_a_batch_is_its_rows_and_a_step(kind):
     env = kind()
-    draw = np.random.default_rng(0)
-    observations = np.stack([env.reset(seed=seed)[0] for seed in range(6)]).reshape(2, 3, -1)
+    draw = numpy_seeded(0)
+    observations = np.stack([env.reset(seed=shifted(seed))[0] for seed in range(6)]).reshape(
+        2, 3, -1
+    )
     actions = draw.integers(0, 2, (2, 3, env.action_space.n))
     rewards, best = env.reward_of(actions, observations), env.best_reward(observations)
     chosen = env.optimal_action(observations)
     assert rewards.shape == best.shape == (2, 3)
     assert chosen.shape == actions.shape
     for seed, where in enumerate(np.ndindex(2, 3)):
-        env.reset(seed=seed)
+        env.reset(seed=shifted(seed))
         assert env.reward_of(actions[where]) == rewards[where]
         assert env.step(actions[where])[1:4] == (rewards[where], True, False)
         assert env.best_reward(observations[where]) == best[where]
@@ -73,8 +76,8 @@ def test_a_batch_is_its_rows_and_a_step(kind):
 @kinds
 def test_one_observation_serves_many_actions_and_one_action_many_observations(kind):
     env = kind()
-    observations = np.stack([env.reset(seed=seed)[0] for seed in range(4)])
-    actions = np.random.default_rng(0).integers(0, 2, (4, env.action_space.n))
+    observations = np.stack([env.reset(seed=shifted(seed))[0] for seed in range(4)])
+    actions = numpy_seeded(0).integers(0, 2, (4, env.action_space.n))
     for row in range(4):
         alone = [env.reward_of(action, observations[row]) for action in actions]
         assert np.array_equal(env.reward_of(actions, observations[row]), alone)
@@ -87,7 +90,7 @@ def test_one_observation_serves_many_actions_and_one_action_many_observations(ki
 def test_observations_follow_the_seed(kind):
     def stream(seed):
         env = kind()
-        first = env.reset(seed=seed)[0]
+        first = env.reset(seed=shifted(seed))[0]
         action = np.zeros(env.action_space.n)
         return np.stack([first, *[(env.step(action)[0], env.reset()[0])[1] for _ in range(5)]])
 
@@ -99,7 +102,7 @@ def test_observations_follow_the_seed(kind):
 @kinds
 def test_an_observation_written_over_does_not_change_the_reward(kind):
     env = kind()
-    observation, _ = env.reset(seed=0)
+    observation, _ = env.reset(seed=SEED)
     best, most = env.optimal_action(observation), env.best_reward(observation)
     observation[:] = 1 - observation
     assert env.step(best)[1] == most
@@ -108,7 +111,7 @@ def test_an_observation_written_over_does_not_change_the_reward(kind):
 @kinds
 def test_no_best_action_is_shared(kind):
     env = kind()
-    observation, _ = env.reset(seed=0)
+    observation, _ = env.reset(seed=SEED)
     most = env.best_reward(observation)
     env.optimal_action(observation)[:] = 1
     assert env.best_reward(observation) == most
@@ -118,7 +121,7 @@ def test_no_best_action_is_shared(kind):
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int64, np.float32, float])
 def test_bits_may_be_of_any_kind(kind, dtype):
     env = kind()
-    observation, _ = env.reset(seed=0)
+    observation, _ = env.reset(seed=SEED)
     action = env.optimal_action(observation).astype(dtype)
     assert env.step(action)[1] == env.best_reward(observation)
 
@@ -126,7 +129,7 @@ def test_bits_may_be_of_any_kind(kind, dtype):
 @kinds
 def test_nothing_is_drawn_without_a_mode(kind):
     env = kind()
-    env.reset(seed=0)
+    env.reset(seed=SEED)
     assert env.render() is None
     with pytest.raises(ParameterError, match="'human'"):
         kind(render_mode="human")
@@ -135,7 +138,7 @@ def test_nothing_is_drawn_without_a_mode(kind):
 @kinds
 def test_actions_of_the_wrong_shape(kind):
     env = kind()
-    env.reset(seed=0)
+    env.reset(seed=SEED)
     bits = env.action_space.n
     for shape in [(bits - 1,), (2, bits), (bits, 1), ()]:
         with pytest.raises(ShapeError, match=rf"{kind.__name__}\.step: .* an array of {bits} bits"):
@@ -150,7 +153,7 @@ def test_actions_of_the_wrong_shape(kind):
 @pytest.mark.parametrize("value", [7, -1, 0.5, np.nan, np.inf])
 def test_an_action_that_is_no_bits(kind, value):
     env = kind()
-    env.reset(seed=0)
+    env.reset(seed=SEED)
     bits = env.action_space.n
     action = np.zeros(bits, dtype=np.asarray(value).dtype)
     action[3] = value
@@ -181,7 +184,7 @@ def test_several_at_once_as_stable_baselines_makes_them(name):
     """It asks for pictures, whether anybody looks at them or not."""
     from stable_baselines3.common.env_util import make_vec_env
 
-    env = make_vec_env(f"isinglass/{name}-v0", n_envs=2, seed=0)
+    env = make_vec_env(f"isinglass/{name}-v0", n_envs=2, seed=SEED)
     env.reset()
     env.step([env.action_space.sample(), env.action_space.sample()])
     bits = env.action_space.shape[0]

@@ -9,6 +9,7 @@ import pytest
 
 from isinglass.envs import LargeAction, make_env
 from isinglass.errors import ParameterError, UnknownEnvironmentError
+from tests.seeds import SEED, shifted
 
 
 def reference_key(env, state):
@@ -28,8 +29,8 @@ def tied(env, state):
 
 def test_reward_is_the_definition_ties_to_the_lowest_index():
     env = LargeAction(state_bits=5, action_bits=9, keys=7)
-    state, _ = env.reset(seed=3)
-    env.action_space.seed(3)
+    state, _ = env.reset(seed=shifted(3))
+    env.action_space.seed(shifted(3))
     ties = 0
     for _ in range(300):
         action = env.action_space.sample()
@@ -44,10 +45,10 @@ def test_reward_is_the_definition_ties_to_the_lowest_index():
 
 def test_optimal_action_earns_every_bit_one_state_or_many():
     env = LargeAction(key_seed=4)
-    states = np.array([env.reset(seed=i)[0] for i in range(20)])
+    states = np.array([env.reset(seed=shifted(i))[0] for i in range(20)])
     many = env.optimal_action(states)
     for i, state in enumerate(states):
-        env.reset(seed=i)
+        env.reset(seed=shifted(i))
         assert env.step(env.optimal_action(state))[1] == 40.0
         assert np.array_equal(many[i], env.optimal_action(state))
 
@@ -59,7 +60,7 @@ def test_keys_belong_to_the_problem_and_states_to_the_seed():
     assert not np.array_equal(first.key_actions, other.key_actions)
 
     def stream(env, seed):
-        states = [env.reset(seed=seed)[0]]
+        states = [env.reset(seed=shifted(seed))[0]]
         for _ in range(5):
             states += [env.step(env.action_space.sample())[0], env.reset()[0]]
         return np.array(states)
@@ -73,7 +74,7 @@ def test_keys_belong_to_the_problem_and_states_to_the_seed():
 
 def test_ansi_rendering():
     env = LargeAction(state_bits=2, action_bits=3, keys=1, render_mode="ansi")
-    state, _ = env.reset(seed=0)
+    state, _ = env.reset(seed=SEED)
     assert env.render() == f"state  {state[0]}{state[1]}\naction none yet"
     env.step(np.array([1, 0, 1]))
     assert env.render() == f"state  {state[0]}{state[1]}\naction 101"

@@ -8,14 +8,15 @@ from isinglass.agents.replay_buffer import Transitions
 from isinglass.envs.tictactoe.augmentation import random_dihedral_augmentation
 from isinglass.envs.tictactoe.env import TicTacToe, action_mask
 from isinglass.errors import ParameterError
+from tests.seeds import numpy_seeded, shifted
 
 BATCH = 400
 
 
 def played(seed=0):
     """One random transition after another, with the observations as the buffer holds them."""
-    env, generator, rows = TicTacToe(seat="random"), np.random.default_rng(seed), []
-    observation, info = env.reset(seed=seed)
+    env, generator, rows = TicTacToe(seat="random"), numpy_seeded(seed), []
+    observation, info = env.reset(seed=shifted(seed))
     while len(rows) < BATCH:
         legal = np.argwhere(info["action_mask"])
         action = legal[generator.integers(len(legal))]
@@ -61,7 +62,7 @@ def images(board):
 
 def test_boards_actions_and_masks_turn_together():
     batch = batch_of(played())
-    new = random_dihedral_augmentation(batch, np.random.default_rng(1))
+    new = random_dihedral_augmentation(batch, numpy_seeded(1))
     before, after = board_of(batch.observations), board_of(new.observations)
     claimed, claims = np.zeros((2, BATCH, 3, 3), dtype=int)
     for row in range(BATCH):
@@ -86,7 +87,7 @@ def test_boards_actions_and_masks_turn_together():
 
 
 def test_what_was_legal_is_legal_on_the_other_board():
-    new = random_dihedral_augmentation(batch_of(played(1)), np.random.default_rng(2))
+    new = random_dihedral_augmentation(batch_of(played(1)), numpy_seeded(2))
     seen = {key: rows.numpy() for key, rows in new.observations.items()}
     legal = action_mask(seen)
     x, y, player = new.actions.numpy().T
@@ -111,7 +112,7 @@ def test_all_eight_are_equally_likely():
         dones=torch.zeros(8_000, 1),
         rewards=torch.zeros(8_000, 1),
     )
-    new = random_dihedral_augmentation(batch, np.random.default_rng(3))
+    new = random_dihedral_augmentation(batch, numpy_seeded(3))
     pair = torch.cat([new.actions, new.observations["propositions"][:, 0]], -1)
     _, counts = pair.unique(dim=0, return_counts=True)
     assert len(counts) == 8
@@ -123,7 +124,7 @@ def test_all_eight_are_equally_likely():
 def test_types_stay(dtype):
     batch = batch_of(played())
     batch = batch._replace(actions=batch.actions.to(dtype))
-    new = random_dihedral_augmentation(batch, np.random.default_rng(0))
+    new = random_dihedral_augmentation(batch, numpy_seeded(0))
     assert new.actions.dtype == dtype
     for key, rows in new.observations.items():
         assert rows.dtype == batch.observations[key].dtype
@@ -135,6 +136,4 @@ def test_what_is_no_board_is_refused():
     normalized = {**seen, "propositions": seen["propositions"].float() / 3}
     for wrong in ({"mask": seen["mask"]}, torch.zeros(BATCH, 4), normalized):
         with pytest.raises(ParameterError, match="no boards of TicTacToe"):
-            random_dihedral_augmentation(
-                batch._replace(observations=wrong), np.random.default_rng(0)
-            )
+            random_dihedral_augmentation(batch._replace(observations=wrong), numpy_seeded(0))

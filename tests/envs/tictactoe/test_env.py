@@ -11,6 +11,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 from isinglass.envs.tictactoe.env import Erring, Masked, Score, TicTacToe, action_mask, play
 from isinglass.envs.tictactoe.game import Games, minimax_moves, value
 from isinglass.errors import DomainError, ParameterError, ShapeError
+from tests.seeds import SEED, numpy_seeded, shifted
 
 LINES = [
     [(0, i), (1, i), (2, i)] for i in range(3)
@@ -109,8 +110,8 @@ def test_gymnasium_contract(render_mode):
 @pytest.mark.parametrize("opponent", ["random", "minimax"])
 def test_games_follow_the_rules(seat, opponent):
     env = TicTacToe(opponent, seat)
-    draw, ends = np.random.default_rng(0), set()
-    env.reset(seed=0)
+    draw, ends = numpy_seeded(0), set()
+    env.reset(seed=SEED)
     for _ in range(80):
         observation, info = env.reset()
         mine, theirs = claims(observation)
@@ -140,7 +141,7 @@ def test_games_follow_the_rules(seat, opponent):
 @pytest.mark.parametrize(("action", "why"), [((1, 1, 0), "taken"), ((0, 2, 1), "not mine to say")])
 def test_an_illegal_claim_ends_the_game_and_leaves_the_board(action, why):
     env = TicTacToe(lambda observations, _: np.array([[1, 1, 0]]), seat="second")
-    before, _ = env.reset(seed=0)
+    before, _ = env.reset(seed=SEED)
     after, reward, terminated, truncated, info = env.step(np.array(action))
     assert (reward, terminated, truncated, info["illegal"]) == (-20, True, False, True)
     assert claims(after) == claims(before) == (frozenset(), {(1, 1)})
@@ -150,7 +151,7 @@ def test_an_illegal_claim_ends_the_game_and_leaves_the_board(action, why):
 
 def test_an_illegal_claim_of_the_opponent_wins():
     env = TicTacToe(lambda observations, _: np.array([[1, 1, 0]]), seat="first")
-    env.reset(seed=0)
+    env.reset(seed=SEED)
     _, reward, terminated, _, info = env.step(np.array([1, 1, 0]))
     assert (reward, terminated, info["illegal"]) == (20, True, False)
 
@@ -160,7 +161,7 @@ def test_the_order_of_the_rows_is_random_or_that_of_the_cells():
         seen = set()
         for seed in range(60):
             env = TicTacToe(lambda observations, _: np.array([[2, 0, 0]]), "second", shuffle)
-            env.reset(seed=seed)
+            env.reset(seed=shifted(seed))
             env._opponent = lambda observations, _: np.array([[0, 1, 0]])
             rows = env.step(np.array([1, 2, 0]))[0]["propositions"]
             seen.add(tuple(map(tuple, rows[:3].tolist())))
@@ -174,7 +175,7 @@ def test_the_order_of_the_rows_is_random_or_that_of_the_cells():
 def test_seeds():
     def course(seed):
         env = TicTacToe(["random", "minimax"])
-        seen, (observation, info) = [], env.reset(seed=seed)
+        seen, (observation, info) = [], env.reset(seed=shifted(seed))
         for _ in range(30):
             seen.append(observation["propositions"].tobytes())
             action = np.argwhere(info["action_mask"])[-1]
@@ -201,9 +202,9 @@ def test_minimax_draws_among_all_its_best_cells():
     games = Games(4_000)
     corner = np.zeros((4_000, 3), dtype=int)
     games.claim(games.playing, 0, corner)
-    answers = minimax_moves(games.observe(games.playing, 1), np.random.default_rng(0))
+    answers = minimax_moves(games.observe(games.playing, 1), numpy_seeded(0))
     assert np.array_equal(np.unique(answers, axis=0), [[1, 1, 0]])  # only the centre draws
-    openings = minimax_moves(Games(9_000).observe(np.arange(9_000)), np.random.default_rng(0))
+    openings = minimax_moves(Games(9_000).observe(np.arange(9_000)), numpy_seeded(0))
     counts = np.unique(openings, axis=0, return_counts=True)[1]
     assert len(counts) == 9  # every opening draws
     assert np.abs(counts - 1_000).max() < 5 * (1_000 * 8 / 9) ** 0.5
@@ -213,7 +214,7 @@ def test_minimax_draws_among_all_its_best_cells():
 def test_perfect_play_errs_as_often_as_it_should(share):
     games = Games(8_000)
     games.claim(games.playing, 0, np.zeros((8_000, 3), dtype=int))
-    drawn = Erring(share)(games.observe(games.playing, 1), np.random.default_rng(0))
+    drawn = Erring(share)(games.observe(games.playing, 1), numpy_seeded(0))
     counts = np.bincount(drawn[:, 0] + 3 * drawn[:, 1], minlength=9) / 8_000
     law = np.array([0.0, *[share / 8] * 8]) + (1 - share) * (np.arange(9) == 4)  # the centre draws
     assert np.all(np.abs(counts - law) <= 5 * np.sqrt(law * (1 - law) / 8_000))
@@ -263,7 +264,7 @@ def test_a_share_of_errors_is_a_fraction():
 def test_the_best_mean_reward_from_the_first_seat_against_random():
     exact = expected(frozenset(), frozenset(), True)
     assert exact == pytest.approx(19.948, abs=5e-4)
-    score = play(expectimax, 4_000, "random", "first", seed=1)
+    score = play(expectimax, 4_000, "random", "first", seed=shifted(1))
     assert score.losses == score.illegal == 0
     draws = (20 - exact) / 10  # it never loses, so that each draw costs ten
     assert abs(score.mean_reward - exact) < 5 * 10 * (draws * (1 - draws) / 4_000) ** 0.5
@@ -272,11 +273,11 @@ def test_the_best_mean_reward_from_the_first_seat_against_random():
 def test_games_one_by_one_and_all_at_once_end_alike():
     """Random against random, known to be 0.585, 0.127 and 0.288 from the first seat."""
     shares = np.array([737 / 1260, 8 / 63, 121 / 420])
-    score = play("random", 20_000, seat="first", seed=2)
+    score = play("random", 20_000, seat="first", seed=shifted(2))
     many = np.array([score.wins, score.draws, score.losses]) / 20_000
     assert np.all(np.abs(many - shares) < 5 * np.sqrt(shares * (1 - shares) / 20_000))
-    env, draw, ends = TicTacToe(seat="first"), np.random.default_rng(0), []
-    env.reset(seed=0)
+    env, draw, ends = TicTacToe(seat="first"), numpy_seeded(0), []
+    env.reset(seed=SEED)
     while len(ends) < 300:
         ended, info = False, env.reset()[1]
         while not ended:
@@ -305,13 +306,13 @@ class Agent:
 
 def test_agents_play_in_batches_with_masks_and_without():
     bare = Agent()
-    score = play(bare, 1_000, "random", seed=0)
+    score = play(bare, 1_000, "random", seed=SEED)
     assert score.games == score.illegal + score.losses + score.wins == 1_000
     assert score.illegal > 900
     assert bare.calls == 2  # by the second claim every game is lost
     assert score.mean_reward == (20 * score.wins - 20 * (1_000 - score.wins)) / 1_000
     masked = Agent()
-    score = play(Masked(masked), 1_000, "random", seed=0)
+    score = play(Masked(masked), 1_000, "random", seed=SEED)
     assert score.illegal == 0
     assert masked.calls <= 5
     assert play("random", 500, bare, "first").wins == 500
@@ -327,7 +328,7 @@ def test_a_saved_agent_as_the_opponent_sees_its_own_side():
 
     watcher = Watcher()
     env = TicTacToe(watcher, "first")
-    env.reset(seed=0)
+    env.reset(seed=SEED)
     env.step(np.array([2, 2, 0]))
     assert watcher.seen == (frozenset(), {(2, 2)})
     env.step(np.array([2, 1, 0]))
@@ -345,7 +346,7 @@ def test_several_opponents_and_either_seat_are_drawn_per_game():
         return claim
 
     env = TicTacToe([opponent(0), opponent(1)], "random")
-    env.reset(seed=0)
+    env.reset(seed=SEED)
     for _ in range(400):
         env.reset()
     assert abs(sum(asked) - 200) < 5 * 10
@@ -357,14 +358,14 @@ def test_rendering():
         return np.array([[0, 2, 0]])
 
     env = TicTacToe(answer, "first", render_mode="ansi")
-    env.reset(seed=0)
+    env.reset(seed=SEED)
     env.step(np.array([2, 1, 0]))
     assert env.render() == "···\n··X\nO··"
     env = TicTacToe(answer, "second", render_mode="ansi")
-    env.reset(seed=0)
+    env.reset(seed=SEED)
     assert env.render() == "···\n···\nX··"
     image = TicTacToe(answer, "second", render_mode="rgb_array")
-    image.reset(seed=0)
+    image.reset(seed=SEED)
     board = image.render()
     assert board.shape == (144, 144, 3)
     assert board[120, 24].tolist() == [0, 121, 107]  # the middle of the cross
@@ -392,7 +393,7 @@ def test_bad_arguments(bad):
 
 def test_bad_actions():
     env = TicTacToe(seat="first")
-    env.reset(seed=0)
+    env.reset(seed=SEED)
     with pytest.raises(ShapeError, match="a row"):
         env.step(np.array([0, 0]))
     for bad in ([3, 0, 0], [0, -1, 0], [0, 0, 2], [0.5, 0, 0], [np.nan, 0, 0]):

@@ -13,9 +13,10 @@ import isinglass as ig
 from isinglass.energies import Exponential, Power
 from isinglass.errors import ParameterError
 from isinglass.integrations.sklearn import DenseMemoryClassifier
+from tests.seeds import SEED, shifted
 
 
-@parametrize_with_checks([DenseMemoryClassifier(n_memories=20, max_iter=15, random_state=0)])
+@parametrize_with_checks([DenseMemoryClassifier(n_memories=20, max_iter=15, random_state=SEED)])
 def test_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -23,14 +24,14 @@ def test_the_contract_of_scikit_learn(estimator, check):
 @pytest.fixture(scope="module")
 def digits():
     images, labels = load_digits(return_X_y=True)
-    return train_test_split(images.astype(np.float32), labels, test_size=500, random_state=0)
+    return train_test_split(images.astype(np.float32), labels, test_size=500, random_state=SEED)
 
 
 @pytest.mark.parametrize("degree", [2, 3, 20])
 def test_real_digits_are_learned_at_every_degree(digits, degree):
     """Nearest centroid has 10 % errors here; logistic regression 4 %."""
     train, test, labels, expected = digits
-    model = DenseMemoryClassifier(100, degree=degree, max_iter=25, batch_size=50, random_state=0)
+    model = DenseMemoryClassifier(100, degree=degree, max_iter=25, batch_size=50, random_state=SEED)
     model.fit(train, labels)
     assert model.score(test, expected) > 0.94
     assert model.loss_curve_[-1] < 0.2 * model.loss_curve_[0]
@@ -44,7 +45,7 @@ def test_real_digits_are_learned_at_every_degree(digits, degree):
 def test_the_estimator_is_its_energy(digits):
     """Decisions are energy differences; probabilities those of states with one label on, T = ½."""
     train, test, labels, _ = digits
-    model = DenseMemoryClassifier(20, max_iter=2, random_state=0).fit(train[:200], labels[:200])
+    model = DenseMemoryClassifier(20, max_iter=2, random_state=SEED).fit(train[:200], labels[:200])
     inputs = model.inputs(test[:50])
     assert -1 <= inputs.min() < inputs.max() <= 1
     with torch.no_grad():
@@ -60,7 +61,7 @@ def test_the_estimator_is_its_energy(digits):
 def test_two_classes_have_one_decision(digits):
     train, _, labels, _ = digits
     pair = labels < 2
-    model = DenseMemoryClassifier(10, max_iter=5, random_state=0).fit(
+    model = DenseMemoryClassifier(10, max_iter=5, random_state=SEED).fit(
         train[pair], np.where(labels[pair], "one", "nought")
     )
     decision, probability = model.decision_function(train), model.predict_proba(train)
@@ -73,13 +74,23 @@ def test_two_classes_have_one_decision(digits):
 def test_early_stopping_keeps_the_best_memories(digits):
     train, _, labels, _ = digits
     model = DenseMemoryClassifier(
-        30, max_iter=60, early_stopping=True, n_iter_no_change=3, learning_rate=0.02, random_state=1
+        30,
+        max_iter=60,
+        early_stopping=True,
+        n_iter_no_change=3,
+        learning_rate=0.02,
+        random_state=shifted(1),
     ).fit(train, labels)
     scores = model.validation_scores_
     assert model.n_iter_ == len(scores) < 60
     assert max(scores[-3:]) <= max(scores[:-3]) + model.tol
     again = DenseMemoryClassifier(
-        30, max_iter=60, early_stopping=True, n_iter_no_change=3, learning_rate=0.02, random_state=1
+        30,
+        max_iter=60,
+        early_stopping=True,
+        n_iter_no_change=3,
+        learning_rate=0.02,
+        random_state=shifted(1),
     ).fit(train, labels)
     assert torch.equal(again.energy_.memories, model.energy_.memories)
     # The same split as inside: the first number drawn seeds the memories, the second the split.
@@ -93,7 +104,7 @@ def test_early_stopping_keeps_the_best_memories(digits):
 
 def test_partial_fit_learns_on(digits):
     train, test, labels, expected = digits
-    model = DenseMemoryClassifier(50, random_state=0, batch_size=50)
+    model = DenseMemoryClassifier(50, random_state=SEED, batch_size=50)
     for epoch in range(1, 9):
         model.partial_fit(train, labels, classes=range(10))
         assert model.n_iter_ == epoch
@@ -109,7 +120,7 @@ def test_partial_fit_learns_on(digits):
 def test_pickles_grids_and_files(digits, tmp_path):
     train, test, labels, _ = digits
     grid = GridSearchCV(
-        DenseMemoryClassifier(20, max_iter=3, random_state=0),
+        DenseMemoryClassifier(20, max_iter=3, random_state=SEED),
         {"interaction": ["power", "exp", Exponential(0.1), Power(4, scale=5.0)]}, cv=2,
     ).fit(train[:200], labels[:200])  # fmt: skip
     model = grid.best_estimator_
@@ -148,13 +159,13 @@ def test_early_stopping_asks_of_rows_already_checked(digits, monkeypatch):
     """What is held out has lost the names of a data frame, which predict would warn of."""
     train, _, labels, _ = digits
     monkeypatch.setattr(DenseMemoryClassifier, "inputs", lambda *_: pytest.fail("checked anew"))
-    model = DenseMemoryClassifier(5, max_iter=2, early_stopping=True, random_state=0)
+    model = DenseMemoryClassifier(5, max_iter=2, early_stopping=True, random_state=SEED)
     assert len(model.fit(train[:200], labels[:200]).validation_scores_) == 2
 
 
 def test_a_first_part_with_unnamed_labels_leaves_nothing(digits):
     train, _, labels, _ = digits
-    model = DenseMemoryClassifier(5, random_state=0)
+    model = DenseMemoryClassifier(5, random_state=SEED)
     with pytest.raises(ParameterError, match=r"outside \[0 1\]"):
         model.partial_fit(train, labels, classes=[1, 0])
     assert not hasattr(model, "energy_")

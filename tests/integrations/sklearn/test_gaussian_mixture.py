@@ -10,6 +10,7 @@ import isinglass as ig
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.integrations.sklearn import from_gaussian_mixture, to_gaussian_mixture
 from tests.cases import double, hopfield_boltzmann
+from tests.seeds import SEED, seeded
 
 COVARIANCES = {
     "spherical": lambda count, size, v: np.full(count, v),
@@ -68,7 +69,7 @@ def test_a_machine_is_a_mixture():
 def test_scikit_learn_goes_on_from_a_machine():
     machine = hopfield_boltzmann(ig.Gaussian(2))
     mixture = to_gaussian_mixture(machine).set_params(warm_start=True, max_iter=50)
-    data = machine.sample(500, generator=torch.Generator().manual_seed(0)).numpy()
+    data = machine.sample(500, generator=seeded(0)).numpy()
     before = mixture.score(data)
     assert mixture.fit(data).score(data) >= before
 
@@ -80,7 +81,7 @@ def test_what_cannot_be_converted():
     with pytest.raises(NotFittedError):
         GaussianMixture().predict(data)
     for kind in COVARIANCES:
-        fitted = GaussianMixture(2, covariance_type=kind, random_state=0).fit(data)
+        fitted = GaussianMixture(2, covariance_type=kind, random_state=SEED).fit(data)
         with pytest.raises(IntractableError, match="learn_beta=True"):
             from_gaussian_mixture(fitted)
     for machine in (

@@ -16,11 +16,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import isinglass as ig
 from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
+from tests.seeds import SEED, numpy_seeded, shifted
 
 pd = pytest.importorskip("pandas")
 
 
-@parametrize_with_checks([HopfieldBoltzmannMachine(4, random_state=0)])
+@parametrize_with_checks([HopfieldBoltzmannMachine(4, random_state=SEED)])
 def test_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -28,7 +29,7 @@ def test_the_contract_of_scikit_learn(estimator, check):
 @pytest.fixture
 def frame():
     """Numbers, whole numbers, truths, names and categories, some of each unknown."""
-    rng = np.random.default_rng(0)
+    rng = numpy_seeded(0)
     kind = rng.integers(0, 3, 300)
     found = pd.DataFrame(
         {
@@ -52,8 +53,8 @@ def test_likelihoods_are_those_of_the_mixture_in_the_data_s_units():
     mean, std = rows.mean(0), rows.std(0)
     normal = -((rows - mean) ** 2) / (2 * std**2) - np.log(std * np.sqrt(2 * np.pi))
     np.testing.assert_allclose(model.score_samples(rows), normal.sum(1), rtol=1e-9)
-    model = HopfieldBoltzmannMachine(5, random_state=0).fit(rows)
-    other = HopfieldBoltzmannMachine(5, random_state=0).fit(1000 * rows - 7)
+    model = HopfieldBoltzmannMachine(5, random_state=SEED).fit(rows)
+    other = HopfieldBoltzmannMachine(5, random_state=SEED).fit(1000 * rows - 7)
     shift = 4 * np.log(1000)
     np.testing.assert_allclose(
         other.score_samples(1000 * rows - 7), model.score_samples(rows) - shift, atol=1e-6
@@ -63,7 +64,7 @@ def test_likelihoods_are_those_of_the_mixture_in_the_data_s_units():
 
 def test_a_density_integrates_to_one_and_marginals_are_its_integrals():
     rows = load_iris().data[:, 2:]
-    model = HopfieldBoltzmannMachine(4, random_state=0).fit(rows)
+    model = HopfieldBoltzmannMachine(4, random_state=SEED).fit(rows)
     x, y = np.linspace(-4, 12, 400), np.linspace(-3, 6, 400)
     grid = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
     density = np.exp(model.score_samples(grid)).reshape(400, 400)
@@ -77,14 +78,14 @@ def test_a_density_integrates_to_one_and_marginals_are_its_integrals():
 def test_imputation_is_the_exact_conditional():
     """The mean and the draws of y given x, against the integral over the joint density."""
     rows = load_iris().data[:, 2:]
-    model = HopfieldBoltzmannMachine(4, random_state=0).fit(rows)
+    model = HopfieldBoltzmannMachine(4, random_state=SEED).fit(rows)
     y = np.linspace(-3, 6, 2000)
     density = np.exp(model.score_samples(np.stack([np.full(2000, 3.0), y], -1)))
     mean = np.trapezoid(y * density, y) / np.trapezoid(density, y)
     variance = np.trapezoid((y - mean) ** 2 * density, y) / np.trapezoid(density, y)
     torn = np.array([[3.0, np.nan]])
     assert model.impute(torn)[0, 1] == pytest.approx(mean, abs=1e-6)
-    draws = model.impute(np.repeat(torn, 20_000, 0), "draw", random_state=1)[:, 1]
+    draws = model.impute(np.repeat(torn, 20_000, 0), "draw", random_state=shifted(1))[:, 1]
     assert abs(draws.mean() - mean) < 5 * np.sqrt(variance / 20_000) + 0.05 / np.sqrt(12)
     best = model.impute(torn, "mode")
     assert model.score(best) >= model.score([[3.0, mean]])
@@ -95,7 +96,7 @@ def test_imputation_is_the_exact_conditional():
 
 
 def test_data_frames_keep_names_types_and_index(frame):
-    model = HopfieldBoltzmannMachine(3, random_state=0).fit(frame)
+    model = HopfieldBoltzmannMachine(3, random_state=SEED).fit(frame)
     assert list(model.feature_names_in_) == list(frame.columns)
     fresh = model.sample(500)
     assert list(fresh.columns) == list(frame.columns)
@@ -120,7 +121,7 @@ def test_data_frames_keep_names_types_and_index(frame):
 
 
 def test_categories_of_pandas_keep_their_order(tmp_path):
-    rng = np.random.default_rng(0)
+    rng = numpy_seeded(0)
     names, numbers = ["low", "high", "never"], [3, 1, 2]
     frame = pd.DataFrame(
         {
@@ -129,7 +130,7 @@ def test_categories_of_pandas_keep_their_order(tmp_path):
         }
     )
     frame.loc[::5] = None
-    model = HopfieldBoltzmannMachine(2, random_state=0).fit(frame)
+    model = HopfieldBoltzmannMachine(2, random_state=SEED).fit(frame)
     model.save(tmp_path / "m.safetensors")
     loaded = HopfieldBoltzmannMachine.load(tmp_path / "m.safetensors")
     for found in (model.sample(9), model.impute(frame), loaded.sample(9)):
@@ -139,11 +140,11 @@ def test_categories_of_pandas_keep_their_order(tmp_path):
 
 @pytest.mark.parametrize("scale", [1e300, 1e-20, 1e-200])
 def test_huge_and_tiny_numbers_are_numbers(scale):
-    rows = np.random.default_rng(0).random((30, 2))
-    model = HopfieldBoltzmannMachine(2, random_state=0).fit(scale * rows)
-    plain = HopfieldBoltzmannMachine(2, random_state=0).fit(rows)
-    fresh = model.sample(5, random_state=1)
-    np.testing.assert_allclose(fresh / scale, plain.sample(5, random_state=1), rtol=1e-6)
+    rows = numpy_seeded(0).random((30, 2))
+    model = HopfieldBoltzmannMachine(2, random_state=SEED).fit(scale * rows)
+    plain = HopfieldBoltzmannMachine(2, random_state=SEED).fit(rows)
+    fresh = model.sample(5, random_state=shifted(1))
+    np.testing.assert_allclose(fresh / scale, plain.sample(5, random_state=shifted(1)), rtol=1e-6)
     assert model.score(scale * rows) + 2 * np.log(scale) == pytest.approx(plain.score(rows))
     with pytest.raises(DomainError, match="among numbers near"):
         plain.score([[1e300, 0.0]])
@@ -151,17 +152,17 @@ def test_huge_and_tiny_numbers_are_numbers(scale):
 
 def test_categories_only_held_out_count_as_unknown():
     """Names that are all different neither help nor harm a likelihood held out."""
-    size = np.random.default_rng(0).normal(size=60)
+    size = numpy_seeded(0).normal(size=60)
     names = np.array([f"id{n}" for n in range(60)], object)
-    with_names = HopfieldBoltzmannMachine(random_state=0).fit({"a": size, "id": names})
-    alone = HopfieldBoltzmannMachine(random_state=0).fit({"a": size})
+    with_names = HopfieldBoltzmannMachine(random_state=SEED).fit({"a": size, "id": names})
+    alone = HopfieldBoltzmannMachine(random_state=SEED).fit({"a": size})
     assert with_names.validation_scores_[1] == pytest.approx(alone.validation_scores_[1])
 
 
 def test_columns_by_name_and_lists_are_tables_too(frame):
     table = {name: frame[name].astype(object).to_numpy() for name in frame}
-    model = HopfieldBoltzmannMachine(3, random_state=0).fit(table)
-    same = HopfieldBoltzmannMachine(3, random_state=0).fit(frame)
+    model = HopfieldBoltzmannMachine(3, random_state=SEED).fit(table)
+    same = HopfieldBoltzmannMachine(3, random_state=SEED).fit(frame)
     np.testing.assert_array_equal(model.score_samples(table), same.score_samples(frame))
     assert list(model.sample(3)) == list(table)
     with pytest.raises(ShapeError, match="columns of the fit: size, count"):
@@ -169,46 +170,46 @@ def test_columns_by_name_and_lists_are_tables_too(frame):
     with pytest.raises(ShapeError, match="one length"):
         model.fit({"a": [1.0, 2.0], "b": [1.0]})
     rows = [["a", 1.0], ["b", 2.0], ["a", None], [None, 2.5]] * 5
-    model = HopfieldBoltzmannMachine(2, random_state=0).fit(rows)
+    model = HopfieldBoltzmannMachine(2, random_state=SEED).fit(rows)
     assert model.sample(4).shape == (4, 2)
     assert set(model.sample(50)[:, 0]) == {"a", "b"}
 
 
 def test_missing_cells_cost_little():
     """Fitted with a fifth of the cells gone, it finds whole rows nearly as likely."""
-    train, test = train_test_split(load_iris().data, random_state=0)
-    torn = np.where(np.random.default_rng(0).random(train.shape) < 0.2, np.nan, train)
-    whole, part = (HopfieldBoltzmannMachine(4, n_init=5, random_state=0) for _ in range(2))
+    train, test = train_test_split(load_iris().data, random_state=SEED)
+    torn = np.where(numpy_seeded(0).random(train.shape) < 0.2, np.nan, train)
+    whole, part = (HopfieldBoltzmannMachine(4, n_init=5, random_state=SEED) for _ in range(2))
     assert part.fit(torn).score(test) > whole.fit(train).score(test) - 0.6
     assert part.score(test) > GaussianMixture(1, covariance_type="diag").fit(train).score(test) + 1
 
 
 def test_the_number_of_memories_is_chosen(generator):
     centers = 6 * np.eye(5)
-    rng = np.random.default_rng(0)
+    rng = numpy_seeded(0)
     rows = centers[rng.integers(0, 5, 600)] + rng.normal(size=(600, 5))
-    model = HopfieldBoltzmannMachine(random_state=0, n_init=3).fit(rows)
+    model = HopfieldBoltzmannMachine(random_state=SEED, n_init=3).fit(rows)
     assert model.n_memories_ == 5
     assert max(model.validation_scores_, key=model.validation_scores_.get) == 5
 
 
 def test_partial_fit_follows_a_stream():
     """Stepwise EM over batches comes close to EM on all rows at once."""
-    rng = np.random.default_rng(0)
+    rng = numpy_seeded(0)
     rows = (4 * np.eye(3))[rng.integers(0, 3, 4000)] + rng.normal(size=(4000, 3))
-    stream = HopfieldBoltzmannMachine(3, random_state=0)
+    stream = HopfieldBoltzmannMachine(3, random_state=SEED)
     for batch in np.split(rows, 20):
         stream.partial_fit(batch)
     assert stream.n_samples_seen_ == 4000
-    whole = HopfieldBoltzmannMachine(3, random_state=0).fit(rows)
-    first = HopfieldBoltzmannMachine(3, random_state=0).fit(rows[:200])
+    whole = HopfieldBoltzmannMachine(3, random_state=SEED).fit(rows)
+    first = HopfieldBoltzmannMachine(3, random_state=SEED).fit(rows[:200])
     assert whole.score(rows) - stream.score(rows) < 0.5 * (whole.score(rows) - first.score(rows))
     with pytest.raises(ValueError, match="2 features"):
         stream.partial_fit(rows[:, :2])
 
 
 def test_warm_start_goes_on(frame):
-    model = HopfieldBoltzmannMachine(3, max_iter=2, tol=0.0, warm_start=True, random_state=0)
+    model = HopfieldBoltzmannMachine(3, max_iter=2, tol=0.0, warm_start=True, random_state=SEED)
     with pytest.warns(ConvergenceWarning, match="max_iter = 2"):
         first = model.fit(frame).log_likelihood_curve_
     with pytest.warns(ConvergenceWarning):
@@ -217,13 +218,15 @@ def test_warm_start_goes_on(frame):
 
 
 def test_pickles_files_grids_and_pipelines(frame, tmp_path):
-    model = HopfieldBoltzmannMachine(3, random_state=0).fit(frame)
+    model = HopfieldBoltzmannMachine(3, random_state=SEED).fit(frame)
     copy = pickle.loads(pickle.dumps(model))  # noqa: S301
     np.testing.assert_array_equal(copy.score_samples(frame), model.score_samples(frame))
     model.save(tmp_path / "table.safetensors")
     loaded = HopfieldBoltzmannMachine.load(tmp_path / "table.safetensors")
     np.testing.assert_array_equal(loaded.score_samples(frame), model.score_samples(frame))
-    pd.testing.assert_frame_equal(loaded.sample(5, random_state=1), model.sample(5, random_state=1))
+    pd.testing.assert_frame_equal(
+        loaded.sample(5, random_state=shifted(1)), model.sample(5, random_state=shifted(1))
+    )
     loaded.partial_fit(frame)
     with pytest.raises(FileError, match="exists already"):
         model.save(tmp_path / "table.safetensors")
@@ -231,15 +234,15 @@ def test_pickles_files_grids_and_pipelines(frame, tmp_path):
     with pytest.raises(FileError, match="describes no columns"):
         HopfieldBoltzmannMachine.load(tmp_path / "machine.safetensors")
     rows, labels = load_iris(return_X_y=True)
-    grid = GridSearchCV(HopfieldBoltzmannMachine(random_state=0), {"n_memories": [1, 5]}, cv=3)
-    mixed = np.random.default_rng(0).permutation(150)
+    grid = GridSearchCV(HopfieldBoltzmannMachine(random_state=SEED), {"n_memories": [1, 5]}, cv=3)
+    mixed = numpy_seeded(0).permutation(150)
     assert grid.fit(rows[mixed]).best_params_ == {"n_memories": 5}
-    pipe = make_pipeline(HopfieldBoltzmannMachine(12, random_state=0), LogisticRegression(C=100))
+    pipe = make_pipeline(HopfieldBoltzmannMachine(12, random_state=SEED), LogisticRegression(C=100))
     assert pipe.fit(rows, labels).score(rows, labels) > 0.93
 
 
 def test_bad_tables_are_named(frame):
-    model = HopfieldBoltzmannMachine(3, random_state=0)
+    model = HopfieldBoltzmannMachine(3, random_state=SEED)
     with pytest.raises(DomainError, match="column 'size': every cell is unknown"):
         model.fit(frame.assign(size=np.nan))
     with pytest.raises(DomainError, match="column '1': every cell is unknown"):
@@ -283,7 +286,7 @@ def test_wrong_parameters_are_refused_at_fit(frame, wrong):
 
 def test_constant_columns_and_repeated_rows_do_no_harm():
     rows = np.column_stack([np.full(20, 7.5), np.zeros(20), np.repeat([1.0, 2.0], 10)])
-    model = HopfieldBoltzmannMachine(6, random_state=0).fit(rows)
+    model = HopfieldBoltzmannMachine(6, random_state=SEED).fit(rows)
     assert np.isfinite(model.score_samples(rows)).all()
     fresh = model.sample(10)
     assert np.abs(fresh[:, 0] - 7.5).max() < 0.1
@@ -291,6 +294,6 @@ def test_constant_columns_and_repeated_rows_do_no_harm():
 
 
 def test_verbose_shows_progress(frame, capsys):
-    HopfieldBoltzmannMachine(2, verbose=True, random_state=0).fit(frame)
+    HopfieldBoltzmannMachine(2, verbose=True, random_state=SEED).fit(frame)
     assert "100%" in capsys.readouterr().out
     assert torch.is_grad_enabled()

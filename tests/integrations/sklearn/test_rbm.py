@@ -17,9 +17,10 @@ import isinglass as ig
 from isinglass.errors import ParameterError
 from isinglass.integrations.sklearn import RBMTransformer
 from isinglass.learning import ExactGradient, pseudo_log_likelihood
+from tests.seeds import SEED
 
 
-@parametrize_with_checks([RBMTransformer(n_components=5, n_iter=2, random_state=0)])
+@parametrize_with_checks([RBMTransformer(n_components=5, n_iter=2, random_state=SEED)])
 def test_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -27,14 +28,14 @@ def test_the_contract_of_scikit_learn(estimator, check):
 @pytest.fixture(scope="module")
 def digits():
     images, labels = load_digits(return_X_y=True)
-    return train_test_split((images / 16).astype(np.float32), labels, random_state=0)
+    return train_test_split((images / 16).astype(np.float32), labels, random_state=SEED)
 
 
 def test_its_features_of_digits_are_no_worse_than_bernoulli_rbm_s(digits):
     """Both with 100 components and the same epochs, at rates of 0.1 and 0.2."""
     train, test, labels, expected = digits
-    ours = RBMTransformer(100, n_iter=5, learning_rate=0.1, random_state=0)
-    theirs = BernoulliRBM(100, n_iter=5, learning_rate=0.2, random_state=0)
+    ours = RBMTransformer(100, n_iter=5, learning_rate=0.1, random_state=SEED)
+    theirs = BernoulliRBM(100, n_iter=5, learning_rate=0.2, random_state=SEED)
     scores = [
         make_pipeline(rbm, LogisticRegression(C=10, max_iter=1000))
         .fit(train, labels)
@@ -47,7 +48,7 @@ def test_its_features_of_digits_are_no_worse_than_bernoulli_rbm_s(digits):
 
 def test_attributes_and_features_are_those_of_the_machine(digits):
     train, test, *_ = digits
-    model = RBMTransformer(8, n_iter=2, random_state=0).fit(train[:200])
+    model = RBMTransformer(8, n_iter=2, random_state=SEED).fit(train[:200])
     assert isinstance(model.machine_, ig.RBM)
     hidden = 1 / (1 + np.exp(-(test @ model.components_.T + model.intercept_hidden_)))
     features = model.transform(test)
@@ -64,7 +65,7 @@ def test_attributes_and_features_are_those_of_the_machine(digits):
 
 def test_scores_are_exact_where_they_can_be(digits):
     bits = (digits[0][:100, 20:30] > 0.5).astype(np.float64)
-    model = RBMTransformer(3, n_iter=3, random_state=0).fit(bits)
+    model = RBMTransformer(3, n_iter=3, random_state=SEED).fit(bits)
     with torch.no_grad():
         every = ig.Bernoulli(10).enumerate_states()
         log_z = torch.logsumexp(-model.machine_.free_energy(every), 0)
@@ -73,7 +74,7 @@ def test_scores_are_exact_where_they_can_be(digits):
     grey = np.where(bits == 1, 0.9, 0.2)
     np.testing.assert_array_equal(model.score_samples(grey), model.score_samples(bits))
     rows = (digits[0][:50] > 0.5).astype(np.float64)
-    large = RBMTransformer(20, n_iter=1, random_state=0).fit(rows)
+    large = RBMTransformer(20, n_iter=1, random_state=SEED).fit(rows)
     pseudo = pseudo_log_likelihood(large.machine_, torch.from_numpy(rows)).detach()
     np.testing.assert_allclose(large.score_samples(rows), pseudo, rtol=1e-9)
 
@@ -87,7 +88,7 @@ def test_another_objective_learns(digits):
         learning_rate=1.0,
         momentum=0.9,
         batch_size=300,
-        random_state=0,
+        random_state=SEED,
     ).fit(bits)
     share = bits.mean(0).clip(0.01, 0.99)
     alone = bits * np.log(share) + (1 - bits) * np.log(1 - share)
@@ -96,7 +97,7 @@ def test_another_objective_learns(digits):
 
 def test_partial_fit_keeps_its_chains(digits):
     train, *_ = digits
-    model = RBMTransformer(16, learning_rate=0.1, random_state=0).partial_fit(train[:20])
+    model = RBMTransformer(16, learning_rate=0.1, random_state=SEED).partial_fit(train[:20])
     first = model.score(train)
     for start in range(20, 1000, 20):
         model.partial_fit(train[start : start + 20])
@@ -109,9 +110,9 @@ def test_partial_fit_keeps_its_chains(digits):
 
 def test_other_ranges_are_brought_to_bits(digits):
     train, *_ = digits
-    unit = RBMTransformer(4, n_iter=1, random_state=0).fit(train)
+    unit = RBMTransformer(4, n_iter=1, random_state=SEED).fit(train)
     assert bool((unit.data_min_ == 0).all() and (unit.data_max_ == 1).all())
-    wide = RBMTransformer(4, n_iter=1, random_state=0).fit(200 * train - 100)
+    wide = RBMTransformer(4, n_iter=1, random_state=SEED).fit(200 * train - 100)
     assert float(wide.data_min_.min()) == -100
     with pytest.warns(UserWarning, match="rows leave the range of the fit"):
         assert np.isfinite(wide.transform(1000 * train)).all()
@@ -119,8 +120,8 @@ def test_other_ranges_are_brought_to_bits(digits):
 
 def test_sparse_rows_are_taken_too(digits):
     rows = digits[0][:40]
-    dense = RBMTransformer(4, n_iter=1, random_state=0).fit_transform(rows)
-    sparse = RBMTransformer(4, n_iter=1, random_state=0).fit_transform(csr_matrix(rows))
+    dense = RBMTransformer(4, n_iter=1, random_state=SEED).fit_transform(rows)
+    sparse = RBMTransformer(4, n_iter=1, random_state=SEED).fit_transform(csr_matrix(rows))
     np.testing.assert_array_equal(sparse, dense)
 
 

@@ -20,7 +20,8 @@ from isinglass.learning import (
     pseudo_log_likelihood,
     seed_memories,
 )
-from tests.cases import double, hopfield_boltzmann, randomized, seeded, spins
+from tests.cases import double, hopfield_boltzmann, randomized, spins
+from tests.seeds import seeded
 
 MACHINES = {
     "bits": lambda: ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3)),

@@ -10,6 +10,7 @@ import isinglass as ig
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.learning import DenoisingScoreMatching, SlicedScoreMatching
 from tests.cases import Bumps, double, hopfield_boltzmann, randomized
+from tests.seeds import seeded
 
 
 class Normal(ig.Energy):
@@ -145,9 +146,8 @@ def test_denoising_follows_the_score_of_the_smoothed_density(generator):
 def test_the_score_is_that_of_the_machine_at_its_temperature(draws):
     """ψ = −∂F/∂v/T, for every m."""
     machine, data, sigma = hopfield_boltzmann(ig.Gaussian(2), draws=draws), double(7, 2), 0.4
-    seeded = torch.Generator().manual_seed(3)
-    loss = in_nats(DenoisingScoreMatching(sigma), machine, data, seeded)
-    noise = torch.randn(7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    loss = in_nats(DenoisingScoreMatching(sigma), machine, data, seeded(3))
+    noise = torch.randn(7, 2, dtype=torch.float64, generator=seeded(3))
     noisy = data + sigma * noise
     pull = torch.softmax(0.7 * (noisy @ machine.patterns.mT + machine.memory_bias), -1)
     step = pull @ machine.patterns + machine.visible_bias
@@ -159,8 +159,8 @@ def test_the_score_is_that_of_the_machine_at_its_temperature(draws):
 def test_losses_under_no_grad_for_validation(objective):
     energy, data = Bumps(2), double(5, 2)
     with torch.no_grad():
-        watched, memory = objective.loss(energy, data, {}, torch.Generator().manual_seed(1))
-    learned, _ = objective.loss(energy, data, {}, torch.Generator().manual_seed(1))
+        watched, memory = objective.loss(energy, data, {}, seeded(1))
+    learned, _ = objective.loss(energy, data, {}, seeded(1))
     torch.testing.assert_close(watched, learned)
     assert memory == {}
     assert objective.init(energy, data) == {}

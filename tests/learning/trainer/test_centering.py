@@ -7,7 +7,8 @@ from torch import Tensor
 import isinglass as ig
 from isinglass.learning import ExactGradient, centered_step, fit
 from isinglass.learning.trainer.centering import layer_means
-from tests.cases import double, randomized, seeded
+from tests.cases import double, randomized
+from tests.seeds import seeded
 
 
 def explicit_step(deep: ig.Harmonium, data: Tensor, offsets: list[Tensor], rate: float) -> None:

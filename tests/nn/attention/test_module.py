@@ -10,6 +10,7 @@ from torch import nn
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.nn import StochasticAttention, replace_attention
 from tests.cases import double
+from tests.seeds import seeded, shifted
 
 OPTIONS = {
     "plain": {},
@@ -23,7 +24,7 @@ TO = {"rtol": 0, "atol": 1e-12}
 
 def pair(draws=None, *, gradient="softmax", **options) -> tuple[nn.Module, StochasticAttention]:
     """Torch's attention and ours of the same parameters, in float64."""
-    torch.manual_seed(1)
+    torch.manual_seed(shifted(1))
     options = {"batch_first": True, "dtype": torch.float64} | options
     theirs = nn.MultiheadAttention(8, 2, **options)
     ours = StochasticAttention(8, 2, draws=draws, gradient=gradient, **options)
@@ -129,23 +130,23 @@ def test_both_ways_of_averaging_are_one(generator):
     """Few draws without gradients are gathered, else counted: the same draws, the same average."""
     _, ours = pair(2)
     inputs = tokens(ours)
-    counted = ours(*inputs, need_weights=True, generator=generator.manual_seed(3))[0]
+    counted = ours(*inputs, need_weights=True, generator=generator.manual_seed(shifted(3)))[0]
     with torch.no_grad():
-        gathered = ours(*inputs, need_weights=False, generator=generator.manual_seed(3))[0]
+        gathered = ours(*inputs, need_weights=False, generator=generator.manual_seed(shifted(3)))[0]
     torch.testing.assert_close(gathered, counted, **TO)
 
 
 def test_generators(generator):
     _, ours = pair(2)
     inputs = tokens(ours)
-    one = ours(*inputs, generator=generator.manual_seed(1))[0]
-    assert torch.equal(one, ours(*inputs, generator=generator.manual_seed(1))[0])
+    one = ours(*inputs, generator=generator.manual_seed(shifted(1)))[0]
+    assert torch.equal(one, ours(*inputs, generator=generator.manual_seed(shifted(1)))[0])
     assert not torch.equal(one, ours(*inputs, generator=generator)[0])
-    ours.generator = generator.manual_seed(1)
+    ours.generator = generator.manual_seed(shifted(1))
     assert torch.equal(one, ours(*inputs)[0])
     other = copy.deepcopy(ours)
     assert other.generator is generator  # else copies would draw alike
-    assert torch.equal(other(*inputs, generator=torch.Generator().manual_seed(1))[0], one)
+    assert torch.equal(other(*inputs, generator=seeded(1))[0], one)
 
 
 def test_mean_of_the_gradients_is_softmax_attention_s(generator):
@@ -235,7 +236,7 @@ def test_where_every_share_is_dropped_the_output_is_its_bias(draws):
 
 
 def encoder(**options) -> nn.TransformerEncoder:
-    torch.manual_seed(2)
+    torch.manual_seed(shifted(2))
     layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True, dtype=torch.float64)
     return nn.TransformerEncoder(layer, 2, **options)
 
@@ -310,7 +311,7 @@ def test_half_precision_and_autocast(draws):
 def test_on_cuda():
     theirs, ours = pair(3)
     x = double(3, 5, 8)
-    generator = torch.Generator("cuda").manual_seed(0)
+    generator = seeded(0, "cuda")
     gpu = copy.deepcopy(ours).cuda()
     shares = gpu(x.cuda(), x.cuda(), x.cuda(), generator=generator)[1]
     torch.testing.assert_close(shares.sum(-1), torch.ones(3, 5).double().cuda())

@@ -51,7 +51,7 @@ def attend(progress: Progress, seed: int) -> Chapter:
         errors.append(float((many - exact).square().mean().sqrt()))
         shown.append(many[0])
     weights = torch.softmax(BETA * queries @ keys.mT, -1)
-    variance = weights @ values.square() - exact.square()
+    variance = (weights @ values.square() - exact.square()).clamp_min(0.0)
     theory = [float((variance.mean() / draws).sqrt()) for draws in DRAWS]
 
     chapter = Chapter("attend", "Attend: differentiate the energy", LEAD)

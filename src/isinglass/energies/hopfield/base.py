@@ -55,7 +55,9 @@ class Memory(Serializable):
             self.patterns = patterns
         else:
             patterns = patterns.detach()
-            self.register_buffer("patterns", patterns.clone() if copy else patterns)
+            if copy:  # row by row, as a file gives it back: another layout may be rounded otherwise
+                patterns = patterns.clone(memory_format=torch.contiguous_format)
+            self.register_buffer("patterns", patterns)
 
     @property
     def layers(self) -> tuple[Unit, ...]:

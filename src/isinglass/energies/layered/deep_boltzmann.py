@@ -128,7 +128,8 @@ class DeepBoltzmann(Harmonium):
     ) -> MeanField:
         """Infer the means of the hidden layers, each in turn, outward from the visible one.
 
-        Rows that rest are left alone, so that a row's result does not depend on the others.
+        Rows that rest are left alone, so that a row's result does not depend, but for rounding, on
+        the others.
 
         Args:
             visible: Visible states, ``(*batch, d)``.
