@@ -253,7 +253,9 @@ ENERGIES = [
     ),
     EnergyCase(
         "HopfieldBoltzmann of mixed columns",
-        lambda: hopfield_boltzmann(ig.Mixed([ig.Gaussian(2), ig.Bernoulli(1), ig.Categorical(3)]), groups=2),
+        lambda: hopfield_boltzmann(
+            ig.Mixed([ig.Gaussian(2), ig.Bernoulli(1), ig.Categorical(3)]), groups=2
+        ),
         lambda: double(5, 12).abs(),
         lambda: torch.cat(
             [double(16, 2), double(16, 1).gt(0).double(),

@@ -1,4 +1,4 @@
-"""The first picture of README and home page: a digit recalled from its upper half, light and dark."""
+"""The first picture of README and home page: a digit from its upper half, in two themes."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ def _line(
 
     def ours() -> None:
         fit(
-            machine, data, PersistentCD(chains=BATCH), epochs=1, batch_size=BATCH, centered=centered,
+            machine, data, PersistentCD(chains=BATCH), epochs=1, batch_size=BATCH,
+            centered=centered,
             optimizer=partial(torch.optim.SGD, lr=0.01), autocast=autocast, progress=False,
             score=Likelihood("pseudo", every=1_000_000),
         )  # fmt: skip

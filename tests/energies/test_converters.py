@@ -132,7 +132,8 @@ def test_what_cannot_be_converted():
     with pytest.raises(IntractableError, match="field of up to"):
         to_classical(randomized(ig.RBM(ig.Spin(3), ig.Gaussian(2))))
     for visible, hidden in (
-        (ig.Bernoulli(3), ig.Gaussian(2)), (ig.Spin(3), ig.RectifiedGaussian(2)), (ig.Spin(3), ig.Bernoulli(2))
+        (ig.Bernoulli(3), ig.Gaussian(2)), (ig.Spin(3), ig.RectifiedGaussian(2)),
+        (ig.Spin(3), ig.Bernoulli(2)),
     ):  # fmt: skip
         with pytest.raises(IntractableError, match="Spin and Gaussian"):
             to_classical(ig.RBM(visible, hidden))

@@ -25,7 +25,9 @@ def test_save_then_load_is_the_identity(case):
 
 
 MACHINES = {
-    "bits to bits": (lambda: randomized(ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3))), ig.Bernoulli(4), None),
+    "bits to bits": (
+        lambda: randomized(ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3))), ig.Bernoulli(4), None
+    ),  # fmt: skip
     "spins to bits": (lambda: randomized(ig.RBM(ig.Spin(4), ig.Bernoulli(3))), ig.Spin(4), None),
     "Gaussian to spins": (lambda: randomized(ig.RBM(ig.Gaussian(2), ig.Spin(3))), None, None),
     "one group": (lambda: hopfield_boltzmann(ig.Spin(4)), ig.Spin(4), 1 / 0.7),

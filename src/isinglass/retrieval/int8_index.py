@@ -149,7 +149,7 @@ class Int8Index:
         code, scale, error = _rounded(exact)
         norm = exact.norm(dim=-1)
         slack = beta * (self._error * norm + self._length * error)
-        # Rounding of the float32 scores themselves: d products of float32 add up, in whatever order,
+        # Rounding of the float32 scores themselves: d products of float32 add up, in any order,
         # to d·2⁻²⁴ of their sizes, which are at most |k| |q|; scales are a few products more.
         rounded = (exact.shape[-1] + 16) * 2.0**-24
         slack = slack + beta * norm * (self._length + self._error) * rounded

@@ -1,7 +1,7 @@
 """The properties that every unit, energy, kernel and path keeps; run them on your own.
 
-Each function returns nothing and raises :class:`PropertyViolation` with the numbers that disagree. How
-far numbers may disagree follows from the arithmetic: :mod:`isinglass.testing.tolerance`.
+Each function returns nothing and raises :class:`PropertyViolation` with the numbers that disagree.
+How far numbers may disagree follows from the arithmetic: :mod:`isinglass.testing.tolerance`.
 """
 
 from isinglass.testing.energies import (

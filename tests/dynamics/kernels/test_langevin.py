@@ -71,7 +71,7 @@ def test_mass_is_a_change_of_scale(generator):
     mass = torch.tensor([4.0, 0.25]).double()
     plain = randomized(ig.RBM(ig.Gaussian(2), ig.Bernoulli(3))).marginal()
 
-    class ScaledTruncatedMixture(ig.Energy):
+    class Rescaled(ig.Energy):
         def forward(self, state):
             return plain(state / mass.sqrt())
 
@@ -81,7 +81,9 @@ def test_mass_is_a_change_of_scale(generator):
             Langevin(0.4, mass=m), energy, begin,
             steps=4, temperature=0.6, generator=seeded(2),
         )
-        for m, energy, begin in ((mass, plain, start), (None, ScaledTruncatedMixture(), start * mass.sqrt()))
+        for m, energy, begin in (
+            (mass, plain, start), (None, Rescaled(), start * mass.sqrt())
+        )
     )  # fmt: skip
     torch.testing.assert_close(one * mass.sqrt(), other)
 

@@ -1,4 +1,4 @@
-"""The Hopfield layer: the slow sum over patterns, ModernHopfield, torch's attention, its properties."""
+"""The Hopfield layer: the slow sum over patterns, ModernHopfield, torch's attention."""
 
 import dataclasses
 import math

@@ -46,7 +46,8 @@ class ReplicaExchange(Kernel[Replicas]):
     in turn, rather than pairs by chance, carry states along the ladder instead of letting them
     diffuse. All chains and levels are one batch.
 
-    The law of all replicas together is left unchanged; ``kernel_state.position`` is the replica at λ = 1.
+    The distribution of all replicas together is left unchanged; ``kernel_state.position`` is the
+    replica at λ = 1.
     ``info["acceptance"]`` has the acceptance probability of each pair, ``(chains, levels − 1)``.
 
     Reference: Swendsen & Wang 1986, doi:10.1103/PhysRevLett.57.2607; Okabe et al. 2001,

@@ -39,9 +39,8 @@ class ClassicalHopfield(ConcaveConvex, Memory):
 
     Args:
         patterns: ``(N, d)`` of ±1, one pattern a row; spins cannot be learned by gradient.
-        rule: How patterns become couplings: :class:`~isinglass.energies.hopfield.storage_rules.Hebb`, ``Storkey``,
-            ``PseudoInverse``, ``Perceptron``, or a :class:`~isinglass.energies.hopfield.storage_rules.Rule` of
-            your own.
+        rule: How patterns become couplings: :class:`~isinglass.energies.Hebb`, ``Storkey``,
+            ``PseudoInverse``, ``Perceptron``, or a :class:`~isinglass.energies.Rule` of your own.
 
     Attributes:
         weight: W, ``(d, d)``, saved with the memory.

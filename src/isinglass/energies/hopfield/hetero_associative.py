@@ -39,7 +39,8 @@ class HeteroMemory(ConcaveConvex, Serializable):
 
         ξ* = recall(cue),   p = p(Xξ*),   value = Σ_μ p_μ value_μ
 
-    The energy is that of the keys, and ``memory.memory`` is what samples them. One look-up without recall, ``read``, is attention with keys
+    The energy is that of the keys, and ``memory.memory`` is what samples them. One
+    look-up without recall, ``read``, is attention with keys
     and values of their own.
 
     Reference: Kosko 1988, doi:10.1109/21.87054 (hetero-association); Ramsauer et al. 2020,

@@ -208,7 +208,8 @@ class DeepBoltzmann(Harmonium):
 
         Examples:
             >>> import isinglass as ig
-            >>> machine = DeepBoltzmann([ig.Bernoulli(3), ig.Bernoulli(2), ig.Bernoulli(2)], scale=0.5).double()
+            >>> layers = [ig.Bernoulli(3), ig.Bernoulli(2), ig.Bernoulli(2)]
+            >>> machine = DeepBoltzmann(layers, scale=0.5).double()
             >>> v = ig.Bernoulli(3).enumerate_states()
             >>> log_z = torch.logsumexp(-machine.free_energy(v).detach(), 0)
             >>> bool(machine.log_likelihood_bound(v, log_z).exp().sum() <= 1)

@@ -29,8 +29,8 @@ class HarmoniumPath(AnnealingPath):
     do not touch each other, as large together as they can be, are summed out of the weights:
     of two layers the larger one, of a deep machine every other one. What is left fluctuates less.
 
-    The base fields b⁰ give every layer the mean that it has on the data. Without data they are those
-    of a mean-field sweep from units that feel nothing, which favours no mode of the machine.
+    The base fields b⁰ give every layer the mean that it has on the data. Without data they are
+    those of a mean-field sweep from units that feel nothing, which favours no mode of the machine.
 
     Reference: Salakhutdinov & Murray 2008, doi:10.1145/1390156.1390266.
 
@@ -186,7 +186,7 @@ class HarmoniumPath(AnnealingPath):
         return torch.cat(parts, -1)
 
     def _order(self, generator: Generator | None) -> list[int]:
-        """Layers that touch are drawn one way or the other by chance: a sweep that is reversible."""
+        """Draws layers that touch one way or the other by chance: a sweep that is reversible."""
         if not self._touching:
             return self.kept
         device = None if generator is None else generator.device

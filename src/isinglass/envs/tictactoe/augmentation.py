@@ -26,7 +26,8 @@ def random_dihedral_augmentation(transitions: Batch, generator: np.random.Genera
     """Transitions of :class:`TicTacToe` on boards turned and mirrored, each in one of eight ways.
 
     The value of a position is that of its mirror image, so what was played once teaches eight
-    positions. Given to an agent as ``replay_buffer_kwargs={"augment": random_dihedral_augmentation}``.
+    positions. Given to an agent as
+    ``replay_buffer_kwargs={"augment": random_dihedral_augmentation}``.
 
     Args:
         transitions: A named tuple with ``observations``, ``actions`` of shape (batch, 3),
@@ -42,7 +43,8 @@ def random_dihedral_augmentation(transitions: Batch, generator: np.random.Genera
         >>> Batch = namedtuple("Batch", "observations actions next_observations")
         >>> corner = {"propositions": torch.zeros(500, 9, 3).int(), "mask": torch.zeros(500, 9)}
         >>> batch = Batch(corner, torch.tensor([[0, 1, 0]]).expand(500, -1), corner)
-        >>> random_dihedral_augmentation(batch, np.random.default_rng(0)).actions.unique(dim=0).tolist()
+        >>> eight = random_dihedral_augmentation(batch, np.random.default_rng(0))
+        >>> eight.actions.unique(dim=0).tolist()
         [[0, 1, 0], [1, 0, 0], [1, 2, 0], [2, 1, 0]]
     """
     actions = transitions.actions

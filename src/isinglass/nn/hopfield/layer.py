@@ -262,7 +262,8 @@ class Hopfield(nn.Module):
         """How many patterns hold ``mass`` of the weight, ``(batch, num_heads, states)``.
 
         One is retrieval of a single pattern, many is an average; see
-        :func:`isinglass.analysis.metastability.metastable_size`. Other arguments as of :meth:`forward`.
+        :func:`isinglass.analysis.metastability.metastable_size`. Other arguments are those of
+        :meth:`forward`.
         """
         weights = self.association(input, stored_pattern_padding_mask, association_mask)
         return metastable_size(weights.detach(), mass)
