@@ -26,17 +26,21 @@ def test_save_then_load_is_the_identity(case):
 
 MACHINES = {
     "bits to bits": (
-        lambda: randomized(ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3))), ig.Bernoulli(4), None
-    ),  # fmt: skip
+        lambda: randomized(ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3))),
+        ig.Bernoulli(4),
+        None,
+    ),
     "spins to bits": (lambda: randomized(ig.RBM(ig.Spin(4), ig.Bernoulli(3))), ig.Spin(4), None),
     "Gaussian to spins": (lambda: randomized(ig.RBM(ig.Gaussian(2), ig.Spin(3))), None, None),
     "one group": (lambda: hopfield_boltzmann(ig.Spin(4)), ig.Spin(4), 1 / 0.7),
     "two groups": (lambda: hopfield_boltzmann(ig.Bernoulli(4), groups=2), ig.Bernoulli(4), 1 / 0.7),
     "three draws": (lambda: hopfield_boltzmann(ig.Spin(4), draws=3), ig.Spin(4), 1 / 2.1),
     "two groups, two draws": (
-        lambda: hopfield_boltzmann(ig.Spin(3), groups=2, draws=2), ig.Spin(3), 1 / 1.4,
+        lambda: hopfield_boltzmann(ig.Spin(3), groups=2, draws=2),
+        ig.Spin(3),
+        1 / 1.4,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MACHINES)

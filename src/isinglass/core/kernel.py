@@ -71,7 +71,8 @@ class Kernel(ABC, Generic[State]):
     is for looking. ``leaves_invariant`` declares that a step at T > 0 leaves exp(−E/T) unchanged;
     ``monotone`` that a step at T = 0 never raises E by more than rounding; ``converges`` that once
     a step at T = 0 changes nothing, none will, which recall relies on. The properties in
-    :mod:`isinglass.testing` hold the first two to account. The type in brackets is that of the kernel state.
+    :mod:`isinglass.testing` hold the first two to account. The type in brackets is that of
+    the kernel state.
 
     Examples:
         >>> class Downhill(Kernel[KernelState]):

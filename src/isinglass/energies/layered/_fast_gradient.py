@@ -22,8 +22,8 @@ class FastContrastiveGradient:
     drawn are in that of the weights.
 
     What it gains: a whole learning step (a persistent chain's sweep, loss, backward, SGD) of bits
-    on one core is 1.5 times as fast as by autograd with 784 × 500 units and 128 rows, 1.7 times with
-    64 × 32 units and 64 rows.
+    on one core is 1.5 times as fast as by autograd with 784 × 500 units and 128 rows, 1.7 times
+    with 64 × 32 units and 64 rows.
 
     Args:
         machine: Whose weights are read here once.
