@@ -216,7 +216,7 @@ def test_hidden_layers(net_arch):
 
 @pytest.mark.usefixtures("plain_annotations")
 def test_arguments_that_no_policy_takes():
-    with pytest.raises(ParameterError, match=r"memories = 3.*energy=Mixture\(memories=3\)"):
+    with pytest.raises(ParameterError, match=r"memories = 3.*energy=MixtureEnergy\(memories=3\)"):
         small_agent(policy_kwargs={"memories": 3})
     with pytest.raises(ParameterError, match=r"foo = 3. They may have net_arch"):
         small_agent(policy_kwargs={"foo": 3})

@@ -396,8 +396,8 @@ def test_a_symmetry_sees_every_batch_and_draws_from_the_stream(named):
 @pytest.mark.parametrize(
     ("augment", "error", "message"),
     [
-        (lambda batch, _: None, ParameterError, "a symmetry that gives NoneType"),
-        (lambda batch, _: tuple(batch), ParameterError, "a symmetry that gives tuple"),
+        (lambda batch, _: None, ParameterError, "an augmentation that gives NoneType"),
+        (lambda batch, _: tuple(batch), ParameterError, "an augmentation that gives tuple"),
         (lambda b, _: b._replace(actions=b.actions[:3]), ShapeError, "actions of shape"),
         (lambda b, _: b._replace(next_masks=None), ShapeError, "next_masks of shape None"),
         (lambda b, _: b._replace(observations={}), ShapeError, "observations of shape {}"),
@@ -420,7 +420,7 @@ def unchecked():
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_symmetry_that_cannot_be_called_is_refused():
-    with pytest.raises(ParameterError, match="symmetry = 'turned'"):
+    with pytest.raises(ParameterError, match="augment = 'random_dihedral_augmentation'"):
         empty(augment="random_dihedral_augmentation")
     with pytest.raises(ParameterError, match="replay_buffer_kwargs = 3"):
         FreeEnergyQ("MlpPolicy", LargeAction(**SMALL), replay_buffer_kwargs=3, device="cpu")

@@ -331,7 +331,7 @@ FAILED = {
         (["act", "walks:Walk", "--set", "gamma"], "Write it NAME=VALUE"),
         (
             ["act", "walks:Walk", "--set", "gama=1"],
-            "There are memories, state_fields, backup, learning_rate",
+            "There are memories, state_fields, back",
         ),
         (["act", "walks:Walk", "--set", "gamma=2"], "Give a finite gamma from 0 to 1"),
         (["act", "walks:Walk", "--set", "replay_buffer_kwargs={'x': 1}"], "agent refuses a value"),

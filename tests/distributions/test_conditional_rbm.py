@@ -67,7 +67,7 @@ def repeated(distribution, row, count):
     """One row many times, each with chains of its own."""
     some = {
         name: getattr(distribution, name)[row].expand(count, *getattr(distribution, name).shape[1:])
-        for name in ("bias", "hidden_bias", "offset", "observed", "clamped")
+        for name in ("bias", "hidden_bias", "offset", "observed", "clamped", "forbidden")
         if getattr(distribution, name) is not None
     }
     return replace(distribution, **some)

@@ -5,6 +5,7 @@ import torch
 
 import isinglass as ig
 import isinglass.testing
+from isinglass.core import ConcaveConvex
 from isinglass.errors import IntractableError, ParameterError
 from tests import cases
 from tests.cases import double, hopfield_boltzmann, spins
@@ -15,6 +16,9 @@ class Metropolis(ig.dynamics.Kernel):
 
     leaves_invariant = True
     monotone = True
+
+    def init(self, energy, state):
+        return ig.dynamics.KernelState(state)
 
     def step(self, energy, kernel_state, temperature=0.0, generator=None):
         state = kernel_state.position
@@ -51,7 +55,7 @@ def test_joint_states_descend_by_the_energy_of_infinitely_many_draws():
     torch.testing.assert_close(found.energy, machine.energy_at(found.state, 0.0).detach())
 
 
-class Trembling(ig.energies.Memory):
+class Trembling(ConcaveConvex, ig.energies.Memory):
     """Falls back and forth by a millionth of its size."""
 
     def forward(self, state):
@@ -116,14 +120,14 @@ def test_energies_without_multiplicities_are_the_same_at_every_temperature():
 class Counting(ig.dynamics.Memoryless):
     """Attention that says in every step how far each row moved, and by which units."""
 
-    rests = True
+    converges = True
 
     def transition(self, energy, state, temperature, generator):
         return energy.cccp_update(state)
 
     def step(self, energy, kernel_state, temperature=0.0, generator=None):
         after, _ = super().step(energy, kernel_state, temperature, generator)
-        moved = after.state - kernel_state.position
+        moved = after.position - kernel_state.position
         return after, {"length": moved.norm(dim=-1), "moved": moved}
 
 

@@ -205,7 +205,7 @@ def test_states_outside_a_kind():
         ig.Categorical(2).check(torch.tensor([0.0, 0.0]))
     with pytest.raises(DomainError, match="1/2"):
         ig.Multinomial(2, draws=2).check(torch.tensor([0.3, 0.7]))
-    with pytest.raises(ShapeError, match=r"\(3,\).*\(\*batch, 2\)"):
+    with pytest.raises(ShapeError, match=r"\(\*batch, 2\).*\(3,\)"):
         ig.Bernoulli(2).check(torch.zeros(3))
     with pytest.raises(DomainError, match="float"):
         ig.Bernoulli(2).check(torch.zeros(2, dtype=torch.int64))

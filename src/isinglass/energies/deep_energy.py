@@ -140,7 +140,6 @@ class DeepEnergy(Sampled):
             DomainError: If they are not finite.
             ParameterError: If T is not above zero, or the sampler is neither HMC nor MALA.
         """
-        f"{type(self).__name__}.path"
         temperature = self.temperature if temperature is None else temperature
         check_positive("temperature", temperature)
         like = next(self.parameters(), torch.zeros(())).detach()

@@ -49,11 +49,10 @@ class Sampled(Annealable, Trainable):
         Where the visible units have at most 65,536 states and hidden ones are summed out in closed
         form, or all units together have no more, states are listed: draws are exact and
         independent. Else every draw has a ladder of replicas of its own, set out along the
-        machine's path from exact draws at its base, which takes ``steps`` steps of
-        replica exchange; a pilot has spaced its levels for half of all swaps to be accepted. A
-        hundred steps carry replicas up ladders of some ten levels several times; machines
-        whose pilot asks for many more levels need more steps, which
-        :func:`isinglass.dynamics.diagnose` tells.
+        machine's path from exact draws at its base, which takes ``steps`` steps of replica
+        exchange; a pilot has spaced its levels for half of all swaps to be accepted. A hundred
+        steps carry replicas up ladders of some ten levels several times; machines whose pilot asks
+        for many more levels need more steps, which :func:`isinglass.dynamics.diagnose` tells.
 
         Args:
             count: How many states to draw.

@@ -13,8 +13,8 @@ def test_every_row_rests_or_is_in_a_cycle_of_two():
     assert torch.equal(found.cycle, ~found.converged)
     assert (found.residual[found.cycle] == 2).all()
     step = ig.Synchronous().step
-    after = step(memory, ig.Synchronous().init(memory, found.state))[0].state
-    again = step(memory, ig.Synchronous().init(memory, after))[0].state
+    after = step(memory, ig.Synchronous().init(memory, found.state))[0].position
+    again = step(memory, ig.Synchronous().init(memory, after))[0].position
     assert torch.equal(again, found.state)
     assert torch.equal((after != found.state).any(-1), found.cycle)
     assert f"{int(found.cycle.sum())} in a 2-cycle" in str(found)

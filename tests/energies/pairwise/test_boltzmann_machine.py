@@ -355,6 +355,9 @@ class Along(ig.dynamics.Kernel):
     def __init__(self, path, level):
         self.path, self.level = path, level
 
+    def init(self, energy, state):
+        return ig.dynamics.KernelState(state)
+
     def step(self, energy, kernel_state, temperature=0.0, generator=None):
         levels = torch.full((len(kernel_state.position),), self.level, dtype=torch.float64)
         return type(kernel_state)(

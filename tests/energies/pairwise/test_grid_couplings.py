@@ -13,7 +13,7 @@ from tests.cases import double, spins
 from tests.seeds import seeded
 
 CRITICAL = 2 / math.log(1 + math.sqrt(2))
-ALIKE = {"shape": (4, 6), "unit": ig.Spin(1), "device": torch.device("cpu")}
+ALIKE = {"shape": (4, 6), "states": (-1.0, 1.0), "device": torch.device("cpu")}
 
 
 @pytest.mark.parametrize("periodic", [True, False])
@@ -89,7 +89,7 @@ def test_kaufmans_formula_tends_to_onsagers():
 @pytest.mark.parametrize("shape", [(4, 6), (2, 2), (8,), (2, 4, 6)])
 @pytest.mark.parametrize("unit", [ig.Spin(1), ig.Bernoulli(1)])
 def test_packed_and_unpacked_is_the_state(shape, unit):
-    board = Checkerboard(shape, unit, 1.0, 0.0, 1.0, torch.device("cpu"))
+    board = Checkerboard(shape, unit.two_states, 1.0, 0.0, 1.0, torch.device("cpu"))
     size = math.prod(shape)
     state = unit.sample(double(5, size), 1.0, seeded())
     halves = board.pack(state)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import isinglass as ig
+from isinglass.core import as_trainable
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.learning import DenoisingScoreMatching, SlicedScoreMatching
 from tests.cases import Bumps, double, hopfield_boltzmann, randomized
@@ -30,7 +31,7 @@ def implicit(energy, data):
     total = 0.0
     for row in data:
         visible = row.clone().requires_grad_()
-        free = energy.free_energy(visible) / energy.temperature
+        free = as_trainable(energy).free_energy(visible) / energy.temperature
         (slope,) = torch.autograd.grad(free, visible, create_graph=True)
         for i in range(len(row)):
             (second,) = torch.autograd.grad(slope[i], visible, create_graph=True)
@@ -124,7 +125,7 @@ def test_denoising_follows_the_score_of_the_smoothed_density(generator):
     shares = torch.distributions.Normal(data, sigma).log_prob(line[:, None])
     log_density = torch.logsumexp(shares, -1) - math.log(5)
     (target,) = torch.autograd.grad(log_density.sum(), line)
-    free = energy.free_energy(line[:, None])
+    free = as_trainable(energy).free_energy(line[:, None])
     (slope,) = torch.autograd.grad(free.sum(), line, create_graph=True)
     weight = log_density.exp().detach() * 12 / 4000
     expected = gradients((weight * (-slope - target) ** 2).sum() / 2, energy)

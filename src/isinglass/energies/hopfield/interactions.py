@@ -199,7 +199,7 @@ def interaction_of(
             than ``"power"``.
 
     Examples:
-        >>> interaction_of("example", "power", degree=4), interaction_of("example", "exp")
+        >>> interaction_of("power", degree=4), interaction_of("exp")
         (Power(degree=4, rectified=True, scale=1.0), Exponential(beta=1.0))
     """
     if isinstance(interaction, str) and interaction == "power":

@@ -21,9 +21,9 @@ class FastContrastiveGradient:
     and states are rounded once, and all products taken in that dtype; fields, means and numbers
     drawn are in that of the weights.
 
-    What it gains: a whole learning step (a persistent chain's sweep, loss, backward, SGD) of bits
-    on one core is 1.5 times as fast as by autograd with 784 × 500 units and 128 rows, 1.7 times
-    with 64 × 32 units and 64 rows.
+    What it gains: a whole learning step of bits (chains swept once, loss, backward, SGD) on one
+    core is 1.5 times as fast as by autograd with 784 × 500 units and 128 rows, 1.7 times with
+    64 × 32 units and 64 rows.
 
     Args:
         machine: Whose weights are read here once.

@@ -33,7 +33,6 @@ def sum_states(harmonium: Harmonium, temperature: float | None = None) -> Tensor
         IntractableError: If there are too many states, or Z is infinite.
         ParameterError: If the temperature is not above zero.
     """
-    f"{type(harmonium).__name__}.exact_log_partition"
     temperature = harmonium.temperature if temperature is None else temperature
     temperature = check_positive("temperature", temperature)
     check_normalisable(harmonium)

@@ -89,14 +89,10 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         first, *others = colors(len(layers), self.couplings)
         self._order = (*chain.from_iterable(others), *first[1:], 0)
         #: By layer: the couplings that end at it, by number, from where, and whether forward.
-        self._incoming = [
-            [
-                (number, a + b - index, index == b)
-                for number, (a, b) in enumerate(self.couplings)
-                if index in (a, b)
-            ]
-            for index in range(len(layers))
-        ]
+        self._incoming: list[list[tuple[int, int, bool]]] = [[] for _ in layers]
+        for number, (a, b) in enumerate(self.couplings):
+            self._incoming[a].append((number, b, False))
+            self._incoming[b].append((number, a, True))
         self.weights = nn.ParameterList(
             scale * torch.randn(layers[b].size, layers[a].size, generator=generator)
             for a, b in self.couplings
@@ -286,7 +282,6 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
             DomainError: If they are not states of the visible units.
             IntractableError: If hidden layers are joined to each other.
         """
-        f"{type(self).__name__}.free_energy"
         self.visible.check(visible)
         check_like(visible, self.biases[0])
         return self.marginal(temperature)(visible)
@@ -355,12 +350,12 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
 
     @property
     def _sums_hidden(self) -> bool:
-        return self._is_star or len(self.layers) == 1
+        return all(0 in pair for pair in self.couplings)
 
     @property
     def _is_star(self) -> bool:
         """Whether hidden layers touch only the visible one."""
-        return len(self.layers) > 1 and all(0 in pair for pair in self.couplings)
+        return len(self.layers) > 1 and self._sums_hidden
 
     def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
         """Refuse joint states of the wrong size or outside their units' states.
@@ -377,8 +372,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         parts = self.split(state)
         self.visible.check(parts[0])
         for layer, part in zip(self.layers[1:], parts[1:], strict=True):
-            filled = (part != 0).any(-1)
-            if bool(filled.any()):
+            if bool((filled := (part != 0).any(-1)).any()):
                 layer.check(part[filled])
 
     def check_visible(self, visible: Float[Tensor, "*batch d"]) -> None:
@@ -449,7 +443,6 @@ class Marginal(ConcaveConvex):
                 "Sample the joint state with BlockGibbs; to learn it, make it a DeepBoltzmann",
             )
         self.harmonium = harmonium
-        f"{type(harmonium).__name__}.free_energy"
         self._temperature = check_temperature(temperature)
         for layer in harmonium.layers:
             layer.check_temperature(self.temperature)

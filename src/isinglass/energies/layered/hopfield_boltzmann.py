@@ -230,7 +230,6 @@ class HopfieldBoltzmann(Harmonium):
             DomainError: If they are not states of the visible units.
             IntractableError: If the machine has several groups or draws.
         """
-        f"{type(self).__name__}.log_prob"
         self.visible.check(visible)
         check_like(visible, self.patterns)
         return self.mixture().log_prob(visible)

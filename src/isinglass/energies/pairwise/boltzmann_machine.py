@@ -25,6 +25,7 @@ from isinglass.core.capabilities import (
     Tractable,
 )
 from isinglass.dynamics import BlockGibbs
+from isinglass.energies.pairwise._mean_field import mean_field_bound
 from isinglass.energies.pairwise.boltzmann_path import BoltzmannPath
 from isinglass.energies.pairwise.couplings import Couplings
 from isinglass.energies.pairwise.dense_couplings import DenseCouplings
@@ -37,8 +38,6 @@ __all__ = ["BoltzmannMachine"]
 
 #: States of the hidden units that are summed over.
 HIDDEN_STATES = 2**12
-#: Steps of mean field.
-MEAN_FIELD = 30
 
 
 class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
@@ -80,8 +79,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         >>> machine(torch.tensor([[1.0, 1.0], [1.0, -1.0]])).detach()
         tensor([-1.5000,  1.5000])
         >>> ising = BoltzmannMachine.ising(16, 16)
-        >>> start = torch.ones(10, 256)
-        >>> ig.run(ig.BlockGibbs(), ising, start, steps=3, temperature=2.27).shape
+        >>> ig.run(ig.BlockGibbs(), ising, torch.ones(10, 256), steps=3, temperature=2.27).shape
         torch.Size([10, 256])
     """
 
@@ -106,9 +104,8 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         components = unit.widths[0] if len(set(unit.widths)) == 1 else unit.widths
         if couplings is None:
             couplings = DenseCouplings(unit.count, components)
-            couplings.upper.data.copy_(
-                scale * torch.randn(unit.size, unit.size, generator=generator)
-            )
+            noise = torch.randn(unit.size, unit.size, generator=generator)
+            couplings.upper.data.copy_(scale * noise)
         elif isinstance(couplings, Tensor):
             couplings = DenseCouplings.of(couplings, components)
         elif not isinstance(couplings, Couplings):
@@ -127,10 +124,8 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
             bias = torch.zeros(unit.size).to(like)
         if bias.shape not in {(unit.size,), (components,)}:
             shared = f", or {components} that all units share" if components in unit.widths else ""
-            raise ShapeError(
-                f"a bias of shape {tuple(bias.shape)} for {unit}",
-                f"Give {unit.size} numbers{shared}",
-            )
+            found = f"a bias of shape {tuple(bias.shape)} for {unit}"
+            raise ShapeError(found, f"Give {unit.size} numbers{shared}")
         check_finite("the bias", bias)
         self.bias = nn.Parameter(bias.detach().to(like).clone())
         self.hidden = check_count("hidden", hidden, least=0)
@@ -139,7 +134,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
                 f"hidden = {hidden} of {couplings.units} units", "Leave some visible"
             )
         shown = couplings.units - hidden
-        parts = [range(shown), range(shown, couplings.units)] if hidden else [range(shown)]
+        parts = range(shown), range(shown, couplings.units)
         self._layers = tuple(unit.select(units) for units in parts) if hidden else (unit,)
 
     @classmethod
@@ -246,13 +241,13 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         """E(s), with the multiplicities that Multinomial units have at this temperature."""
         check_features(state, self.unit.size)
         check_operand(state, self.bias)
-        pairs = -self._agreement(state)
+        pairs = -self.agreement(state)
         if not self.unit.has_base_measure_energy:
             return pairs
         return pairs + self.unit.base_measure_energy(state, temperature)
 
-    def _agreement(self, state: Tensor) -> Tensor:
-        """½ sᵀWs + b·s."""
+    def agreement(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
+        """Returns ½ sᵀWs + b·s, what couplings and fields add to −E."""
         return ((self.couplings(state) / 2 + self.biases) * state).sum(-1)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
@@ -292,8 +287,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
             sweeps: How often; large grids are packed into bytes but once for all of them.
 
         Raises:
-            ParameterError: If the temperature is negative, or ``sweeps`` no whole number above
-                zero.
+            ParameterError: If the temperature is negative or ``sweeps`` no count.
 
         Examples:
             >>> ising = BoltzmannMachine.ising(4, 4)
@@ -366,8 +360,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         """
         self.visible.check(visible)
         check_like(visible, self.bias)
-        temperature = self.temperature if temperature is None else temperature
-        temperature = check_positive("temperature", temperature)
+        temperature = self._above_zero(temperature)
         if not self.hidden:
             return self.energy_at(visible, temperature)
         if not self._summable:
@@ -378,12 +371,16 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         hidden, size = self.layers[1], self.visible.size
         states = hidden.enumerate_states(temperature).to(visible)
         start = self.extend(visible)
-        alone = self._agreement(torch.cat([states.new_zeros(len(states), size), states], -1))
+        alone = self.agreement(torch.cat([states.new_zeros(len(states), size), states], -1))
         alone = alone - hidden.base_measure_energy(states, temperature)
         felt = self.couplings(start)[..., size:]
         lowest = temperature * torch.logsumexp((felt @ states.mT + alone) / temperature, -1)
         own = self.visible.base_measure_energy(visible, temperature)
-        return own - self._agreement(start) - lowest
+        return own - self.agreement(start) - lowest
+
+    def _above_zero(self, temperature: float | None) -> float:
+        asked = self.temperature if temperature is None else temperature
+        return check_positive("temperature", asked)
 
     @property
     def _summable(self) -> bool:
@@ -400,21 +397,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         if not self.hidden or self._summable:
             return self.free_energy(visible)
         self.check_state(self.extend(visible))
-        hidden, size = self.layers[1], self.visible.size
-        with torch.no_grad():
-            start = self.extend(visible)
-            mean = hidden.mean(self.local_field(start)[..., size:], self.temperature)
-            for _ in range(MEAN_FIELD):  # half-way steps, as whole ones may swing to and fro
-                field = self.local_field(torch.cat([visible, mean], -1))[..., size:]
-                mean = (mean + hidden.mean(field, self.temperature)) / 2
-            try:
-                field = hidden.natural_parameter(mean, self.temperature)
-            except IntractableError:  # the bound holds at any field: take the one of these means
-                field = self.local_field(torch.cat([visible, mean], -1))[..., size:]
-            mean = hidden.mean(field, self.temperature)
-            entropy = hidden.log_partition(field, self.temperature) - (field * mean).sum(-1)
-        own = self.visible.base_measure_energy(visible, self.temperature)
-        return own - self._agreement(torch.cat([visible, mean], -1)) - entropy
+        return mean_field_bound(self, visible)
 
     def negative_phase(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
         """F(v), or E(v, h) where the hidden states are too many to sum over."""
@@ -441,8 +424,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
             >>> round(ising.exact_log_partition(2.27).item(), 2)
             30.47
         """
-        temperature = self.temperature if temperature is None else temperature
-        temperature = check_positive("temperature", temperature)
+        temperature = self._above_zero(temperature)
         return self.couplings.log_partition(self.unit, self.biases, temperature)
 
     def path(
@@ -455,8 +437,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         Raises:
             ParameterError: If the temperature is not above zero.
         """
-        temperature = self.temperature if temperature is None else temperature
-        temperature = check_positive("temperature", temperature)
+        temperature = self._above_zero(temperature)
         with torch.no_grad():
             base = self.local_field(self.unit.mean(0 * self.biases, temperature))
         if data is not None:
@@ -477,8 +458,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
 
         Raises:
             ShapeError: If the number of features is wrong.
-            DomainError: If a value is not finite or not a state of the units, or the dtype or
-                device is not the machine's.
+            DomainError: If a value is no state of the units, or dtype or device are others.
         """
         check_features(state, self.unit.size)
         check_like(state, self.bias)
@@ -493,8 +473,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
 
         Raises:
             ShapeError: If the number of features is wrong.
-            DomainError: If a value is not finite or not a state of the units, or the dtype or
-                device is not the machine's.
+            DomainError: If a value is no state of the units, or dtype or device are others.
         """
         check_features(visible, self.visible.size)
         check_like(visible, self.bias)
@@ -516,7 +495,6 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> BoltzmannMachine:
         """A machine of the same shape."""
-        unit, couplings = (
-            Unit.from_config(config["unit"]), Couplings.from_config(config["couplings"])
-        )  # fmt: skip
+        unit = Unit.from_config(config["unit"])
+        couplings = Couplings.from_config(config["couplings"])
         return cls(unit, couplings, torch.zeros(config["bias"]), hidden=config["hidden"])
