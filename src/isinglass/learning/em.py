@@ -369,6 +369,7 @@ def expectation_maximization(
     machine.visible.check(_states(data, observed, scale), observed)
     origin = _origin(machine, data, observed)
     history: list[float] = []
+    converged = False
     for step in range(steps):
         responsibilities, log_prob = _e_step(
             machine, _states(data, observed, scale), observed, scale
@@ -381,11 +382,13 @@ def expectation_maximization(
             learn_scale, learn_beta=learn_beta, pseudo_count=pseudo_count / len(data),
             least_scale=least_scale,
         )  # fmt: skip
-        if step and abs(history[-1] - history[-2]) < tolerance:
+        converged = step > 0 and abs(history[-1] - history[-2]) < tolerance
+        if converged:
             break
     _, log_prob = _e_step(machine, _states(data, observed, scale), observed, scale)
     history.append(float(log_prob.mean()))
-    return EMReport(history, abs(history[-1] - history[-2]) < tolerance, scale)
+    # The last M-step may gain more than the one before it: what had converged has.
+    return EMReport(history, converged or abs(history[-1] - history[-2]) < tolerance, scale)
 
 
 def check_data(
