@@ -74,6 +74,7 @@ class FreeEnergyNetwork(BaseModel):
 
     Examples:
         >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
+        >>> import torch
         >>> from isinglass.agents import MixtureEnergy
         >>> from stable_baselines3.common.torch_layers import FlattenExtractor
         >>> extractor = FlattenExtractor(observations)
