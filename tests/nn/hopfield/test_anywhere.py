@@ -262,7 +262,12 @@ def test_targets_that_are_none_cannot_be_fixed():
         ((torch.ones(2, 3, 8), torch.ones(3, 3, 8), torch.ones(2, 3, 8)), {}, ShapeError, "batch"),
         (torch.ones(2, 3, 8), {"padding": torch.zeros(2, 3)}, DomainError, "float32"),
         (torch.ones(2, 3, 8), {"padding": torch.zeros(3, 2).bool()}, ShapeError, r"\(2, 3\)"),
-        (torch.ones(2, 3, 8), {"mask": torch.zeros(3, 3).byte()}, DomainError, "Give a boolean mask"),
+        (
+            torch.ones(2, 3, 8),
+            {"mask": torch.zeros(3, 3).byte()},
+            DomainError,
+            "Give a boolean mask",
+        ),
         (torch.ones(2, 3, 8), {"mask": torch.zeros(3, 4)}, ShapeError, r"\(3, 4\)"),
         (torch.ones(2, 3, 8), {"mask": torch.zeros(2, 3, 3)}, ShapeError, r"batch · heads"),
     ],
