@@ -242,6 +242,46 @@ def check_observed(observed: Tensor, state: Tensor) -> Tensor:
     )
 
 
+def known_cells(cues: Tensor, known: Tensor) -> Tensor:
+    """Return the cues with zeros where they are unknown, once mask and known cells are found fit.
+
+    Raises:
+        DomainError: If the mask is not of booleans, is on another device, or a known cell is not
+            finite.
+        ShapeError: If the mask does not fit the cues.
+        ParameterError: If nothing is known of a cue.
+    """
+    check_tensor("cues", cues)
+    size = cues.shape[-1] if cues.ndim else 0
+    example = f"torch.ones({size}, dtype=torch.bool)"
+    if not isinstance(known, Tensor) or known.dtype != torch.bool:
+        found = f"dtype {known.dtype}" if isinstance(known, Tensor) else type(known).__name__
+        raise DomainError(
+            f"a mask of {found}",
+            f"Give a boolean tensor, True where a cell is given, such as {example}",
+        )
+    try:
+        fits = torch.broadcast_shapes(known.shape, cues.shape) == cues.shape
+    except RuntimeError:
+        fits = False
+    if not fits or known.shape[-1:] != (size,):
+        raise ShapeError(
+            f"a mask of shape {tuple(known.shape)} for cues of shape {tuple(cues.shape)}",
+            f"Give one boolean a cell, ({size},) or a batch of them, such as {example}",
+        )
+    if known.device != cues.device:
+        raise DomainError(
+            f"a mask on {known.device}, cues on {cues.device}",
+            "Bring them together first: known.to(cues.device)",
+        )
+    if values_visible(known) and not bool(known.any(-1).all()):
+        first = int((~known.any(-1)).flatten().nonzero()[0])
+        raise ParameterError(f"nothing is known of cue {first}", "Show some part of it")
+    cells = torch.where(known, cues, 0.0)
+    check_finite("the known cells", cells)
+    return cells
+
+
 def check_attention_mask(
     name: str, mask: Tensor, shapes: Mapping[tuple[int, ...], str], *, floating: bool = True
 ) -> None:

@@ -14,52 +14,59 @@ from isinglass._support.validation import (
     check_finite,
     check_like,
     check_patterns,
-    values_visible,
+    known_cells,
 )
 from isinglass.dynamics import Recall
 from isinglass.energies import ModernHopfield
-from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.energies.hopfield.resemblance import Resemblance
+from isinglass.retrieval.scores import nearest_keys
 
 __all__ = ["Completion", "ImageMemory"]
+
+SAMPLE = 1000  # images whose separation from all others chooses β
+SAME = 1024  # epsilons of the dtype: half a squared distance that is no more is rounding
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The completion of cues by an :class:`ImageMemory`, and how recall went.
+    """The completion of cues by an :class:`ImageMemory`, and what to think of it.
 
     Attributes:
-        images: The completed images, ``(*batch, d)``.
-        recall: Energy, steps, residual and convergence of each row.
-        start_energy: Energy of each cue before the first step.
+        images: The completed images, ``(*batch, d)``; known cells are those of the cue.
         weights: How much of each stored image is in the completion, ``(*batch, N)``; sums to 1.
-        nearest: Number of the stored image with the largest weight.
-        similarity: Cosine between the recalled pattern and that image's, −1 to 1.
+        resemblance: How much each cue, as it is shown, resembles what is stored.
+        recall: What the memory recalled, in its own units: steps, energy, convergence.
     """
 
     images: Float[Tensor, "*batch d"]
-    recall: Recall
-    start_energy: Float[Tensor, "*batch"]
     weights: Float[Tensor, "*batch N"]
-    nearest: Int[Tensor, "*batch"]
-    similarity: Float[Tensor, "*batch"]
+    resemblance: Resemblance
+    recall: Recall
+
+    @property
+    def nearest(self) -> Int[Tensor, "*batch"]:
+        """Number of the stored image that is nearest in the known cells."""
+        return self.resemblance.nearest
 
 
 class ImageMemory:
-    r"""Images stored in a modern Hopfield net as deviations from their mean, of unit length.
+    r"""Images, or rows of a table, stored in a modern Hopfield net and completed from parts.
 
-        x_μ = (image_μ − mean)/|image_μ − mean|,   ξ ← Xᵀ softmax(βXξ)
-        completion = Σ_μ softmax_μ(βXξ) image_μ
+        x_μ = (image_μ − mean)/scale,   p = softmax(−½β|x_μ − ξ|²)
+        unknown cells = Σ_μ p_μ image_μ,   known cells stay as they are
 
-    An unknown pixel of a cue deviates by nothing, so it says nothing.
+    Images are compared by their distance in the known cells; the unknown ones are first integrated
+    out, then descend (:meth:`~isinglass.ModernHopfield.recall`, ``known=``). The scale, one
+    number, makes the root-mean-square length of the x_μ one.
 
     Reference: Ramsauer et al. 2020, arXiv:2008.02217 (the separation Δ_i of a pattern decides
     how sharply it is retrieved).
 
     Args:
         images: ``(N, d)``, one image a row.
-        beta: β > 0; None chooses log(999 (N−1))/Δ, with Δ = min_{i≠j} (1 − x_i·x_j) over distinct
+        beta: β > 0; None chooses log(999 (N−1))/Δ, with Δ = min_{i≠j} ½|x_i − x_j|² over distinct
             images, so that each stored image draws at least 99.9 % of the attention when shown
-            whole; kept between 1 and 10,000.
+            whole; at least 1. Images that differ by rounding count as one.
 
     Raises:
         ShapeError: If there is no image or the tensor is not a matrix.
@@ -69,7 +76,7 @@ class ImageMemory:
     Examples:
         >>> images = torch.tensor([[0.0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]])
         >>> known = torch.tensor([True, True, False, False])
-        >>> done = ImageMemory(images).complete(torch.tensor([1.0, 1, 0, 0]), known)
+        >>> done = ImageMemory(images).complete(torch.tensor([1.0, 1, torch.nan, 0]), known)
         >>> int(done.nearest), done.images.round()
         (1, tensor([1., 1., 0., 0.]))
     """
@@ -79,8 +86,13 @@ class ImageMemory:
         self.images = images
         # One image has no deviation from its own mean: take its mean gray instead.
         self.mean = images.mean(0) if len(images) > 1 else images.mean().expand(images.shape[-1])
-        patterns = _unit(images - self.mean)
-        check_finite("the images less their mean", patterns)
+        deviation = images - self.mean
+        check_finite("the images less their mean", deviation)
+        # Large values are divided by the largest first, or their squares would overflow.
+        largest = deviation.abs().amax().clamp_min(torch.finfo(images.dtype).tiny)
+        length = (deviation / largest).square().sum(-1).mean().sqrt()
+        self.scale = largest * torch.where(length > 0, length, 1.0)
+        patterns = deviation / self.scale
         self.memory = ModernHopfield(patterns, _sharpest(patterns) if beta is None else beta)
 
     @property
@@ -91,89 +103,51 @@ class ImageMemory:
     def complete(
         self,
         cues: Float[Tensor, "*batch d"],
-        known: Bool[Tensor, "*mask"],
+        known: Bool[Tensor, "*mask d"],
         max_steps: int | None = None,
         trace: bool = False,
     ) -> Completion:
-        """Completes each cue from the pixels that are known.
+        """Completes each cue from the cells that are known.
 
         Args:
-            cues: ``(*batch, d)``; unknown pixels may be anything finite.
-            known: True where a pixel is given, at least one a cue; broadcast over the batch.
-            max_steps: Most steps a row may take.
+            cues: ``(*batch, d)``; unknown cells may be anything, NaN included.
+            known: True where a cell is given, at least one a cue; broadcast over the batch.
+            max_steps: Most steps a row may take; None asks the kernel.
             trace: Whether to record the energy after every step.
 
         Raises:
-            ShapeError: If a cue or the mask has the wrong number of pixels.
-            DomainError: If cues or mask are no tensors, a pixel is not finite, or the mask is not
-                of booleans.
-            ParameterError: If no pixel of a cue is known.
+            ShapeError: If a cue or the mask has the wrong number of cells.
+            DomainError: If cues or mask are no tensors, a known cell is not finite, or the mask is
+                not of booleans.
+            ParameterError: If no cell of a cue is known.
         """
         check_features(cues, self.images.shape[-1])
-        check_finite("the cues", cues)
-        check_like(cues, self.images)
-        _check_known(known, cues)
-        start = _unit(torch.where(known, cues - self.mean, 0.0))
-        check_finite("the cues less the mean image", start)
-        found = self.memory.recall(start, max_steps=max_steps, trace=trace)
-        weights = self.memory.association(found.state)
-        nearest = weights.argmax(-1)
-        similarity = torch.cosine_similarity(found.state, self.memory.patterns[nearest], dim=-1)
+        cells = known_cells(cues, known)
+        check_like(cells, self.images)
+        shown = torch.where(known, cells - self.mean, 0.0) / self.scale
+        check_finite("the cues less the mean image", shown)
+        found = self.memory.recall(shown, known=known, max_steps=max_steps, trace=trace)
+        everywhere = torch.ones(known.shape[-1], dtype=torch.bool, device=known.device)
+        weights = self.memory.association(found.state, everywhere)
         return Completion(
-            weights @ self.images, found, self.memory(start), weights, nearest, similarity
-        )
-
-
-def _unit(deviation: Tensor) -> Tensor:
-    """Normalizes rows; large values are scaled first, or their squares would overflow."""
-    scale = deviation.abs().amax(-1, keepdim=True).clamp_min(1.0)
-    return torch.nn.functional.normalize(deviation / scale, dim=-1)
-
-
-def _check_known(known: Tensor, cues: Tensor) -> None:
-    """Refuses a mask that is not of booleans, does not fit the cues, or leaves a cue unknown."""
-    size = cues.shape[-1]
-    example = f"torch.ones({size}, dtype=torch.bool)"
-    if not isinstance(known, Tensor) or known.dtype != torch.bool:
-        found = f"dtype {known.dtype}" if isinstance(known, Tensor) else type(known).__name__
-        raise DomainError(
-            f"a mask of {found}",
-            f"Give a boolean tensor, True where a pixel is given, such as {example}",
-        )
-    try:
-        torch.broadcast_shapes(known.shape, cues.shape)
-        fits = known.shape[-1:] == (size,)
-    except RuntimeError:
-        fits = False
-    if not fits:
-        raise ShapeError(
-            f"a mask of shape {tuple(known.shape)} for cues of shape {tuple(cues.shape)}",
-            f"Give one boolean a pixel, ({size},) or a batch of them, such as {example}",
-        )
-    if known.device != cues.device:
-        raise DomainError(
-            f"a mask on {known.device}, cues on {cues.device}",
-            "Bring them together first: known.to(cues.device)",
-        )
-    if values_visible(known) and not bool(known.any(-1).all()):
-        raise ParameterError(
-            f"nothing is known of cue {int((~known.any(-1)).nonzero()[0, -1])}",
-            "Show some part of it",
+            torch.where(known, cells, weights @ self.images),
+            weights,
+            self.memory.resemblance(shown, known),
+            found,
         )
 
 
 def _sharpest(patterns: Tensor) -> float:
-    """Returns β that gives each unit vector 99.9 % of the attention when it is the query.
+    """Returns β that gives each pattern 99.9 % of the attention when it is the query.
 
-    Of many vectors, 1,000 are looked at, evenly spaced, each against all.
+    Of many patterns, 1,000 are looked at, evenly spaced, each against all.
     """
     count = len(patterns)
     if count < 2:
         return 1.0
-    rows = torch.linspace(0, count - 1, min(count, 1000)).long()
-    overlap = patterns[rows] @ patterns.mT
-    overlap[torch.arange(len(rows)), rows] = -1.0
-    distinct = overlap[overlap < 1 - 1e-4]
-    if len(distinct) == 0:
-        return 1.0
-    return min(max(math.log(999 * (count - 1)) / (1 - float(distinct.max())), 1.0), 1e4)
+    rows = torch.linspace(0, count - 1, min(count, SAMPLE)).long()
+    every = torch.ones(patterns.shape[-1], dtype=torch.bool, device=patterns.device)
+    same = 2 * SAME * torch.finfo(patterns.dtype).eps
+    nearest = nearest_keys(patterns[rows], every, patterns, beyond=same)
+    separation = float(nearest.squared_distance.amin()) / 2
+    return max(math.log(999 * (count - 1)) / separation, 1.0)

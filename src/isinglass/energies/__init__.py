@@ -21,6 +21,7 @@ from isinglass.energies.hopfield.dense_classifier import DenseClassifier, FeedFo
 from isinglass.energies.hopfield.hetero_associative import HeteroMemory, Reading
 from isinglass.energies.hopfield.interactions import Exponential, Interaction, Power
 from isinglass.energies.hopfield.modern import ModernHopfield
+from isinglass.energies.hopfield.resemblance import Resemblance
 from isinglass.energies.hopfield.retrieval_layer import RetrievalLayer
 from isinglass.energies.hopfield.sparse import SparseHopfield, SubsetHopfield
 from isinglass.energies.hopfield.storage_rules import (
@@ -80,6 +81,7 @@ __all__ = [
     "Power",
     "PseudoInverse",
     "Reading",
+    "Resemblance",
     "RetrievalLayer",
     "Rule",
     "ScaledTruncatedMixture",

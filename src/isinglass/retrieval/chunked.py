@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from itertools import cycle
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from isinglass._support.typing import Float
+from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_count,
     check_features,
@@ -18,10 +20,10 @@ from isinglass._support.validation import (
     check_values,
 )
 from isinglass.errors import ShapeError
+from isinglass.retrieval.scores import BLOCK, score_blocks
 
-__all__ = ["BLOCK", "Lookup", "check_lookup", "streamed_lookup"]
+__all__ = ["Lookup", "check_lookup", "streamed_lookup", "without_denormals"]
 
-BLOCK = 2048  # keys at a time: they stay in the cache from scoring to summing
 QUERIES = 1024  # queries at a time
 
 
@@ -48,6 +50,7 @@ def streamed_lookup(
     values: Float[Tensor, "N e"] | None = None,
     *,
     block: int = BLOCK,
+    known: Bool[Tensor, "*mask d"] | None = None,
 ) -> Lookup:
     """Averages the values by softmax weight, with the normalizer, omitting nothing.
 
@@ -65,6 +68,9 @@ def streamed_lookup(
         beta: β > 0, inverse temperature of the softmax.
         values: ``(N, e)``; None is the keys themselves, a step of the modern Hopfield net.
         block: How many keys are scored at a time.
+        known: If given, True where a feature of a query is known, broadcast over the batch: keys
+            are then scored by :func:`~isinglass.retrieval.scores.partial_scores` instead of k·q,
+            and unknown features may be anything.
 
     Raises:
         ShapeError: If features or numbers of rows differ.
@@ -77,11 +83,18 @@ def streamed_lookup(
         >>> torch.allclose(found.average, torch.softmax(9 * queries @ keys.mT, -1) @ keys)
         True
     """
+    if known is not None:
+        queries = torch.where(known, queries, 0.0)
+        known = known if known.ndim == 1 else known.expand(queries.shape).flatten(0, -2)
     values = check_lookup(queries, keys, values)
     beta = check_positive("beta", beta)
     check_count("block", block)
     rows = queries.reshape(-1, queries.shape[-1])
-    parts = [_stream(part, keys, values, beta, block) for part in rows.split(QUERIES)]
+    masks = [known] if known is None or known.ndim == 1 else known.split(QUERIES)
+    parts = [
+        _stream(part, keys, values, beta, block, mask)
+        for part, mask in zip(rows.split(QUERIES), cycle(masks))
+    ]
     average, log_partition = (torch.cat(part) for part in zip(*parts, strict=True))
     batch = queries.shape[:-1]
     log_partition = log_partition.reshape(batch)
@@ -91,25 +104,35 @@ def streamed_lookup(
 
 
 def _stream(
-    queries: Tensor, keys: Tensor, values: Tensor, beta: float, block: int
+    queries: Tensor, keys: Tensor, values: Tensor, beta: float, block: int, known: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     # Sums of half-precision numbers are kept in single precision.
     exact = torch.promote_types(queries.dtype, torch.float32)
     top = queries.new_full((len(queries), 1), -torch.inf, dtype=exact)
     mass = torch.zeros_like(top)
     total = queries.new_zeros(len(queries), values.shape[-1], dtype=exact)
-    scaled = queries * beta
-    for near, far in zip(keys.split(block), values.split(block), strict=True):
-        scores = (scaled @ near.mT).to(exact)
+    scored = score_blocks(queries if known is not None else queries * beta, keys, block, known)
+    for scores, far in zip(scored, values.split(block), strict=True):
+        scores = (scores if known is None else scores * beta).to(exact)
         # The results do not depend on the maximum, hence their gradients neither.
         higher = torch.maximum(top, scores.detach().amax(-1, keepdim=True))
-        weights = scores.sub_(higher).exp_()
+        weights = without_denormals(scores.sub_(higher)).exp_()
         fade = (top - higher).exp()
         mass = mass * fade + weights.sum(-1, keepdim=True)
         total = total * fade + (weights.to(far.dtype) @ far).to(exact)
         top = higher
     log_partition = (top + mass.log())[:, 0] / beta
     return (total / mass).to(queries.dtype), log_partition.to(queries.dtype)
+
+
+def without_denormals(scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
+    """Sets scores, counted from their maximum, to −∞ where exp(score)·value would be denormal.
+
+    A processor multiplies denormal numbers some fifty times slower, and no sum to which the
+    maximum adds 1 is changed by them.
+    """
+    info = torch.finfo(scores.dtype)
+    return torch.nn.functional.threshold(scores, math.log(info.tiny / info.eps), -math.inf)
 
 
 def check_lookup(queries: Tensor, keys: Tensor, values: Tensor | None) -> Tensor:

@@ -74,7 +74,6 @@ Beta: TypeAlias = Annotated[
         show_default="chosen from the data",
     ),
 ]
-MaxSteps: TypeAlias = Annotated[int, Option(min=1, help="Most steps of recall.")]
 
 
 def remember(
@@ -86,15 +85,15 @@ def remember(
     size: Size = None,
     standardize: Standardize = False,
     beta: Beta = None,
-    max_steps: MaxSteps = 100,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Store images or rows in a modern Hopfield memory, and complete a part of one.
 
-    Takes images and tables alike, and says of each cue how recall went: steps, energy, the
-    nearest pattern and its share, whether it converged. Also called isinglass recall.
+    Takes images and tables alike. What is unknown of a cue is filled from the stored patterns
+    that are nearest in what is known; known parts stay. Says of each cue which is nearest, how
+    much resembles it, and whether nothing stored does. Also called isinglass recall.
 
     Examples:
         isinglass remember photos/ --cue torn.png --hide lower --out whole.png
@@ -109,12 +108,12 @@ def remember(
         given = {"--hide": hide, "--index": index, "--size": size}
         _refuse([name for name, value in given.items() if value is not None], "images")
         target = out or Path("recalled.csv")
-        complete_table(output, data[0], cue, target, beta, standardize, max_steps, force)
+        complete_table(output, data[0], cue, target, beta, standardize, force)
     else:
         _refuse(["--standardize"] * standardize, "tables")
         target = out or Path("completion.png")
         pixels = {"hide": hide, "index": index, "size": size}
-        complete_image(output, data, cue, target, beta, max_steps, force, **pixels)
+        complete_image(output, data, cue, target, beta, force, **pixels)
 
 
 def _refuse(given: list[str], kind: str) -> None:

@@ -31,7 +31,6 @@ def complete_image(
     cue: Path,
     out: Path,
     beta: float | None,
-    max_steps: int,
     force: bool,
     *,
     hide: Half | None,
@@ -55,7 +54,7 @@ def complete_image(
 
     memory = ImageMemory(pixels.flatten(1), beta)
     mask = known.unsqueeze(-1).expand(seen.shape).flatten(1)
-    done = memory.complete(seen.flatten(1), mask, max_steps=max_steps)
+    done = memory.complete(seen.flatten(1), mask)
     report = {
         "stored": len(names),
         "beta": memory.beta,
@@ -106,17 +105,15 @@ def _read_cue(
 
 
 def _outcome(done: Completion, names: list[str]) -> dict[str, Any]:
-    """Returns the report on one completion."""
-    nearest = int(done.nearest[0])
+    """Returns the report on one completion: what the cue says, as it is shown."""
+    said, nearest = done.resemblance, int(done.nearest[0])
     return {
-        "energy of the cue": float(done.start_energy[0]),
-        "energy of the completion": float(done.recall.energy[0]),
-        "steps": int(done.recall.steps[0]),
-        "last change": float(done.recall.residual[0]),
-        "converged": bool(done.recall.converged[0]),
         "nearest": names[nearest],
-        "share of the nearest": float(done.weights[0, nearest]),
-        "similarity to the nearest": float(done.similarity[0]),
+        "share of the nearest": float(said.weight[0]),
+        "similarity to the nearest": float(said.similarity[0]),
+        "log-density, nats": float(said.log_density[0]),
+        "novelty": float(said.novelty[0]),
+        "familiar": not bool(said.unfamiliar()[0]),
     }
 
 
@@ -141,5 +138,8 @@ def _print_report(output: Output, report: dict[str, Any]) -> None:
     for name, value in report.items():
         table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
     output.console.print(table)
-    if not report["converged"]:
-        output.warn("Not converged: allow more with --max-steps")
+    if not report["familiar"]:
+        output.warn(
+            "Nothing stored resembles this cue: it is farther from the nearest stored image than "
+            f"{report['novelty']:.0%} of these are from their own nearest"
+        )

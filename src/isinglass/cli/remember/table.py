@@ -42,7 +42,6 @@ def complete_table(
     out: Path,
     beta: float | None,
     standardize: bool,
-    max_steps: int,
     force: bool,
 ) -> None:
     """Fills the unknown cells of every cue, clean the known ones, and report row by row.
@@ -71,19 +70,11 @@ def complete_table(
     spread = spread.where(spread > 0, 1.0)
     rows, shown = patterns / spread, seen.nan_to_num(0.0) / spread
     memory = ImageMemory(rows, beta)
-    done = memory.complete(shown, known, max_steps=max_steps)
+    done = memory.complete(shown, known)
     with atomic_write(out, overwrite=force) as aside:
         save_table(aside, done.images * spread)
     cues = _outcomes(done)
-    _print_outcomes(output, memory.beta, done, cues)
-    # |known · (x − v)|² but for what all rows share.
-    distance = known.to(rows.dtype) @ rows.square().mT - 2 * shown @ rows.mT
-    other = int((distance.argmin(-1) != done.nearest).sum())
-    if other:
-        output.warn(
-            f"{other} of {len(seen)} recalled another row than the nearest in the known cells: "
-            "patterns are compared by angle about their mean, and so few cells may fit several"
-        )
+    _print_outcomes(output, memory.beta, cues)
     output.say(f"Wrote [bold]{out}[/bold].")
     report = {"stored": len(patterns), "beta": memory.beta, "cues": cues, "written": out}
     output.finish(report)
@@ -91,37 +82,39 @@ def complete_table(
 
 def _outcomes(done: Completion) -> list[dict[str, Any]]:
     """Returns the report on each cue."""
-    sizes, recall = metastable_size(done.weights), done.recall
+    said, sizes = done.resemblance, metastable_size(done.weights)
     return [
         {
-            "converged": bool(recall.converged[row]),
-            "steps": int(recall.steps[row]),
-            "energy": float(recall.energy[row]),
             "nearest": int(nearest),
-            "share of the nearest": float(done.weights[row, nearest]),
+            "share of the nearest": float(said.weight[row]),
+            "distance": float(said.distance[row]),
+            "log-density, nats": float(said.log_density[row]),
+            "novelty": float(said.novelty[row]),
+            "familiar": not bool(unfamiliar),
             "patterns": int(sizes[row]),
         }
-        for row, nearest in enumerate(done.nearest)
+        for row, (nearest, unfamiliar) in enumerate(
+            zip(said.nearest, said.unfamiliar(), strict=True)
+        )
     ]
 
 
-def _print_outcomes(
-    output: Output, beta: float, done: Completion, cues: list[dict[str, Any]]
-) -> None:
+def _print_outcomes(output: Output, beta: float, cues: list[dict[str, Any]]) -> None:
     """Prints a line a cue, at most ``LONGEST_TABLE``, and what all of them come to."""
     table = Table(title=f"Recall at β = {beta:.4g}", title_justify="left")
-    for column in ("cue", "converged", "steps", "energy", "nearest", "its share", "patterns"):
+    for column in ("cue", "nearest", "its share", "distance", "novelty", "familiar", "patterns"):
         table.add_column(column, justify="right")
     for number, cue in enumerate(cues[:LONGEST_TABLE]):
         table.add_row(
-            str(number), "yes" if cue["converged"] else "[yellow]no[/yellow]", str(cue["steps"]),
-            f"{cue['energy']:.4g}", str(cue["nearest"]), f"{cue['share of the nearest']:.3f}",
-            str(cue["patterns"]),
+            str(number), str(cue["nearest"]), f"{cue['share of the nearest']:.3f}",
+            f"{cue['distance']:.3g}", f"{cue['novelty']:.2f}",
+            "yes" if cue["familiar"] else "[yellow]no[/yellow]", str(cue["patterns"]),
         )  # fmt: skip
     output.console.print(table)
     if len(cues) > LONGEST_TABLE:
         output.say(f"… and {len(cues) - LONGEST_TABLE} more.")
     single = sum(cue["patterns"] == 1 for cue in cues)
-    output.say(f"{done.recall}; {single} recall one pattern.")
-    if not all(cue["converged"] for cue in cues):
-        output.warn("Not all converged: allow more with --max-steps")
+    output.say(f"{single} of {len(cues)} are filled from one pattern, the rest from a blend.")
+    strange = sum(not cue["familiar"] for cue in cues)
+    if strange:
+        output.warn(f"Nothing stored resembles {strange} of {len(cues)} cues: see their novelty")

@@ -103,12 +103,10 @@ def _confusions(train: Digits) -> str:
     digits = Digits(train.images[:count], train.labels[:count])
     done = ImageMemory(digits.images).complete(digits.images, UPPER)
     missed = ~_recalled(Digits(done.images, digits.labels).spins(), digits.spins())
-    other = missed & (done.nearest != torch.arange(count))
-    same = other & (digits.labels[done.nearest] == digits.labels)
+    other = done.nearest != torch.arange(count)
     return (
-        f"With {count:,} stored, the modern memory misses {int(missed.sum())}: it takes "
-        f"{int(other.sum())} of them for another stored digit with a similar upper half, "
-        f"{int(same.sum())} for one of the same class."
+        f"With {count:,} stored, the modern memory takes {int(other.sum())} for another digit, and "
+        f"fills {int(missed.sum())} with a blend of several whose upper halves are alike."
     )
 
 
@@ -119,9 +117,11 @@ def _step_by_step(ten: Digits) -> Drawing:
     inked = [(_classical(ten, max_steps=stop).state + 1) * (LEVELS // 2) for stop in stops]
 
     memory = ImageMemory(ten.images)
-    steps = memory.complete(ten.images, UPPER, trace=True).recall
-    grey = [torch.where(UPPER, ten.images, 0.0)]
-    grey += [memory.complete(ten.images, UPPER, max_steps=step).images for step in range(3)]
+    # A descent, to be looked at: from the cue, whose lower half deviates from the mean by nothing.
+    start = torch.where(UPPER, ten.images - memory.mean, 0.0) / memory.scale
+    steps = memory.memory.recall(start, trace=True)
+    states = [start] + [memory.memory.recall(start, max_steps=step).state for step in (1, 2, 3)]
+    grey = [state * memory.scale + memory.mean for state in states]
 
     figure = new_figure(10.5, 6.4)
     left, right = figure.subfigures(1, 2, width_ratios=[6, 5], squeeze=False)[0]

@@ -16,10 +16,15 @@ from isinglass._support.validation import (
     check_operand,
     check_positive,
     check_values,
+    known_cells,
 )
 from isinglass.core.capabilities import ConcaveConvex
+from isinglass.dynamics import Kernel, Recall, recall
+from isinglass.energies.hopfield._completion import HeldCCCP
 from isinglass.energies.hopfield.base import Memory
+from isinglass.energies.hopfield.resemblance import Resemblance, resemblance
 from isinglass.errors import ParameterError
+from isinglass.retrieval.scores import keys_center, partial_scores
 
 __all__ = ["ContinuousHopfield"]
 
@@ -135,8 +140,15 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         weights = self.weigh(scores)
         return (weights * scores).sum(-1) - self.negentropy(weights) / self.beta
 
-    def association(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch N"]:
+    def association(
+        self, state: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"] | None = None
+    ) -> Float[Tensor, "*batch N"]:
         """How much of each pattern the next state is made of; sums to 1.
+
+        Args:
+            state: ``(*batch, d)``.
+            known: If given, True where a cell of the state is known, broadcast over the batch:
+                patterns are then weighed by their distance in those cells.
 
         Examples:
             >>> import isinglass as ig
@@ -144,13 +156,130 @@ class ContinuousHopfield(ConcaveConvex, Memory):
             >>> memory.association(torch.tensor([1.0, 0.0, 0.0])).round(decimals=3)
             tensor([0.9990, 0.0000, 0.0000])
         """
+        if known is not None:
+            state = known_cells(state, known)
+            self._check_operand(state)
+            return self.weigh(partial_scores(state, known, self.patterns))
         self._check_operand(state)
         return self.weigh(state @ self.patterns.mT)
+
+    def complete(
+        self, cues: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"]
+    ) -> Float[Tensor, "*batch d"]:
+        """Fills the unknown cells of cues by the patterns nearest in the known ones.
+
+            ξ_unknown = Σ_μ p_μ x_μ,   p = p(s),   s_μ = −½ Σ_known (x_μi − ξ_i)²
+
+        With softmax weights it is the mean of the unknown cells given the known ones, in the
+        mixture of Gaussians N(x_μ, 1/β) of equal weights: unknown cells are integrated out, and
+        patterns compete by what the cue shows of them, whatever their length. Known cells stay.
+
+        Args:
+            cues: ``(*batch, d)``; unknown cells may be anything, NaN included.
+            known: True where a cell is given, at least one a cue; broadcast over the batch.
+
+        Raises:
+            ShapeError: If a cue or the mask has the wrong number of features.
+            DomainError: If a known cell is not finite, or the mask is not of booleans.
+            ParameterError: If no cell of a cue is known.
+
+        Examples:
+            >>> import isinglass as ig
+            >>> memory = ig.ModernHopfield(torch.tensor([[1.0, 2.0], [3.0, -1.0]]), beta=20.0)
+            >>> memory.complete(torch.tensor([2.9, torch.nan]), torch.tensor([True, False]))
+            tensor([ 2.9000, -1.0000])
+        """
+        state = known_cells(cues, known)
+        self._check_operand(state)
+        return torch.where(known, state, self.expected(state, known))
+
+    def expected(
+        self, state: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"]
+    ) -> Float[Tensor, "*batch d"]:
+        """Σ_μ p_μ x_μ, of patterns weighed by their distance in the known cells."""
+        return self.association(state, known) @ self.patterns
+
+    def recall(
+        self,
+        cues: Float[Tensor, "*batch d"],
+        *,
+        known: Bool[Tensor, "*mask d"] | None = None,
+        kernel: Kernel | None = None,
+        max_steps: int | None = None,
+        tolerance: float | None = None,
+        trace: bool = False,
+    ) -> Recall:
+        """Descends from each cue, or completes it from the cells that are known.
+
+        Args:
+            cues: ``(*batch, d)``, or a single ``(d,)``.
+            known: If given, True where a cell is known, broadcast over the batch: the others,
+                which may be anything, are filled by :meth:`complete`, then descend from there by
+                −Φ_μ(−½|x_μ − ξ|²), the energy that is reported; known ones stay as they are.
+            kernel: How to descend; None is the memory's own rule.
+            max_steps: Most steps a row may take; None asks the kernel.
+            tolerance: Largest change in one step that counts as rest; None follows the dtype.
+            trace: Whether to record the energy after every step.
+
+        Raises:
+            ShapeError: If a cue or mask has the wrong number of features, or there is no cue.
+            DomainError: If a cue is not finite where it is known.
+            ParameterError: If no cell of a cue is known, or ``known`` comes with a kernel.
+
+        Examples:
+            >>> import isinglass as ig
+            >>> memory = ig.ModernHopfield(torch.tensor([[1.0, 2.0], [3.0, -1.0]]), beta=20.0)
+            >>> cue = torch.tensor([2.9, torch.nan])
+            >>> memory.recall(cue, known=~cue.isnan()).state
+            tensor([ 2.9000, -1.0000])
+        """
+        if known is None:
+            return super().recall(
+                cues, kernel=kernel, max_steps=max_steps, tolerance=tolerance, trace=trace
+            )
+        if kernel is not None:
+            raise ParameterError(
+                f"known together with kernel = {kernel!r}",
+                "Leave the kernel out: known cells are held by one of the memory's own",
+            )
+        with torch.no_grad():
+            start = self.complete(cues, known)
+        held = known.expand(cues.shape).reshape(-1, cues.shape[-1])
+        return recall(
+            self, start, HeldCCCP(held), max_steps=max_steps, tolerance=tolerance, trace=trace
+        )
+
+    def resemblance(
+        self,
+        cues: Float[Tensor, "*batch d"],
+        known: Bool[Tensor, "*mask d"] | None = None,
+        *,
+        held_out: Float[Tensor, "M d"] | None = None,
+    ) -> Resemblance:
+        """Says how much each cue resembles what is stored, as it is shown; see :func:`resemblance`.
+
+        Examples:
+            >>> import isinglass as ig
+            >>> generator = torch.Generator().manual_seed(0)
+            >>> memory = ig.ModernHopfield(torch.randn(100, 20, generator=generator), beta=5.0)
+            >>> cues = torch.stack([memory.patterns[7] + 0.1, torch.full((20,), 9.0)])
+            >>> said = memory.resemblance(cues)
+            >>> int(said.nearest[0]), said.unfamiliar()
+            (7, tensor([False,  True]))
+        """
+        return resemblance(self.patterns, float(self.beta), cues, known, held_out=held_out)
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """E(ξ) = ½|ξ|² − Φ(Xξ), plus :attr:`offset` where ``constants`` are wanted."""
         self._check_operand(state)
         return self.energy_from(state, self.potential(state @ self.patterns.mT))
+
+    def energy_of_distance(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """−Φ_μ(−½|x_μ − ξ|²): E, but that patterns do not gain by their length."""
+        everywhere = torch.ones(state.shape[-1], dtype=torch.bool, device=state.device)
+        scores = partial_scores(state, everywhere, self.patterns)
+        length = (state - keys_center(self.patterns)).square().sum(-1)
+        return length / 2 - self.potential(scores)
 
     def energy_from(
         self, state: Float[Tensor, "*batch d"], potential: Float[Tensor, "*batch"]

@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from isinglass._support.registry import name_of, subclasses_by_name
-from isinglass._support.typing import Float
+from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_finite, check_values
 from isinglass.core.capabilities import ConcaveConvex, Serializable
 from isinglass.dynamics import Recall
@@ -92,11 +92,18 @@ class HeteroMemory(ConcaveConvex, Serializable):
         """The stored keys, ``(N, d)``."""
         return self.memory.patterns
 
-    def recall(self, cues: Float[Tensor, "*batch d"], **settings: Any) -> Reading:
+    def recall(
+        self,
+        cues: Float[Tensor, "*batch d"],
+        *,
+        known: Bool[Tensor, "*mask d"] | None = None,
+        **settings: Any,
+    ) -> Reading:
         """Recall the key of each cue and read its value.
 
         Args:
             cues: ``(*batch, d)``, or a single ``(d,)``.
+            known: If given, True where a cell of the cue is known: keys are compared in those.
             **settings: What :meth:`Memory.recall` takes: ``max_steps``, ``tolerance``, ``trace``,
                 ``kernel``.
 
@@ -104,8 +111,8 @@ class HeteroMemory(ConcaveConvex, Serializable):
             ShapeError: If a cue has the wrong number of features, or there is none.
             DomainError: If a cue is not finite.
         """
-        found = self.memory.recall(cues, **settings)
-        weights = self.memory.association(found.state)
+        found = self.memory.recall(cues, known=known, **settings)
+        weights = self.memory.association(found.state if known is None else cues, known)
         return Reading(weights @ self.values, weights, found)
 
     def read(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch e"]:

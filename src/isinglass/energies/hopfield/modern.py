@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from isinglass._support.typing import Float
+from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import values_visible
 from isinglass.core.capabilities import Gibbs
 from isinglass.dynamics.kernels.quantized_cccp import QuantizedCCCP
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.retrieval import BLOCK, Lookup, streamed_lookup
+from isinglass.retrieval.scores import nearest_keys
 from isinglass.units import Multinomial
 
 __all__ = ["ModernHopfield"]
@@ -87,6 +88,22 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """ξ ← Xᵀ softmax(βXξ)."""
         return self._lookup(state).average if self._streams(state) else super().cccp_update(state)
+
+    def expected(
+        self, state: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"]
+    ) -> Float[Tensor, "*batch d"]:
+        """Σ_μ p_μ x_μ, with p = softmax(−½β Σ_known (x_μ − ξ)²)."""
+        if not self._streams(state):
+            return super().expected(state, known)
+        return streamed_lookup(state, self.patterns, float(self.beta), known=known).average
+
+    def energy_of_distance(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """−β⁻¹ log Σ_μ exp(−½β|x_μ − ξ|²)."""
+        if not self._streams(state):
+            return super().energy_of_distance(state)
+        everywhere = torch.ones(state.shape[-1], dtype=torch.bool, device=state.device)
+        found = nearest_keys(state, everywhere, self.patterns, float(self.beta))
+        return -found.log_mass / self.beta
 
     def read(
         self, state: Float[Tensor, "*batch d"], values: Float[Tensor, "N e"]
