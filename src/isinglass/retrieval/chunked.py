@@ -113,7 +113,7 @@ def _stream(
 
 
 def check_lookup(queries: Tensor, keys: Tensor, values: Tensor | None) -> Tensor:
-    """Refuse queries, keys and values that do not fit together; return the values.
+    """Refuses queries, keys and values that do not fit together; return the values.
 
     Raises:
         ShapeError: If features or numbers of rows differ.
