@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,53 @@ def test_the_plan_catches_an_upward_import(tmp_path):
     stray.write_text("def f():\n    from isinglass.learning import em_step\n")
     assert imports_of(stray) == {"learning"}
     assert FLOOR["learning"] > FLOOR["energies"]
+
+
+def docstrings(path: Path) -> list[tuple[str, ast.AST, str]]:
+    """Every public module, class and function of a file, with the first line of its docstring."""
+    found = []
+
+    def visit(node: ast.Module | ast.ClassDef | ast.FunctionDef, name: str) -> None:
+        found.append((name, node, (ast.get_docstring(node) or "").partition("\n")[0]))
+        inner = [] if isinstance(node, ast.FunctionDef) else node.body
+        for child in inner:
+            if not isinstance(child, ast.FunctionDef | ast.ClassDef) or child.name[0] == "_":
+                continue
+            if not any(word in ast.unparse(d) for d in child.decorator_list for word in BARE):
+                visit(child, f"{name}.{child.name}")
+
+    visit(ast.parse(path.read_text()), str(path))
+    return found
+
+
+BARE = ("setter", "overload")  # what follows or goes before the one that has the docstring
+
+
+def says_what_is_done(node: ast.AST, line: str) -> bool:
+    """A line of more than three words; of a function, a verb in the third person comes first."""
+    words = line.split()
+    nouns = isinstance(node, ast.Module | ast.ClassDef) or any(
+        "property" in ast.unparse(decorator) for decorator in node.decorator_list
+    )
+    return len(words) > 3 and (nouns or re.fullmatch("[A-Z][a-z-]+s,?", words[0]) is not None)
+
+
+def test_docstrings_say_what_is_done():
+    """The commands are left out: theirs are the imperative help of a shell."""
+    files = [path for path in SOURCE.rglob("*.py") if path.name != "command.py"]
+    assert not [
+        f"{name}: {line}"
+        for path in files
+        for name, node, line in docstrings(path)
+        if not says_what_is_done(node, line)
+    ]
+
+
+@pytest.mark.parametrize("line", ["Return the sum of both.", "Returns it.", ""])
+def test_a_docstring_that_does_not_say_it_is_found(tmp_path, line):
+    path = tmp_path / "stray.py"
+    path.write_text(f'"""A file that has one function."""\ndef f():\n    """{line}"""\n')
+    assert [says_what_is_done(node, line) for _, node, line in docstrings(path)] == [True, False]
 
 
 def clean(script: str) -> str:

@@ -13,7 +13,7 @@ __all__ = ["interrupts"]
 
 @contextmanager
 def interrupts() -> Iterator[Event]:
-    """Give an event that the first Ctrl-C sets; the second one interrupts at once.
+    """Gives an event that the first Ctrl-C sets; the second one interrupts at once.
 
     Only the main thread can hear signals: elsewhere the event stays unset.
     """

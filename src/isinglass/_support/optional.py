@@ -12,7 +12,7 @@ __all__ = ["require_extra"]
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
-    """Turn a failed import of a third-party package into an error that says what to install.
+    """Turns a failed import of a third-party package into an error that says what to install.
 
     Raises:
         MissingExtraError: If an import inside the block fails for want of a package.

@@ -30,7 +30,7 @@ class ProgressBars:
         self._display = display
 
     def add(self, name: str, total: float = 1.0) -> Progress:
-        """Add a bar and return the function that moves it.
+        """Adds a bar and returns the function that moves it.
 
         Args:
             name: What stands before the bar.
@@ -47,7 +47,7 @@ class ProgressBars:
 def progress_bars(
     *, shown: bool = True, console: Console | None = None, lasting: bool = False
 ) -> Iterator[ProgressBars]:
-    """Show bars while the block runs, if the extra ``cli`` is installed.
+    """Shows bars while the block runs, if the extra ``cli`` is installed.
 
     Args:
         shown: Whether there are any.
@@ -65,7 +65,7 @@ def progress_bars(
 
 @contextmanager
 def progress_bar(total: float = 1.0, name: str = "", *, shown: bool = True) -> Iterator[Progress]:
-    """Show one bar on standard error, which vanishes when the block ends.
+    """Shows one bar on standard error, which vanishes when the block ends.
 
     Args:
         total: How much there is to do.

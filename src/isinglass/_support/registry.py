@@ -16,7 +16,7 @@ Kind = TypeVar("Kind")
 
 
 def name_of(kind: type) -> str:
-    """The class's name, with its module unless it is one of isinglass's own.
+    """Returns the class's name, with its module unless it is one of isinglass's own.
 
     Examples:
         >>> from isinglass import Spin
@@ -28,7 +28,7 @@ def name_of(kind: type) -> str:
 
 
 def subclasses_by_name(base: type[Kind]) -> dict[str, type[Kind]]:
-    """Every imported subclass of ``base``, itself included, by :func:`name_of`.
+    """Returns every imported subclass of ``base``, itself included, by :func:`name_of`.
 
     Examples:
         >>> from isinglass import Bernoulli, Unit
@@ -53,12 +53,12 @@ class Configurable:
     """
 
     def config(self) -> dict[str, Any]:
-        """The fields as JSON values, and the kind by name; :meth:`from_config` reads it back."""
+        """Returns the fields as JSON values, the kind by name, for :meth:`from_config`."""
         return {"kind": name_of(type(self)), **asdict(cast("DataclassInstance", self))}
 
     @classmethod
     def from_config(cls: type[Kind], config: dict[str, Any]) -> Kind:
-        """What :meth:`config` described, among the kinds of this class already imported.
+        """Builds what :meth:`config` described, among the kinds of this class already imported.
 
         Raises:
             FileError: If no such kind is imported.
@@ -73,5 +73,5 @@ class Configurable:
 
     @classmethod
     def from_fields(cls: type[Kind], fields: dict[str, Any]) -> Kind:
-        """One of this very kind, from the fields of its configuration."""
+        """Builds one of this very kind from the fields of its configuration."""
         return cls(**fields)

@@ -17,16 +17,16 @@ else:
             return item
 
     class Bool(_Unchecked):
-        """Stand-in for ``jaxtyping.Bool``."""
+        """Stands in for ``jaxtyping.Bool`` where that is not installed."""
 
     class Float(_Unchecked):
-        """Stand-in for ``jaxtyping.Float``."""
+        """Stands in for ``jaxtyping.Float`` where that is not installed."""
 
     class Int(_Unchecked):
-        """Stand-in for ``jaxtyping.Int``."""
+        """Stands in for ``jaxtyping.Int`` where that is not installed."""
 
     class Num(_Unchecked):
-        """Stand-in for ``jaxtyping.Num``."""
+        """Stands in for ``jaxtyping.Num`` where that is not installed."""
 
 
 __all__ = ["Bool", "Float", "Int", "Num"]

@@ -20,7 +20,7 @@ ROWS = 65_536  # looked at together
 
 
 def check_tensor(name: str, values: object) -> None:
-    """Refuse what is no tensor: lists, arrays, None.
+    """Refuses what is no tensor: lists, arrays, None.
 
     Raises:
         DomainError: If ``values`` is not a tensor.
@@ -32,7 +32,7 @@ def check_tensor(name: str, values: object) -> None:
 
 
 def check_features(state: Tensor, size: int, name: str = "states") -> None:
-    """Refuse a tensor whose last dimension is not ``size`` or whose dtype is not floating.
+    """Refuses a tensor whose last dimension is not ``size`` or whose dtype is not floating.
 
     Raises:
         ShapeError: If the last dimension is not ``size``.
@@ -49,12 +49,12 @@ def check_features(state: Tensor, size: int, name: str = "states") -> None:
 
 
 def values_visible(state: Tensor) -> bool:
-    """Whether values may be looked at: not while tracing for compilation nor under ``vmap``."""
+    """Tells whether values may be looked at: not while compiling nor under ``vmap``."""
     return not (torch.compiler.is_compiling() or is_functorch_wrapped_tensor(state))
 
 
 def check_finite(name: str, values: Tensor) -> None:
-    """Refuse NaN and infinity.
+    """Refuses NaN and infinity.
 
     Raises:
         DomainError: If any value is not finite, with how many and where the first one is.
@@ -73,7 +73,7 @@ def check_finite(name: str, values: Tensor) -> None:
 
 
 def check_positive(name: str, value: float) -> float:
-    """Return ``value`` as a float, refusing anything but a finite number above zero.
+    """Returns ``value`` as a float, refusing anything but a finite number above zero.
 
     Raises:
         ParameterError: If ``value`` is not a finite number above zero.
@@ -82,7 +82,7 @@ def check_positive(name: str, value: float) -> float:
 
 
 def check_at_least_zero(name: str, value: float) -> float:
-    """Return ``value`` as a float, refusing anything but a finite number of zero or above.
+    """Returns ``value`` as a float, refusing anything but a finite number of zero or above.
 
     Raises:
         ParameterError: If it is not.
@@ -91,7 +91,7 @@ def check_at_least_zero(name: str, value: float) -> float:
 
 
 def check_number(name: str, value: float) -> float:
-    """Return ``value`` as a float, refusing anything but a finite number.
+    """Returns ``value`` as a float, refusing anything but a finite number.
 
     Raises:
         ParameterError: If it is not.
@@ -100,7 +100,7 @@ def check_number(name: str, value: float) -> float:
 
 
 def check_fraction(name: str, value: float) -> float:
-    """Return ``value`` as a float, refusing anything but a number from 0 to 1.
+    """Returns ``value`` as a float, refusing anything but a number from 0 to 1.
 
     Raises:
         ParameterError: If it is not.
@@ -109,7 +109,7 @@ def check_fraction(name: str, value: float) -> float:
 
 
 def check_temperature(value: float) -> float:
-    """Return a temperature as a float, refusing a negative or non-finite one.
+    """Returns a temperature as a float, refusing a negative or non-finite one.
 
     Raises:
         ParameterError: If ``value`` is not a finite number, zero or above.
@@ -128,7 +128,7 @@ def _check_number(name: str, value: float, wanted: str, holds: Callable[[float],
 
 
 def check_count(name: str, value: int, least: int = 1) -> int:
-    """Return a whole number of at least ``least``.
+    """Returns a whole number of at least ``least``.
 
     Raises:
         ParameterError: If ``value`` is not a whole number or is below ``least``.
@@ -145,7 +145,7 @@ def check_count(name: str, value: int, least: int = 1) -> int:
 
 
 def check_rows(data: Tensor) -> None:
-    """Refuse data that is not a matrix of at least one row.
+    """Refuses data that is not a matrix of at least one row.
 
     Raises:
         ShapeError: If it is not.
@@ -157,7 +157,7 @@ def check_rows(data: Tensor) -> None:
 
 
 def check_like(state: Tensor, reference: Tensor, name: str = "states") -> None:
-    """Refuse a tensor of another dtype or device than the parameters it meets.
+    """Refuses a tensor of another dtype or device than the parameters it meets.
 
     Raises:
         DomainError: If dtype or device differs.
@@ -171,7 +171,7 @@ def check_like(state: Tensor, reference: Tensor, name: str = "states") -> None:
 
 
 def check_operand(state: Tensor, reference: Tensor) -> None:
-    """As :func:`check_like`; autocast, where it is on, brings the dtypes together by itself.
+    """Refuses as :func:`check_like` does, but leaves dtypes to autocast where that is on.
 
     Raises:
         DomainError: If dtype or device differs.
@@ -181,7 +181,7 @@ def check_operand(state: Tensor, reference: Tensor) -> None:
 
 
 def check_patterns(patterns: Tensor) -> None:
-    """Refuse anything but a finite floating ``(N, d)`` matrix with at least one row.
+    """Refuses anything but a finite floating ``(N, d)`` matrix with at least one row.
 
     Raises:
         ShapeError: If there is no pattern, or the tensor is not a matrix of rows.
@@ -198,7 +198,7 @@ def check_patterns(patterns: Tensor) -> None:
 
 
 def is_symmetric(matrix: Tensor) -> bool:
-    """Whether W = Wᵀ but for rounding, within √eps of the largest number.
+    """Tells whether W = Wᵀ but for rounding, within √eps of the largest number.
 
     A product XᵀX need not be symmetric to the bit: a processor may add up an element in another
     order than its mirror image.
@@ -210,7 +210,7 @@ def is_symmetric(matrix: Tensor) -> bool:
 
 
 def check_values(values: Tensor, patterns: Tensor) -> None:
-    """Refuse values that are not one row a pattern or key, of the patterns' dtype and device.
+    """Refuses values that are not one row a pattern or key, of the patterns' dtype and device.
 
     Raises:
         ShapeError: If they are not.
@@ -226,7 +226,7 @@ def check_values(values: Tensor, patterns: Tensor) -> None:
 
 
 def check_observed(observed: Tensor, state: Tensor) -> Tensor:
-    """Return a mask of observed values, one flag for every value of the state.
+    """Returns a mask of observed values, one flag for every value of the state.
 
     Raises:
         ShapeError: If it is not boolean, or fits neither all rows together nor each of them.
@@ -285,7 +285,7 @@ def known_cells(cues: Tensor, known: Tensor) -> Tensor:
 def check_attention_mask(
     name: str, mask: Tensor, shapes: Mapping[tuple[int, ...], str], *, floating: bool = True
 ) -> None:
-    """Refuse a mask of attention of another kind or shape.
+    """Refuses a mask of attention of another kind or shape.
 
     Args:
         name: Of the argument.

@@ -39,7 +39,7 @@ ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 
 
 def environment(env: object, required: bool) -> Any:
-    """The environment; None only where ``load`` builds an agent without one."""
+    """Returns the environment; None only where ``load`` builds an agent without one."""
     if isinstance(env, str):
         env = make_env(env)
     if env is None and not required:
@@ -56,7 +56,7 @@ def environment(env: object, required: bool) -> Any:
 
 
 def check_device(device: torch.device | str) -> None:
-    """Refuse a device that is not there, where SB3 would take another without a word."""
+    """Refuses a device that is not there, where SB3 would take another without a word."""
     if device == "auto":
         return
     try:
@@ -71,7 +71,7 @@ def check_device(device: torch.device | str) -> None:
 def check_policy(
     policy: object, kinds: Mapping[str, type[BasePolicy]], given: object, space: spaces.Space
 ) -> None:
-    """Refuse what is no policy, arguments that it does not take, observations it cannot look at.
+    """Refuses what is no policy, arguments that it does not take, observations it cannot see.
 
     Args:
         policy: A class, or the name of one.
@@ -136,7 +136,7 @@ def _check_sight(
 
 
 def check_train_freq(value: Any) -> TrainFreq:
-    """How often to train, as SB3 has it.
+    """Returns how often to train, as SB3 has it.
 
     Raises:
         ParameterError: If it is no number of steps and no pair of a number and a unit.
@@ -152,7 +152,7 @@ def check_train_freq(value: Any) -> TrainFreq:
 
 
 def without(policy_kwargs: dict[str, Any] | None, *names: str) -> dict[str, Any]:
-    """A copy of the arguments, which may not have these names: the agent's own arguments set them.
+    """Copies the arguments without these names, which the agent's own arguments set.
 
     Raises:
         ParameterError: If they do.
@@ -168,7 +168,7 @@ def without(policy_kwargs: dict[str, Any] | None, *names: str) -> dict[str, Any]
 
 
 def check_storage(settings: Mapping[str, Any], observations: spaces.Space) -> None:
-    """Refuse what a replay buffer cannot do that stores each observation once.
+    """Refuses what a replay buffer cannot do that stores each observation once.
 
     Args:
         settings: Arguments of the buffer.

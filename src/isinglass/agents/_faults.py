@@ -26,7 +26,7 @@ UNPACKED = (Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVe
 
 
 def check_agent_file(operation: str, path: Any, rule: str) -> None:
-    """Refuse what is no file of an agent of this kind, before anything of it is unpickled.
+    """Refuses what is no file of an agent of this kind, before anything of it is unpickled.
 
     Raises:
         FileError: If it cannot be read or is damaged, or another kind of agent saved it.
@@ -58,7 +58,7 @@ def check_agent_file(operation: str, path: Any, rule: str) -> None:
 
 @contextmanager
 def same_spaces(operation: str) -> Iterator[None]:
-    """Say by name that an agent and an environment have different spaces.
+    """Says by name that an agent and an environment have different spaces.
 
     Raises:
         ParameterError: Where SB3 finds that out.
@@ -77,7 +77,7 @@ def same_spaces(operation: str) -> Iterator[None]:
 
 @contextmanager
 def fitting_weights(operation: str, path: Any) -> Iterator[None]:
-    """Say by name that the weights in a file are not those of the agent that it describes.
+    """Says by name that the weights in a file are not those of the agent it describes.
 
     Raises:
         FileError: Where torch finds that out.
@@ -97,7 +97,7 @@ def fitting_weights(operation: str, path: Any) -> Iterator[None]:
 
 @contextmanager
 def whole_steps(operation: str) -> Iterator[None]:
-    """Say by name that an environment's step gave something else than it should.
+    """Says by name that an environment's step gave something else than it should.
 
     Raises:
         DomainError: Where SB3 or Gymnasium cannot unpack it, or its reward is no number.
@@ -117,7 +117,7 @@ def whole_steps(operation: str) -> Iterator[None]:
 
 
 def finite_loss(loss: float) -> float:
-    """The loss, refused if it is none.
+    """Returns the loss, refused if it is none.
 
     Raises:
         DivergenceError: If it is NaN or infinite.

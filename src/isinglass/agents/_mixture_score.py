@@ -16,7 +16,7 @@ __all__ = ["mixture_score", "scores_in_one_pass"]
 
 
 def scores_in_one_pass(features: Tensor, fields: Tensor, state: Tensor) -> bool:
-    """Whether :func:`mixture_score` can: row by row, no slope for actions, plain tensors."""
+    """Tells whether :func:`mixture_score` can: row by row, no slope for actions, plain tensors."""
     by_rows = features.ndim == state.ndim == 2 and len(features) == len(state)
     mixed = torch.is_autocast_enabled(features.device.type)
     plain = all(map(values_visible, (features, fields, state)))
@@ -33,7 +33,7 @@ def mixture_score(
     state: Float[Tensor, "batch d"],
     temperature: float,
 ) -> Float[Tensor, " batch"]:
-    r"""Q = T log Σ_μ exp(s·u_μ/T) − T log N + o,   u_μ = w_μ·φ + b_μ + θ_μ·a.
+    r"""Computes Q = T log Σ_μ exp(s·u_μ/T) − T log N + o,   u_μ = w_μ·φ + b_μ + θ_μ·a.
 
     What :class:`~isinglass.PatternMixture` says of keys s·(Wφ + b) and fields s·θ, in a third of
     the operations: the responsibilities p(μ|a, φ), of which its slope consists, are made on the

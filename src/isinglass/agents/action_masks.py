@@ -57,7 +57,7 @@ class MaskLayout:
 
     @classmethod
     def of(cls, space: spaces.Space) -> MaskLayout:
-        """The layout of an action space.
+        """Builds the layout of an action space.
 
         Raises:
             ParameterError: If it is none of ``Discrete``, ``MultiDiscrete``, ``MultiBinary``
@@ -87,7 +87,7 @@ class MaskLayout:
         return math.prod(self.parts)
 
     def is_joint(self, masks: Bool[np.ndarray, "*rows width"]) -> bool:
-        """Whether masks, ``(rows, width)``, are joint; those of a single part are both."""
+        """Tells whether masks, ``(rows, width)``, are joint; those of a single part are both."""
         return masks.shape[-1] == self.joint_size
 
     def read(
@@ -95,7 +95,7 @@ class MaskLayout:
         infos: Sequence[Mapping[str, Any]],
         ended: Bool[np.ndarray, "rows"] | None = None,
     ) -> Bool[np.ndarray, "rows width"] | None:
-        """The masks that infos hold under ``"action_mask"``, as bools of ``(rows, width)``.
+        """Reads the masks that infos hold under ``"action_mask"``, as bools of ``(rows, width)``.
 
         An info without one allows everything; None if there is none at all.
 
@@ -128,7 +128,7 @@ class MaskLayout:
         return self._checked(masks)
 
     def rows(self, masks: object, count: int) -> Bool[np.ndarray, "count width"]:
-        """Masks given by a user, one for all rows or one for each, as ``(count, width)`` bools.
+        """Reads masks of a user, one for all rows or one for each, as ``(count, width)`` bools.
 
         Raises:
             ShapeError: As :meth:`read`.
@@ -141,12 +141,12 @@ class MaskLayout:
         return self._checked(np.tile(flat, (count, 1)) if one else flat)
 
     def joint(self, masks: Bool[np.ndarray, "*rows flat"]) -> Bool[np.ndarray, "*rows joint"]:
-        """Flat masks as joint ones, ``(..., joint_size)``: an action is as allowed as its parts."""
+        """Turns flat masks into joint ones, ``(..., joint_size)``: allowed where all parts are."""
         pieces = np.split(masks, np.cumsum(self.parts)[:-1], axis=-1)
         return reduce(_every_pair, pieces)
 
     def by_parts(self, masks: Bool[np.ndarray, "rows width"]) -> np.ndarray:
-        """Joint masks as ``(rows, *parts)``, so that :meth:`rows` takes none for a flat one.
+        """Turns joint masks into ``(rows, *parts)``, so that :meth:`rows` takes none for flat.
 
         Where as many actions as values are there, as of two bits, their widths are the same.
         """
@@ -155,7 +155,7 @@ class MaskLayout:
     def draw_allowed(
         self, masks: Bool[np.ndarray, "rows width"], rng: np.random.Generator
     ) -> np.ndarray:
-        """One action a row, uniform among the allowed, in the form that the space samples.
+        """Draws one action a row, uniform among the allowed, in the form that the space samples.
 
         Args:
             masks: ``(rows, width)`` bools, as :meth:`read` gives them.
@@ -223,7 +223,7 @@ def acting_infos(
     infos: Sequence[dict[str, Any]] | None = None,
     dones: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
-    """The infos of the states to act in: after ``env.reset()``, or after a step.
+    """Returns the infos of the states to act in: after ``env.reset()``, or after a step.
 
     Where an episode is over, ``infos`` speak of its last state; the state to act in is the first
     of the next episode, and its info is what the reset gave.

@@ -77,7 +77,7 @@ class GymnasiumVecEnv(VecEnv):
         self._due = np.zeros(self.num_envs, dtype=bool)  # to be reset by the next step
 
     def reset(self) -> VecEnvObs:
-        """Reset every environment, with the seeds and options given before.
+        """Resets every environment, with the seeds and options given before.
 
         Raises:
             ParameterError: If environments were given different options.
@@ -90,11 +90,11 @@ class GymnasiumVecEnv(VecEnv):
         return deepcopy(seen)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions for :meth:`step_wait`."""
+        """Keeps the actions for :meth:`step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step every environment."""
+        """Takes the step of :meth:`step_async` in every environment."""
         seen, rewards, terminated, truncated, infos = self.env.step(self._actions)
         seen, rewards, infos = deepcopy(seen), np.array(rewards, dtype=np.float32), list(infos)
         dones = np.asarray(terminated | truncated, dtype=bool)
@@ -115,15 +115,15 @@ class GymnasiumVecEnv(VecEnv):
         return seen, rewards, dones, infos
 
     def close(self) -> None:
-        """Close every environment."""
+        """Closes every environment of the batch."""
         self.env.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """The picture of each environment, or None where there are none."""
+        """Returns the picture of each environment, or None where there are none."""
         return list(self.env.render() or [None] * self.num_envs)  # pyright: ignore[reportReturnType]
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """An attribute of each environment; where they are one object, that object's."""
+        """Returns an attribute of each environment; where they are one object, that object's."""
         whole = self.env.unwrapped
         if isinstance(whole, SyncVectorEnv):
             values = [env.get_wrapper_attr(attr_name) for env in whole.envs]
@@ -134,7 +134,7 @@ class GymnasiumVecEnv(VecEnv):
         return [values[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute of environments.
+        """Sets an attribute of environments.
 
         Raises:
             ParameterError: If only some are chosen of environments that are one object.
@@ -160,7 +160,7 @@ class GymnasiumVecEnv(VecEnv):
         indices: VecEnvIndices = None,
         **method_kwargs: Any,
     ) -> list[Any]:
-        """Call a method of environments.
+        """Calls a method of environments.
 
         Raises:
             ParameterError: If only some are chosen of environments that live in other processes
@@ -179,7 +179,7 @@ class GymnasiumVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Whether environments are wrapped so; what ``Monitor`` does is done here, for each."""
+        """Tells whether environments are wrapped so; what ``Monitor`` does is done for each."""
         whole, chosen = self.env.unwrapped, list(self._get_indices(indices))
         if issubclass(Monitor, wrapper_class):
             return [True] * len(chosen)

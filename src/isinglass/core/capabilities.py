@@ -44,7 +44,7 @@ Offered = TypeVar("Offered", bound=Capability)
 
 
 def require(energy: Energy, capability: type[Offered]) -> Offered:
-    """Return the energy as one that has a capability.
+    """Returns the energy as one that has a capability.
 
     Args:
         energy: Any energy.
@@ -98,7 +98,7 @@ class Gibbs(Capability):
         temperature: float,
         generator: Generator | None = None,
     ) -> Float[Tensor, "*batch size"]:
-        """Draw every layer given its neighbors, once; T = 0 is the deterministic update."""
+        """Draws every layer given its neighbors, once; T = 0 is the deterministic update."""
 
 
 class Clampable(Gibbs):
@@ -118,7 +118,7 @@ class Clampable(Gibbs):
         temperature: float,
         generator: Generator | None = None,
     ) -> Float[Tensor, "*batch size"]:
-        """Draw as :meth:`sweep` does, but leave observed units as they are: exact given them."""
+        """Draws as :meth:`sweep` does, but leave observed units as they are: exact given them."""
 
 
 class ConcaveConvex(Capability):
@@ -132,7 +132,7 @@ class ConcaveConvex(Capability):
 
     @abstractmethod
     def cccp_update(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """Take one concave–convex step, argmin_s U(s) − s·∂A(s₀), which never raises E = U − A."""
+        """Takes one concave–convex step, argmin_s U(s) − s·∂A(s₀), which never raises E = U − A."""
 
 
 class Tractable(Capability):
@@ -143,14 +143,14 @@ class Tractable(Capability):
 
     @abstractmethod
     def exact_log_partition(self, temperature: float | None = None) -> Tensor:
-        """Compute log Z = log Σ_s exp(−E(s)/T), in float64, a tensor of no dimensions.
+        """Computes log Z = log Σ_s exp(−E(s)/T), in float64, a tensor of no dimensions.
 
         Raises:
             IntractableError: If the states of this one are too many, or Z is infinite.
         """
 
     def log_states_summed(self) -> float:
-        """Return the log of how many states are summed over; 0 for a closed form."""
+        """Returns the log of how many states are summed over; 0 for a closed form."""
         return 0.0
 
 
@@ -166,7 +166,7 @@ class Annealable(Capability):
     def path(
         self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
     ) -> AnnealingPath:
-        """Build the path to exp(−E/T), for annealed importance sampling and replica exchange.
+        """Builds the path to exp(−E/T), for annealed importance sampling and replica exchange.
 
         Args:
             temperature: T of the wanted end; None is the energy's own.
@@ -185,11 +185,11 @@ class Serializable(Capability):
 
     @abstractmethod
     def config(self) -> dict[str, object]:
-        """Return what :meth:`from_config` needs to build an empty twin: JSON values only."""
+        """Returns what :meth:`from_config` needs to build an empty twin: JSON values only."""
 
     @classmethod
     def from_config(cls, config: dict[str, object]) -> Serializable:
-        """Build an energy of the same shape, whose tensors are then filled from the file."""
+        """Builds an energy of the same shape, whose tensors are then filled from the file."""
         return cls(**config)
 
 
@@ -207,13 +207,13 @@ class Trainable(Capability):
 
     @abstractmethod
     def default_sampler(self) -> Kernel:
-        """Return the kernel that samples this energy unless another is named.
+        """Returns the kernel that samples this energy unless another is named.
 
         Its state is its own affair: whoever moves chains by it only hands the state back.
         """
 
     def check_visible(self, visible: Float[Tensor, "*batch d"]) -> None:
-        """Refuse what is no visible state of this energy: what it may learn from.
+        """Refuses what is no visible state of this energy: what it may learn from.
 
         Raises:
             IsinglassError: The subclass that names what is wrong.
@@ -221,17 +221,17 @@ class Trainable(Capability):
         self.check_state(visible)
 
     def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
-        """Return a state of all units with this visible part, hidden units at zero, to be moved."""
+        """Returns a state with this visible part and hidden units at zero, to be moved."""
         return visible
 
     def visible_part(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch d"]:
-        """Return the visible units of a state: all of them, unless some are hidden."""
+        """Returns the visible units of a state: all of them, unless some are hidden."""
         return state
 
     def free_energy(
         self, visible: Float[Tensor, "*batch d"], temperature: float | None = None
     ) -> Float[Tensor, "*batch"]:
-        """Compute F_T(v) = −T log Σ_h exp(−E(v, h)/T); without hidden units, E itself.
+        """Computes F_T(v) = −T log Σ_h exp(−E(v, h)/T); without hidden units, E itself.
 
         Args:
             visible: Visible states, ``(*batch, d)``.
@@ -244,17 +244,17 @@ class Trainable(Capability):
         return self.energy_at(visible, self.temperature if temperature is None else temperature)
 
     def positive_phase(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """Compute what learning lowers on data: F(v), or a variational bound on it from above."""
+        """Computes what learning lowers on data: F(v), or a variational bound on it from above."""
         return self.free_energy(visible)
 
     def negative_phase(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """Compute what learning raises on samples: F(v) where there is one, else E(v, h)."""
+        """Computes what learning raises on samples: F(v) where there is one, else E(v, h)."""
         return self.free_energy(self.visible_part(state))
 
     def contrastive_loss(
         self, visible: Float[Tensor, "batch d"], state: Float[Tensor, "chains size"]
     ) -> Float[Tensor, ""]:
-        """Compute (⟨positive phase⟩ − ⟨negative phase⟩)/T, whose gradient is that of −log p(data).
+        """Computes (⟨positive phase⟩ − ⟨negative phase⟩)/T, whose gradient is that of −log p(data).
 
         The gradient is what matters, and is that of :meth:`positive_phase` and
         :meth:`negative_phase`; the value only says how far apart data and samples lie. States
@@ -270,7 +270,7 @@ class Trainable(Capability):
         steps: int = 1,
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "chains size"]]:
-        """Compute the contrastive loss with chains moved on by the sampler, and return both."""
+        """Computes the contrastive loss with chains moved on by the sampler, and returns both."""
         with torch.no_grad():
             kernel = self.default_sampler()
             kernel_state = kernel.init(self, state)
@@ -280,7 +280,7 @@ class Trainable(Capability):
 
 
 def as_trainable(energy: Energy) -> Trainable:
-    """Return the energy as one that learns; a plain one has visible units alone, and F = E.
+    """Returns the energy as one that learns; a plain one has visible units alone, and F = E.
 
     Its sampler is then still missing: an objective that needs one has to be given a kernel.
 

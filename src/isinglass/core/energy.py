@@ -49,19 +49,19 @@ class Energy(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """Compute E(s), one number for every row."""
+        """Computes E(s), one number for every row."""
 
     def energy_at(
         self, state: Float[Tensor, "*batch size"], temperature: float
     ) -> Float[Tensor, "*batch"]:
-        """Compute E(s) as a kernel at temperature T sees it: E, but for multinomial units.
+        """Computes E(s) as a kernel at temperature T sees it: E, but for multinomial units.
 
         Their counts have a multiplicity, which depends on how many draws T = 1/(mβ) stands for.
         """
         return self(state)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """Compute ∂E/∂s by automatic differentiation; families with a closed form override it.
+        """Computes ∂E/∂s by automatic differentiation; families with a closed form override it.
 
         The result is for moving states: only closed forms can be differentiated again.
         """
@@ -70,7 +70,7 @@ class Energy(nn.Module, ABC):
     def energy_and_grad(
         self, state: Float[Tensor, "*batch size"]
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch size"]]:
-        """Compute E and ∂E/∂s in one pass, for moving states."""
+        """Computes E and ∂E/∂s in one pass, for moving states."""
         with torch.enable_grad():
             leaf = state.detach().requires_grad_()
             energy = self(leaf)
@@ -78,7 +78,7 @@ class Energy(nn.Module, ABC):
         return energy.detach(), slope
 
     def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
-        """Refuse states that this energy is not defined on.
+        """Refuses states that this energy is not defined on.
 
         Raises:
             IsinglassError: The subclass that names what is wrong.

@@ -95,7 +95,7 @@ class Kernel(ABC, Generic[State]):
 
     @abstractmethod
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> State:
-        """Build the kernel state to start from, of states that were checked by whoever calls."""
+        """Builds the kernel state to start from, of states that were checked by whoever calls."""
 
     @abstractmethod
     def step(
@@ -105,14 +105,14 @@ class Kernel(ABC, Generic[State]):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[State, dict[str, Tensor]]:
-        """Move every row once, at temperature T."""
+        """Moves every row once, at temperature T."""
 
     def energy(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """Compute E at T = 0 for recall to report; a kernel that has it cheaper overrides this."""
+        """Computes E at T = 0 for recall to report; a kernel that has it cheaper overrides this."""
         return energy.energy_at(state, 0.0)
 
     def default_max_steps(self, size: int) -> int:
-        """Return how many steps recall allows a row of ``size`` units unless told otherwise."""
+        """Returns how many steps recall allows a row of ``size`` units unless told otherwise."""
         return 100
 
 
@@ -130,7 +130,7 @@ class Memoryless(Kernel[KernelState]):
     """
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> KernelState:
-        """Start from the states as they are."""
+        """Starts from the states as they are."""
         return KernelState(state)
 
     @abstractmethod
@@ -141,7 +141,7 @@ class Memoryless(Kernel[KernelState]):
         temperature: float,
         generator: Generator | None,
     ) -> Float[Tensor, "batch size"]:
-        """Draw or compute the next state of every row."""
+        """Draws or computes the next state of every row."""
 
     def step(
         self,
@@ -150,7 +150,7 @@ class Memoryless(Kernel[KernelState]):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[KernelState, dict[str, Tensor]]:
-        """Move every row once; there is no info to look at."""
+        """Moves every row once; there is no info to look at."""
         return KernelState(
             self.transition(energy, kernel_state.position, temperature, generator)
         ), {}
@@ -167,7 +167,7 @@ class FieldEnergy(Protocol):
     unit: Unit
 
     def local_field(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
-        """Compute the field on every unit."""
+        """Computes the field on every unit."""
         ...
 
     def moved_field(
@@ -177,12 +177,12 @@ class FieldEnergy(Protocol):
         site: Int[Tensor, " batch"],
         change: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch size"]:
-        """Correct the field to that at ``state``, where unit ``site`` has changed by ``change``."""
+        """Corrects the field to that at ``state``, unit ``site`` having changed by ``change``."""
         ...
 
 
 def field_energy(energy: Energy) -> FieldEnergy:
-    """Return the energy as one with local fields.
+    """Returns the energy as one with local fields.
 
     Raises:
         IntractableError: If it has none.
@@ -196,7 +196,7 @@ def field_energy(energy: Energy) -> FieldEnergy:
 
 
 def descending_only(temperature: float) -> None:
-    """Refuse T > 0 for a kernel that only descends.
+    """Refuses T > 0 for a kernel that only descends.
 
     Raises:
         ParameterError: If the temperature is not zero.
@@ -209,7 +209,7 @@ def descending_only(temperature: float) -> None:
 
 
 def check_kernel(kernel: object) -> None:
-    """Refuse what is not a kernel, such as the class of one.
+    """Refuses what is not a kernel, such as the class of one.
 
     Raises:
         ParameterError: If it is not.
@@ -228,7 +228,7 @@ def run(
     temperature: float,
     generator: Generator | None = None,
 ) -> Float[Tensor, "*batch size"]:
-    """Take ``steps`` steps of a kernel and return the last state.
+    """Takes ``steps`` steps of a kernel and returns the last state.
 
     Args:
         kernel: How to move.

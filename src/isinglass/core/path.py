@@ -44,13 +44,13 @@ class AnnealingPath(ABC):
 
     @abstractmethod
     def draw_base(self, count: int, generator: Generator | None = None) -> Float[Tensor, "n size"]:
-        """Draw ``count`` exact independent states from p₀."""
+        """Draws ``count`` exact independent states from p₀."""
 
     @abstractmethod
     def log_weight(
         self, state: Float[Tensor, "batch size"], lambda_: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Compute log w_λ(s), each row at its own λ."""
+        """Computes log w_λ(s), each row at its own λ."""
 
     @abstractmethod
     def transition(
@@ -59,7 +59,7 @@ class AnnealingPath(ABC):
         lambda_: Float[Tensor, " batch"],
         generator: Generator | None = None,
     ) -> Float[Tensor, "batch size"]:
-        """Move every row by a Markov kernel that leaves its own p_λ unchanged."""
+        """Moves every row by a Markov kernel that leaves its own p_λ unchanged."""
 
     def log_ratio(
         self,
@@ -67,7 +67,7 @@ class AnnealingPath(ABC):
         start: Float[Tensor, " batch"],
         end: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """Compute log w_end(s) − log w_start(s); paths that share work override it."""
+        """Computes log w_end(s) − log w_start(s); paths that share work override it."""
         return self.log_weight(state, end) - self.log_weight(state, start)
 
     def advance(
@@ -77,7 +77,7 @@ class AnnealingPath(ABC):
         end: Float[Tensor, " batch"],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, "batch size"], Float[Tensor, " batch"]]:
-        """Move every row at ``end``; return with it the :meth:`log_ratio` of where it stood.
+        """Moves every row at ``end``; returns with it the :meth:`log_ratio` of where it stood.
 
         A path whose ratio and transition begin with the same product computes it once here.
         """
@@ -86,13 +86,13 @@ class AnnealingPath(ABC):
     def prepare(
         self, state: Float[Tensor, "batch size"], generator: Generator | None = None
     ) -> Float[Tensor, "batch size"]:
-        """Turn a state of the energy, as its ``extend`` may give it, into one that stands at λ = 1.
+        """Turns a state of the energy, as ``extend`` may give it, into one that stands at λ = 1.
 
         Hidden units are drawn, if weights look at them; p₁ is left unchanged.
         """
         return state
 
     def levels(self, count: int) -> Float[Tensor, " levels"]:
-        """Return ``count`` values of λ from 0 to 1, evenly spaced, or as many as there are."""
+        """Returns ``count`` values of λ from 0 to 1, evenly spaced, or as many as there are."""
         check_count("count", count, least=2)
         return torch.linspace(0.0, 1.0, count, dtype=torch.float64)

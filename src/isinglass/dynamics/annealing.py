@@ -38,7 +38,7 @@ def anneal(
     generator: Generator | None = None,
     on_level: Callable[[int], None] | None = None,
 ) -> Annealed:
-    r"""Walk chains along a path, from the first level to the last.
+    r"""Walks chains along a path, from the first level to the last.
 
     From exact draws at λ = 0 up to λ = 1, the mean of the weights is Z₁/Z₀; from draws of the
     model at λ = 1 down to 0, it is Z₀/Z₁.
@@ -101,7 +101,7 @@ def even_schedule(
     chains: int = 100,
     generator: Generator | None = None,
 ) -> Schedule:
-    r"""Levels spaced by how much the weights of a pilot fluctuate.
+    r"""Spaces levels by how much the weights of a pilot fluctuate.
 
         ℒ = ∫ √ζ dλ,   ζ(λ) = τ Var_λ(∂ log w/∂λ),   τ = (1 + ρ)/(1 − ρ)
 
@@ -148,7 +148,7 @@ def even_schedule(
 def interpolate(
     at: Float[Tensor, " n"], xs: Float[Tensor, " knots"], ys: Float[Tensor, " knots"]
 ) -> Float[Tensor, " n"]:
-    """The line through rising knots, at each point; the ends are those of the knots."""
+    """Interpolates between rising knots, at each point; the ends are those of the knots."""
     right = torch.searchsorted(xs, at.contiguous()).clamp(1, len(xs) - 1)
     part = ((at - xs[right - 1]) / (xs[right] - xs[right - 1])).clamp(0, 1)
     return torch.lerp(ys[right - 1], ys[right], part)

@@ -122,7 +122,7 @@ class Diagnosis:
 def diagnose(
     draws: Float[Tensor, "draws chains *quantities"], names: Sequence[str] | None = None
 ) -> Diagnosis:
-    """Diagnose chains of numbers, such as energies.
+    """Diagnoses chains of numbers, such as energies.
 
     Reference: Vehtari et al. 2021, doi:10.1214/20-BA1221.
 
@@ -190,7 +190,7 @@ def record(
     quantity: Callable[[Tensor], Tensor] | None = None,
     generator: Generator | None = None,
 ) -> Float[Tensor, "draws chains *quantities"]:
-    """Run chains and note a number of every state, for :func:`diagnose`.
+    """Runs chains and notes a number of every state, for :func:`diagnose`.
 
     Args:
         kernel: How to move.

@@ -89,14 +89,14 @@ class GaussianPath(AnnealingPath):
         return (self.deviation.double().log() + math.log(2 * math.pi) / 2).sum()
 
     def draw_base(self, count: int, generator: Generator | None = None) -> Float[Tensor, "n size"]:
-        """``count`` exact independent draws from N(m, diag σ²)."""
+        """Draws ``count`` exact independent states from N(m, diag σ²)."""
         noise = normal_like(self.mean.expand(count, -1), generator)
         return self.mean + self.deviation * noise
 
     def log_weight(
         self, state: Float[Tensor, "batch size"], lambda_: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """−λ E(s)/T − (1 − λ) ½ Σ_i (s_i − m_i)²/σ_i²."""
+        """Computes −λ E(s)/T − (1 − λ) ½ Σ_i (s_i − m_i)²/σ_i²."""
         bridge = _Bridge(self, lambda_)
         with torch.no_grad():
             return -bridge(state) / self.temperature
@@ -107,7 +107,7 @@ class GaussianPath(AnnealingPath):
         start: Float[Tensor, " batch"],
         end: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """log w_end(s) − log w_start(s) = (end − start)(log w₁(s) − log w₀(s))."""
+        """Computes log w_end(s) − log w_start(s) = (end − start)(log w₁(s) − log w₀(s))."""
         with torch.no_grad():
             gap = self.base_measure_energy(state) - self.energy(state)
         return (end - start).to(gap) * gap / self.temperature
@@ -118,7 +118,7 @@ class GaussianPath(AnnealingPath):
         lambda_: Float[Tensor, " batch"],
         generator: Generator | None = None,
     ) -> Float[Tensor, "batch size"]:
-        """One step of the kernel, each row at its own λ."""
+        """Takes one step of the kernel, each row at its own λ."""
         bridge = _Bridge(self, lambda_)
         with torch.no_grad():
             kernel_state = self.kernel.init(bridge, state)
@@ -126,7 +126,7 @@ class GaussianPath(AnnealingPath):
         return kernel_state.position
 
     def base_measure_energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """T ½ Σ_i (s_i − m_i)²/σ_i², the energy of the Gaussian."""
+        """Computes T ½ Σ_i (s_i − m_i)²/σ_i², the energy of the Gaussian."""
         scaled = (state - self.mean) / self.deviation
         return self.temperature * scaled.square().sum(-1) / 2
 

@@ -90,7 +90,7 @@ class LogPartition:
 
     @classmethod
     def exact(cls, value: float) -> LogPartition:
-        """One without error."""
+        """Builds the result of a sum without error."""
         bracket = (value, value)
         return cls(value, 0.0, math.inf, bracket, PartitionStatus.EXACT, up=value, down=value)
 
@@ -119,7 +119,7 @@ def log_partition(
     progress: Progress | None = None,
     generator: Generator | None = None,
 ) -> LogPartition:
-    r"""log Z = log Σ_s exp(−E(s)/T), exactly or between two bounds.
+    r"""Estimates log Z = log Σ_s exp(−E(s)/T), exactly or between two bounds.
 
     Annealed importance sampling walks chains up the energy's path, from exact draws at λ = 0 to
     the model at λ = 1. The mean of their weights is Z₁/Z₀, so that the log of the mean errs low.

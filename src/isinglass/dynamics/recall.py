@@ -67,7 +67,7 @@ def recall(
     tolerance: float | None = None,
     trace: bool = False,
 ) -> Recall:
-    """Descend from each cue until a step changes no unit by more than ``tolerance``.
+    """Descends from each cue until a step changes no unit by more than ``tolerance``.
 
     A row that rests, or that the kernel says is in a 2-cycle (``info["cycle"]``), is taken out of
     the batch, so that nobody waits for the slowest and its result does not depend on its
@@ -171,7 +171,7 @@ def _checked_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int 
 
 
 def rest_tolerance(state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-    """The largest change of a unit that counts as rest: rounding goes on for ever, descent not."""
+    """Returns the largest change of a unit that counts as rest: rounding never ends."""
     eps = torch.finfo(state.dtype).eps
     rest = 64 * eps if eps < 1e-6 else 2 * eps  # 64 halves' epsilons would be half of a state
     return rest * state.abs().amax(-1).clamp_min(1.0)

@@ -27,7 +27,7 @@ __all__ = ["to_classical", "to_gaussian_rbm", "to_hopfield_boltzmann", "to_moder
 
 @torch.no_grad()
 def to_gaussian_rbm(memory: ClassicalHopfield, temperature: float = 1.0) -> tuple[RBM, float]:
-    r"""A classical Hopfield net of spins as an RBM whose hidden units are Gaussian.
+    r"""Writes a classical Hopfield net of spins as an RBM whose hidden units are Gaussian.
 
         −½ vᵀJv = F_T(v) + ½ s d + ½ k T log 2πT,   J + s·1 = WᵀW,   F_T(v) = −½|Wv|² − …
 
@@ -79,7 +79,7 @@ def to_classical(
     rule: Rule | None = None,
     temperature: float = 1.0,
 ) -> tuple[ClassicalHopfield, float]:
-    r"""An RBM of spins with Gaussian hidden units as a classical Hopfield net: J = WᵀW.
+    r"""Writes an RBM of spins with Gaussian hidden units as a classical Hopfield net: J = WᵀW.
 
         F_T(v) = −½ vᵀJv − ½ Σ_i (WᵀW)_ii − ½|c|² − ½ k T log 2πT,   J without its diagonal
 
@@ -134,7 +134,7 @@ def to_classical(
 def to_hopfield_boltzmann(
     memory: ModernHopfield, draws: int = 1
 ) -> tuple[HopfieldBoltzmann, float]:
-    """A modern Hopfield net as the one-group machine whose free energy is its energy.
+    """Writes a modern Hopfield net as the one-group machine whose free energy is its energy.
 
         ½|v|² − lse_β(Xv) = F(v)   at T = 1/(mβ), whatever m = ``draws``
 
@@ -165,7 +165,7 @@ def to_hopfield_boltzmann(
 
 @torch.no_grad()
 def to_modern(machine: HopfieldBoltzmann) -> tuple[ModernHopfield, float]:
-    """A one-group machine with Gaussian visible units as a modern Hopfield net.
+    """Writes a one-group machine with Gaussian visible units as a modern Hopfield net.
 
         F(v) = ½|v|² − b·v − lse_β(c + Xv) = ½|v|² − lse_β((X + b)v) − c
 

@@ -93,7 +93,7 @@ class DeepEnergy(Sampled):
         self.sampler = HMC() if sampler is None else sampler
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """E(s) = ½|s|²/w² + f(s).
+        """Computes E(s) = ½|s|²/w² + f(s).
 
         Raises:
             ShapeError: If the module does not give one number a row.
@@ -111,7 +111,7 @@ class DeepEnergy(Sampled):
         return energy + state.square().sum(-1) / (2 * self.width**2)
 
     def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
-        """Refuse what is not a vector of finite numbers, of the module's dtype and device.
+        """Refuses what is not a vector of finite numbers, of the module's dtype and device.
 
         Raises:
             ShapeError: If the number of features is wrong.
@@ -123,13 +123,13 @@ class DeepEnergy(Sampled):
             check_like(state, parameter)
 
     def default_sampler(self) -> Kernel:
-        """The sampler it was given, or HMC."""
+        """Returns the sampler it was given, or HMC."""
         return self.sampler
 
     def path(
         self, temperature: float | None = None, data: Float[Tensor, "n size"] | None = None
     ) -> GaussianPath:
-        """From a Gaussian, with the data's mean and deviations or the bowl's own, by the sampler.
+        """Returns the path from a Gaussian, with the data's mean and deviations or the bowl's own.
 
         Args:
             temperature: T > 0; None is 1.

@@ -43,7 +43,7 @@ for env_id, entry_point in ENTRY_POINTS.items():
 
 
 def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
-    """The environment with this name.
+    """Returns the environment with this name.
 
     Args:
         env_id: A registered Gymnasium id such as ``"CartPole-v1"``; ``"module:id"``, which

@@ -28,13 +28,13 @@ BAR = _inside(np.abs(_Y) - 0.55)
 
 
 def tile(ground: Colour, ink: Colour | None = None, shape: np.ndarray = DISC) -> np.ndarray:
-    """A tile of one colour, with a shape in another on it, ``(SIDE, SIDE, 3)``."""
+    """Draws a tile of one color, with a shape in another on it, ``(SIDE, SIDE, 3)``."""
     over = ground if ink is None else ink
     return ground + shape[..., None] * np.subtract(over, ground)
 
 
 def picture(tiles: list[list[np.ndarray]], lines: Colour = (255, 255, 255)) -> np.ndarray:
-    """The tiles side by side, ``(rows * SIDE, columns * SIDE, 3)``, uint8, lines between them."""
+    """Joins tiles, lines between them, to ``(rows * SIDE, columns * SIDE, 3)``, uint8."""
     image = np.concatenate([np.concatenate(row, axis=1) for row in tiles]).round().astype(np.uint8)
     for edge in range(SIDE, max(image.shape), SIDE):
         image[edge - 1 : edge + 1] = lines

@@ -141,7 +141,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Place agents on the bottom row and blockers on the top row, at random."""
+        """Places agents on the bottom row and blockers on the top row, at random."""
         super().reset(seed=seed, options=options)
         corner = (self.rows - 1) * self.columns
         drawn = corner + self.np_random.permutation(self.columns)[: self.agents]
@@ -152,7 +152,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         return self._observation(self._cells, self._lefts), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Move the agents, then the blockers.
+        """Moves the agents, then the blockers.
 
         Raises:
             ShapeError: If there is not one move an agent.
@@ -169,7 +169,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         return self._observation(self._cells, self._lefts), reward, won, truncated, {}
 
     def transitions(self) -> Transitions:
-        """The whole task as a table, for value iteration and the like.
+        """Returns the whole task as a table, for value iteration and the like.
 
         The states are all those with no agent in the end zone. 5 × 4 has 480 states and 16 joint
         actions, 4 × 7 has 23,940 and 64, which takes ten seconds.
@@ -208,7 +208,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         )
 
     def render(self) -> str | np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The field: text, agents by number, in mode ``"ansi"``; an image in ``"rgb_array"``."""
+        """Shows the field as text, agents by number (``"ansi"``), or an image (``"rgb_array"``)."""
         if self.render_mode is None:
             return None
         field = [["."] * self.columns for _ in range(self.rows)]

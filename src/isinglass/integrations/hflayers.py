@@ -38,7 +38,7 @@ BLOCK = {
 
 
 def hflayers_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that were meant for hflayers, as isinglass counts.
+    """Converts options that were meant for hflayers, as isinglass counts.
 
     All keep their names. hflayers' ``update_steps_max=k`` makes k + 1 updates, none is one: here k
     makes k. None, until rest, stays; a number below zero means the same and becomes None.
@@ -72,7 +72,7 @@ def _counted(steps: Any) -> int | None:
 def import_hflayers_state(
     layer: Hopfield | HopfieldEncoderLayer | HopfieldDecoderLayer, state: Mapping[str, Tensor]
 ) -> None:
-    """Fill a layer with the state dict of its counterpart in hflayers, in place.
+    """Fills a layer with the state dict of its counterpart in hflayers, in place.
 
     β is no part of such a state: it stays what ``scaling`` made it.
 

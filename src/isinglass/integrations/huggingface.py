@@ -27,7 +27,7 @@ __all__ = ["sampled_attention"]
 def sampled_attention(
     model: PreTrainedModel, draws: int | None, generator: Generator | None = None
 ) -> Iterator[PreTrainedModel]:
-    r"""Run a trained Transformer with every head drawn at T = 1/(mβ), without retraining.
+    r"""Runs a trained Transformer with every head drawn at T = 1/(mβ), without retraining.
 
     Inside the block softmax(βKq)ᵀV becomes (n/m)ᵀV with n ~ Multinomial(m, softmax(βKq)): each
     head is a Hopfield–Boltzmann association step on its keys with a linear read-out. Every head

@@ -16,7 +16,7 @@ __all__ = ["atomic_write"]
 
 @contextmanager
 def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it into place if the block succeeds.
+    """Yields a temporary path beside ``path``; renames it into place if the block succeeds.
 
     A kill or a full disk in the middle leaves what was there before, whole.
 

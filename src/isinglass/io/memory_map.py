@@ -28,7 +28,7 @@ NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" els
 
 
 def map_patterns(path: str | Path, name: str | None = None) -> Num[Tensor, "..."]:
-    """A tensor whose values stay in a ``.npy`` or ``.safetensors`` file, larger than memory or not.
+    """Maps a ``.npy`` or ``.safetensors`` file as a tensor, larger than memory or not.
 
     The mapping is private: the file is never written, changes of the tensor stay in memory.
 

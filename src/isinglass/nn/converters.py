@@ -18,7 +18,7 @@ __all__ = ["from_layer", "to_attention", "to_heads", "to_layer"]
 
 @torch.no_grad()
 def to_layer(memory: ModernHopfield) -> HopfieldLayer:
-    """A modern Hopfield net as a static :class:`HopfieldLayer` that looks its patterns up.
+    """Builds a static :class:`HopfieldLayer` that looks up the patterns of a modern Hopfield net.
 
     ``layer(ξ)`` is ``memory.cccp_update(ξ)`` and ``layer.energy(ξ)`` its energy, without the
     constants of ``constants=True``, one for the layer's only head.
@@ -43,7 +43,7 @@ def to_layer(memory: ModernHopfield) -> HopfieldLayer:
 
 
 def from_layer(layer: HopfieldLayer) -> ModernHopfield:
-    """The memory that a static :class:`HopfieldLayer` looks up; :func:`to_layer` turned round.
+    """Builds the memory that a static :class:`HopfieldLayer` looks up; undoes :func:`to_layer`.
 
     Raises:
         IntractableError: If the layer has maps, normalisation, several heads, or reads out other
@@ -72,7 +72,7 @@ def from_layer(layer: HopfieldLayer) -> ModernHopfield:
 
 @torch.no_grad()
 def to_attention(memory: ModernHopfield) -> nn.MultiheadAttention:
-    """A modern Hopfield net as PyTorch's attention with one head: keys and values its patterns.
+    """Writes a modern Hopfield net as PyTorch's attention: one head, patterns as keys and values.
 
     ``attention(ξ, patterns, patterns)`` is ``memory.cccp_update(ξ)``. PyTorch's β is 1/√d, so the
     query map is β√d times the identity; the other maps are the identity.
@@ -99,7 +99,7 @@ def to_attention(memory: ModernHopfield) -> nn.MultiheadAttention:
 def to_heads(
     attention: nn.MultiheadAttention, stored: Float[Tensor, "S d"], beta: float | None = None
 ) -> list[RetrievalLayer]:
-    r"""Each head of PyTorch's attention as a memory of what it looks at, with its query map.
+    r"""Writes each head of PyTorch's attention as a memory of its keys, with its query map.
 
         attention(x, stored, stored) = Σ_h head_h(x) + output bias
         head(x) = Vᵀ softmax(βKξ),   ξ = (W_q x + b_q)/(β√d_h)

@@ -55,12 +55,12 @@ class EnergyLayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(check_count("dim", dim)))
 
     def forward(self, tokens: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        """The normalised tokens g."""
+        """Computes the normalized tokens g."""
         scaled = F.layer_norm(tokens, tokens.shape[-1:], eps=self.eps)
         return self.log_scale.exp() * scaled + self.bias
 
     def lagrangian(self, tokens: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
-        """L(x), one number a token."""
+        """Computes L(x), one number a token."""
         deviation = (tokens.var(-1, correction=0) + self.eps).sqrt()
         return tokens.shape[-1] * self.log_scale.exp() * deviation + tokens @ self.bias
 
@@ -135,7 +135,7 @@ class TokenEnergy(Serializable):
         mask: Bool[Tensor, "..."] | None = None,
         padding: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "*batch"]:
-        """E(g), one number a set of tokens; masks as for :class:`EnergyTransformerBlock`."""
+        """Computes E(g), one number a set; masks as for :class:`EnergyTransformerBlock`."""
         return self.with_slope(state, mask, padding)[0]
 
     def grad(
@@ -144,7 +144,7 @@ class TokenEnergy(Serializable):
         mask: Bool[Tensor, "..."] | None = None,
         padding: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "*batch tokens dim"]:
-        """∂E/∂g in closed form, which can be differentiated again."""
+        """Computes ∂E/∂g in closed form, which can be differentiated again."""
         return self.with_slope(state, mask, padding)[1]
 
     def with_slope(
@@ -153,7 +153,7 @@ class TokenEnergy(Serializable):
         mask: Bool[Tensor, "..."] | None = None,
         padding: Bool[Tensor, "..."] | None = None,
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch tokens dim"]]:
-        """E(g) and ∂E/∂g from one look at the tokens.
+        """Computes E(g) and ∂E/∂g from one look at the tokens.
 
         Raises:
             ShapeError: If tokens or masks have the wrong shape.
@@ -170,7 +170,7 @@ class TokenEnergy(Serializable):
         return -(attention.sum((-2, -1)) + memory.sum(-1)), -(slope + recalled)
 
     def check_state(self, state: Float[Tensor, "*batch tokens dim"]) -> None:
-        """Refuse every kernel: kernels move rows each by itself, these are coupled in sets.
+        """Refuses every kernel: kernels move rows each by itself, these are coupled in sets.
 
         Raises:
             IntractableError: Always.
@@ -181,7 +181,7 @@ class TokenEnergy(Serializable):
         )
 
     def config(self) -> dict[str, Any]:
-        """All arguments, β as it is."""
+        """Returns all arguments, β as it is."""
         heads, size, dim = self.key.shape
         return {
             "dim": dim, "num_heads": heads, "head_dim": size, "memories": self.hidden.config(),
@@ -190,7 +190,7 @@ class TokenEnergy(Serializable):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TokenEnergy:
-        """An energy of the same shape, its parameters at zero: nothing is drawn."""
+        """Builds an energy of the same shape, its parameters at zero: nothing is drawn."""
         settings: dict[str, Any] = config | {"memories": Unit.from_config(config["memories"])}
         place = torch.get_default_device()
         with torch.device("meta"):
@@ -201,7 +201,7 @@ class TokenEnergy(Serializable):
         return energy
 
     def extra_repr(self) -> str:
-        """What the configuration holds."""
+        """Shows what the configuration holds."""
         values = self.config() | {"memories": self.hidden}
         return ", ".join(f"{name}={value}" for name, value in values.items())
 
@@ -359,7 +359,7 @@ class EnergyTransformerBlock(nn.Module):
         mask: Bool[Tensor, "..."] | None = None,
         padding: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "*batch tokens dim"]:
-        """The tokens after all steps; arguments and errors as for :meth:`descend`."""
+        """Returns the tokens after all steps; arguments and errors as for :meth:`descend`."""
         return self.descend(tokens, mask, padding).tokens
 
     def energy(
@@ -368,7 +368,7 @@ class EnergyTransformerBlock(nn.Module):
         mask: Bool[Tensor, "..."] | None = None,
         padding: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "*batch"]:
-        """E at the normalised tokens, one number a set; errors as for :meth:`descend`."""
+        """Computes E at the normalized tokens, one number a set; errors as for :meth:`descend`."""
         self._check(tokens)
         return self.token_energy(self.norm(tokens), mask, padding)
 
@@ -378,7 +378,7 @@ class EnergyTransformerBlock(nn.Module):
         mask: Bool[Tensor, "..."] | None = None,
         padding: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "*batch tokens dim"]:
-        """The tokens after one step."""
+        """Returns the tokens after one step."""
         return self.descend(tokens, mask, padding, steps=1).tokens
 
     def descend(
@@ -389,7 +389,7 @@ class EnergyTransformerBlock(nn.Module):
         *,
         steps: int | None = None,
     ) -> Descent:
-        """Take the steps, and tell how the energy fell.
+        """Takes the steps and tells how the energy fell.
 
         Args:
             tokens: ``(*batch, tokens, dim)``.
@@ -418,7 +418,7 @@ class EnergyTransformerBlock(nn.Module):
         return Descent(tokens, torch.stack(energies), taken)
 
     def extra_repr(self) -> str:
-        """Steps."""
+        """Shows the number and length of steps."""
         return f"steps={self.steps}, step_size={self.step_size}, halvings={self.halvings}"
 
     def _check(self, tokens: Tensor) -> None:

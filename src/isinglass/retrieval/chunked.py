@@ -136,7 +136,7 @@ def without_denormals(scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batc
 
 
 def check_lookup(queries: Tensor, keys: Tensor, values: Tensor | None) -> Tensor:
-    """Refuse queries, keys and values that do not fit together; return the values.
+    """Refuses queries, keys and values that do not fit together; return the values.
 
     Raises:
         ShapeError: If features or numbers of rows differ.

@@ -26,7 +26,7 @@ __all__ = [
 def check_gradient(
     energy: Energy, state: Float[Tensor, "batch size"], tolerance: float = 1e-6
 ) -> None:
-    """``grad`` is the central finite difference of ``forward``, in float64.
+    """Checks that ``grad`` is the central finite difference of ``forward``, in float64.
 
     Raises:
         PropertyViolation: If it is not.
@@ -55,7 +55,7 @@ def check_free_energy(
     temperature: float,
     tolerance: float = IDENTITY,
 ) -> None:
-    """F_T(v) = −T log Σ_h exp(−E(v, h)/T), all hidden states enumerated, in float64.
+    """Checks F_T(v) = −T log Σ_h exp(−E(v, h)/T) against all hidden states, in float64.
 
     Args:
         harmonium: A machine with discrete hidden units, few enough to enumerate.
@@ -88,7 +88,7 @@ def check_posterior_gradient(
     temperature: float,
     tolerance: float = IDENTITY,
 ) -> None:
-    """∇F = ⟨∇E⟩ over p(h | v), for every parameter: Fisher's identity.
+    """Checks Fisher's identity, ∇F = ⟨∇E⟩ over p(h | v), for every parameter.
 
     Raises:
         PropertyViolation: If it does not hold.
@@ -109,7 +109,7 @@ def check_posterior_gradient(
 
 
 def check_round_trip(energy: Energy, state: Float[Tensor, "batch size"]) -> None:
-    """Save, load: the same class, to the bit the same tensors, and with them the same energies.
+    """Checks that a file gives back the class, the tensors to the bit, and the energies.
 
     A tensor that is not contiguous comes back contiguous. Products with it may then be rounded
     otherwise, so energies of such tensors are the same to rounding.

@@ -33,7 +33,7 @@ __all__ = [
 def check_monotone(
     kernel: Kernel, energy: Energy, state: Float[Tensor, "batch size"], steps: int = 20
 ) -> None:
-    """At T = 0 a kernel declared monotone never raises the energy of any row.
+    """Checks that a kernel declared monotone never raises the energy of a row at T = 0.
 
     Where it can recall, so does the trace that recall reports.
 
@@ -82,7 +82,7 @@ def _check_trace(kernel: Kernel, energy: Energy, state: Tensor, steps: int) -> N
 def check_mean_field(
     harmonium: Harmonium, state: Float[Tensor, "batch size"], temperature: float, steps: int = 20
 ) -> None:
-    """The mean sweep never raises the mean-field free energy at T > 0.
+    """Checks that the mean sweep never raises the mean-field free energy at T > 0.
 
     Raises:
         PropertyViolation: If a sweep raises it by more than rounding.
@@ -124,7 +124,7 @@ def check_stationary(
     samples: int = 40_000,
     steps: int = 2,
 ) -> None:
-    """Exact draws from an enumerated distribution stay that distribution after a few steps.
+    """Checks that exact draws of an enumerated distribution stay so after a few steps.
 
     Args:
         kernel: A kernel that declares itself exact.
@@ -176,7 +176,7 @@ def check_stationary_density(
     samples: int = 40_000,
     cells: int = 50,
 ) -> None:
-    """As :func:`check_stationary`, for an energy of one real unit with its mass in (low, high).
+    """Checks as :func:`check_stationary` does, for one real unit with its mass in (low, high).
 
     Raises:
         PropertyViolation: If the histogram after a step fails a χ² test at 5 σ.
@@ -206,7 +206,7 @@ def check_stationary_density(
 def check_batch_invariance(
     kernel: Kernel, energy: Energy, cues: Float[Tensor, "batch size"], tolerance: float = 1e-12
 ) -> None:
-    """What is recalled from a cue does not depend, but for rounding, on the cues beside it.
+    """Checks that recall of a cue does not depend, but for rounding, on the cues beside it.
 
     Args:
         kernel: A kernel that recalls.

@@ -36,7 +36,7 @@ def check_path(
     lambdas: Sequence[float] = (0.0, 0.4, 1.0),
     weighed: Sequence[int] | None = None,
 ) -> None:
-    """Hold a path to all its properties, on every state of an energy that can be enumerated.
+    """Holds a path to all its properties, on every state of an energy that can be enumerated.
 
     * ``log_weight`` at λ = 1 is −E/T, summed over what the weights sum out, but for a constant;
     * ``base_log_partition`` is log Σ w₀, and ``draw_base`` draws from p₀;

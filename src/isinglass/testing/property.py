@@ -15,7 +15,7 @@ class PropertyViolation(AssertionError):
 
 
 def require_close(property_name: str, found: Tensor, expected: Tensor, tolerance: float) -> None:
-    """Require |found − expected| ≤ tolerance · max(1, |expected|) everywhere.
+    """Requires |found − expected| ≤ tolerance · max(1, |expected|) everywhere.
 
     Raises:
         PropertyViolation: If it does not hold.
@@ -34,7 +34,7 @@ def require_close(property_name: str, found: Tensor, expected: Tensor, tolerance
 
 
 def require_within(property_name: str, found: Tensor, expected: Tensor, bound: Tensor) -> None:
-    """Require |found − expected| ≤ bound everywhere, the bound taken from theory.
+    """Requires |found − expected| ≤ bound everywhere, the bound taken from theory.
 
     Raises:
         PropertyViolation: If it does not hold.
@@ -49,7 +49,7 @@ def require_within(property_name: str, found: Tensor, expected: Tensor, bound: T
 
 
 def require_chi_square(property_name: str, counts: Tensor, probabilities: Tensor) -> None:
-    """Require that counts follow the probabilities: χ² below its mean plus 5 standard deviations.
+    """Requires that counts follow the probabilities: χ² below its mean plus 5 standard deviations.
 
     Cells with fewer than five expected counts are pooled.
 

@@ -36,7 +36,7 @@ IDENTITY = 1e-9
 
 
 def rounding(summed: Float[Tensor, "*shape"], terms: int) -> Float[Tensor, "*shape"]:
-    r"""How far two sums of the same terms, added in any order, may lie apart: n · eps · Σ\|terms\|.
+    r"""Bounds how far two sums of the same terms, in any order, lie apart: n · eps · Σ\|terms\|.
 
     Args:
         summed: Σ\|terms\|, the sum without signs, in the dtype in which it is computed.
@@ -58,7 +58,7 @@ def rounding(summed: Float[Tensor, "*shape"], terms: int) -> Float[Tensor, "*sha
 def energy_tolerance(
     energy: Energy, state: Float[Tensor, "batch size"], *energies: Float[Tensor, " batch"]
 ) -> Float[Tensor, ""]:
-    r"""How far two evaluations of E at the same states may lie apart: one number for all rows.
+    r"""Bounds how far two evaluations of E at the same states lie apart: one number for all.
 
     What E adds up is not seen from outside. The largest \|E\| among the states stands for
     Σ\|terms\|, or 1 if all are smaller: fair unless the terms cancel in every state. n is the

@@ -17,7 +17,7 @@ __all__ = ["check_unit"]
 def check_unit(
     unit: Unit, field: Float[Tensor, "batch size"], temperature: float, generator: Generator
 ) -> None:
-    """Hold a unit kind to all its properties at one temperature.
+    """Holds a unit kind to all its properties at one temperature.
 
     * ``log_partition`` is the sum over all states, or the integral;
     * ``base_measure_energy`` is zero where ``has_base_measure_energy`` says so;

@@ -14,7 +14,7 @@ __all__ = ["draw_counts", "draw_indices"]
 def draw_indices(
     weights: Float[Tensor, "*batch N"], draws: int, generator: Generator | None = None
 ) -> Int[Tensor, "*batch {draws}"]:
-    """Draw from each row, with replacement, by inverting its distribution function.
+    """Draws from each row, with replacement, by inverting its distribution function.
 
     A draw costs log N comparisons once the row is summed up; a weight of zero is never drawn.
 
@@ -42,7 +42,7 @@ def draw_indices(
 def draw_counts(
     weights: Float[Tensor, "*batch N"], draws: int, generator: Generator | None = None
 ) -> Float[Tensor, "*batch N"]:
-    """n ~ Multinomial(m, w/Σw) for each row: how often each of N was drawn.
+    """Draws n ~ Multinomial(m, w/Σw) for each row: how often each of N was drawn.
 
     Few draws are drawn one by one. Beyond two a weight, the number is split in halves of the row
     by binomial draws instead, then in quarters, and so on, at a cost that m has no part in.

@@ -39,12 +39,12 @@ EDGE = 30.0
 
 
 def uniform_like(field: Tensor, generator: Generator | None) -> Tensor:
-    """Uniform numbers in [0, 1), shaped, typed and placed like a field."""
+    """Draws uniform numbers in [0, 1), shaped, typed and placed like a field."""
     return torch.rand(field.shape, dtype=field.dtype, device=field.device, generator=generator)
 
 
 def gumbel_like(field: Tensor, generator: Generator | None) -> Tensor:
-    """Gumbel noise, whose arg-max after adding it to log weights is a draw by those weights."""
+    """Draws Gumbel noise: the arg-max of it and log weights is a draw by those weights."""
     return -torch.log(-torch.log(uniform_like(field, generator)))
 
 
@@ -99,11 +99,11 @@ class Unit(Configurable, ABC):
 
     @abstractmethod
     def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
-        """A_T(I), summed over the layer."""
+        """Computes A_T(I), summed over the layer."""
 
     @abstractmethod
     def mean(self, field: States, temperature: float = 1.0) -> States:
-        """∂A_T/∂I, the mean state; the exact limit at ``temperature=0``."""
+        """Computes ∂A_T/∂I, the mean state; the exact limit at ``temperature=0``."""
 
     @abstractmethod
     def sample(
@@ -112,10 +112,10 @@ class Unit(Configurable, ABC):
         temperature: float = 1.0,
         generator: Generator | None = None,
     ) -> States:
-        """A state drawn from exp((I·s − U(s) − A_T(I))/T)."""
+        """Draws a state from exp((I·s − U(s) − A_T(I))/T)."""
 
     def log_partition_per_component(self, field: States, temperature: float = 1.0) -> States:
-        """A_T(I) of every unit by itself, shared out evenly among its components.
+        """Computes A_T(I) of every unit by itself, shared out evenly among its components.
 
         Summed over whole units it is their log-partition: over all of them :meth:`log_partition`,
         over some of them that of the others being clamped.
@@ -125,7 +125,7 @@ class Unit(Configurable, ABC):
         return (each / self.components).expand(units.shape).flatten(-2)
 
     def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
-        """U(s), the energy the layer has without any field; zero unless the kind says otherwise."""
+        """Computes U(s), the energy without any field; zero unless the kind says otherwise."""
         return state.new_zeros(state.shape[:-1])
 
     @property
@@ -134,7 +134,7 @@ class Unit(Configurable, ABC):
         return type(self).base_measure_energy is not Unit.base_measure_energy
 
     def argmax_state(self, field: States, current: States) -> States:
-        """The state of least energy in this field; where two tie, the current one stays.
+        """Returns the state of least energy in this field; where two tie, the current one stays.
 
         Always a state of the kind; a current one that is not is left even at a tie.
         """
@@ -156,7 +156,7 @@ class Unit(Configurable, ABC):
         return False
 
     def check_temperature(self, temperature: float) -> None:
-        """Refuse a temperature at which the kind has no distribution.
+        """Refuses a temperature at which the kind has no distribution.
 
         Raises:
             ParameterError: If it is negative, or this kind has no distribution at it.
@@ -164,11 +164,11 @@ class Unit(Configurable, ABC):
         check_temperature(temperature)
 
     def contains(self, state: States) -> Flags:
-        """Which components are states this kind can take (given that they are finite)."""
+        """Tells which components are states this kind can take (given that they are finite)."""
         return torch.ones_like(state, dtype=torch.bool)
 
     def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
-        """The field whose mean state is ``mean``: the inverse of :meth:`mean`.
+        """Returns the field whose mean state is ``mean``: the inverse of :meth:`mean`.
 
         A mean at an edge, or past it by rounding, gives a finite field, about 30 T.
 
@@ -181,7 +181,7 @@ class Unit(Configurable, ABC):
         )
 
     def state_count(self, temperature: float = 1.0) -> float:
-        """How many states the layer has, infinite where they cannot be listed."""
+        """Counts the states of the layer; infinite where they cannot be listed."""
         if self.support is not None:
             return math.inf
         try:
@@ -191,7 +191,7 @@ class Unit(Configurable, ABC):
         return len(states) ** self.count
 
     def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
-        """Every state of the layer, one a row, in float64; only draws of fixed β depend on T.
+        """Lists every state of the layer, one a row, in float64; only draws of fixed β use T.
 
         Raises:
             IntractableError: If the kind has infinitely many states.
@@ -237,7 +237,7 @@ class Unit(Configurable, ABC):
         return False
 
     def with_count(self, count: int) -> Unit:
-        """So many units of this kind.
+        """Returns a layer of ``count`` units of this kind.
 
         Raises:
             ParameterError: If ``count`` is not a whole number of at least one.
@@ -250,11 +250,11 @@ class Unit(Configurable, ABC):
         return replace(self, size=check_count("count", count) * self.components)
 
     def select(self, units: Sequence[int]) -> Unit:
-        """The layer of these units alone, by number, in this order."""
+        """Returns the layer of these units alone, by number, in this order."""
         return self.with_count(len(units))
 
     def variable_ids(self) -> Int[Tensor, " size"]:
-        """Which unit each component belongs to, numbered from 0; a one-hot unit has several."""
+        """Numbers the unit that each component belongs to, from 0; a one-hot unit has several."""
         return torch.arange(self.size) // self.components
 
     def sampler(
@@ -299,7 +299,7 @@ class Unit(Configurable, ABC):
         return draw
 
     def check(self, state: Tensor, observed: Bool[Tensor, "..."] | None = None) -> None:
-        """Refuse a state of the wrong size, with NaN or infinity, or outside this kind's states.
+        """Refuses a state of the wrong size, with NaN or infinity, or outside this kind's states.
 
         Components where ``observed`` is given and false are not looked at.
 
@@ -313,7 +313,7 @@ class Unit(Configurable, ABC):
         self.check_legal(state, observed)
 
     def check_mask(self, observed: Tensor) -> None:
-        """Refuse a mask of observed components that is not boolean or cuts through a unit.
+        """Refuses a mask of observed components that is not boolean or cuts through a unit.
 
         Raises:
             ShapeError: If it is, or if its last dimension is not ``size``.
@@ -332,7 +332,7 @@ class Unit(Configurable, ABC):
             )
 
     def check_legal(self, state: Tensor, observed: Bool[Tensor, "..."] | None = None) -> None:
-        """Refuse finite values outside this kind's states.
+        """Refuses finite values outside this kind's states.
 
         Raises:
             DomainError: If there is one, where ``observed`` is not false.

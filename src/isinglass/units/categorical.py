@@ -100,7 +100,7 @@ class Multinomial(Unit):
         return False
 
     def with_count(self, count: int) -> Multinomial:
-        """So many groups."""
+        """Returns a layer of ``count`` such groups."""
         size = check_count("count", count) * self.components
         return Multinomial(size, draws=self.draws, beta=self.beta, groups=count)
 
@@ -120,7 +120,7 @@ class Multinomial(Unit):
         return self.has_multiplicity
 
     def check_temperature(self, temperature: float) -> None:
-        """With β fixed there is a distribution at T = 1/(mβ) and T = 0 only.
+        """Refuses every T but 1/(mβ) and 0 where β is fixed: no other has a distribution.
 
         Raises:
             ParameterError: If 1/(βT) is not a whole number.
@@ -128,13 +128,13 @@ class Multinomial(Unit):
         self.draws_at(temperature)
 
     def sharpness(self, temperature: float) -> float | Tensor:
-        """β of the softmax at this temperature: infinite for a fixed number of draws at T = 0."""
+        """Returns β of the softmax at this T: infinite for a fixed number of draws at T = 0."""
         if self.beta is not None:
             return self.beta
         return 1 / (self.draws_at(temperature) * temperature) if temperature > 0 else math.inf
 
     def draws_at(self, temperature: float) -> float:
-        """Number of draws m at this temperature: 1/(βT) where β is fixed, infinite at T = 0.
+        """Returns the number of draws m at this T: 1/(βT) where β is fixed, infinite at T = 0.
 
         Raises:
             ParameterError: If 1/(βT) is not a whole number.
@@ -155,14 +155,14 @@ class Multinomial(Unit):
         return whole
 
     def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
-        """Σ_groups lse_β(I); the largest component at β = ∞."""
+        """Computes Σ_groups lse_β(I); the largest component at β = ∞."""
         groups, beta = self._split(field), self.sharpness(temperature)
         if _infinite(beta):
             return groups.amax(-1).sum(-1)
         return torch.logsumexp(beta * groups, -1).sum(-1) / beta
 
     def mean(self, field: States, temperature: float = 1.0) -> States:
-        """softmax(βI) within each group; ties share equally at β = ∞."""
+        """Computes softmax(βI) within each group; ties share equally at β = ∞."""
         groups, beta = self._split(field), self.sharpness(temperature)
         if _infinite(beta):
             largest = (groups == groups.amax(-1, keepdim=True)).to(field.dtype)
@@ -175,7 +175,7 @@ class Multinomial(Unit):
         temperature: float = 1.0,
         generator: Generator | None = None,
     ) -> States:
-        """Multinomial(m, softmax(βI))/m within each group."""
+        """Draws counts n ~ Multinomial(m, softmax(βI)) within each group, and returns n/m."""
         draws = self.draws_at(temperature)
         attention = self.mean(field, temperature)
         if math.isinf(draws):
@@ -184,7 +184,7 @@ class Multinomial(Unit):
         return self._join((counts / draws).to(field.dtype))
 
     def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
-        """−T log(m!/Π n_μ!), the multiplicity of the counts; β⁻¹ Σ s log s as m → ∞."""
+        """Computes −T log(m!/Π n_μ!), the multiplicity of the counts; β⁻¹ Σ s log s as m → ∞."""
         draws = self.draws_at(temperature)
         if draws == 1:
             return state.new_zeros(state.shape[:-1])
@@ -199,7 +199,7 @@ class Multinomial(Unit):
         return -temperature * multiplicity
 
     def argmax_state(self, field: States, current: States) -> States:
-        """The arg-max (the softmax where β is fixed); a legal state already best stays."""
+        """Returns the arg-max (the softmax where β is fixed); a legal state already best stays."""
         if self.beta is not None:
             return self.mean(field, 0.0)
         groups, held = self._split(field), self._split(current)
@@ -211,7 +211,7 @@ class Multinomial(Unit):
         return self._join(torch.where(stays, held, first))
 
     def contains(self, state: States) -> Flags:
-        """Whether each group is non-negative, sums to one, and is in steps of 1/m."""
+        """Tells whether each group is non-negative, sums to one, and is in steps of 1/m."""
         groups = self._split(state)
         legal = (groups >= 0) & ((groups.sum(-1, keepdim=True) - 1).abs() < 1e-4)
         if self.draws is not None:
@@ -220,18 +220,18 @@ class Multinomial(Unit):
         return self._join(legal)
 
     def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
-        """β⁻¹ log of the mean, at least −30/β (a constant per group is free)."""
+        """Computes β⁻¹ log of the mean, at least −30/β (a constant per group is free)."""
         return mean.clamp_min(0.0).log().clamp_min(-EDGE) / self.sharpness(temperature)
 
     def state_count(self, temperature: float = 1.0) -> float:
-        """(m + N − 1 choose m) ways to share m draws among N, in every group."""
+        """Counts the ways to share m draws among N, (m + N − 1 choose m) in every group."""
         draws = self.draws_at(temperature)
         if math.isinf(draws):
             return math.inf
         return math.comb(int(draws) + self.components - 1, int(draws)) ** self.groups
 
     def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
-        """Every way to share m draws among the states of each group.
+        """Lists every way to share m draws among the states of each group.
 
         Raises:
             IntractableError: If m is infinite, as at T = 0 with β fixed.
@@ -246,7 +246,7 @@ class Multinomial(Unit):
         return torch.stack([torch.cat(choice) for choice in product(one, repeat=self.groups)])
 
     def config(self) -> dict[str, Any]:
-        """Size, draws, β as a number, and groups."""
+        """Returns size, draws, β as a number, and groups."""
         beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta
         return {
             "kind": name_of(type(self)),
@@ -295,20 +295,20 @@ class Categorical(Multinomial):
         super().__init__(size, draws=1, groups=groups)
 
     def with_count(self, count: int) -> Categorical:
-        """So many one-hot units."""
+        """Returns a layer of ``count`` one-hot units."""
         return Categorical(check_count("count", count) * self.components, groups=count)
 
     def sampler(
         self, like: States, temperature: float = 1.0, generator: Generator | None = None
     ) -> Draw:
-        """The arg-max of every unit's field plus T times Gumbel noise."""
+        """Returns the arg-max of every unit's field plus T times Gumbel noise."""
         if temperature == 0:
             return self.argmax_state
         noise = temperature * gumbel_like(like, generator)
         return lambda field, current: self.argmax_state(field + noise, current)
 
     def config(self) -> dict[str, Any]:
-        """Size and groups."""
+        """Returns size and groups as JSON values."""
         return {"kind": name_of(type(self)), "size": self.size, "groups": self.groups}
 
 

@@ -75,17 +75,17 @@ class Mixed(Unit):
         return values.split([part.size for part in self.parts], -1)
 
     def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
-        """Σ_parts A_T(I_part)."""
+        """Computes Σ_parts A_T(I_part), the log-partition."""
         return self._total([p.log_partition(x, temperature) for p, x in self._with(field)])
 
     def log_partition_per_component(self, field: States, temperature: float = 1.0) -> States:
-        """A_T(I) of every unit, shared out among its components, part by part."""
+        """Computes A_T(I) of every unit, shared out among its components, part by part."""
         return torch.cat(
             [p.log_partition_per_component(x, temperature) for p, x in self._with(field)], -1
         )
 
     def mean(self, field: States, temperature: float = 1.0) -> States:
-        """The means of the parts."""
+        """Returns the means of the parts."""
         return torch.cat([p.mean(x, temperature) for p, x in self._with(field)], -1)
 
     def sample(
@@ -94,24 +94,24 @@ class Mixed(Unit):
         temperature: float = 1.0,
         generator: Generator | None = None,
     ) -> States:
-        """The parts drawn one after the other; given their fields they are independent."""
+        """Draws the parts one after the other; given their fields they are independent."""
         return torch.cat([p.sample(x, temperature, generator) for p, x in self._with(field)], -1)
 
     def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
-        """Σ_parts U(s_part)."""
+        """Computes Σ_parts U(s_part), the energy of the base measure."""
         return self._total([p.base_measure_energy(x, temperature) for p, x in self._with(state)])
 
     def argmax_state(self, field: States, current: States) -> States:
-        """The states of least energy of the parts."""
+        """Returns the states of least energy of the parts."""
         pairs = zip(self._with(field), self.split(current), strict=True)
         return torch.cat([p.argmax_state(x, now) for (p, x), now in pairs], -1)
 
     def contains(self, state: States) -> Flags:
-        """Which components are states of their part."""
+        """Tells which components are states of their part."""
         return torch.cat([p.contains(x) for p, x in self._with(state)], -1)
 
     def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
-        """The fields of the parts' means.
+        """Returns the fields of the parts' means.
 
         Raises:
             IntractableError: If a part has no closed-form inverse.
@@ -174,7 +174,7 @@ class Mixed(Unit):
         return False
 
     def with_count(self, count: int) -> Unit:
-        """Not for units of several kinds.
+        """Returns the units themselves if there are ``count``: others would have no kind.
 
         Raises:
             IntractableError: Unless ``count`` is how many units there are.
@@ -186,7 +186,7 @@ class Mixed(Unit):
         )
 
     def select(self, units: Sequence[int]) -> Unit:
-        """These units by number, those of one kind that follow each other as one part.
+        """Returns these units by number, those of one kind that follow each other as one part.
 
         Examples:
             >>> from isinglass import Bernoulli, Categorical
@@ -202,7 +202,7 @@ class Mixed(Unit):
     def sampler(
         self, like: States, temperature: float = 1.0, generator: Generator | None = None
     ) -> Draw:
-        """The draws of the parts, side by side."""
+        """Returns the draws of the parts, side by side."""
         draws = [part.sampler(x, temperature, generator) for part, x in self._with(like)]
 
         def draw(field: Tensor, current: Tensor) -> Tensor:
@@ -212,11 +212,11 @@ class Mixed(Unit):
         return draw
 
     def variable_ids(self) -> Int[Tensor, " size"]:
-        """Which unit each component belongs to, counted through all parts."""
+        """Numbers the unit that each component belongs to, through all parts."""
         return torch.arange(self.count).repeat_interleave(torch.tensor(self.widths))
 
     def check_temperature(self, temperature: float) -> None:
-        """Refuse a temperature at which any part has no distribution.
+        """Refuses a temperature at which any part has no distribution.
 
         Raises:
             ParameterError: If there is one.
@@ -225,11 +225,11 @@ class Mixed(Unit):
             part.check_temperature(temperature)
 
     def state_count(self, temperature: float = 1.0) -> float:
-        """As many as the parts have, multiplied."""
+        """Multiplies the numbers of states of the parts."""
         return math.prod(part.state_count(temperature) for part in self.parts)
 
     def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
-        """Every state of all parts together, the first part changing slowest.
+        """Lists every state of all parts together, the first part changing slowest.
 
         Raises:
             IntractableError: If a part has infinitely many states, or all together too many.
@@ -248,7 +248,7 @@ class Mixed(Unit):
         return joint
 
     def check_legal(self, state: Tensor, observed: Bool[Tensor, "..."] | None = None) -> None:
-        """Refuse finite values outside their part's states, and say in which columns.
+        """Refuses finite values outside their part's states, and say in which columns.
 
         Raises:
             DomainError: If there is one, where ``observed`` is not false.
@@ -264,12 +264,12 @@ class Mixed(Unit):
             start += part.size
 
     def config(self) -> dict[str, Any]:
-        """The configurations of the parts."""
+        """Returns the configurations of the parts."""
         return {"kind": name_of(type(self)), "parts": [part.config() for part in self.parts]}
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Mixed:
-        """Parts are read first."""
+        """Builds the parts first, then the layer of them."""
         return cls([Unit.from_config(part) for part in fields["parts"]])
 
     def _with(self, values: Tensor) -> Iterator[tuple[Unit, Tensor]]:

@@ -31,12 +31,12 @@ class Gaussian(Unit):
     """
 
     def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
-        """Σ_i I_i²/2 + (T/2) log 2πT."""
+        """Computes Σ_i I_i²/2 + (T/2) log 2πT."""
         volume = temperature * math.log(2 * math.pi * temperature) if temperature > 0 else 0.0
         return field.square().sum(-1) / 2 + field.shape[-1] * volume / 2
 
     def mean(self, field: States, temperature: float = 1.0) -> States:
-        """The field itself, at every temperature."""
+        """Returns the field itself, at every temperature."""
         return field.clone()
 
     def sample(
@@ -45,7 +45,7 @@ class Gaussian(Unit):
         temperature: float = 1.0,
         generator: Generator | None = None,
     ) -> States:
-        """A draw from N(I, T)."""
+        """Draws a state from N(I, T)."""
         if temperature == 0:
             return field.clone()
         noise = torch.randn(
@@ -54,21 +54,21 @@ class Gaussian(Unit):
         return field + math.sqrt(temperature) * noise
 
     def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
-        """Σ_i s_i²/2."""
+        """Computes Σ_i s_i²/2, the energy of the base measure."""
         return state.square().sum(-1) / 2
 
     @property
     def support(self) -> tuple[float, float]:
-        """The whole line."""
+        """Interval (−∞, ∞) of the states."""
         return (-math.inf, math.inf)
 
     @property
     def is_gaussian(self) -> bool:
-        """Yes, N(I, T)."""
+        """Whether the conditional is normal: here N(I, T)."""
         return True
 
     def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
-        """The mean itself."""
+        """Returns the mean itself, which is the field."""
         return mean
 
 
@@ -96,7 +96,7 @@ class RectifiedGaussian(Gaussian):
     """
 
     def log_partition(self, field: States, temperature: float = 1.0) -> PerRow:
-        """Σ_i I_i²/2 + (T/2) log 2πT + T log Φ(I_i/√T)."""
+        """Computes Σ_i I_i²/2 + (T/2) log 2πT + T log Φ(I_i/√T)."""
         if temperature == 0:
             return field.clamp_min(0).square().sum(-1) / 2
         z = field / math.sqrt(temperature)
@@ -107,7 +107,7 @@ class RectifiedGaussian(Gaussian):
         return temperature * (torch.where(z < 0, left, right) + volume).sum(-1)
 
     def mean(self, field: States, temperature: float = 1.0) -> States:
-        """I + √T φ(z)/Φ(z), by an asymptotic series far in the left tail."""
+        """Computes I + √T φ(z)/Φ(z), by an asymptotic series far in the left tail."""
         if temperature == 0:
             return field.clamp_min(0)
         scale = math.sqrt(temperature)
@@ -124,7 +124,7 @@ class RectifiedGaussian(Gaussian):
         temperature: float = 1.0,
         generator: Generator | None = None,
     ) -> States:
-        """A draw from N(I, T) truncated to s ≥ 0, by inverting its distribution function."""
+        """Draws from N(I, T) truncated to s ≥ 0, by inverting its distribution function."""
         if temperature == 0:
             return self.mean(field, 0.0)
         scale = math.sqrt(temperature)
@@ -145,12 +145,12 @@ class RectifiedGaussian(Gaussian):
         return scale * (torch.where(start < 2.0, body, tail) - start).clamp_min(0)
 
     def contains(self, state: States) -> Flags:
-        """Whether each value is zero or above."""
+        """Tells whether each value is zero or above."""
         return state >= 0
 
     @property
     def support(self) -> tuple[float, float]:
-        """From zero on."""
+        """Interval [0, ∞) of the states."""
         return (0.0, math.inf)
 
     @property
@@ -159,7 +159,7 @@ class RectifiedGaussian(Gaussian):
         return False
 
     def natural_parameter(self, mean: States, temperature: float = 1.0) -> States:
-        """No closed form.
+        """Raises an error: the mean of a rectified unit has no inverse in closed form.
 
         Raises:
             IntractableError: Always.

@@ -24,7 +24,7 @@ NORMAL = NormalDist()
 
 
 def one_step_error(load: float) -> float:
-    """Share of the units of a stored pattern that one parallel step by Hebb's rule turns wrong.
+    """Computes the share of a stored pattern's units that one step of Hebb's rule turns wrong.
 
         P = Φ(−1/√α)
 
@@ -63,7 +63,7 @@ def _edge() -> float:
 
 
 def critical_load() -> float:
-    """α_c = 0.1379: up to here a state near each pattern is stable under Hebb's rule.
+    """Computes α_c = 0.1379: up to here a state near each pattern is stable under Hebb's rule.
 
     The largest α at which the equations of :func:`retrieval_overlap` have a solution. There 1.6 %
     of the units are wrong, and above it all is lost at once. (Replica symmetry, which the
@@ -80,7 +80,7 @@ def critical_load() -> float:
 
 
 def retrieval_overlap(load: float) -> float:
-    """m = x_μ·v/d of the state that a network with Hebb's rule recalls, d → ∞, T = 0.
+    """Computes m = x_μ·v/d of the state that a network with Hebb's rule recalls, d → ∞, T = 0.
 
         m = erf(m/√(2αr)),   C = √(2/(παr)) exp(−m²/(2αr)),   r = (1 − C)⁻²
 
@@ -110,7 +110,7 @@ def retrieval_overlap(load: float) -> float:
 
 
 def perfect_recall_patterns(size: int, *, every: bool = False) -> float:
-    """N up to which random patterns are fixed points of Hebb's rule without a single error.
+    """Computes N up to which random patterns are fixed points of Hebb's rule without an error.
 
         N = d / (2 ln d): almost all of them;   N = d / (4 ln d): every one
 
@@ -134,7 +134,7 @@ def perfect_recall_patterns(size: int, *, every: bool = False) -> float:
 
 
 def gardner_load(margin: float = 0.0) -> float:
-    """Largest load at which any couplings hold random patterns with stability κ.
+    """Computes the largest load at which any couplings hold random patterns with stability κ.
 
         1/α(κ) = ∫_{−κ}^∞ (t + κ)² Dt = (1 + κ²) Φ(κ) + κ φ(κ),   α(0) = 2
 
@@ -157,7 +157,7 @@ def gardner_load(margin: float = 0.0) -> float:
 
 
 def separable_probability(patterns: int, size: int) -> float:
-    """Chance that one unit with d free couplings can hold N random patterns: Cover's count.
+    """Computes how likely a unit with d free couplings can hold N patterns: Cover's count.
 
         P = 2^(1−N) Σ_{k<d} binom(N − 1, k)
 
@@ -186,7 +186,7 @@ def separable_probability(patterns: int, size: int) -> float:
 
 
 def projection_stability(load: float) -> float:
-    """κ = √((1 − α)/α), the stability of every unit under the pseudo-inverse rule, up to α = 1.
+    """Computes κ = √((1 − α)/α), the stability of every unit under the pseudo-inverse rule.
 
     The projection has a diagonal of α, which is left out, and rows of squared length α.
 

@@ -29,7 +29,7 @@ def _odd_factorial(degree: int) -> int:
 def dense_one_step_error(
     load: float, degree: int, *, rectified: bool = False, size: int | None = None
 ) -> float:
-    """Share of the units of a stored pattern that one energy-difference update turns wrong.
+    """Computes the share of a stored pattern's units that one dense update turns wrong.
 
         P = Φ(−1/√(α (2n − 3)!!)),   α = N/d^(n−1)
 
@@ -81,7 +81,7 @@ def _steps(overlap: Tensor, size: int, degree: int, rectified: bool) -> Tensor:
 
 
 def dense_critical_load(degree: int, error: float = 0.005, *, rectified: bool = False) -> float:
-    """α_n = 1/(z² (2n − 3)!!), the load N/d^(n−1) at which the one-step error is ``error``.
+    """Computes α_n = 1/(z² (2n − 3)!!), the load N/d^(n−1) at which a share ``error`` is wrong.
 
     z is the normal quantile of the error: 2.576 at 0.5 %.
 
@@ -108,7 +108,7 @@ def dense_critical_load(degree: int, error: float = 0.005, *, rectified: bool = 
 
 
 def dense_perfect_recall_patterns(size: int, degree: int) -> float:
-    """N up to which a pattern of a dense memory is a fixed point without a single error.
+    """Computes N up to which a pattern of a dense memory is a fixed point without a single error.
 
         N = d^(n−1) / (2 (2n − 3)!! ln d)
 
@@ -133,7 +133,7 @@ def dense_perfect_recall_patterns(size: int, degree: int) -> float:
 
 
 def exponential_recall_patterns(size: int, flipped: float = 0.0) -> float:
-    """N up to which E = −Σ exp(x_μ·v) mends a cue with a share of its units flipped in one step.
+    """Computes N up to which E = −Σ exp(x_μ·v) mends a cue with flipped units in one step.
 
         N = exp(d I(1 − 2ρ)/2),   I(a) = ½ ((1 + a) ln(1 + a) + (1 − a) ln(1 − a))
 

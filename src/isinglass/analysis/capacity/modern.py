@@ -31,7 +31,7 @@ __all__ = [
 
 
 def separation(patterns: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
-    """Δ_i = min_{j≠i} (x_i·x_i − x_i·x_j): how far each pattern stands from the others.
+    """Computes Δ_i = min_{j≠i} (x_i·x_i − x_i·x_j): how far each pattern stands from the others.
 
     Everything below follows from Δ_i. It is computed in blocks, never N × N at once; of a single
     pattern it is infinite.
@@ -62,7 +62,7 @@ def separation(patterns: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
 def retrieval_error_bound(
     patterns: Float[Tensor, "N d"], beta: float, distance: float | Tensor = 0.0
 ) -> Float[Tensor, " N"]:
-    """Theorem 5: |f(ξ) − x_i| ≤ 2(N − 1) M exp(−β(Δ_i − 2rM)) after one step from ξ.
+    """Bounds |f(ξ) − x_i| ≤ 2(N − 1) M exp(−β(Δ_i − 2rM)) after one step from ξ: Theorem 5.
 
     M is the norm of the longest pattern and r at least max(|ξ − x_i|, |x_i* − x_i|), how far the
     cue and the fixed point are from the pattern.
@@ -95,7 +95,7 @@ def retrieval_error_bound(
 def jacobian_bound(
     patterns: Float[Tensor, "N d"], beta: float, distance: float | Tensor = 0.0
 ) -> Float[Tensor, " N"]:
-    """Theorem 4: |J|₂ ≤ 2βNM²(N − 1) exp(−β(Δ_i − 2rM)) within r of x_i.
+    """Bounds |J|₂ ≤ 2βNM²(N − 1) exp(−β(Δ_i − 2rM)) within r of x_i: Theorem 4.
 
     A step brings a cue nearer to the fixed point x_i* by this factor:
     |f(ξ) − x_i*| ≤ |J|₂ |ξ − x_i*|, where r is at least max(|ξ − x_i|, |x_i* − x_i|).
@@ -122,7 +122,7 @@ def jacobian_bound(
 
 
 def basin_radius(patterns: Float[Tensor, "N d"], beta: float) -> Float[Tensor, " N"]:
-    """Radius of the proven basin of each pattern: 1/(βNM) where it is well separated, else 0.
+    """Computes the radius of the proven basin of each pattern: 1/(βNM) if well separated.
 
     Where Δ_i ≥ 2/(βN) + β⁻¹ log(2(N − 1)NβM²), the step contracts the ball of this radius around
     x_i into itself: it holds one fixed point, to which every cue in it goes. Basins are mostly
@@ -152,7 +152,7 @@ def basin_radius(patterns: Float[Tensor, "N d"], beta: float) -> Float[Tensor, "
 
 
 def fixed_point_error_bound(patterns: Float[Tensor, "N d"], beta: float) -> Float[Tensor, " N"]:
-    """Theorem 5: |x_i − x_i*| ≤ 2e(N − 1) M exp(−βΔ_i), how far the fixed point is from x_i.
+    """Bounds |x_i − x_i*| ≤ 2e(N − 1) M exp(−βΔ_i), from x_i to its fixed point: Theorem 5.
 
     It holds where a fixed point within 1/(2βM) of the pattern is proven, see
     :func:`basin_radius`; elsewhere the bound is infinite.
@@ -179,7 +179,7 @@ def fixed_point_error_bound(patterns: Float[Tensor, "N d"], beta: float) -> Floa
 
 
 def contraction_beta(patterns: Float[Tensor, "N d"]) -> float:
-    """The β below which all cues go to one global fixed point: 1/max_i |x_i − mean|².
+    """Computes the β below which all cues go to one global fixed point: 1/max_i |x_i − mean|².
 
     The Jacobian β Var_p(x) is then below 1 everywhere.
 
@@ -204,7 +204,7 @@ def contraction_beta(patterns: Float[Tensor, "N d"]) -> float:
 def exact_retrieval_radius(
     patterns: Float[Tensor, "N d"], beta: float, margin: float = 1.0
 ) -> Float[Tensor, " N"]:
-    """How near a cue must be for sparse retrieval of x_i itself in one step; 0 where nowhere.
+    """Computes how near a cue must be for sparse retrieval of x_i in one step; 0 if nowhere.
 
     The scores of a cue within r of x_i lead by Δ_i − 2rM at least, and a lead of margin/β is
     enough, so r = (Δ_i − margin/β)/(2M).
@@ -251,7 +251,7 @@ class StorageCapacity:
 
 
 def storage_capacity(beta: float, scale: float, size: int, failure: float) -> StorageCapacity:
-    """Theorem 3: at least √p c^((d−1)/4) random patterns are stored, with probability 1 − p.
+    """Bounds how many random patterns are stored: √p c^((d−1)/4), with probability 1 − p.
 
     The patterns are drawn from the sphere of radius K√(d − 1), and
 

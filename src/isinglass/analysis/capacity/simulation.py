@@ -30,7 +30,7 @@ class SpinMemory(FieldEnergy, Protocol):
     """A memory of spins that feel fields, such as ``ClassicalHopfield`` or ``DenseMemory``."""
 
     def recall(self, cues: Tensor) -> Recall:
-        """Descend from each cue."""
+        """Descends from each cue, as every memory does."""
         ...
 
 
@@ -51,7 +51,7 @@ class Estimate:
 
     @staticmethod
     def of(values: Float[Tensor, " trials"]) -> Estimate:
-        """The mean of some values and its standard error.
+        """Returns the mean of some values and its standard error.
 
         Raises:
             ParameterError: If there are fewer than two.
@@ -80,7 +80,7 @@ def simulate_one_step_error(
     generator: Generator,
     looked_at: int = BLOCK,
 ) -> Estimate:
-    """Share of units of stored patterns that the field would turn wrong in one parallel step.
+    """Measures the share of units of stored patterns that one parallel step turns wrong.
 
     To be held against :func:`~isinglass.analysis.capacity.one_step_error` and
     :func:`~isinglass.analysis.capacity.dense_one_step_error`. A field of zero keeps its unit right.
@@ -135,7 +135,7 @@ def simulate_overlaps(
     flipped: float = 0.0,
     cues: int = BLOCK,
 ) -> Float[Tensor, "trials cues"]:
-    """Overlaps m = x_μ·v/d of what is recalled from stored patterns, some of their units flipped.
+    """Measures m = x_μ·v/d of what is recalled from stored patterns with units flipped.
 
     To be held against :func:`~isinglass.analysis.capacity.retrieval_overlap`; 1 is recall
     without error.
@@ -187,7 +187,7 @@ def large_size_limit(
     errors: Sequence[float],
     exponent: float,
 ) -> Estimate:
-    """What measured values tend to as d → ∞: the line through value against d^−exponent.
+    """Extrapolates measured values to d → ∞, by the line through value against d^−exponent.
 
     Weighted least squares. Noise that is a sum of d independent parts makes 1/2; a state that is
     lost when the hill beside it, of height d (α_c − α)^{3/2}, drowns in noise of order one makes

@@ -79,26 +79,26 @@ class Masked(gym.Wrapper):
     """Wrapper that gives the mask in ``info`` by a method too, as sb3-contrib asks for it."""
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """Reset, and keep the mask."""
+        """Resets the environment and keeps the mask."""
         observation, info = self.env.reset(**kwargs)
         self._mask = info["action_mask"]
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step, and keep the mask."""
+        """Steps the environment and keeps the mask."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._mask = info["action_mask"]
         return observation, reward, terminated, truncated, info
 
     def action_masks(self) -> np.ndarray:
-        """Return the mask of the state that was observed last."""
+        """Returns the mask of the state that was observed last."""
         return self._mask
 
 
 def make_environments(
     request: Request, count: int, name: str = "", *, capped: bool = False
 ) -> DummyVecEnv:
-    """Make copies of the environment, as an agent of this name needs them.
+    """Makes copies of the environment, as an agent of this name needs them.
 
     Args:
         request: What was asked for.
@@ -128,12 +128,12 @@ def make_environments(
 
 
 def own_agent(request: Request) -> str:
-    """Return the name of our own agent: that of its class."""
+    """Returns the name of isinglass's own agent, that of its class."""
     return RULES[request.rule].__name__
 
 
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
-    """Return the class of an agent by its name."""
+    """Returns the class of an agent by its name."""
     if name == "MaskablePPO":
         from sb3_contrib import MaskablePPO  # pyright: ignore[reportMissingImports]
 
@@ -144,7 +144,7 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
 
 
 def choose_peers(env: VecEnv, wanted: str) -> list[str]:
-    """Choose the peers that support the spaces, or those of them that are asked for.
+    """Chooses the peers that support the spaces, or those of them that are asked for.
 
     Args:
         env: The environment, reset.
@@ -174,7 +174,7 @@ def choose_peers(env: VecEnv, wanted: str) -> list[str]:
 
 
 def build_agent(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
-    """Build an agent without experience, or our own with the weights of ``request.start``.
+    """Builds an agent without experience, or our own with the weights of ``request.start``.
 
     Raises:
         ParameterError: If a setting is not known or not taken, or the start is of other spaces.
@@ -221,7 +221,7 @@ def _in_options(message: str) -> str:
 
 
 def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str, Any]:
-    """Return those of our own agent; a setting is of the agent, the energy or its annealing.
+    """Lists those of our own agent; a setting is of the agent, the energy or its annealing.
 
     Raises:
         ParameterError: If a name is not known or a value is refused.
@@ -267,7 +267,7 @@ def _defaults(kind: Callable[..., object]) -> dict[str, Any]:
 
 
 def parse_settings(settings: dict[str, str]) -> dict[str, Any]:
-    """Read what was typed as literals; what is none is text."""
+    """Reads what was typed as literals; what is none is text."""
     values: dict[str, Any] = {}
     for name, text in settings.items():
         word = text.capitalize()

@@ -27,12 +27,12 @@ KEPT = 2  # checkpoints of one agent, the last ones
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """List the checkpoints of an agent, the newest first."""
+    """Lists the checkpoints of an agent, the newest first."""
     return sorted(folder.glob("checkpoint-*.zip"), reverse=True)
 
 
 def write_checkpoint(folder: Path, agent: BaseAlgorithm, history: History) -> None:
-    """Write agent, replay buffer and history as one file, and drop all but the last ones.
+    """Writes agent, replay buffer and history as one file, and drops all but the last ones.
 
     The file is one that Stable-Baselines3 loads, with members added that it passes over.
 
@@ -59,7 +59,7 @@ def write_checkpoint(folder: Path, agent: BaseAlgorithm, history: History) -> No
 def read_checkpoint(
     path: Path, kind: type[BaseAlgorithm], **where: Any
 ) -> tuple[BaseAlgorithm, History]:
-    """Read the agent with its replay buffer, and its history.
+    """Reads the agent with its replay buffer, and its history.
 
     Args:
         path: The checkpoint.

@@ -77,7 +77,7 @@ class _Actor:
 def episode_returns(
     agent: BaseAlgorithm | None, env: DummyVecEnv, episodes: int, greedy: bool, stop: Event
 ) -> np.ndarray:
-    """Play episodes, each copy of the environment its share, and return what they earned.
+    """Plays episodes, each copy of the environment its share, and returns what they earned.
 
     Args:
         agent: Who acts; None is uniformly random, among what is allowed.
@@ -97,7 +97,7 @@ def episode_returns(
 
 
 def measure_random_baseline(request: Request) -> RandomBaseline:
-    """Measure what uniformly random actions earn, among those allowed where there are masks."""
+    """Measures what uniformly random actions earn, among those allowed where there are masks."""
     env = make_environments(request, min(request.episodes, PARALLEL_EPISODES), capped=True)
     seed = derive_seed(request.seed, 0, MEASURING)
     env.seed(seed)
@@ -108,12 +108,12 @@ def measure_random_baseline(request: Request) -> RandomBaseline:
 
 
 def mean_and_error(returns: np.ndarray) -> tuple[float, float]:
-    """Return the mean and its standard error, NaN for a single episode."""
+    """Returns the mean and its standard error, NaN for a single episode."""
     count = len(returns)
     error = float(returns.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
     return float(returns.mean()), error
 
 
 def derive_seed(seed: int, steps: int, purpose: int) -> int:
-    """Derive one seed for each purpose and number of steps taken."""
+    """Derives one seed for each purpose and number of steps taken."""
     return int(np.random.SeedSequence((seed, steps, purpose)).generate_state(1)[0])

@@ -117,7 +117,7 @@ class Learner:
         self.agent.set_logger(self.logger)
 
     def learn(self, on_progress: OnProgress) -> Result | None:
-        """Learn to the end, or until asked to stop: then there is no result yet."""
+        """Learns to the end, or until asked to stop: then there is no result yet."""
         history = self.history
         with suppress(Stopped):
             evaluated = history.evaluations[-1][0] if history.evaluations else 0
@@ -139,7 +139,7 @@ class Learner:
         return None
 
     def close(self) -> None:
-        """Close log and environments."""
+        """Closes log and environments."""
         self.logger.close()
         self.env.close()
         self.eval_env.close()

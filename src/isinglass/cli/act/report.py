@@ -51,7 +51,7 @@ random actions."""
 def result_rows(
     results: Sequence[Result], baseline: RandomBaseline
 ) -> list[list[tuple[str, bool]]]:
-    """Format the figures, one row an agent, each with whether it is the best of its column."""
+    """Formats the figures, one row an agent, each with whether it is the best of its column."""
     columns = [
         [result.last for result in results],
         [*(result.sampled for result in results), baseline[:2]],
@@ -79,7 +79,7 @@ def _best_threshold(column: Sequence[tuple[float, float]]) -> float:
 
 
 def terminal_table(results: Sequence[Result], baseline: RandomBaseline) -> Table:
-    """Lay out the figures for a terminal of 80 columns, and so without the seconds."""
+    """Lays out the figures for a terminal of 80 columns, and so without the seconds."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     shown = [place for place, head in enumerate(HEADS) if head != "seconds"]
     for place in shown:
@@ -91,7 +91,7 @@ def terminal_table(results: Sequence[Result], baseline: RandomBaseline) -> Table
 
 
 def footnote(request: Request, results: Sequence[Result], baseline: RandomBaseline) -> str:
-    """Return the note under the table in the terminal."""
+    """Returns the note under the table in the terminal."""
     said = f"{request.episodes} episodes each, mean ± standard error; bold is best within it."
     return f"{said} {_mask_note(results, baseline)}".strip()
 
@@ -108,7 +108,7 @@ def _mask_note(results: Sequence[Result], baseline: RandomBaseline) -> str:
 
 
 def loading_code(folder: Path, request: Request) -> str:
-    """Return Python code that loads the best agent and acts once."""
+    """Returns Python code that loads the best agent and acts once."""
     settings = parse_settings(request.env_settings)
     given = "".join(f", {name}={value!r}" for name, value in settings.items())
     name = own_agent(request)
@@ -125,7 +125,7 @@ env.step(action)"""
 def build_report(
     folder: Path, request: Request, results: Sequence[Result], baseline: RandomBaseline
 ) -> str:
-    """Build the page as HTML.
+    """Builds the page as HTML.
 
     Args:
         folder: Where the run is.
@@ -170,7 +170,7 @@ def build_report(
 
 
 def curves(request: Request, results: Sequence[Result], baseline: float) -> Figure:
-    """Plot greedy returns by steps and by seconds, and returns while learning."""
+    """Plots greedy returns by steps and by seconds, and returns while learning."""
     figure = new_figure(9.6, 6.0)
     grid = figure.add_gridspec(2, 2)
     steps, seconds = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])

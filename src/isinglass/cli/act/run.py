@@ -71,7 +71,7 @@ class History:
     best: float | None = None
 
     def add(self, step: int, episode_return: float, width: int) -> None:
-        """Count an episode that has ended."""
+        """Counts an episode that has ended."""
         place = (step - 1) // width
         beyond = place + 1 - len(self.counts)  # agents that take whole rollouts go there
         self.totals += [0.0] * beyond
@@ -100,7 +100,7 @@ class RandomBaseline(NamedTuple):
 
 
 def free_folder(env: str) -> Path:
-    """Return ``runs/ENV-date-number``, the first number that is not taken."""
+    """Returns ``runs/ENV-date-number``, the first number that is not taken."""
     name = re.sub(r"[^\w.-]", "-", re.split("[/:]", env)[-1])
     number = 1
     while (folder := Path("runs", f"{name}-{time.strftime('%Y-%m-%d')}-{number}")).exists():
@@ -109,7 +109,7 @@ def free_folder(env: str) -> Path:
 
 
 def plus_minus(mean: float, error: float) -> str:
-    """Format as ``37.7 ± 1.2``: the error with two digits, the mean with as many decimals."""
+    """Formats as ``37.7 ± 1.2``: the error with two digits, the mean with as many decimals."""
     if math.isnan(error):  # of a single episode
         return f"{mean:,.2f}"
     places = min(max(1 - math.floor(math.log10(error)), 0), 4) if error else 2
@@ -117,7 +117,7 @@ def plus_minus(mean: float, error: float) -> str:
 
 
 def read_result(folder: Path) -> Result | None:
-    """Read the result of an agent that has finished; None if it has not."""
+    """Reads the result of an agent that has finished; None if it has not."""
     try:
         content: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         content["history"] = History(**content["history"])
@@ -130,7 +130,7 @@ def read_result(folder: Path) -> Result | None:
 
 @contextmanager
 def new_folder(folder: Path, request: Request) -> Iterator[None]:
-    """Write there what was asked for; after an error before anything is learned, undo it."""
+    """Writes there what was asked for; after an error before anything is learned, undoes it."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         write_json(folder / REQUEST, asdict(request))
@@ -147,7 +147,7 @@ def new_folder(folder: Path, request: Request) -> Iterator[None]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON, over what is there: it may be written again when a run goes on.
+    """Writes JSON, over what is there: it may be written again when a run goes on.
 
     Raises:
         FileError: If the disk refuses it.
@@ -165,7 +165,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_request(folder: Path) -> Request:
-    """Read what was asked for when the run in this folder was started.
+    """Reads what was asked for when the run in this folder was started.
 
     Raises:
         FileError: If there is no run in it, or not one as it was written.

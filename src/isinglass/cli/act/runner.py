@@ -35,7 +35,7 @@ __all__ = ["carry_out"]
 
 
 def carry_out(output: Output, folder: Path, request: Request) -> bool:
-    """Learn what has not been learned yet, our own agent first, and report.
+    """Learns what has not been learned yet, our own agent first, and reports.
 
     Args:
         output: Where to print.

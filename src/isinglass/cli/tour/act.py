@@ -48,7 +48,7 @@ class _ProgressCallback(BaseCallback):
 
 
 def act(progress: Progress, seed: int) -> Chapter:
-    """Teach both agents, and return the chapter."""
+    """Teaches both agents, and returns the chapter."""
     curves: dict[str, np.ndarray] = {}
     greedy: dict[str, float] = {}
     agents = {"FreeEnergyQ": FreeEnergyQ, "PPO": PPO}

@@ -29,7 +29,7 @@ softmax, with an error that falls as 1/√m exactly as it should."""
 
 
 def attend(progress: Progress, seed: int) -> Chapter:
-    """Compare draws with softmax attention, and return the chapter."""
+    """Compares draws with softmax attention, and returns the chapter."""
     train, _, test = load_digits(seed)
     mean = train.images.mean(0)
     keys = torch.nn.functional.normalize(train.images - mean, dim=-1)

@@ -43,7 +43,7 @@ class Drawing:
         return round(96 * self.figure.get_figwidth())
 
     def data_uri(self) -> str:
-        """Render as a link that needs no network."""
+        """Renders as a link that needs no network."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=144)
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -63,12 +63,12 @@ class Chapter:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make a figure of this size in inches that belongs to no window and no global state."""
+    """Makes a figure of this size in inches that belongs to no window and no global state."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def show_image(axes: Axes, image: Tensor, title: str = "", edge: str | None = None) -> None:
-    """Draw an 8 × 8 image, ink dark, without ticks."""
+    """Draws an 8 × 8 image, ink dark, without ticks."""
     axes.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=16, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])

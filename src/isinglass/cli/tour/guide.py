@@ -69,7 +69,7 @@ def take_tour(
     overwrite: bool = False,
     console: Console | None = None,
 ) -> Tour:
-    """Walk the chapters, print the summary and write the page.
+    """Walks the chapters, print the summary and writes the page.
 
     Args:
         out: Where the page goes.

@@ -54,7 +54,7 @@ class Fit:
 
 
 def imagine(progress: Progress, seed: int) -> Chapter:
-    """Fit the models and their peers, and return the chapter."""
+    """Fits the models and their peers, and returns the chapter."""
     parts = load_digits(seed)
     chapter = Chapter("imagine", "Imagine: sample the energy", LEAD)
     progress(0.02, "Hopfield–Boltzmann machine, grey")

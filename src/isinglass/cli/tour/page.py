@@ -21,7 +21,7 @@ MOTTO = (
 
 
 def build_page(chapters: Sequence[Chapter], seed: int, machine: str) -> str:
-    """Build the tour as HTML.
+    """Builds the tour as HTML.
 
     Args:
         chapters: What was done, in order.
@@ -42,7 +42,7 @@ def build_page(chapters: Sequence[Chapter], seed: int, machine: str) -> str:
 
 
 def self_contained(title: str, body: str) -> str:
-    """Wrap a body into a page that needs no other file.
+    """Wraps a body into a page that needs no other file.
 
     Args:
         title: As text.
@@ -68,7 +68,7 @@ def self_contained(title: str, body: str) -> str:
 
 
 def describe_machine(threads: int) -> str:
-    """Name processor, threads and versions, for the foot of a page."""
+    """Names processor, threads and versions, for the foot of a page."""
     count = "1 thread" if threads == 1 else f"{threads} threads"
     return (
         f"{platform.machine()}, {count}, Python {platform.python_version()}, "
@@ -77,7 +77,7 @@ def describe_machine(threads: int) -> str:
 
 
 def html_figure(drawing: Drawing) -> str:
-    """Return a drawing with its caption, as HTML."""
+    """Returns a drawing with its caption, as HTML."""
     return (
         f'<figure><img src="{drawing.data_uri()}" width="{drawing.width}" '
         f'alt="{escape(drawing.caption)}">'

@@ -37,7 +37,7 @@ half of paper."""
 
 
 def remember(progress: Progress, seed: int) -> Chapter:
-    """Recall digits from both memories, and return the chapter."""
+    """Recalls digits from both memories, and returns the chapter."""
     train, _, _ = load_digits(seed)
     chapter = Chapter("remember", "Remember: descend the energy", LEAD)
     progress(0.1, "ten digits, step by step")

@@ -57,10 +57,10 @@ class GradientKernel(Kernel[GradientState]):
 
     @abstractmethod
     def default_step_size(self, size: int) -> float:
-        """h for ``size`` units of unit curvature, U = ½|s|²."""
+        """Returns h for ``size`` units of unit curvature, U = ½|s|²."""
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> GradientState:
-        """The energy and its gradient, once; later steps carry them along.
+        """Computes the energy and its gradient once; later steps carry them along.
 
         Raises:
             IntractableError: If units of the energy are discrete.
@@ -87,7 +87,7 @@ class GradientKernel(Kernel[GradientState]):
 
 
 def check_real(layers: tuple[Unit, ...], *, whole_line: bool = False) -> None:
-    """Refuse units that are discrete, or, where the whole line is asked for, bounded.
+    """Refuses units that are discrete, or, where the whole line is asked for, bounded.
 
     Raises:
         IntractableError: If there is one.
@@ -102,7 +102,7 @@ def check_real(layers: tuple[Unit, ...], *, whole_line: bool = False) -> None:
 
 
 def evaluate(energy: Energy, state: Tensor) -> GradientState:
-    """Energy and gradient; the energy of what is no state of bounded units is infinite."""
+    """Computes E and ∂E/∂s; E of what is no state of bounded units is infinite."""
     value, slope = energy.energy_and_grad(state)
     if any(layer.support != LINE for layer in energy.layers):
         parts = state.split([layer.size for layer in energy.layers], -1)
@@ -114,7 +114,7 @@ def evaluate(energy: Energy, state: Tensor) -> GradientState:
 def chosen(
     accepted: Bool[Tensor, " batch"], new: GradientState, old: GradientState
 ) -> GradientState:
-    """The new position in the rows where it is accepted."""
+    """Takes the new position in the rows where it is accepted."""
     rows = accepted.unsqueeze(-1)
     return GradientState(
         torch.where(rows, new.position, old.position),
@@ -124,5 +124,5 @@ def chosen(
 
 
 def normal_like(state: Tensor, generator: Generator | None) -> Tensor:
-    """Standard normal numbers, shaped, typed and placed like a state."""
+    """Draws standard normal numbers, shaped, typed and placed like a state."""
     return torch.randn(state.shape, dtype=state.dtype, device=state.device, generator=generator)

@@ -70,7 +70,7 @@ class Asynchronous(Kernel[FieldState]):
         self.generator = generator
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> FieldState:
-        """Compute the fields once; later steps only correct them.
+        """Computes the fields once; later steps only correct them.
 
         Raises:
             IntractableError: If the energy is not one of spins or bits joined in pairs.
@@ -84,7 +84,7 @@ class Asynchronous(Kernel[FieldState]):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[FieldState, dict[str, Tensor]]:
-        """One sweep; ``info["changed"]`` is how many units of each row it changed."""
+        """Takes one sweep; ``info["changed"]`` is how many units of each row it changed."""
         pairs = _pairwise(energy)
         start, field = kernel_state
         state, field, weight = start.clone(), field.clone(), pairs.weight

@@ -43,7 +43,7 @@ class BlockGibbs(Memoryless):
     def transition(
         self, energy: Energy, state: Tensor, temperature: float, generator: Generator | None
     ) -> Tensor:
-        """One sweep over all layers.
+        """Takes one sweep over all layers.
 
         Raises:
             IntractableError: If the energy has no layers with exact conditionals.

@@ -34,7 +34,7 @@ class CCCP(Memoryless):
     def transition(
         self, energy: Energy, state: Tensor, temperature: float, generator: Generator | None
     ) -> Tensor:
-        """One step.
+        """Takes one concave–convex step, by the energy's ``cccp_update``.
 
         Raises:
             ParameterError: If the temperature is not zero.

@@ -59,7 +59,7 @@ class ClampedGibbs(Kernel[ClampedState]):
         self.observed = observed
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> ClampedState:
-        """Remember what is observed of every row.
+        """Remembers what is observed of every row.
 
         Raises:
             ShapeError: If the mask is not boolean, or fits neither all rows nor each.
@@ -73,7 +73,7 @@ class ClampedGibbs(Kernel[ClampedState]):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[ClampedState, dict[str, Tensor]]:
-        """One sweep over the units that are not observed.
+        """Takes one sweep over the units that are not observed.
 
         Raises:
             IntractableError: If the energy has no layers with exact conditionals.
@@ -94,7 +94,7 @@ def impute(
     temperature: float | None = None,
     generator: Generator | None = None,
 ) -> Float[Tensor, "*batch d"]:
-    """Draw the visible units that are not observed given those that are, by clamped block Gibbs.
+    """Draws the visible units that are not observed given those that are, by clamped block Gibbs.
 
     The draw follows p(v_free | v_observed) once the chain of each row has mixed. A
     :class:`~isinglass.HopfieldBoltzmann` of one group and one draw has ``conditional``, which

@@ -83,7 +83,7 @@ class HMC(GradientKernel):
         check_fraction("jitter", self.jitter)
 
     def default_step_size(self, size: int) -> float:
-        """1.2 d^(−1/4) (Beskos et al. 2013, arXiv:1001.4460)."""
+        """Computes 1.2 d^(−1/4) (Beskos et al. 2013, arXiv:1001.4460)."""
         return 1.2 * size**-0.25
 
     def step(
@@ -93,7 +93,7 @@ class HMC(GradientKernel):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[GradientState, dict[str, Tensor]]:
-        """Kick, roll, accept or reject, each row by itself.
+        """Kicks, rolls, accepts or rejects, each row by itself.
 
         The info has ``acceptance``, the probability of it, and ``accepted``.
         """
@@ -157,7 +157,7 @@ class HMC(GradientKernel):
         target: float | None = None,
         adapt_mass: bool = False,
     ) -> Tuned:
-        """The same kernel with the step size at which proposals are accepted at the target rate.
+        """Returns the same kernel, its step size tuned to the target rate of acceptance.
 
         Dual averaging on log h, while the chains run on; all rows share one h. With
         ``adapt_mass`` most of the run is four pilots, and the variance σ² in the later half of

@@ -52,11 +52,11 @@ class Langevin(GradientKernel):
     converges: ClassVar[bool] = True
 
     def default_step_size(self, size: int) -> float:
-        """0.2: a variance 1 % too large at unit curvature."""
+        """Returns 0.2: a variance 1 % too large at unit curvature."""
         return 0.2
 
     def default_max_steps(self, size: int) -> int:
-        """Ten thousand: a step is small."""
+        """Returns ten thousand: a step is small."""
         return 10_000
 
     def step(
@@ -66,7 +66,7 @@ class Langevin(GradientKernel):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[GradientState, dict[str, Tensor]]:
-        """Move every row once; the info has ``accepted``, false where the row had to stay."""
+        """Moves every row once; the info has ``accepted``, false where the row had to stay."""
         temperature = check_temperature(temperature)
         mass, size = self._mass(kernel_state.position), self._step_size(kernel_state.position)
         state = kernel_state.position - size**2 / 2 * kernel_state.grad / mass
@@ -114,5 +114,5 @@ class MALA(HMC):
     jitter: float = field(default=0.0, init=False, repr=False)
 
     def default_step_size(self, size: int) -> float:
-        """1.65 d^(−1/6) (Roberts & Rosenthal 1998)."""
+        """Computes 1.65 d^(−1/6) (Roberts & Rosenthal 1998)."""
         return 1.65 * size ** (-1 / 6)

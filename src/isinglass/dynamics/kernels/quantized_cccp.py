@@ -24,12 +24,12 @@ class SoftmaxMemory(Protocol):
 
     @property
     def patterns(self) -> Tensor:
-        """X, ``(N, d)``."""
+        """Patterns X, ``(N, d)``, one a row."""
         ...
 
     @property
     def beta(self) -> float | Tensor:
-        """β > 0."""
+        """Inverse temperature β > 0 of the softmax."""
         ...
 
     @property
@@ -40,7 +40,7 @@ class SoftmaxMemory(Protocol):
     def energy_from(
         self, state: Float[Tensor, "*batch d"], log_partition: Float[Tensor, "*batch"]
     ) -> Float[Tensor, "*batch"]:
-        """E(ξ), given lse_β(Xξ)."""
+        """Computes E(ξ) from lse_β(Xξ), which the step has found."""
         ...
 
 
@@ -89,7 +89,7 @@ class QuantizedCCCP(Kernel[KernelState]):
         self._keys = _identity(self.index.keys)
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> KernelState:
-        """Start from the states as they are."""
+        """Starts from the states as they are."""
         return KernelState(state)
 
     def step(
@@ -99,7 +99,7 @@ class QuantizedCCCP(Kernel[KernelState]):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[KernelState, dict[str, Tensor]]:
-        """One step; ``info["omitted_mass_bound"]`` bounds the softmax mass left out of each row.
+        """Takes one step; ``info["omitted_mass_bound"]`` bounds the softmax mass left out of a row.
 
         Raises:
             ParameterError: If the temperature is not zero, or the memory is not the one the kernel

@@ -113,7 +113,7 @@ class ReplicaExchange(Kernel[Replicas]):
         rounds: int = 4,
         generator: Generator | None = None,
     ) -> ReplicaExchange:
-        """A kernel whose levels a pilot has spaced so that every pair trades as often.
+        """Builds a kernel whose levels a pilot has spaced so that every pair trades as often.
 
         The rejection rates of neighbours add up to a length Λ that does not depend on the levels;
         levels at equal distances of it, Λ/(1 − acceptance) of them, are rejected equally often.
@@ -162,7 +162,7 @@ class ReplicaExchange(Kernel[Replicas]):
 
     @torch.no_grad()
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Replicas:
-        """The states given at λ = 1; below them, replicas walked up from fresh draws.
+        """Starts from the states at λ = 1; below, replicas walk up from fresh draws.
 
         Raises:
             ParameterError: If it is another energy than the kernel was built for.
@@ -180,7 +180,7 @@ class ReplicaExchange(Kernel[Replicas]):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[Replicas, dict[str, Tensor]]:
-        """Swap, move, and draw afresh at λ = 0: even pairs, then odd ones.
+        """Swaps, moves, and draws afresh at λ = 0: even pairs, then odd ones.
 
         Raises:
             ParameterError: If energy or temperature are not those that the kernel was built for.

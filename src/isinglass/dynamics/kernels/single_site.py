@@ -52,7 +52,7 @@ class SingleSite(Kernel[SiteState]):
         self.generator = generator
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> SiteState:
-        """Compute the fields once; later steps only correct them.
+        """Computes the fields once; later steps only correct them.
 
         Raises:
             IntractableError: If the energy has no local fields.
@@ -74,7 +74,7 @@ class SingleSite(Kernel[SiteState]):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[SiteState, dict[str, Tensor]]:
-        """Change the next unit that wants to change (T = 0), or draw the next unit (T > 0)."""
+        """Changes the next unit that wants to change (T = 0), or draws the next unit (T > 0)."""
         fields = field_energy(energy)
         state, field, order, cursor = kernel_state
         size = state.shape[-1]
@@ -96,5 +96,5 @@ class SingleSite(Kernel[SiteState]):
         return SiteState(state, field, order, (cursor + 1) % size), {"site": site[:, 0]}
 
     def default_max_steps(self, size: int) -> int:
-        """A hundred changes for every unit."""
+        """Returns a hundred changes for every unit."""
         return 100 * size

@@ -46,7 +46,7 @@ class Synchronous(Kernel[SynchronousState]):
     converges: ClassVar[bool] = True
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> SynchronousState:
-        """As if the start had come from itself."""
+        """Starts as if the states had come from themselves."""
         return SynchronousState(state, state)
 
     def step(
@@ -56,7 +56,7 @@ class Synchronous(Kernel[SynchronousState]):
         temperature: float = 0.0,
         generator: Generator | None = None,
     ) -> tuple[SynchronousState, dict[str, Tensor]]:
-        """One parallel step.
+        """Updates all units in parallel, from the same fields.
 
         Raises:
             ParameterError: If the temperature is not zero.

@@ -73,7 +73,7 @@ class Memory(Serializable):
         tolerance: float | None = None,
         trace: bool = False,
     ) -> Recall:
-        """Descend from each cue; see :func:`isinglass.dynamics.recall`, whose arguments these are.
+        """Descends from each cue; see :func:`isinglass.dynamics.recall`, whose arguments these are.
 
         Args:
             cues: ``(*batch, d)``, or a single ``(d,)``.
@@ -91,7 +91,7 @@ class Memory(Serializable):
         return recall(self, cues, kernel, max_steps=max_steps, tolerance=tolerance, trace=trace)
 
     def check_state(self, state: Float[Tensor, "*batch d"]) -> None:
-        """Refuse what is not a vector of d states of the units.
+        """Refuses what is not a vector of d states of the units.
 
         Raises:
             ShapeError: If the number of features is wrong.
@@ -102,17 +102,17 @@ class Memory(Serializable):
         check_like(state, self.patterns)
 
     def extra_repr(self) -> str:
-        """Patterns, and whatever else the configuration holds."""
+        """Shows the patterns, and whatever else the configuration holds."""
         rest = {name: value for name, value in self.config().items() if name != "patterns"}
         count, size = self.patterns.shape
         return f"{count} patterns of {size}" + "".join(f", {n}={v}" for n, v in rest.items())
 
     def config(self) -> dict[str, Any]:
-        """The shape of the patterns."""
+        """Returns the shape of the patterns."""
         return {"patterns": list(self.patterns.shape)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Memory:
-        """A memory of the same shape."""
+        """Returns a memory of the same shape."""
         settings: dict[str, Any] = config | {"patterns": torch.ones(config["patterns"])}
         return cls(**settings)

@@ -77,17 +77,17 @@ class ClassicalHopfield(ConcaveConvex, Memory):
         self.dreams = 0
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """E(v) = −½ vᵀWv."""
+        """Computes E(v) = −½ vᵀWv."""
         check_features(state, self.unit.size)
         check_operand(state, self.weight)
         return -(state * self.local_field(state)).sum(-1) / 2
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """∂E/∂v = −Wv."""
+        """Computes ∂E/∂v = −Wv in closed form."""
         return -self.local_field(state)
 
     def local_field(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """Wv, the field on every spin."""
+        """Returns wv, the field on every spin."""
         return state @ self.weight
 
     def moved_field(
@@ -97,18 +97,18 @@ class ClassicalHopfield(ConcaveConvex, Memory):
         site: Int[Tensor, " batch"],
         change: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch d"]:
-        """Wv after spin ``site`` of each row changed by ``change``: a row of W is added."""
+        """Adds a row of W: the field after spin ``site`` of each row changed by ``change``."""
         return torch.addcmul(field, change.unsqueeze(-1), self.weight[site])
 
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """v ← sign(Wv + sv), s large enough that W + s·1 is positive and E cannot rise.
+        """Takes one step v ← sign(Wv + sv), s so large that W + s·1 is positive and E cannot rise.
 
         With Hebb's rule s = N: the diagonal that was left out.
         """
         return self.unit.argmax_state(self.local_field(state) + self._shift * state, state)
 
     def store(self, patterns: Float[Tensor, "patterns d"]) -> None:
-        """Store more patterns, by the memory's rule.
+        """Stores more patterns, by the memory's rule.
 
         The couplings are those of all patterns stored at once: to the bit with Hebb's rule and the
         pseudo-inverse, to rounding with Storkey's. The perceptron goes on from what it has.
@@ -135,7 +135,7 @@ class ClassicalHopfield(ConcaveConvex, Memory):
         self._hold(weight, torch.cat([self.patterns, patterns]), self.dreams)
 
     def unlearn(self, patterns: Float[Tensor, "patterns d"]) -> None:
-        """Take stored patterns out again; of one stored twice, one copy, the last.
+        """Takes stored patterns out again; of one stored twice, one copy, the last.
 
         Hebb's rule subtracts them, exactly; the others are applied anew to what is left.
 
@@ -163,7 +163,7 @@ class ClassicalHopfield(ConcaveConvex, Memory):
     def dream(
         self, steps: int, rate: float = 0.01, generator: Generator | None = None
     ) -> Float[Tensor, "steps d"]:
-        """Unlearn what the net falls into by itself: ΔW = −rate · s sᵀ, s relaxed from noise.
+        """Unlearns what the net falls into by itself: ΔW = −rate · s sᵀ, s relaxed from noise.
 
         A little of it evens out how easily patterns are found and takes away mixtures of them;
         too much of it takes away the patterns.
@@ -203,7 +203,7 @@ class ClassicalHopfield(ConcaveConvex, Memory):
         return found
 
     def stability(self) -> Float[Tensor, "patterns d"]:
-        """How firmly each unit of each stored pattern is held, x_μi (W x_μ)_i / |W_i|.
+        """Computes how firmly each unit of each stored pattern is held, x_μi (W x_μ)_i / |W_i|.
 
         Patterns are fixed points where all are above zero; the larger the least of them, the wider
         is the basin around a pattern.
@@ -237,20 +237,20 @@ class ClassicalHopfield(ConcaveConvex, Memory):
         self._diagonal = None
 
     def get_extra_state(self) -> Tensor:
-        """What the state dict holds beside the tensors: the number of dreams."""
+        """Returns what the state dict holds beside the tensors: the number of dreams."""
         return torch.tensor(self.dreams)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Called last when a state dict is loaded."""
+        """Restores the number of dreams, called last when a state dict is loaded."""
         self._hold(self.weight, self.patterns, int(state))
 
     def config(self) -> dict[str, Any]:
-        """The shape of the patterns and the rule."""
+        """Returns the shape of the patterns and the rule."""
         return super().config() | {"rule": self.rule.config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ClassicalHopfield:
-        """A memory of the same shape and rule, with nothing stored."""
+        """Returns a memory of the same shape and rule, with nothing stored."""
         count, size = config["patterns"]
         memory = cls(torch.ones(1, size))
         memory.rule = Rule.from_config(config["rule"])

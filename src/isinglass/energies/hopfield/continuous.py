@@ -129,21 +129,21 @@ class ContinuousHopfield(ConcaveConvex, Memory):
 
     @abstractmethod
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
-        """p = argmax_p p·s − β⁻¹Ω(p), the association weights of these scores s = Xξ."""
+        """Computes p = argmax_p p·s − β⁻¹Ω(p), the association weights of these scores s = Xξ."""
 
     @abstractmethod
     def negentropy(self, weights: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
-        """Ω(p)."""
+        """Computes Ω(p), the convex regularizer of the weights."""
 
     def potential(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
-        """Φ(s) = max_p p·s − β⁻¹Ω(p), whose gradient is :meth:`weigh`."""
+        """Computes Φ(s) = max_p p·s − β⁻¹Ω(p), whose gradient is :meth:`weigh`."""
         weights = self.weigh(scores)
         return (weights * scores).sum(-1) - self.negentropy(weights) / self.beta
 
     def association(
         self, state: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"] | None = None
     ) -> Float[Tensor, "*batch N"]:
-        """How much of each pattern the next state is made of; sums to 1.
+        """Computes how much of each pattern the next state is made of; sums to 1.
 
         Args:
             state: ``(*batch, d)``.
@@ -270,7 +270,7 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         return resemblance(self.patterns, float(self.beta), cues, known, held_out=held_out)
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """E(ξ) = ½|ξ|² − Φ(Xξ), plus :attr:`offset` where ``constants`` are wanted."""
+        """Computes E(ξ) = ½|ξ|² − Φ(Xξ), plus :attr:`offset` where ``constants`` are wanted."""
         self._check_operand(state)
         return self.energy_from(state, self.potential(state @ self.patterns.mT))
 
@@ -284,22 +284,22 @@ class ContinuousHopfield(ConcaveConvex, Memory):
     def energy_from(
         self, state: Float[Tensor, "*batch d"], potential: Float[Tensor, "*batch"]
     ) -> Float[Tensor, "*batch"]:
-        """E(ξ), given Φ(Xξ)."""
+        """Computes E(ξ) from Φ(Xξ), which a streamed look-up has found."""
         energy = self.unit.base_measure_energy(state) - potential
         return energy + self.offset if self.constants else energy
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """∂E/∂ξ = ξ − Xᵀp."""
+        """Computes ∂E/∂ξ = ξ − Xᵀp."""
         return state - self.cccp_update(state)
 
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """ξ ← Xᵀp."""
+        """Takes one concave–convex step, ξ ← Xᵀp."""
         return self.association(state) @ self.patterns
 
     def read(
         self, state: Float[Tensor, "*batch d"], values: Float[Tensor, "N e"]
     ) -> Float[Tensor, "*batch e"]:
-        """Σ_μ p_μ value_μ: what goes with the patterns that this state recalls.
+        """Computes Σ_μ p_μ value_μ: what goes with the patterns that this state recalls.
 
         Args:
             state: ``(*batch, d)``.
@@ -315,7 +315,7 @@ class ContinuousHopfield(ConcaveConvex, Memory):
     def attend(
         self, query: nn.Module | None = None, *, values: Tensor | None = None, steps: int = 1
     ) -> nn.Module:
-        """A layer that asks this memory and shares its patterns: :class:`RetrievalLayer`.
+        """Returns a :class:`RetrievalLayer` that asks this memory and shares its patterns.
 
         Examples:
             >>> import isinglass as ig
@@ -331,7 +331,7 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         return RetrievalLayer(self, query, values=values, steps=steps)
 
     def retrieves_exactly(self, state: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]:
-        """Whether one step gives the nearest pattern itself, nothing of the others.
+        """Tells whether one step gives the nearest pattern itself, nothing of the others.
 
         So it is where the best score leads the next by at least :attr:`margin`/β; of a subset of
         k, the k-th the next.
@@ -359,7 +359,7 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         check_operand(state, self.patterns)
 
     def config(self) -> dict[str, Any]:
-        """The shape of the patterns, β, and what is not as by default."""
+        """Returns the shape of the patterns, β, and what is not as by default."""
         switches = {"learn_beta": self.log_beta is not None, "constants": self.constants}
         chosen = {name: True for name, on in switches.items() if on}
         beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta

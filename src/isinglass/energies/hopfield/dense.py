@@ -89,16 +89,16 @@ class DenseMemory(ConcaveConvex, Memory):
             )
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """E(v) = −Σ_μ F(x_μ·v); for the exponential −β⁻¹ log Σ_μ exp(β x_μ·v)."""
+        """Computes E(v) = −Σ_μ F(x_μ·v); for the exponential −β⁻¹ log Σ_μ exp(β x_μ·v)."""
         check_features(state, self.unit.size)
         return self.interaction.energy(state @ self.patterns.mT)
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """∂E/∂v = −Σ_μ x_μ F′(x_μ·v)."""
+        """Computes ∂E/∂v = −Σ_μ x_μ F′(x_μ·v)."""
         return -self.interaction.slope(state @ self.patterns.mT) @ self.patterns
 
     def local_field(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """½ (E(v_i = −1) − E(v_i = +1)) for every spin."""
+        """Computes ½ (E(v_i = −1) − E(v_i = +1)) for every spin."""
         return self.interaction.field(state @ self.patterns.mT, state, self.patterns)
 
     def moved_field(
@@ -108,11 +108,11 @@ class DenseMemory(ConcaveConvex, Memory):
         site: Int[Tensor, " batch"],
         change: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch d"]:
-        """The fields anew: every overlap has changed, and with it every field."""
+        """Computes the fields anew: every overlap has changed, and with it every field."""
         return self.local_field(state)
 
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """v ← sign(Σ_μ x_μ F′(x_μ·v)), which cannot raise E where F is convex.
+        """Takes one step v ← sign(Σ_μ x_μ F′(x_μ·v)), which cannot raise E where F is convex.
 
         Raises:
             IntractableError: If F is not convex, such as an odd power that is not rectified.
@@ -125,16 +125,16 @@ class DenseMemory(ConcaveConvex, Memory):
         return self.unit.argmax_state(-self.grad(state), state)
 
     def extra_repr(self) -> str:
-        """Patterns and interaction."""
+        """Shows size, number of patterns and interaction."""
         count, size = self.patterns.shape
         return f"{count} patterns of {size}, {self.interaction}"
 
     def config(self) -> dict[str, Any]:
-        """The shape of the patterns, and the interaction."""
+        """Returns the shape of the patterns, and the interaction."""
         return super().config() | {"interaction": self.interaction.config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DenseMemory:
-        """A memory of the same shape."""
+        """Returns a memory of the same shape."""
         patterns = torch.ones(config["patterns"], dtype=torch.float64)  # what fits the file fits it
         return cls(patterns, interaction=Interaction.from_config(config["interaction"]))

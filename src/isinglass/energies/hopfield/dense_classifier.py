@@ -89,17 +89,17 @@ class DenseClassifier(Serializable):
         self.memories = nn.Parameter(start)
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """E(v, c) of inputs and labels side by side."""
+        """Computes E(v, c) of inputs and labels side by side."""
         check_features(state, sum(self.sizes))
         check_operand(state, self.memories)
         return self.interaction.energy(state @ self.memories.mT)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """∂E/∂(v, c) = −Σ_μ ξ_μ F′(ξ_μ·(v, c))."""
+        """Computes ∂E/∂(v, c) = −Σ_μ ξ_μ F′(ξ_μ·(v, c))."""
         return -self.interaction.slope(state @ self.memories.mT) @ self.memories
 
     def label_field(self, inputs: Float[Tensor, "*batch v"]) -> Float[Tensor, "*batch labels"]:
-        """½ (E(c_α = −1) − E(c_α = +1)) for every label unit, all the others at −1.
+        """Computes ½ (E(c_α = −1) − E(c_α = +1)) for every label unit, all the others at −1.
 
         Args:
             inputs: ``(*batch, inputs)``.
@@ -117,7 +117,7 @@ class DenseClassifier(Serializable):
         return (before.unsqueeze(-1) - after) / 2
 
     def labels(self, inputs: Float[Tensor, "*batch v"]) -> Float[Tensor, "*batch labels"]:
-        """The label units after one update from −1, each in (−1, 1); the largest is the answer.
+        """Computes the label units after one update from −1, each in (−1, 1): the largest answers.
 
         Raises:
             ShapeError: If the number of inputs is wrong.
@@ -131,7 +131,7 @@ class DenseClassifier(Serializable):
         targets: Tensor,
         exponent: float | None = None,
     ) -> Float[Tensor, "*batch"]:
-        """How far the label units are from +1 for the right label and −1 for the others.
+        """Computes how far the label units are from +1 for the right label, −1 for the others.
 
         Args:
             inputs: ``(*batch, inputs)``.
@@ -156,11 +156,11 @@ class DenseClassifier(Serializable):
         return (self.labels(inputs) - sign).abs().pow(exponent).sum(-1)
 
     def twin(self) -> FeedForwardTwin:
-        """The feed-forward net with the same memories: equal to first order in label weights."""
+        """Returns the feed-forward net with the same memories: equal to first order."""
         return FeedForwardTwin(self)
 
     def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
-        """Refuse what is not a finite vector of inputs and labels.
+        """Refuses what is not a finite vector of inputs and labels.
 
         Raises:
             ShapeError: If the number of features is wrong.
@@ -170,14 +170,14 @@ class DenseClassifier(Serializable):
         super().check_state(state)
 
     def extra_repr(self) -> str:
-        """Sizes and interaction."""
+        """Shows the sizes and the interaction."""
         inputs, labels = self.sizes
         return (
             f"{inputs} inputs, {labels} labels, {len(self.memories)} memories, {self.interaction}"
         )
 
     def config(self) -> dict[str, Any]:
-        """Sizes and interaction."""
+        """Returns sizes and interaction as JSON values."""
         inputs, labels = self.sizes
         return {
             "inputs": inputs,
@@ -188,7 +188,7 @@ class DenseClassifier(Serializable):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DenseClassifier:
-        """A classifier of the same shape, its memories zero: nothing is drawn."""
+        """Returns a classifier of the same shape, its memories zero: nothing is drawn."""
         settings: dict[str, Any] = config | {
             "interaction": Interaction.from_config(config["interaction"])
         }
@@ -238,7 +238,7 @@ class FeedForwardTwin(nn.Module):
         self.classifier = classifier
 
     def forward(self, inputs: Float[Tensor, "*batch v"]) -> Float[Tensor, "*batch labels"]:
-        """The label units, each in (−1, 1)."""
+        """Computes the label units, each in (−1, 1)."""
         check_features(inputs, self.classifier.sizes[0])
         check_operand(inputs, self.classifier.memories)
         from_inputs, from_labels = self.classifier.memories.split(self.classifier.sizes, -1)

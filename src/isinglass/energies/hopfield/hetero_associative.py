@@ -84,7 +84,7 @@ class HeteroMemory(ConcaveConvex, Serializable):
 
     @property
     def layers(self) -> tuple[Unit, ...]:
-        """The keys' units."""
+        """Unit kinds of the keys' memory."""
         return self.memory.layers
 
     @property
@@ -99,7 +99,7 @@ class HeteroMemory(ConcaveConvex, Serializable):
         known: Bool[Tensor, "*mask d"] | None = None,
         **settings: Any,
     ) -> Reading:
-        """Recall the key of each cue and read its value.
+        """Recalls the key of each cue and reads its value.
 
         Args:
             cues: ``(*batch, d)``, or a single ``(d,)``.
@@ -116,23 +116,23 @@ class HeteroMemory(ConcaveConvex, Serializable):
         return Reading(weights @ self.values, weights, found)
 
     def read(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch e"]:
-        """The value at this state by one look-up, differentiable."""
+        """Reads the value at this state by one look-up, differentiable."""
         return self.memory.read(state, self.values)
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """E of the keys."""
+        """Computes E of the keys, one number a row."""
         return self.memory(state)
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """∂E/∂ξ of the keys."""
+        """Computes ∂E/∂ξ of the keys."""
         return self.memory.grad(state)
 
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """The step of the keys."""
+        """Takes the concave–convex step of the keys."""
         return self.memory.cccp_update(state)
 
     def check_state(self, state: Float[Tensor, "*batch d"]) -> None:
-        """Refuse what is not a vector of the keys' size.
+        """Refuses what is not a vector of the keys' size.
 
         Raises:
             ShapeError: If the number of features is wrong.
@@ -141,13 +141,13 @@ class HeteroMemory(ConcaveConvex, Serializable):
         self.memory.check_state(state)
 
     def config(self) -> dict[str, Any]:
-        """The class and configuration of the keys' memory, and the size of a value."""
+        """Returns the class and configuration of the keys' memory, and the size of a value."""
         keys = self.memory.config()
         return {"kind": name_of(type(self.memory)), "memory": keys, "size": self.values.shape[-1]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> HeteroMemory:
-        """A memory of the same shape.
+        """Returns a memory of the same shape.
 
         Raises:
             FileError: If the keys' memory is of a class that is not imported.

@@ -46,11 +46,11 @@ class Interaction(Configurable, ABC):
         """F, element by element."""
 
     def energy(self, overlap: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
-        """E = −Σ_μ F(o_μ)."""
+        """Computes E = −Σ_μ F(o_μ)."""
         return -self(overlap).sum(-1)
 
     def slope(self, overlap: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
-        """−∂E/∂o_μ = F′(o_μ), how strongly each pattern pulls; by automatic differentiation."""
+        """Computes −∂E/∂o_μ = F′(o_μ), how strongly each pattern pulls, by autograd."""
         return torch.func.grad(lambda o: -self.energy(o).sum())(overlap)
 
     def field(
@@ -59,7 +59,7 @@ class Interaction(Configurable, ABC):
         state: Float[Tensor, "*batch d"],
         patterns: Float[Tensor, "N d"],
     ) -> Float[Tensor, "*batch d"]:
-        """½ (E(v_i = −1) − E(v_i = +1)) for every spin, patterns of ±1, in one matrix product."""
+        """Computes ½ (E(v_i = −1) − E(v_i = +1)) for every spin, in one matrix product."""
         here = self(overlap)
         below, above = here - self(overlap - 2), self(overlap + 2) - here
         # Where x_μi = v_i the difference is `below`, elsewhere `above`, each with the sign x_μi.
@@ -100,7 +100,7 @@ class Power(Interaction):
         return self._base(overlap) ** self.degree
 
     def slope(self, overlap: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
-        """F′(o) = n/s (o/s)ⁿ⁻¹, a rectified polynomial of degree n − 1."""
+        """Computes F′(o) = n/s (o/s)ⁿ⁻¹, a rectified polynomial of degree n − 1."""
         return self.degree / self.scale * self._base(overlap) ** (self.degree - 1)
 
     @property
@@ -146,11 +146,11 @@ class Exponential(Interaction):
         return (self.beta * overlap).exp()
 
     def energy(self, overlap: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
-        """E = −β⁻¹ log Σ_μ exp(β o_μ)."""
+        """Computes E = −β⁻¹ log Σ_μ exp(β o_μ)."""
         return -torch.logsumexp(self.beta * overlap, -1) / self.beta
 
     def slope(self, overlap: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
-        """−∂E/∂o_μ = softmax_μ(βo)."""
+        """Computes −∂E/∂o_μ = softmax_μ(βo), how strongly each pattern pulls."""
         return torch.softmax(self.beta * overlap, -1)
 
     def field(
@@ -159,7 +159,7 @@ class Exponential(Interaction):
         state: Float[Tensor, "*batch d"],
         patterns: Float[Tensor, "N d"],
     ) -> Float[Tensor, "*batch d"]:
-        """½ (E(v_i = −1) − E(v_i = +1)): (log Σ over v_i = +1 − log Σ over v_i = −1)/2β.
+        """Computes ½ (E(v_i = −1) − E(v_i = +1)): (log Σ over v_i = +1 − log Σ over v_i = −1)/2β.
 
         Turning spin i multiplies the share of the patterns that agree with it by e^(−2β), of the
         others by e^(2β). Both shares are summed by themselves: one less the other would drown
@@ -192,7 +192,7 @@ def interaction_of(
     degree: int | None = None,
     rectified: bool | None = None,
 ) -> Interaction:
-    """The interaction that a caller asked for, by name or as an object.
+    """Builds the interaction that a caller asked for, by name or as an object.
 
     Raises:
         ParameterError: If it is no interaction, or ``degree`` or ``rectified`` is given to another

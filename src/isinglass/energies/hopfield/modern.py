@@ -68,25 +68,25 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         return kept
 
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
-        """softmax(βs)."""
+        """Computes p = softmax(βs), the association weights."""
         return self.hidden.mean(scores)
 
     def negentropy(self, weights: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
-        """Σ p log p, Shannon's."""
+        """Computes Σ p log p, Shannon's."""
         return torch.special.xlogy(weights, weights).sum(-1)
 
     def potential(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
-        """lse_β(s) = β⁻¹ log Σ_μ exp(β s_μ)."""
+        """Computes Φ(s) = lse_β(s) = β⁻¹ log Σ_μ exp(β s_μ)."""
         return self.hidden.log_partition(scores)
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """E(ξ) = ½|ξ|² − lse_β(Xξ), plus :attr:`offset` where ``constants`` are wanted."""
+        """Computes E(ξ) = ½|ξ|² − lse_β(Xξ), plus :attr:`offset` where ``constants`` are wanted."""
         if not self._streams(state):
             return super().forward(state)
         return self.energy_from(state, self._lookup(state).log_partition)
 
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """ξ ← Xᵀ softmax(βXξ)."""
+        """Takes one concave–convex step, ξ ← Xᵀ softmax(βXξ)."""
         return self._lookup(state).average if self._streams(state) else super().cccp_update(state)
 
     def expected(
@@ -108,7 +108,7 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
     def read(
         self, state: Float[Tensor, "*batch d"], values: Float[Tensor, "N e"]
     ) -> Float[Tensor, "*batch e"]:
-        """Σ_μ softmax_μ(βXξ) value_μ; see :meth:`ContinuousHopfield.read`."""
+        """Computes Σ_μ softmax_μ(βXξ) value_μ; see :meth:`ContinuousHopfield.read`."""
         if values is None or not self._streams(state):
             return super().read(state, values)
         return self._lookup(state, values).average
@@ -157,7 +157,7 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         temperature: float,
         generator: Generator | None = None,
     ) -> Float[Tensor, "*batch d"]:
-        """Look up m = 1/(βT) patterns by attention weight, then copy their average with noise.
+        """Looks up m = 1/(βT) patterns by attention weight, then copies their average with noise.
 
         Raises:
             ParameterError: If T is not 1/(mβ) for a whole m.

@@ -79,7 +79,7 @@ class RetrievalLayer(nn.Module):
             self.register_buffer("values", values.detach().clone())
 
     def forward(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch e"]:
-        """What the memory recalls from the query of ``x``.
+        """Recalls from the memory, with the query of ``x`` as cue.
 
         Raises:
             ShapeError: If the query has not the patterns' number of features.
@@ -93,5 +93,5 @@ class RetrievalLayer(nn.Module):
         return self.memory.read(state, self.values)
 
     def extra_repr(self) -> str:
-        """Steps."""
+        """Shows the number of steps."""
         return f"steps={self.steps}"

@@ -72,11 +72,11 @@ class SparseHopfield(ContinuousHopfield):
 
     @property
     def margin(self) -> float:
-        """1/(α − 1)."""
+        """Margin 1/(α − 1), in units of β⁻¹, from which one pattern takes all weight."""
         return 1 / (self.alpha - 1) if self.alpha > 1 else math.inf
 
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
-        """entmax_α(βs)."""
+        """Computes p = entmax_α(βs), the association weights."""
         logits = self.beta * _wide(scores)
         if self.alpha == 1:
             return torch.softmax(logits, -1).to(scores.dtype)
@@ -91,13 +91,13 @@ class SparseHopfield(ContinuousHopfield):
         return weights.to(scores.dtype)
 
     def negentropy(self, weights: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
-        """Ω_α(p) = (Σ p^α − 1)/(α(α − 1)), Tsallis'; Σ p log p at α = 1."""
+        """Computes Ω_α(p) = (Σ p^α − 1)/(α(α − 1)), Tsallis'; Σ p log p at α = 1."""
         if self.alpha == 1:
             return torch.special.xlogy(weights, weights).sum(-1)
         return ((weights**self.alpha).sum(-1) - 1) / (self.alpha * (self.alpha - 1))
 
     def config(self) -> dict[str, Any]:
-        """The shape of the patterns, β and α."""
+        """Returns the shape of the patterns, β and α."""
         return super().config() | {"alpha": self.alpha}
 
 
@@ -161,20 +161,20 @@ class SubsetHopfield(ContinuousHopfield):
 
     @property
     def subset(self) -> int:
-        """k."""
+        """Size k of the subset that shares the weight."""
         return self._subset
 
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
-        """The point of {0 ≤ y ≤ 1, Σy = k} nearest to βs, over k."""
+        """Computes the point of {0 ≤ y ≤ 1, Σy = k} nearest to βs, over k."""
         chosen = _onto_subsets(self.beta * _wide(scores), self.subset)
         return (chosen / self.subset).to(scores.dtype)
 
     def negentropy(self, weights: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
-        """Ω(p) = ½(k|p|² − 1), zero where k patterns share all weight."""
+        """Computes Ω(p) = ½(k|p|² − 1), zero where k patterns share all weight."""
         return (self.subset * weights.square().sum(-1) - 1) / 2
 
     def config(self) -> dict[str, Any]:
-        """The shape of the patterns, β and k."""
+        """Returns the shape of the patterns, β and k."""
         return super().config() | {"subset": self.subset}
 
 

@@ -49,18 +49,18 @@ class Rule(Configurable, ABC):
 
     @abstractmethod
     def couplings(self, patterns: Patterns) -> Weight:
-        """W that stores these patterns, in order, and nothing else."""
+        """Computes W that stores these patterns, in order, and nothing else."""
 
     def stored(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
-        """W once ``new`` is stored on top of ``patterns``, whose couplings are ``weight``."""
+        """Computes W once ``new`` is stored on top of ``patterns``."""
         return self.couplings(torch.cat([patterns, new]))
 
     def unlearned(self, weight: Weight, gone: Patterns, kept: Patterns) -> Weight:
-        """W once ``gone`` has been taken out and ``kept`` is left."""
+        """Computes W once ``gone`` has been taken out and ``kept`` is left."""
         return self.couplings(kept)
 
     def shift(self, weight: Weight, patterns: Patterns) -> float:
-        """A number s for which W + s·1 has no negative eigenvalue, as small as is cheap to find.
+        """Computes a small s for which W + s·1 has no negative eigenvalue, as cheaply as it can.
 
         Unless the rule knows better, s grows by a quarter until W + s·1 has a Cholesky factor.
         """
@@ -94,21 +94,21 @@ class Hebb(Rule):
     """
 
     def couplings(self, patterns: Patterns) -> Weight:
-        """Σ_μ x_μ x_μᵀ without its diagonal."""
+        """Computes Σ_μ x_μ x_μᵀ without its diagonal."""
         _check_counts(len(patterns), patterns.dtype)
         return (patterns.mT @ patterns).fill_diagonal_(0.0)
 
     def stored(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
-        """W + Σ x xᵀ over the new patterns."""
+        """Computes W + Σ x xᵀ over the new patterns."""
         _check_counts(len(patterns) + len(new), weight.dtype)
         return torch.addmm(weight, new.mT, new).fill_diagonal_(0.0)
 
     def unlearned(self, weight: Weight, gone: Patterns, kept: Patterns) -> Weight:
-        """W − Σ x xᵀ over the patterns taken out."""
+        """Computes W − Σ x xᵀ over the patterns taken out."""
         return torch.addmm(weight, gone.mT, gone, alpha=-1.0).fill_diagonal_(0.0)
 
     def shift(self, weight: Weight, patterns: Patterns) -> float:
-        """N: the diagonal that was left out; as :class:`Rule` where W is not of these patterns."""
+        """Returns N, the diagonal that was left out; as :class:`Rule` if W is of other patterns."""
         made = _close(weight, self.couplings(patterns))
         return float(len(patterns)) if made else super().shift(weight, patterns)
 
@@ -152,12 +152,12 @@ class Storkey(Rule):
     """
 
     def couplings(self, patterns: Patterns) -> Weight:
-        """From W = 0, the patterns in order."""
+        """Stores the patterns in order, from W = 0."""
         size = patterns.shape[-1]
         return self.stored(patterns.new_zeros(size, size), patterns[:0], patterns)
 
     def stored(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
-        """W after the new patterns, in order."""
+        """Stores the new patterns on top of W, in order."""
         for block in new.split(BLOCK):
             weight = self._stored_block(weight, block)
         return weight
@@ -206,7 +206,7 @@ class PseudoInverse(Rule):
     """
 
     def couplings(self, patterns: Patterns) -> Weight:
-        """D · Xᵀ(XXᵀ)⁺X without its diagonal, by the Gram matrix of the patterns in float64."""
+        """Computes D · Xᵀ(XXᵀ)⁺X without its diagonal, by the Gram matrix in float64."""
         half = _orthonormal(patterns.double())
         # A unit that the span determines by itself alone, P_ii = 1, is joined to no other.
         alone = half.square().sum(0) > 1 - 1e-9
@@ -214,7 +214,7 @@ class PseudoInverse(Rule):
         return (half.mT @ half).fill_diagonal_(0.0)
 
     def shift(self, weight: Weight, patterns: Patterns) -> float:
-        """The largest diagonal element left out, d · P_ii, seen in the field of any one pattern.
+        """Computes the largest diagonal element left out, d · P_ii, from the field of a pattern.
 
         As :class:`Rule` where W is not of these patterns.
         """
@@ -276,12 +276,12 @@ class Perceptron(Rule):
         check_count("max_epochs", self.max_epochs)
 
     def couplings(self, patterns: Patterns) -> Weight:
-        """Trained from W = 0."""
+        """Trains W from 0 until every pattern is stable."""
         size = patterns.shape[-1]
         return self._trained(patterns.new_zeros(size, size), patterns)
 
     def stored(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
-        """Trained from the present W on old and new patterns."""
+        """Trains the present W on old and new patterns."""
         return self._trained(weight, torch.cat([patterns, new]))
 
     def _trained(self, weight: Tensor, patterns: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class FastContrastiveGradient:
         }
 
     def hidden_fields(self, rows: Tensor) -> list[Tensor]:
-        """The field of every hidden layer, given visible states in the dtype of products."""
+        """Computes the fields of all hidden layers, given visible states as multiplied."""
         fields = []
         for index, bias in enumerate(self.machine.biases[1:], 1):
             weight, bias = self.weights.get(index), bias.detach()
@@ -48,14 +48,14 @@ class FastContrastiveGradient:
         return fields
 
     def visible_field(self, hidden: list[Tensor]) -> Tensor:
-        """The field of the visible layer."""
+        """Computes the field of the visible layer."""
         total = self.machine.biases[0].detach()
         for index, weight in self.weights.items():
             total = hidden[index - 1].to(self.low) @ weight + total
         return total.expand(len(hidden[0]), -1)
 
     def draw(self, fields: list[Tensor], generator: Generator | None) -> list[Tensor]:
-        """Hidden states in these fields."""
+        """Draws hidden states in these fields."""
         temperature = self.machine.temperature
         layers = self.machine.layers[1:]
         return [
@@ -66,7 +66,7 @@ class FastContrastiveGradient:
     def moved(
         self, visible: Tensor, state: Tensor, steps: int, generator: Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """The contrast with chains moved on, visible layer first, and where they are now.
+        """Computes the contrastive loss with chains moved on, visible layer first; returns both.
 
         The hidden fields of the last step serve the slope and the draw that ends it.
         """
@@ -86,7 +86,7 @@ class FastContrastiveGradient:
         return self.loss(*found), torch.cat([fantasies, *hidden], -1)
 
     def between(self, visible: Tensor, fantasies: Tensor) -> Tensor:
-        """The contrast of visible states."""
+        """Computes the contrastive loss of visible states."""
         with torch.no_grad(), torch.autocast(visible.device.type, enabled=False):
             rows = torch.cat([visible, fantasies])
             low = rows.to(self.low)
@@ -96,7 +96,7 @@ class FastContrastiveGradient:
     def value_and_slopes(
         self, rows: Tensor, low: Tensor, fields: list[Tensor], count: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """The contrast, and its slopes in the order of weights and biases.
+        """Computes the contrastive loss, and its slopes in the order of weights and biases.
 
         Args:
             rows: Data above fantasies.
@@ -126,7 +126,7 @@ class FastContrastiveGradient:
         return value, weights + slopes
 
     def loss(self, value: Tensor, slopes: list[Tensor]) -> Tensor:
-        """The value, with these slopes for autograd."""
+        """Returns the value, with these slopes for autograd."""
         return _PrecomputedGradient.apply(
             value, slopes, *self.machine.weights, *self.machine.biases
         )  # pyright: ignore[reportReturnType]  # untyped

@@ -10,7 +10,7 @@ Pairs = Sequence[tuple[int, int]]
 
 
 def outward(count: int, couplings: Pairs) -> list[int]:
-    """The layers that layer 0 reaches, itself first, then by how many couplings away they are.
+    """Lists the layers that layer 0 reaches, itself first, then by distance in couplings.
 
     Examples:
         >>> outward(5, [(0, 2), (2, 1), (3, 4)])
@@ -24,7 +24,7 @@ def outward(count: int, couplings: Pairs) -> list[int]:
 
 
 def colors(count: int, couplings: Pairs) -> list[list[int]]:
-    """The layers in as many sets as it takes for no two of a set to touch; layer 0 in the first.
+    """Colors the layers: sets of which no two touch, layer 0 in the first.
 
     Greedy, outward from layer 0: two sets wherever two will do, such as for a chain, whose layers
     of even and of odd number then take turns.

@@ -25,7 +25,7 @@ ENDLESS = 1e9  # log of a number of states that stands for infinity, and can be 
 
 
 def sum_states(harmonium: Harmonium, temperature: float | None = None) -> Tensor:
-    """log Z: the fewest layers are enumerated, and all that touch only those are summed out.
+    """Computes log Z: the fewest layers enumerated, all that touch only those summed out.
 
     Differentiable. Gaussian layers alone are a Gaussian integral.
 
@@ -82,7 +82,7 @@ def _chunks(layers: Sequence[Unit], temperature: float, like: Tensor) -> Iterato
 
 
 def fewest_states(harmonium: Harmonium, temperature: float) -> tuple[list[int], float]:
-    """The layers to sum out, and the log of how many states the others then have."""
+    """Chooses layers to sum out; returns the log of how many states the others have, too."""
     counts = {
         layer: min(math.log(layer.state_count(temperature)), ENDLESS) for layer in harmonium.layers
     }
@@ -115,7 +115,7 @@ def _precision(harmonium: Harmonium) -> Tensor:
 
 
 def check_normalisable(harmonium: Harmonium) -> None:
-    """Refuse a machine of real units whose couplings let them run away, so that Z is infinite.
+    """Refuses a machine of real units whose couplings let them run away, so that Z is infinite.
 
     Gaussian units do where ½sᵀs − Σ sᵀWs falls without end in some direction; rectified ones where
     such a direction is found that has no negative component.

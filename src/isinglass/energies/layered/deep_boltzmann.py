@@ -126,7 +126,7 @@ class DeepBoltzmann(Harmonium):
         steps: int = 100,
         tolerance: float = 1e-4,
     ) -> MeanField:
-        """Infer the means of the hidden layers, each in turn, outward from the visible one.
+        """Infers the means of the hidden layers, each in turn, outward from the visible one.
 
         Rows that rest are left alone, so that a row's result does not depend, but for rounding, on
         the others.
@@ -194,7 +194,7 @@ class DeepBoltzmann(Harmonium):
         steps: int = 100,
         tolerance: float = 1e-4,
     ) -> Float[Tensor, "*batch"]:
-        """−G(v)/T − log Z ≤ log p(v), in nats; exact with one hidden layer.
+        """Computes −G(v)/T − log Z ≤ log p(v), in nats; exact with one hidden layer.
 
         Args:
             visible: Visible states.
@@ -221,7 +221,7 @@ class DeepBoltzmann(Harmonium):
     def free_energy(
         self, visible: Float[Tensor, "*batch d"], temperature: float | None = None
     ) -> Float[Tensor, "*batch"]:
-        """F_T(v), exactly: hidden layers of one colour summed out, the others enumerated.
+        """Computes F_T(v), exactly: layers of one color summed out, the others enumerated.
 
         Args:
             visible: Visible states, ``(*batch, d)``.
@@ -280,7 +280,7 @@ class DeepBoltzmann(Harmonium):
         return total - self._agreement(parts)
 
     def positive_phase(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """G(v) at the means that inference found, from above F(v).
+        """Computes G(v) at the means that inference found, from above F(v).
 
         The gradient is that of ⟨E(v, h)⟩ at these means, as though they did not depend on the
         parameters: at a minimum of G in the means it is the gradient of the bound itself.
@@ -292,7 +292,7 @@ class DeepBoltzmann(Harmonium):
         return self._variational(found.state, found.fields, self.temperature)
 
     def negative_phase(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """E of joint states, with the hidden layers that a sweep draws first summed out.
+        """Computes E of joint states, with the hidden layers that a sweep draws first summed out.
 
         Its gradient has the mean of that of E and varies less; with one hidden layer it is F(v).
         """

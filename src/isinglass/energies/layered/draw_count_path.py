@@ -72,27 +72,27 @@ class DrawCountPath(AnnealingPath):
         return one_draw(self.machine).value().detach().double().cpu() * self.machine.beta
 
     def draw_base(self, count: int, generator: Generator | None = None) -> Tensor:
-        """A memory, then every visible unit; the memory is what the state says was looked up."""
+        """Draws a memory, then every visible unit; the state says which memory it was."""
         visible = one_draw(self.machine).sample_n(count, generator)
         attention = torch.softmax(self.machine.beta * self._scores(visible), -1)
         return torch.cat([visible, draw_counts(attention, 1, generator).to(visible)], -1)
 
     def log_weight(self, state: Tensor, lambda_: Tensor) -> Tensor:
-        """log w_t(v)."""
+        """Computes log w_t(v), each row at its own t."""
         visible = self.machine.visible_part(state)
         return self._log_weight(visible, self._scores(visible), self._draws_at(lambda_))
 
     def transition(
         self, state: Tensor, lambda_: Tensor, generator: Generator | None = None
     ) -> Tensor:
-        """Look up, then copy."""
+        """Looks a memory up, then copies it."""
         visible = self.machine.visible_part(state)
         return self._move(self._scores(visible), lambda_, generator)
 
     def advance(
         self, state: Tensor, start: Tensor, end: Tensor, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Ratio and move from the same scores."""
+        """Returns ratio and move, from the same scores."""
         visible = self.machine.visible_part(state)
         scores = self._scores(visible)
         after, before = (
@@ -142,7 +142,7 @@ class DrawCountPath(AnnealingPath):
 
 
 def one_draw(machine: HopfieldBoltzmann) -> PatternMixture:
-    """A one-group machine at T = 1/β, whatever its own number of draws."""
+    """Builds the one-group machine at T = 1/β, whatever its own number of draws."""
     fields = machine.patterns + machine.visible_bias
     return PatternMixture(machine.visible, machine.memory_bias, fields, 1 / machine.beta)
 

@@ -106,7 +106,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
 
     @property
     def visible(self) -> Unit:
-        """Layer 0."""
+        """Unit kind of the visible layer, layer 0."""
         return self.layers[0]
 
     @property
@@ -119,26 +119,26 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         return state.split([layer.size for layer in self.layers], -1)
 
     def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
-        """A joint state with this visible part and all else zero, for a sweep to fill."""
+        """Returns a joint state with this visible part and all else zero, for a sweep to fill."""
         hidden = sum(layer.size for layer in self.layers[1:])
         return torch.cat([visible, visible.new_zeros(*visible.shape[:-1], hidden)], -1)
 
     def visible_part(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch d"]:
-        """Layer 0 of a joint state."""
+        """Returns layer 0 of a joint state."""
         return state[..., : self.visible.size]
 
     def default_sampler(self) -> BlockGibbs:
-        """Block Gibbs, exact at every temperature."""
+        """Returns block Gibbs, exact at every temperature."""
         return BlockGibbs()
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """E(s) of all layers together."""
+        """Computes E(s) of all layers together."""
         return self.energy_at(state, self.temperature)
 
     def energy_at(
         self, state: Float[Tensor, "*batch size"], temperature: float
     ) -> Float[Tensor, "*batch"]:
-        """E(s), with the multiplicities that averaged one-hot units have at this temperature."""
+        """Computes E(s), with the multiplicities of Multinomial units at this temperature."""
         parts = self.split(state)
         total = -self._agreement(parts)
         for layer, part in zip(self.layers, parts, strict=True):
@@ -163,7 +163,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         return total.expand(*parts[index].shape)
 
     def enumerate_states(self, temperature: float | None = None) -> Float[Tensor, "states size"]:
-        """Every joint state, one a row, in float64; the first layer changes slowest.
+        """Lists every joint state, one a row, in float64; the first layer changes slowest.
 
         Raises:
             IntractableError: If a layer has infinitely many states, or too many.
@@ -174,7 +174,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
     def mean_sweep(
         self, state: Float[Tensor, "*batch size"], temperature: float
     ) -> Float[Tensor, "*batch size"]:
-        """Give every layer its mean given the others, in :attr:`order`: recall, a forward pass.
+        """Gives every layer its mean given the others, in :attr:`order`: recall, a forward pass.
 
         At T = 0 a unit whose field is zero keeps its value. The mean-field free energy never
         rises.
@@ -187,7 +187,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         temperature: float,
         generator: Generator | None = None,
     ) -> Float[Tensor, "*batch size"]:
-        """Draw every layer given the others, in :attr:`order`: block Gibbs, exact at every T."""
+        """Draws every layer given the others, in :attr:`order`: block Gibbs, exact at every T."""
         return self._sweep(
             state, temperature, lambda layer, field: layer.sample(field, temperature, generator)
         )
@@ -199,7 +199,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         temperature: float,
         generator: Generator | None = None,
     ) -> Float[Tensor, "*batch size"]:
-        """A :meth:`sweep` in which observed units, of any layer, keep their values."""
+        """Draws as :meth:`sweep` does, but observed units, of any layer, keep their values."""
         return self._sweep(
             state,
             temperature,
@@ -240,7 +240,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
     def mean_field_energy(
         self, state: Float[Tensor, "*batch size"], temperature: float
     ) -> Float[Tensor, "*batch"]:
-        """The mean-field free energy of the means that follow from the current fields.
+        """Returns the mean-field free energy of the means that follow from the current fields.
 
             G = −Σ_a b_a·m_a − Σ_{(a,b)} m_bᵀ W m_a + Σ_a [I_a·m_a − A_T(I_a)],  m_a = ∂A_T(I_a)
 
@@ -257,7 +257,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
     def conditional_field(
         self, state: Float[Tensor, "*batch size"], index: int
     ) -> Float[Tensor, "*batch layer"]:
-        """The field of layer ``index`` given the rest; its unit's three functions do what remains.
+        """Computes the field of layer ``index`` given the rest; its unit's functions do the rest.
 
         Examples:
             >>> import isinglass as ig
@@ -271,7 +271,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
     def free_energy(
         self, visible: Float[Tensor, "*batch d"], temperature: float | None = None
     ) -> Float[Tensor, "*batch"]:
-        """F_T(v) = U(v) − b·v − Σ_h A_T(c_h + W_h v), hidden layers summed out.
+        """Computes F_T(v) = U(v) − b·v − Σ_h A_T(c_h + W_h v), hidden layers summed out.
 
         Args:
             visible: Visible states, ``(*batch, d)``.
@@ -287,7 +287,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         return self.marginal(temperature)(visible)
 
     def marginal(self, temperature: float | None = None) -> Marginal:
-        """The free energy at one temperature as an energy of the visible units alone.
+        """Returns the free energy at one temperature as an energy of the visible units alone.
 
         Raises:
             IntractableError: If hidden layers are joined to each other.
@@ -296,7 +296,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         return Marginal(self, self.temperature if temperature is None else temperature)
 
     def exact_log_partition(self, temperature: float | None = None) -> Tensor:
-        """log Z at T: the fewest layers enumerated, the others summed out; differentiable.
+        """Computes log Z at T: the fewest layers enumerated, the others summed out; differentiable.
 
         Raises:
             IntractableError: If more than 2²² states are left, or Z is infinite.
@@ -305,13 +305,13 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         return sum_states(self, temperature)
 
     def log_states_summed(self) -> float:
-        """Log of how many states are left to enumerate for log Z."""
+        """Returns the log of how many states are left to enumerate for log Z."""
         return fewest_states(self, self.temperature)[1]
 
     def path(
         self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
     ) -> AnnealingPath:
-        """From units by themselves to the machine, by scaling the fields that they feel.
+        """Returns the path from units by themselves to the machine, by scaling their fields.
 
         Raises:
             DomainError: If the data are not visible states.
@@ -323,7 +323,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
     def contrastive_loss(
         self, visible: Float[Tensor, "batch d"], state: Float[Tensor, "chains size"]
     ) -> Float[Tensor, ""]:
-        """(⟨data energy⟩ − ⟨fantasy energy⟩)/T; its gradient is that of −log p(data), in nats.
+        """Computes (⟨positive phase⟩ − ⟨negative phase⟩)/T, with the gradient of −log p(data).
 
         Where hidden layers touch only the visible one, data and fantasies share one product, and
         ∂F(v) = ∂E(v, ⟨h⟩_v) spares the way back: the value is that of −b·v − Σ_h I·⟨h⟩_v + U(v).
@@ -339,7 +339,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         steps: int = 1,
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "chains size"]]:
-        """The contrast with chains moved on by block Gibbs, and where they are now.
+        """Computes the contrastive loss, chains moved on by block Gibbs, and returns both.
 
         Where hidden layers touch only the visible one, a step draws that first, so that the hidden
         fields at its end serve the gradient too.
@@ -358,7 +358,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         return len(self.layers) > 1 and self._sums_hidden
 
     def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
-        """Refuse joint states of the wrong size or outside their units' states.
+        """Refuses joint states of the wrong size or outside their units' states.
 
         Hidden layers may start at zero, as :meth:`extend` leaves them, whatever their kind.
 
@@ -376,7 +376,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
                 layer.check(part[filled])
 
     def check_visible(self, visible: Float[Tensor, "*batch d"]) -> None:
-        """Refuse what is no state of the visible units.
+        """Refuses what is no state of the visible units.
 
         Raises:
             ShapeError: If the number of features is wrong.
@@ -386,7 +386,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         check_like(visible, self.biases[0])
 
     def config(self) -> dict[str, Any]:
-        """Layers and couplings."""
+        """Returns the kinds of the layers and the pairs that are coupled."""
         return {
             "layers": [layer.config() for layer in self.layers],
             "couplings": [list(pair) for pair in self.couplings],
@@ -394,7 +394,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Harmonium:
-        """A harmonium of the same graph."""
+        """Returns a harmonium of the same graph."""
         layers = [Unit.from_config(layer) for layer in config["layers"]]
         return cls(layers, [tuple(pair) for pair in config["couplings"]])
 
@@ -462,7 +462,7 @@ class Marginal(ConcaveConvex):
         return [self.harmonium._field(parts, index) for index in range(1, len(parts))]
 
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """F_T(v)."""
+        """Computes F_T(v), one number a row."""
         visible, *hidden = self.harmonium.layers
         total = (
             visible.base_measure_energy(state, self.temperature) - state @ self.harmonium.biases[0]
@@ -472,7 +472,7 @@ class Marginal(ConcaveConvex):
         return total
 
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """v ← settle(b + Σ_h W_hᵀ mean_T(c_h + W_h v)).
+        """Takes one concave–convex step, v ← argmax_state(b + Σ_h W_hᵀ mean_T(c_h + W_h v)).
 
         Raises:
             IntractableError: If the visible units are averages of several draws.
@@ -490,7 +490,7 @@ class Marginal(ConcaveConvex):
         return visible.argmax_state(self.harmonium._field([state, *means], 0), state)
 
     def check_state(self, state: Float[Tensor, "*batch d"]) -> None:
-        """Refuse what is not a state of the visible units.
+        """Refuses what is not a state of the visible units.
 
         Raises:
             ShapeError: If the number of features is wrong.

@@ -80,14 +80,14 @@ class HarmoniumPath(AnnealingPath):
 
     @property
     def base_log_partition(self) -> Tensor:
-        """Σ_a A_T(b⁰_a)/T."""
+        """log Z at λ = 0, Σ_a A_T(b⁰_a)/T."""
         total = torch.zeros((), dtype=torch.float64)
         for layer, field in zip(self.harmonium.layers, self.base, strict=True):
             total = total + layer.log_partition(field.double(), self.temperature).cpu()
         return total / self.temperature
 
     def draw_base(self, count: int, generator: Generator | None = None) -> Tensor:
-        """Every layer drawn in its base field."""
+        """Draws every layer by itself, in its base field."""
         parts = [
             layer.sample(field.expand(count, -1), self.temperature, generator)
             for layer, field in zip(self.harmonium.layers, self.base, strict=True)
@@ -95,7 +95,7 @@ class HarmoniumPath(AnnealingPath):
         return torch.cat(parts, -1)
 
     def log_weight(self, state: Tensor, lambda_: Tensor) -> Tensor:
-        """log w_λ of the layers that are kept."""
+        """Computes log w_λ of the layers that are kept."""
         parts = self.harmonium.split(state)
         total = self._leaning(parts, lambda_) + self._summed_out(self._fields(parts), lambda_)
         for index in self.kept:
@@ -104,28 +104,28 @@ class HarmoniumPath(AnnealingPath):
         return total / self.temperature
 
     def log_ratio(self, state: Tensor, start: Tensor, end: Tensor) -> Tensor:
-        """The difference, without what is the same at both levels."""
+        """Computes the difference of log weights, without what is the same at both levels."""
         parts = self.harmonium.split(state)
         return self._ratio(parts, self._fields(parts), start, end)
 
     def transition(
         self, state: Tensor, lambda_: Tensor, generator: Generator | None = None
     ) -> Tensor:
-        """Draw what is summed out, then every layer that is kept, given its neighbours."""
+        """Draws what is summed out, then every layer that is kept, given its neighbors."""
         parts = list(self.harmonium.split(state))
         return self._move(parts, self._fields(parts), lambda_, generator)
 
     def advance(
         self, state: Tensor, start: Tensor, end: Tensor, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Ratio and move from the same fields."""
+        """Returns ratio and move, from the same fields."""
         parts = self.harmonium.split(state)
         fields = self._fields(parts)
         ratio = self._ratio(parts, fields, start, end)
         return self._move(list(parts), fields, end, generator), ratio
 
     def prepare(self, state: Tensor, generator: Generator | None = None) -> Tensor:
-        """Hidden layers drawn in turn, given the rest."""
+        """Draws the hidden layers in turn, given the rest."""
         parts = list(self.harmonium.split(state))
         for index in range(1, len(parts)):
             field = self.harmonium._field(parts, index)
@@ -225,7 +225,7 @@ def _size(layer: Unit) -> float:
 
 
 def layers_to_sum_out(harmonium: Harmonium, worth: Callable[[Unit], float]) -> list[int]:
-    """The layers, no two of them touching, that are worth most together."""
+    """Chooses the layers, no two of them touching, that are worth most together."""
     neighbors = {
         index: {a + b - index for a, b in harmonium.couplings if index in (a, b)}
         for index in range(len(harmonium.layers))

@@ -93,7 +93,7 @@ class HopfieldBoltzmann(Harmonium):
     def from_patterns(
         cls, visible: Unit, patterns: Float[Tensor, "N d"], *, beta: float = 1.0, draws: int = 1
     ) -> HopfieldBoltzmann:
-        """One group whose memories are these patterns, one a row.
+        """Builds one group whose memories are these patterns, one a row.
 
         Raises:
             ShapeError: If there is no pattern, or it does not fit the visible units.
@@ -116,7 +116,7 @@ class HopfieldBoltzmann(Harmonium):
         visible_bias: Float[Tensor, " d"] | None = None,
         memory_bias: Float[Tensor, " N"] | None = None,
     ) -> HopfieldBoltzmann:
-        r"""The attentional Boltzmann machine: E(v) = ½|v − b|² − lse(Wv + c).
+        r"""Builds the attentional Boltzmann machine: E(v) = ½|v − b|² − lse(Wv + c).
 
         It is the machine of one group, one draw and Gaussian visible units at β = 1, whose F
         lacks the constant ½|b|²: F(v) = E(v) − ½|b|², so the log-partition function of E is
@@ -166,7 +166,7 @@ class HopfieldBoltzmann(Harmonium):
 
     @property
     def temperature(self) -> float:
-        """T = 1/(mβ)."""
+        """Temperature T = 1/(mβ) of the machine."""
         return 1 / (self.draws * self.beta)
 
     @property
@@ -176,7 +176,7 @@ class HopfieldBoltzmann(Harmonium):
 
     @property
     def visible_bias(self) -> Tensor:
-        """b, ``(d,)``."""
+        """Bias b of the visible units, ``(d,)``."""
         return self.biases[0]
 
     @property
@@ -185,7 +185,7 @@ class HopfieldBoltzmann(Harmonium):
         return self.biases[1]
 
     def mixture(self) -> PatternMixture:
-        """The machine as an exact mixture over its memories.
+        """Writes the machine as an exact mixture over its memories.
 
         Raises:
             IntractableError: If it has several groups or draws.
@@ -198,7 +198,7 @@ class HopfieldBoltzmann(Harmonium):
         return one_draw(self)
 
     def exact_log_partition(self, temperature: float | None = None) -> Tensor:
-        """log Z: a closed form for one group and one draw, else a sum over states.
+        """Computes log Z: a closed form for one group and one draw, else a sum over states.
 
         Raises:
             IntractableError: If there is no closed form and more than 2²² states.
@@ -212,7 +212,7 @@ class HopfieldBoltzmann(Harmonium):
     def path(
         self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
     ) -> AnnealingPath:
-        """For one group over the number of draws, from an exact mixture; else over λ.
+        """Returns the path over the number of draws for one group, else over λ.
 
         Raises:
             DomainError: If the data are not visible states.
@@ -223,7 +223,7 @@ class HopfieldBoltzmann(Harmonium):
         return super().path(temperature, data)
 
     def log_prob(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """log p(v) = −F(v)/T − log Z, exactly (a log density for continuous units).
+        """Computes log p(v) = −F(v)/T − log Z, exactly (a log density for continuous units).
 
         Raises:
             ShapeError: If the visible states have the wrong number of features.
@@ -265,7 +265,7 @@ class HopfieldBoltzmann(Harmonium):
     def conditional(
         self, visible: Float[Tensor, "*batch d"], observed_mask: Bool[Tensor, "*mask"]
     ) -> PatternMixture:
-        r"""The exact distribution of the unobserved units given the observed ones.
+        r"""Builds the exact distribution of the unobserved units given the observed ones.
 
         With several groups or draws :func:`~isinglass.impute` draws from it by Gibbs sweeps.
 
@@ -296,7 +296,7 @@ class HopfieldBoltzmann(Harmonium):
         return self.mixture().condition(visible, observed_mask)
 
     def config(self) -> dict[str, Any]:
-        """Visible kind, counts and β."""
+        """Returns visible kind, counts and β."""
         return {
             "visible": self.visible.config(),
             "memories": self.memories,
@@ -307,6 +307,6 @@ class HopfieldBoltzmann(Harmonium):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> HopfieldBoltzmann:
-        """A machine of the same shape."""
+        """Returns a machine of the same shape."""
         settings: dict[str, Any] = config | {"visible": Unit.from_config(config["visible"])}
         return cls(**settings)

@@ -60,5 +60,5 @@ class RBM(Harmonium):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> RBM:
-        """An RBM of the same layers."""
+        """Returns an RBM of the same layers."""
         return cls(*(Unit.from_config(layer) for layer in config["layers"]))

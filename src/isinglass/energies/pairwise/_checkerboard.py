@@ -70,7 +70,7 @@ class Checkerboard:
         return torch.full((self.half,), code, dtype=torch.uint8, device=device)
 
     def pack(self, state: Float[Tensor, "batch size"]) -> list[Int[Tensor, "batch *half"]]:
-        """Both colours, 1 where a unit is high."""
+        """Splits states into both colors, 1 where a unit is high."""
         high = (state - self.low).to(torch.int8).clamp_max(1)
         first, second = high.reshape(len(state), *self.shape[:-1], -1, 2).unbind(-1)
         return [self._either(first, second), self._either(second, first)]
@@ -78,7 +78,7 @@ class Checkerboard:
     def unpack(
         self, halves: list[Int[Tensor, "batch *half"]], dtype: torch.dtype
     ) -> Float[Tensor, "batch size"]:
-        """The state of both colours together."""
+        """Joins both colors to one state."""
         one, other = halves
         pairs = torch.stack([self._either(one, other), self._either(other, one)], -1)
         return (pairs.flatten(1) * self.span + self.low).to(dtype)
@@ -86,7 +86,7 @@ class Checkerboard:
     def sweep(
         self, halves: list[Int[Tensor, "batch *half"]], generator: Generator | None
     ) -> list[Int[Tensor, "batch *half"]]:
-        """Draw one colour given the other, then the other given the new one."""
+        """Draws one color given the other, then the other given the new one."""
         one, other = halves
         one = self._drawn(other, other.roll(1, -1), other.roll(-1, -1), generator)
         other = self._drawn(one, one.roll(-1, -1), one.roll(1, -1), generator)

@@ -16,7 +16,7 @@ NEAREST = 1e-12
 def ising_log_partition(
     height: int, width: int, vertical: float | Tensor, horizontal: float | Tensor
 ) -> Tensor:
-    r"""log Z of the Ising model without field on a torus, exactly, in float64.
+    r"""Computes log Z of the Ising model without field on a torus, exactly, in float64.
 
         Z = ½ (2 sinh 2K₁)^{hw/2} [Π 2cosh ½hγ₁ + Π 2sinh ½hγ₁ + Π 2cosh ½hγ₀ ± Π 2sinh ½hγ₀]
         cosh γ_l = cosh 2K₂ cosh 2K₁* − sinh 2K₂ sinh 2K₁* cos(πl/w),   tanh K₁* = exp(−2K₁)

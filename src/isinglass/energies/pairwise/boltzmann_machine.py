@@ -145,7 +145,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         field: float = 0.0,
         periodic: bool = True,
     ) -> BoltzmannMachine:
-        """The Ising model: E(s) = −Σ_{<xy>} J s_x s_y − B Σ_x s_x, s = ±1, on a grid.
+        """Builds the Ising model: E(s) = −Σ_{<xy>} J s_x s_y − B Σ_x s_x, s = ±1, on a grid.
 
         On the square lattice it orders below T_c = 2J/log(1 + √2) = 2.269 J.
 
@@ -178,7 +178,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         field: Sequence[float] | Tensor | None = None,
         periodic: bool = True,
     ) -> BoltzmannMachine:
-        """The Potts model: E(s) = −Σ_{<xy>} J δ(s_x, s_y) − Σ_x B(s_x), one of q states each.
+        """Builds the Potts model: E(s) = −Σ_{<xy>} J δ(s_x, s_y) − Σ_x B(s_x), s = 1 … q.
 
         On the square lattice it orders below T_c = J/log(1 + √q).
 
@@ -212,7 +212,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
 
     @property
     def visible(self) -> Unit:
-        """The visible units."""
+        """Unit kind of the visible units."""
         return self.layers[0]
 
     @property
@@ -232,13 +232,13 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         return self.bias.repeat(self.unit.size // len(self.bias))
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """E(s) = U(s) − ½ sᵀWs − b·s."""
+        """Computes E(s) = U(s) − ½ sᵀWs − b·s."""
         return self.energy_at(state, self.temperature)
 
     def energy_at(
         self, state: Float[Tensor, "*batch size"], temperature: float
     ) -> Float[Tensor, "*batch"]:
-        """E(s), with the multiplicities that Multinomial units have at this temperature."""
+        """Computes E(s), with the multiplicities of Multinomial units at this temperature."""
         check_features(state, self.unit.size)
         check_operand(state, self.bias)
         pairs = -self.agreement(state)
@@ -251,13 +251,13 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         return ((self.couplings(state) / 2 + self.biases) * state).sum(-1)
 
     def grad(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """∂E/∂s = ∂U/∂s − Ws − b."""
+        """Computes ∂E/∂s = ∂U/∂s − Ws − b."""
         if self.unit.has_base_measure_energy:
             return super().grad(state)
         return -self.local_field(state)
 
     def local_field(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """Ws + b, the field on every unit."""
+        """Computes Ws + b, the field on every unit."""
         return self.couplings(state) + self.biases
 
     def moved_field(
@@ -267,7 +267,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         site: Int[Tensor, " batch"],
         change: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch size"]:
-        """Ws + b after unit ``site`` of each row changed by ``change``."""
+        """Corrects Ws + b after unit ``site`` of each row changed by ``change``."""
         return self.couplings.moved(field, site, change)
 
     def sweep(
@@ -278,7 +278,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         *,
         sweeps: int = 1,
     ) -> Float[Tensor, "*batch size"]:
-        """Draw every unit given the others, once or several times: exact at every temperature.
+        """Draws every unit given the others, once or several times: exact at every temperature.
 
         Args:
             state: Where to start, ``(*batch, size)``.
@@ -305,7 +305,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         temperature: float,
         generator: Generator | None = None,
     ) -> Float[Tensor, "*batch size"]:
-        """A :meth:`sweep` in which observed units keep their values.
+        """Draws as :meth:`sweep` does, but observed units keep their values.
 
         Examples:
             >>> ising = BoltzmannMachine.ising(4, 4)
@@ -335,18 +335,18 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         return drawn.reshape(state.shape)
 
     def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
-        """A state of all units with this visible part, hidden ones at zero."""
+        """Returns a state of all units with this visible part, hidden ones at zero."""
         more = self.unit.size - self.visible.size
         return torch.cat([visible, visible.new_zeros(*visible.shape[:-1], more)], -1)
 
     def visible_part(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch d"]:
-        """The visible units, which come first."""
+        """Returns the visible units, which come first."""
         return state[..., : self.visible.size]
 
     def free_energy(
         self, visible: Float[Tensor, "*batch d"], temperature: float | None = None
     ) -> Float[Tensor, "*batch"]:
-        """F_T(v) = −T log Σ_h exp(−E(v, h)/T), summed over all states of the hidden units.
+        """Computes F_T(v) = −T log Σ_h exp(−E(v, h)/T), summed over all states of the hidden units.
 
         Args:
             visible: Visible states, ``(*batch, d)``.
@@ -388,7 +388,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         return self.layers[1].state_count(self.temperature) <= HIDDEN_STATES
 
     def positive_phase(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """F(v); of more than 4,096 hidden states its mean-field bound from above.
+        """Computes F(v); of more than 4,096 hidden states its mean-field bound from above.
 
             F(v) ≤ min_m E(v, m) − T S(m),   m = mean_T(b_h + W_hv v + W_hh m)
 
@@ -400,17 +400,17 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         return mean_field_bound(self, visible)
 
     def negative_phase(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """F(v), or E(v, h) where the hidden states are too many to sum over."""
+        """Computes F(v), or E(v, h) where the hidden states are too many to sum over."""
         if not self.hidden or self._summable:
             return self.free_energy(self.visible_part(state))
         return self(state)
 
     def default_sampler(self) -> BlockGibbs:
-        """Block Gibbs: a sweep a step."""
+        """Returns block Gibbs: a sweep a step."""
         return BlockGibbs()
 
     def exact_log_partition(self, temperature: float | None = None) -> Float[Tensor, ""]:
-        """log Z in float64: Kaufman's formula, transfer matrices of other grids, or enumeration.
+        """Computes log Z in float64: Kaufman's formula, transfer matrices, or enumeration.
 
         Differentiable in couplings and bias.
 
@@ -430,7 +430,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
     def path(
         self, temperature: float | None = None, data: Float[Tensor, "n d"] | None = None
     ) -> BoltzmannPath:
-        """From units without couplings to p, at the means of ``data`` or leaning to no mode.
+        """Returns the path from units without couplings, at the means of ``data`` if given.
 
         Without data a unit is given the field that it feels where all units feel none.
 
@@ -454,7 +454,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         )
 
     def check_state(self, state: Float[Tensor, "*batch size"]) -> None:
-        """Refuse what is not a state of the units; hidden ones may start at zero.
+        """Refuses what is not a state of the units; hidden ones may start at zero.
 
         Raises:
             ShapeError: If the number of features is wrong.
@@ -469,7 +469,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
             self.layers[1].check(hidden[filled])
 
     def check_visible(self, visible: Float[Tensor, "*batch d"]) -> None:
-        """Refuse what is not a state of the visible units.
+        """Refuses what is not a state of the visible units.
 
         Raises:
             ShapeError: If the number of features is wrong.
@@ -480,11 +480,11 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         self.visible.check(visible)
 
     def extra_repr(self) -> str:
-        """Units, and how many of them are hidden."""
+        """Shows the units, and how many of them are hidden."""
         return f"{self.unit}, hidden={self.hidden}"
 
     def config(self) -> dict[str, Any]:
-        """Units, couplings, and the shape of the bias."""
+        """Returns units, couplings, and the shape of the bias."""
         return {
             "unit": self.unit.config(),
             "couplings": self.couplings.config(),
@@ -494,7 +494,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> BoltzmannMachine:
-        """A machine of the same shape."""
+        """Returns a machine of the same shape."""
         unit = Unit.from_config(config["unit"])
         couplings = Couplings.from_config(config["couplings"])
         return cls(unit, couplings, torch.zeros(config["bias"]), hidden=config["hidden"])

@@ -48,14 +48,14 @@ class BoltzmannPath(AnnealingPath):
         return self.unit.log_partition(self.base.double(), self.temperature) / self.temperature
 
     def draw_base(self, count: int, generator: Generator | None = None) -> Float[Tensor, "n size"]:
-        """Every unit by itself."""
+        """Draws every unit by itself, in its base field."""
         return self.unit.sample(self.base.expand(count, -1), self.temperature, generator)
 
     @torch.no_grad()
     def log_weight(
         self, state: Float[Tensor, "batch size"], lambda_: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """log w_λ(s)."""
+        """Computes log w_λ(s), each row at its own λ."""
         own = state @ self.base - self.unit.base_measure_energy(state, self.temperature)
         return lambda_ * self._change(state) + (own / self.temperature).to(lambda_)
 
@@ -65,7 +65,7 @@ class BoltzmannPath(AnnealingPath):
         start: Float[Tensor, " batch"],
         end: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """(λ₂ − λ₁) (½ sᵀWs + (b − b₀)·s)/T."""
+        """Computes (λ₂ − λ₁) (½ sᵀWs + (b − b₀)·s)/T."""
         return (end - start) * self._change(state)
 
     @torch.no_grad()
@@ -81,7 +81,7 @@ class BoltzmannPath(AnnealingPath):
         lambda_: Float[Tensor, " batch"],
         generator: Generator | None = None,
     ) -> Float[Tensor, "batch size"]:
-        """One sweep, or its reversal, by a coin: in detailed balance with p_λ of each row."""
+        """Takes a sweep, or its reversal, by a coin: in detailed balance with p_λ of each row."""
         scale = lambda_.to(state).unsqueeze(-1)
         bias = torch.lerp(self.base, self.bias, scale)
         coin = torch.rand((), device=state.device, generator=generator)
@@ -94,7 +94,7 @@ class BoltzmannPath(AnnealingPath):
     def prepare(
         self, state: Float[Tensor, "batch size"], generator: Generator | None = None
     ) -> Float[Tensor, "batch size"]:
-        """Hidden units drawn once, the visible ones held."""
+        """Draws the hidden units once, the visible ones held."""
         if self.visible == self.unit.size:
             return state
         held = (torch.arange(self.unit.size, device=state.device) < self.visible).expand(

@@ -89,10 +89,10 @@ class Couplings(nn.Module, Configurable, ABC):
 
     @abstractmethod
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """Ws, what every unit feels from the others."""
+        """Computes Ws, what every unit feels from the others."""
 
     def matrix(self) -> Float[Tensor, "size size"]:
-        """W itself.
+        """Returns W itself as a dense matrix.
 
         Raises:
             IntractableError: If it has more than 8,192 rows.
@@ -106,7 +106,7 @@ class Couplings(nn.Module, Configurable, ABC):
         return self(torch.eye(self.size, dtype=one.dtype, device=one.device))
 
     def neighbors(self) -> list[list[int]]:
-        """Which units each unit touches, whatever the strengths may become."""
+        """Lists which units each unit touches, whatever the strengths may become."""
         unit = self.variable_ids
         pairs = unit[(self.matrix().detach() != 0).nonzero().cpu()]
         touching = torch.zeros(self.units, self.units, dtype=torch.bool)
@@ -114,11 +114,11 @@ class Couplings(nn.Module, Configurable, ABC):
         return [row.nonzero()[:, 0].tolist() for row in touching]
 
     def colors(self) -> list[Int[Tensor, " units"]]:
-        """Classes of units that do not touch: two of them if that can be."""
+        """Sorts units into classes that do not touch: two of them if that can be."""
         return [torch.tensor(units) for units in _greedy(self.neighbors())]
 
     def blocks(self) -> Iterator[Block]:
-        """What is drawn together, one after another: a sweep."""
+        """Lists what is drawn together, one block after another: a sweep."""
         for places, _ in self._classes():
             yield Block(places, lambda state, places=places: self(state)[..., places])
 
@@ -139,7 +139,7 @@ class Couplings(nn.Module, Configurable, ABC):
         site: Int[Tensor, " batch"],
         change: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch size"]:
-        """The field after component ``site`` of each row has changed by ``change``."""
+        """Corrects the field after component ``site`` of each row has changed by ``change``."""
         return field + self(torch.zeros_like(field).scatter(-1, site[:, None], change[:, None]))
 
     def sweep(
@@ -155,7 +155,7 @@ class Couplings(nn.Module, Configurable, ABC):
         sweeps: int = 1,
         backward: bool = False,
     ) -> Float[Tensor, "batch size"]:
-        """Draw every unit given the others at field = scale · Ws + bias, block by block.
+        """Draws every unit given the others at field = scale · Ws + bias, block by block.
 
         Backward, units are visited in the opposite order: the reversal of a sweep.
         """
@@ -182,7 +182,7 @@ class Couplings(nn.Module, Configurable, ABC):
     def log_partition(
         self, unit: Unit, bias: Float[Tensor, " size"], temperature: float
     ) -> Float[Tensor, ""]:
-        """log Σ_s exp((½ sᵀWs + bias·s)/T) in float64, by enumeration; differentiable.
+        """Computes log Σ_s exp((½ sᵀWs + bias·s)/T) in float64, by enumeration; differentiable.
 
         The units are cut in two: each half is enumerated, and what they do to each other is one
         product of matrices.
@@ -221,13 +221,13 @@ class Couplings(nn.Module, Configurable, ABC):
         return torch.logsumexp(torch.cat(sums), 0)
 
     def config(self) -> dict[str, Any]:
-        """The kind by name, and what its constructor needs beside it."""
+        """Returns the kind by name, and what its constructor needs beside it."""
         found = self.components
         components = found if isinstance(found, int) else list(found)
         return {"kind": name_of(type(self)), "units": self.units, "components": components}
 
     def extra_repr(self) -> str:
-        """The configuration."""
+        """Shows what the configuration holds."""
         rest = {name: value for name, value in self.config().items() if name != "kind"}
         return ", ".join(f"{name}={value}" for name, value in rest.items() if name != "edges")
 

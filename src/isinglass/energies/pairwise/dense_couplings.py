@@ -50,7 +50,7 @@ class DenseCouplings(Couplings):
 
     @classmethod
     def of(cls, weight: Tensor, components: int | Sequence[int] = 1) -> DenseCouplings:
-        """Couplings of these strengths: symmetric, and none of a unit to itself.
+        """Builds couplings of these strengths: symmetric, and none of a unit to itself.
 
         Raises:
             ShapeError: If they are no square matrix, or not of whole units.
@@ -80,7 +80,7 @@ class DenseCouplings(Couplings):
         return couplings
 
     def masked(self, joined: Bool[Tensor, "units units"]) -> DenseCouplings:
-        """Keep the couplings of these pairs of units alone, now and while learning.
+        """Keeps the couplings of these pairs of units alone, now and while learning.
 
         Raises:
             ShapeError: If it is not one yes or no for every pair.
@@ -94,12 +94,12 @@ class DenseCouplings(Couplings):
         return self
 
     def matrix(self) -> Float[Tensor, "size size"]:
-        """W."""
+        """Returns W itself as a dense matrix."""
         upper = self.upper * self.mask
         return upper + upper.mT
 
     def neighbors(self) -> list[list[int]]:
-        """The pairs of the mask."""
+        """Returns the pairs of units that the mask couples."""
         above = self._pairs()
         return [row.nonzero()[:, 0].tolist() for row in above | above.mT]
 
@@ -114,11 +114,11 @@ class DenseCouplings(Couplings):
         return (joined | joined.mT).triu(1)[unit[:, None], unit]
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """Ws."""
+        """Computes Ws, the field of the couplings."""
         return state @ self.matrix()
 
     def blocks(self) -> Iterator[Block]:
-        """Classes of units that do not touch; many small ones are drawn together by rounds."""
+        """Sorts units into classes that do not touch; many small ones are drawn by rounds."""
         weight = self.matrix()
         for places, touching in self._classes():
             columns = weight[:, places]
@@ -131,7 +131,7 @@ class DenseCouplings(Couplings):
         site: Int[Tensor, " batch"],
         change: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch size"]:
-        """A row of W is added."""
+        """Adds a row of W: the field after one component has changed."""
         return torch.addcmul(field, change.unsqueeze(-1), self.matrix()[site])
 
     def _drawn(self) -> list[tuple[Tensor, bool]]:

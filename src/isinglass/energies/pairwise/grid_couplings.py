@@ -83,7 +83,7 @@ class GridCouplings(Couplings):
         self.coupling = nn.Parameter(coupling.detach().clone())
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """What each unit feels from the neighbours on both sides, along every axis."""
+        """Computes what each unit feels from the neighbors on both sides, along every axis."""
         grid = state.unflatten(-1, (*self.shape, self.width))
         felt = torch.zeros_like(grid)
         for axis, bonds in enumerate(self.bonds()):
@@ -94,7 +94,7 @@ class GridCouplings(Couplings):
         return felt.flatten(-len(self.shape) - 1)
 
     def bonds(self) -> Float[Tensor, "axes *shape"]:
-        """J of every bond, from the unit at that place to the next; zero past an open edge."""
+        """Returns J of every bond, from the unit there to the next; zero past an open edge."""
         every = self.coupling
         if every.ndim == 1:
             every = every.reshape(-1, *[1] * len(self.shape)).expand(-1, *self.shape)
@@ -108,7 +108,7 @@ class GridCouplings(Couplings):
         return inside
 
     def neighbors(self) -> list[list[int]]:
-        """Those a step away."""
+        """Returns the units that are a step away along an axis."""
         numbers = torch.arange(self.units).reshape(self.shape)
         near: list[set[int]] = [set() for _ in range(self.units)]
         for axis, inside in enumerate(self._inside() | self.periodic):
@@ -119,7 +119,7 @@ class GridCouplings(Couplings):
         return [sorted(row) for row in near]
 
     def colors(self) -> list[Int[Tensor, " units"]]:
-        """Each coordinate coloured along its line, added up: two colours, three on odd rings."""
+        """Colors each place by the sum of its coordinates: two colors, three on odd rings."""
         rings = [self.periodic and side > 1 and side % 2 == 1 for side in self.shape]
         many = 3 if any(rings) else 2
         total = torch.zeros(self.shape, dtype=torch.int64)
@@ -145,7 +145,7 @@ class GridCouplings(Couplings):
         sweeps: int = 1,
         backward: bool = False,
     ) -> Float[Tensor, "batch size"]:
-        """As every coupling; an even torus of equal bonds and fields is drawn in bytes."""
+        """Draws as every coupling does; an even torus of equal bonds and fields in bytes."""
         if (
             not backward
             and held is None
@@ -177,7 +177,7 @@ class GridCouplings(Couplings):
     def log_partition(
         self, unit: Unit, bias: Float[Tensor, " size"], temperature: float
     ) -> Float[Tensor, ""]:
-        """log Z in float64: Kaufman's formula, or transfer matrices; differentiable.
+        """Computes log Z in float64: Kaufman's formula, or transfer matrices; differentiable.
 
         The formula is for a torus of spins without field. Else layers across the longest side are
         summed out one after another; what a layer does to the next is a product over its units,
@@ -241,7 +241,7 @@ class GridCouplings(Couplings):
         return ising_log_partition(*self.shape, *(k.abs() for k in strengths))
 
     def config(self) -> dict[str, Any]:
-        """The sides, the edges, and whether each bond has a strength of its own."""
+        """Returns the sides, the edges, and whether each bond has a strength of its own."""
         return {
             "kind": name_of(type(self)),
             "shape": list(self.shape),

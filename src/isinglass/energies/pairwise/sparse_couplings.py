@@ -71,7 +71,7 @@ class SparseCouplings(Couplings):
         self.register_buffer("which", which, persistent=False)
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """Σ over the neighbours of each unit."""
+        """Sums the fields of the neighbors of each unit."""
         return self._felt(state, self.table, self.which)
 
     def _felt(self, state: Tensor, table: Tensor, which: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class SparseCouplings(Couplings):
         return felt.flatten(-2)
 
     def neighbors(self) -> list[list[int]]:
-        """The edges, from both ends."""
+        """Lists the edges, from both ends."""
         near: list[list[int]] = [[] for _ in range(self.units)]
         for one, other in self.edges:
             near[one].append(other)
@@ -91,14 +91,14 @@ class SparseCouplings(Couplings):
         return near
 
     def blocks(self) -> Iterator[Block]:
-        """Classes of units that do not touch; only their own edges are looked at."""
+        """Sorts units into classes that do not touch; only their own edges are looked at."""
         for places, _ in self._classes():
             units = places[:: self.width] // self.width
             rows = (self.table[units], self.which[units])
             yield Block(places, lambda state, rows=rows: self._felt(state, *rows))
 
     def config(self) -> dict[str, Any]:
-        """The edges too."""
+        """Returns the configuration, with the edges."""
         return super().config() | {"edges": [list(edge) for edge in self.edges]}
 
 

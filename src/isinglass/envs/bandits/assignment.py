@@ -50,7 +50,7 @@ class Assignment(BinaryBandit):
         super().__init__(spaces.Box(0.0, 1.0, (cells,), np.float32), cells, render_mode)
 
     def is_valid(self, actions: np.ndarray) -> np.ndarray | np.bool_:
-        """Whether each action is an assignment: one cell in every row and every column.
+        """Tells whether each action is an assignment: one cell in every row and every column.
 
         Args:
             actions: ``(*batch, n²)``, in {0, 1}.

@@ -59,14 +59,14 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Draw an observation; a ``seed`` restarts their stream and never changes the task."""
+        """Draws an observation; a ``seed`` restarts their stream and never changes the task."""
         super().reset(seed=seed, options=options)
         self._last = None
         self._observation = self._draw()
         return self._observation.copy(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Reward the action, end the episode and draw what is observed next.
+        """Rewards the action, ends the episode and draws what is observed next.
 
         Raises:
             ShapeError: If the action does not have the shape of one action.
@@ -83,7 +83,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
     def reward_of(
         self, actions: np.ndarray, observation: np.ndarray | None = None
     ) -> np.ndarray | np.float64:
-        """The reward of each action, without a step.
+        """Returns the reward of each action, without a step.
 
         Args:
             actions: ``(*batch, action_bits)``, in {0, 1}.
@@ -110,7 +110,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         return np.broadcast_to(self._reward(seen, bits), batch).astype(np.float64)[()]
 
     def optimal_action(self, observation: np.ndarray) -> np.ndarray:
-        """An action that earns most, for each observation.
+        """Returns an action that earns most, for each observation.
 
         Args:
             observation: ``(*batch, size)``.
@@ -125,7 +125,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         return self._optimal(self._seen("optimal_action", observation))
 
     def best_reward(self, observation: np.ndarray) -> np.ndarray | np.float64:
-        """The most that any action earns, for each observation.
+        """Returns the most that any action earns, for each observation.
 
         Args:
             observation: ``(*batch, size)``.
@@ -141,7 +141,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         return self.reward_of(self._optimal(seen), seen)
 
     def render(self) -> str | np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """What was observed and what was done about it: as text, or as a picture.
+        """Shows what was observed and what was done about it: as text, or as a picture.
 
         In the picture, ``(64, 16·bits, 3)`` uint8, the upper row is the observation and the lower
         one the action, dark where a bit is 0 and light where it is 1.
@@ -262,7 +262,7 @@ class BlockBandit(BinaryBandit):
 
 
 def as_text(bits: np.ndarray) -> str:
-    """Bits without anything between them."""
+    """Writes bits without anything between them."""
     return "".join(str(int(bit)) for bit in bits)
 
 

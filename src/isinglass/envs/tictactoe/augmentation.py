@@ -23,7 +23,7 @@ Batch = TypeVar("Batch", bound=Any)
 
 
 def random_dihedral_augmentation(transitions: Batch, generator: np.random.Generator) -> Batch:
-    """Transitions of :class:`TicTacToe` on boards turned and mirrored, each in one of eight ways.
+    """Turns and mirrors transitions of :class:`TicTacToe`, each in one of eight ways.
 
     The value of a position is that of its mirror image, so what was played once teaches eight
     positions. Given to an agent as

@@ -54,7 +54,7 @@ class Predictor(Protocol):
     """What Stable-Baselines3's agents are, this library's among them."""
 
     def predict(self, observation: Any, *, deterministic: bool) -> tuple[Any, Any]:
-        """The actions for a batch of observations, and states of no concern here."""
+        """Returns the actions for a batch of observations, and states of no concern here."""
         ...
 
 
@@ -75,7 +75,7 @@ class Masked:
     agent: Any
 
     def predict(self, observation: Observations, *, deterministic: bool = True) -> tuple[Any, Any]:
-        """The agent's own ``predict``, with the legal claims."""
+        """Calls the agent's own ``predict`` with the legal claims."""
         masks = action_mask(observation)
         return self.agent.predict(observation, deterministic=deterministic, action_masks=masks)
 
@@ -98,7 +98,7 @@ class Score:
 
     @property
     def games(self) -> int:
-        """All games."""
+        """How many games were played."""
         return self.wins + self.draws + self.losses + self.illegal
 
     @property
@@ -184,7 +184,7 @@ class TicTacToe(gym.Env[Observations, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Start a game: draw the opponent and the seat, let the opponent move if it is first."""
+        """Starts a game: draws the opponent and the seat, and lets an opponent in front move."""
         super().reset(seed=seed, options=options)
         self._games = Games(1)
         self._opponent = self._opponents[self.np_random.integers(len(self._opponents))]
@@ -194,7 +194,7 @@ class TicTacToe(gym.Env[Observations, np.ndarray]):
         return self._observation(), self._info()
 
     def step(self, action: np.ndarray) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
-        """Claim a cell and let the opponent answer.
+        """Claims a cell and lets the opponent answer.
 
         Raises:
             ShapeError: If the action is not one row (x, y, player).
@@ -210,7 +210,7 @@ class TicTacToe(gym.Env[Observations, np.ndarray]):
         return self._observation(), REWARDS[outcome], outcome != PLAYING, False, self._info()
 
     def render(self) -> str | np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The board: text in mode ``"ansi"``, an image in ``"rgb_array"``."""
+        """Shows the board as text (``"ansi"``) or an image (``"rgb_array"``)."""
         if self.render_mode is None:
             return None
         marks = self._games.marks[::-1, 0] if self._second else self._games.marks[:, 0]
@@ -245,7 +245,7 @@ def play(
     seed: int = 0,
     shuffle: bool = True,
 ) -> Score:
-    """Play many games at once, the rules and rewards being those of :class:`TicTacToe`.
+    """Plays many games at once, the rules and rewards being those of :class:`TicTacToe`.
 
     Each player is asked for all its games together, so ten thousand games take nine calls.
 

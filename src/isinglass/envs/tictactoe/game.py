@@ -63,7 +63,7 @@ class Games:
     def observe(
         self, games: np.ndarray, player: int = 0, shuffle: np.random.Generator | None = None
     ) -> Observations:
-        """What a player is shown: claims as rows (x, y, player), 0 being whoever looks.
+        """Returns what a player is shown: claims as rows (x, y, player), 0 being whoever looks.
 
         Args:
             games: ``(n,)``, indices.
@@ -81,7 +81,7 @@ class Games:
         return {"propositions": PROPOSITIONS[order, owner], "mask": (owner > 0).astype(np.int8)}
 
     def claim(self, games: np.ndarray, player: int, actions: np.ndarray) -> None:
-        """Add a proposition to each of some games; an illegal one loses the game.
+        """Adds a proposition to each of some games; an illegal one loses the game.
 
         Args:
             games: ``(n,)``, indices.
@@ -104,7 +104,7 @@ class Games:
 
 
 def action_mask(observations: Observations) -> np.ndarray:
-    """Which propositions are legal: to claim an empty cell for oneself.
+    """Tells which propositions are legal: to claim an empty cell for oneself.
 
     Args:
         observations: ``propositions`` ``(*batch, 9, 3)`` and ``mask`` ``(*batch, 9)``, as
@@ -122,13 +122,13 @@ def action_mask(observations: Observations) -> np.ndarray:
 
 
 def random_moves(observations: Observations, generator: np.random.Generator) -> np.ndarray:
-    """A legal claim, uniformly drawn, for each observation: ``(*batch, 3)``."""
+    """Draws a legal claim, uniformly, for each observation: ``(*batch, 3)``."""
     mine, theirs = _marks(observations)
     return _draw(1 - HAS[mine | theirs], generator)
 
 
 def minimax_moves(observations: Observations, generator: np.random.Generator) -> np.ndarray:
-    """A claim of perfect play, uniformly drawn of all such, for each observation: ``(*batch, 3)``.
+    """Draws a claim of perfect play, uniformly of all such, for each observation: ``(*batch, 3)``.
 
     Perfect play wins where it can and else draws where it can, against any opponent.
     """
@@ -169,7 +169,7 @@ class Erring:
 
 @cache
 def value(mine: int, theirs: int) -> int:
-    """1 if the player to move can force a win, −1 if the other can, else 0."""
+    """Returns 1 if the player to move can force a win, −1 if the other can, else 0."""
     if LINED[theirs]:
         return -1
     return max((-value(theirs, mine | cell) for cell in _empty(mine, theirs)), default=0)

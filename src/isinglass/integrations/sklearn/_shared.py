@@ -30,7 +30,7 @@ def generator_of(random_state: Any) -> Generator:
 
 @contextmanager
 def learning_bar(verbose: bool, steps: int) -> Iterator[Callable[[str], None]]:
-    """Give a function to call after each step with what to show (extra ``cli`` if ``verbose``)."""
+    """Gives a function to call after each step with what to show (extra ``cli`` if ``verbose``)."""
     if not verbose:
         yield lambda _: None
         return

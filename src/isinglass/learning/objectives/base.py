@@ -42,7 +42,7 @@ class Objective(ABC):
     def init(
         self, energy: Energy, data: Float[Tensor, "n d"], generator: Generator | None = None
     ) -> dict[str, Tensor]:
-        """What to remember before the first step; nothing unless the objective says so."""
+        """Returns what to remember before the first step; nothing unless the objective says so."""
         return {}
 
     @abstractmethod
@@ -53,8 +53,8 @@ class Objective(ABC):
         memory: dict[str, Tensor],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """A scalar to call ``backward()`` on, in nats a sample, and what to remember next."""
+        """Computes a loss for ``backward()``, in nats a sample, and what to remember next."""
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """What descends this loss unless the user names another."""
+        """Builds the optimizer that descends this loss unless the user names another."""
         return torch.optim.Adam(parameters, lr=2e-3)

@@ -21,7 +21,7 @@ __all__ = ["ContrastiveDivergence", "PersistentCD", "contrastive_loss", "start_c
 def contrastive_loss(
     energy: Energy, data: Float[Tensor, "batch d"], fantasies: Float[Tensor, "chains d"]
 ) -> Float[Tensor, ""]:
-    r"""⟨F⟩_data − ⟨F⟩_model, whose gradient is that of −T log-likelihood a sample.
+    r"""Computes ⟨F⟩_data − ⟨F⟩_model, whose gradient is that of −T log-likelihood a sample.
 
         −∂/∂θ (⟨F⟩_data − ⟨F⟩_model) = ⟨−∂F/∂θ⟩_data − ⟨−∂F/∂θ⟩_model
 
@@ -97,7 +97,7 @@ class ContrastiveDivergence(Objective):
         memory: dict[str, Tensor],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The contrast of the batch and its reconstructions."""
+        """Computes the contrastive loss of the batch and its reconstructions."""
         with torch.no_grad():
             start = as_trainable(energy).extend(batch)
         return as_trainable(energy).contrastive_loss(
@@ -146,7 +146,7 @@ class PersistentCD(Objective):
     def init(
         self, energy: Energy, data: Float[Tensor, "n d"], generator: Generator | None = None
     ) -> dict[str, Tensor]:
-        """Chains that start at examples; hidden units are drawn by a first step."""
+        """Starts chains at examples; hidden units are drawn by a first step."""
         chains = start_chains(energy, data, self.chains, generator)
         if as_trainable(energy).visible_part(chains).shape != chains.shape:
             chains = _moved(self, energy, chains, generator)
@@ -159,7 +159,7 @@ class PersistentCD(Objective):
         memory: dict[str, Tensor],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The contrast of the batch and the chains, moved on."""
+        """Computes the contrastive loss of the batch and the chains, moved on."""
         if self.kernel is None:
             loss, chains = as_trainable(energy).persistent_contrastive_loss(
                 batch, memory["chains"], self.steps, generator
@@ -173,7 +173,7 @@ class PersistentCD(Objective):
 def start_chains(
     energy: Energy, data: Float[Tensor, "n d"], count: int, generator: Generator | None = None
 ) -> Float[Tensor, "chains size"]:
-    """States of all units whose visible parts are examples drawn at random.
+    """Draws examples at random, and makes states of all units of them.
 
     Examples:
         >>> import isinglass as ig

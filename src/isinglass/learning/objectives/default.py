@@ -16,7 +16,7 @@ __all__ = ["default_objective"]
 
 @singledispatch
 def default_objective(energy: Energy) -> Objective:  # noqa: ARG001 - dispatched on
-    """The objective that :func:`~isinglass.learning.fit` takes unless one is given.
+    """Returns the objective that :func:`~isinglass.learning.fit` takes unless one is given.
 
     Persistent contrastive divergence, but for a :class:`~isinglass.HopfieldBoltzmann` of one
     group and one draw the exact gradient, and for a :class:`~isinglass.DeepEnergy` denoising

@@ -43,7 +43,7 @@ class ExactGradient(Objective):
         memory: dict[str, Tensor],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The mean negative log-likelihood.
+        """Computes the mean negative log-likelihood.
 
         Raises:
             IntractableError: If the energy's partition function cannot be had exactly, or

@@ -57,7 +57,7 @@ class PseudoLikelihood(Objective):
         memory: dict[str, Tensor],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The mean negative pseudo-log-likelihood of a row.
+        """Computes the mean negative pseudo-log-likelihood of a row.
 
         Raises:
             IntractableError: If a visible unit has infinitely many states, or the energy is not
@@ -81,7 +81,7 @@ def pseudo_log_likelihood(
     sites: int | None = None,
     generator: Generator | None = None,
 ) -> Float[Tensor, " batch"]:
-    """Σ_i log p(v_i | all others) of each row, in nats.
+    """Computes Σ_i log p(v_i | all others) of each row, in nats.
 
     Reference: Besag 1975, doi:10.2307/2987782.
 

@@ -60,7 +60,7 @@ class DenoisingScoreMatching(Objective):
         memory: dict[str, Tensor],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """J, noise drawn anew; nothing is remembered.
+        """Computes J, noise drawn anew; nothing is remembered.
 
         Raises:
             ShapeError: If the batch is not rows.
@@ -109,7 +109,7 @@ class SlicedScoreMatching(Objective):
         memory: dict[str, Tensor],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """J, lines drawn anew; nothing is remembered.
+        """Computes J, lines drawn anew; nothing is remembered.
 
         Raises:
             ShapeError: If the batch is not rows.

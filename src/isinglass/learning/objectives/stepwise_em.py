@@ -64,7 +64,7 @@ class ExpectationMaximization(Objective):
         memory: dict[str, Tensor],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The mean negative log-likelihood, with EM's step for a gradient.
+        """Computes the mean negative log-likelihood, with EM's step for a gradient.
 
         Raises:
             ParameterError: If the energy is no Hopfield–Boltzmann machine.
@@ -79,5 +79,5 @@ class ExpectationMaximization(Objective):
         return move - move.detach() - log_likelihood, memory
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The whole step."""
+        """Returns plain descent at rate 1: the loss has the whole step of EM for a gradient."""
         return torch.optim.SGD(parameters, lr=1.0)

@@ -60,7 +60,7 @@ class TemperedPCD(Objective):
     def init(
         self, energy: Energy, data: Float[Tensor, "n d"], generator: Generator | None = None
     ) -> dict[str, Tensor]:
-        """Chains that start at examples, with replicas at the other levels."""
+        """Starts chains at examples, with replicas at the other levels."""
         start = start_chains(energy, data, self.chains, generator)
         kernel = ReplicaExchange(energy, self.levels, generator=generator)
         return _remembered(kernel.init(energy, start))
@@ -72,7 +72,7 @@ class TemperedPCD(Objective):
         memory: dict[str, Tensor],
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The contrast of the batch and the chains, moved on.
+        """Computes the contrastive loss of the batch and the chains, moved on.
 
         Raises:
             IntractableError: If the energy has no path.

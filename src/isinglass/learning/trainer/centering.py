@@ -71,7 +71,7 @@ def centered_step(machine: Harmonium, offsets: list[Tensor]) -> Iterator[None]:
 def layer_means(
     machine: Harmonium, batch: Float[Tensor, "batch d"], chains: Float[Tensor, "chains size"] | None
 ) -> list[Tensor]:
-    """Mean state μ of every layer, halfway between data and model, after ``backward()``.
+    """Computes the mean state μ of every layer, halfway between data and model.
 
     The gradient of a bias is T⁻¹ times how much larger its mean is in the model than on data,
     so one of the two means gives the other: that of the chains, if there are any, else that of

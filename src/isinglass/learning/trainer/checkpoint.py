@@ -22,7 +22,7 @@ KIND = "checkpoint"
 
 
 def write_checkpoint(path: str | Path, identity: dict[str, str], state: dict[str, Any]) -> None:
-    """Writes a state aside and renames it into place: a kill leaves the checkpoint before, whole.
+    """Writes agent, replay buffer and history as one file, and drops all but the last ones.
 
     Args:
         path: The file; one that is there is replaced.

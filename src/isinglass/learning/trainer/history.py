@@ -101,7 +101,7 @@ class FitReport:
 
 
 def summary(history: list[dict[str, float]]) -> str:
-    """Where a run is: its scores, the best of each if they were better, chains that do not mix."""
+    """Says where a run is: its scores, the best of each, chains that do not mix."""
     values: dict[str, list[float]] = {}
     for row in history:
         for name, value in row.items():
@@ -117,7 +117,7 @@ def summary(history: list[dict[str, float]]) -> str:
 
 
 def chain_health(energies: Float[Tensor, "draws chains"]) -> dict[str, float]:
-    """R-hat and bulk effective sample size of the energies of chains; empty without arviz."""
+    """Computes R-hat and bulk effective sample size of the energies of chains, with arviz."""
     try:
         found = diagnose(energies)
     except MissingExtraError:

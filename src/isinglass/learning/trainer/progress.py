@@ -18,7 +18,7 @@ __all__ = ["bar"]
 
 @contextmanager
 def bar(steps: int, wanted: bool) -> Iterator[Callable[[TrainingLoop], None]]:
-    """Give a function that shows where a run is: on a terminal, of the first process only."""
+    """Gives a function that shows where a run is: on a terminal, of the first process only."""
     with progress_bar(steps, shown=wanted and rank() == 0) as show:
         yield lambda run: show(
             run.epoch * run.batches.count() + run.batch, summary(run.history[-1:])

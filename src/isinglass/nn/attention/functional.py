@@ -38,7 +38,7 @@ def stochastic_attention(
     gradient: Gradient = "softmax",
     generator: Generator | None = None,
 ) -> Float[Tensor, "*batch L e"]:
-    r"""One attention head that looks m = ``draws`` keys up instead of averaging over all.
+    r"""Looks m = ``draws`` keys up for each query instead of averaging over all.
 
         n ~ Multinomial(m, softmax(β K q)),   output = (n/m)ᵀ V
 
@@ -118,7 +118,7 @@ def look_up(
     generator: Generator | None = None,
     need_shares: bool = False,
 ) -> tuple[Float[Tensor, "*batch L e"], Float[Tensor, "*batch L S"] | None]:
-    """(n/m)ᵀV and, if asked for, n/m with n ~ Multinomial(m, softmax(βKq)).
+    """Computes (n/m)ᵀV and, if asked for, n/m with n ~ Multinomial(m, softmax(βKq)).
 
     Args:
         query: What looks.
@@ -268,7 +268,7 @@ def _spread(mask: object, query: Tensor, key: Tensor) -> Tensor:
 
 
 def check_draws(draws: int | None) -> int | None:
-    """Return m, or None for infinitely many.
+    """Returns m, or None for infinitely many.
 
     Raises:
         ParameterError: If it is neither None nor a whole number of at least one.
@@ -277,7 +277,7 @@ def check_draws(draws: int | None) -> int | None:
 
 
 def check_gradient(gradient: str) -> Gradient:
-    """Return what the scores get as a gradient.
+    """Returns what the scores get as a gradient.
 
     Raises:
         ParameterError: If there is no such choice.

@@ -150,7 +150,7 @@ class StochasticAttention(nn.MultiheadAttention):
         gradient: Gradient = "softmax",
         generator: Generator | None = None,
     ) -> StochasticAttention:
-        """The same attention by look-up: it holds the given module's parameters, not copies.
+        """Wraps a trained module: the same attention by look-up, its parameters shared.
 
         Args:
             attention: A trained or untrained ``nn.MultiheadAttention``.
@@ -196,7 +196,7 @@ class StochasticAttention(nn.MultiheadAttention):
         *,
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."] | None]:
-        """Attend, as ``nn.MultiheadAttention`` does.
+        """Attends to the keys as ``nn.MultiheadAttention`` does, by drawing them.
 
         Args:
             query: ``(L, N, embed_dim)``, ``(N, L, embed_dim)`` with ``batch_first``, or unbatched
@@ -247,7 +247,7 @@ class StochasticAttention(nn.MultiheadAttention):
         return output if self.batch_first else output.transpose(0, 1), shares
 
     def extra_repr(self) -> str:
-        """Heads and draws."""
+        """Shows the size, heads and draws."""
         return f"{self.embed_dim}, num_heads={self.num_heads}, draws={self.draws}"
 
     def _check_inputs(self, query: Tensor, key: Tensor, value: Tensor) -> None:
@@ -352,7 +352,7 @@ def replace_attention(
     gradient: Gradient = "softmax",
     generator: Generator | None = None,
 ) -> nn.Module:
-    """Put :class:`StochasticAttention` in the place of every ``nn.MultiheadAttention`` of a model.
+    """Puts :class:`StochasticAttention` in the place of every ``nn.MultiheadAttention`` of a model.
 
     The parameters stay what they are, so optimisers and state dicts go on as before. Subclasses
     of ``nn.MultiheadAttention`` with a forward of their own are left alone, but for

@@ -41,7 +41,7 @@ class Mask:
         shape: tuple[int, int, int, int],
         extra: int = 0,
     ) -> Mask | None:
-        """The two masks of a layer in one.
+        """Joins the two masks of a layer.
 
         Args:
             operation: What the errors are to name.
@@ -79,7 +79,7 @@ class Mask:
         return cls(visible.masked_fill(blind, 0.0), blind)
 
     def add_to(self, scores: Float[Tensor, "B H L S"]) -> Float[Tensor, "B H L S"]:
-        """The scores with what may not be seen at −∞."""
+        """Sets the scores of what may not be seen to −∞."""
         if self.visible.dtype == torch.bool:
             return scores.masked_fill(~self.visible, -torch.inf)
         return scores + self.visible.to(scores.dtype)
@@ -124,29 +124,29 @@ class Association:
         return not all(map(values_visible, (self.state, self.stored, self.projection, *seen)))
 
     def weights(self) -> Float[Tensor, "B H L S"]:
-        """softmax(βKξ): the association matrix; rows that may look at nothing are zero."""
+        """Computes softmax(βKξ): the association matrix; rows that may look at nothing are zero."""
         weights = torch.softmax(self._scores(), -1).to(self.state.dtype)
         return weights if self.mask is None else weights.masked_fill(self.mask.blind, 0.0)
 
     def energy(self) -> Float[Tensor, "B H L"]:
-        """E(ξ); ½|ξ|² alone where nothing may be looked at."""
+        """Computes E(ξ); ½|ξ|² alone where nothing may be looked at."""
         pull = self._scores().logsumexp(-1) / self.beta[..., 0]
         if self.mask is not None:
             pull = pull.masked_fill(self.mask.blind[..., 0], 0.0)
         return (self.state.to(pull.dtype).square().sum(-1) / 2 - pull).to(self.state.dtype)
 
     def read(self, dropout: float = 0.0) -> Float[Tensor, "B H L e"]:
-        """Vᵀ softmax(βKξ), a share of the weights dropped; the matrix is not formed."""
+        """Computes Vᵀ softmax(βKξ), a share of the weights dropped; the matrix is not formed."""
         return self._look_up(self.projection, dropout)
 
     def updated(self) -> Association:
-        """ξ ← Kᵀ softmax(βKξ), every row."""
+        """Takes one step, ξ ← Kᵀ softmax(βKξ), in every row."""
         return replace(self, state=self._look_up(self.stored))
 
     def settled(
         self, updates: Int[Tensor, "H 1 1"], most: int, eps: Float[Tensor, "H 1 1"]
     ) -> Association:
-        """Update each row until it moves by ``eps`` or less or its head's ``updates`` are done.
+        """Updates each row until it moves by ``eps`` or less or its head's ``updates`` are done.
 
         A row at rest keeps its state, whatever its neighbours do. While torch traces, all ``most``
         updates are laid out, and rest is a choice between old and new.
@@ -186,7 +186,7 @@ class Association:
 
 
 def common_batch(*tables: Tensor) -> int:
-    """The batch of all, where one goes with any, none too."""
+    """Returns the batch of all, where one goes with any, none too."""
     return torch.broadcast_shapes(*(table.shape[:1] for table in tables))[0]
 
 
@@ -236,7 +236,7 @@ def inverse_temperatures(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Float[Tensor, "heads"]:
-    """β of each head, checked; a parameter of one value a head is kept, to be learned.
+    """Computes β of each head, checked; a parameter of one value a head is kept, to be learned.
 
     Raises:
         ShapeError: If there is neither one value nor one a head.
@@ -272,7 +272,7 @@ def inverse_temperatures(
 
 
 def check_above_zero(scaling: Tensor) -> None:
-    """Refuse a β that is not above zero, where training has led it.
+    """Refuses a β that is not above zero, where training has led it.
 
     Raises:
         DomainError: If one is zero or below.

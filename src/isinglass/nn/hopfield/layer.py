@@ -141,7 +141,7 @@ class Hopfield(nn.Module):
     def static(
         cls: type[Layer], input_size: int | None = None, **options: Unpack[LayerKeywords]
     ) -> Layer:
-        """A layer with nothing to learn: no maps, no normalisation. It retrieves as it stands.
+        """Builds a layer with nothing to learn: no maps, no normalization.
 
         With one head, ``Hopfield.static(scaling=β)`` is a step of
         :class:`isinglass.ModernHopfield`, and with ``update_steps_max=None`` its recall.
@@ -168,7 +168,7 @@ class Hopfield(nn.Module):
         return cls(input_size, **cast("LayerKeywords", {**bare, **options}))
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew from N(0, 0.02²), biases at zero; β stays."""
+        """Draws all weights anew from N(0, 0.02²), biases at zero; β stays."""
         for module in self.children():
             if isinstance(module, nn.LayerNorm):
                 module.reset_parameters()
@@ -186,7 +186,7 @@ class Hopfield(nn.Module):
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Float[Tensor, "*batch output"]:
-        """Return what each state retrieves, W (Vᵀ softmax(βKξ)), of all heads joined.
+        """Returns what each state retrieves, W (Vᵀ softmax(βKξ)), of all heads joined.
 
         Args:
             input: ``(stored patterns, states, pattern projections)``, each ``(batch, rows,
@@ -223,7 +223,7 @@ class Hopfield(nn.Module):
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Float[Tensor, "*batch H L S"]:
-        """The weights of the last update, ``(batch, num_heads, states, patterns)``.
+        """Computes the weights of the last update, ``(batch, num_heads, states, patterns)``.
 
         Arguments as of :meth:`forward`.
         """
@@ -238,7 +238,7 @@ class Hopfield(nn.Module):
         *,
         updates: int = 0,
     ) -> Float[Tensor, "*batch H L"]:
-        """½|ξ|² − β⁻¹ log Σ_μ exp(β k_μ·ξ) of every head and state, ``(batch, num_heads, states)``.
+        """Computes E = ½|ξ|² − β⁻¹ log Σ_μ exp(β k_μ·ξ), ``(batch, num_heads, states)``.
 
         Args:
             input: As of :meth:`forward`.
@@ -259,7 +259,7 @@ class Hopfield(nn.Module):
         *,
         mass: float = 0.9,
     ) -> Int[Tensor, "*batch H L"]:
-        """How many patterns hold ``mass`` of the weight, ``(batch, num_heads, states)``.
+        """Counts the patterns that hold ``mass`` of the weight, ``(batch, num_heads, states)``.
 
         One is retrieval of a single pattern, many is an average; see
         :func:`isinglass.analysis.metastability.metastable_size`. Other arguments are those of
@@ -275,7 +275,7 @@ class Hopfield(nn.Module):
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Float[Tensor, "*batch H L S"]:
-        """:meth:`association` without gradients, by the name that hflayers gave it."""
+        """Computes :meth:`association` without gradients, by the name in hflayers."""
         return self.association(input, stored_pattern_padding_mask, association_mask)
 
     @torch.no_grad()
@@ -285,12 +285,12 @@ class Hopfield(nn.Module):
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Float[Tensor, "*batch H S e"]:
-        """V of every head, ``(batch, num_heads, patterns, pattern_size)``, without gradients."""
+        """Computes V, ``(batch, num_heads, patterns, pattern_size)``, without gradients."""
         found = self._associate(input, stored_pattern_padding_mask, association_mask)
         return self._like(input, found.projection.expand(found.batch, -1, -1, -1))
 
     def extra_repr(self) -> str:
-        """Sizes, heads and updates."""
+        """Shows sizes, heads and updates."""
         of = self.options
         return (
             f"{of.input_size}, hidden_size={of.hidden_size}, output_size={of.output_size}, "

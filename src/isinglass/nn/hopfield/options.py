@@ -109,7 +109,7 @@ class HopfieldOptions:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> HopfieldOptions:
-        """The options given by keyword to a layer.
+        """Collects the options given by keyword to a layer.
 
         Raises:
             ParameterError: If one is unknown; the nearest that exists is named.
@@ -339,7 +339,7 @@ class HopfieldOptions:
 def activation_named(
     activation: str | Callable[[Tensor], Tensor],
 ) -> Callable[[Tensor], Tensor]:
-    """The function itself, or the one of that name in torch or in torch.nn.functional.
+    """Returns the function itself, or the one of that name in torch or in torch.nn.functional.
 
     Raises:
         ParameterError: If there is none.

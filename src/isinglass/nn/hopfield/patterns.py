@@ -18,7 +18,7 @@ NAMES = ("stored pattern", "state", "pattern projection")
 
 
 def tensors_of(given: object, *names: str) -> Any:
-    """The tensors of a tuple, as many as there are names.
+    """Returns the tensors of a tuple, as many as there are names.
 
     Raises:
         ShapeError: If it is no tuple of that many.
@@ -36,7 +36,7 @@ def tensors_of(given: object, *names: str) -> Any:
 
 
 def batch_first(patterns: Triple, options: HopfieldOptions, like: Tensor | None) -> Triple:
-    """Stored patterns, states and projections as ``(batch, rows, features)``.
+    """Returns stored patterns, states and projections as ``(batch, rows, features)``.
 
     One without batch is a batch of one, shared by the others. ``like`` has the dtype and device
     that all need, None is that of the states.

@@ -60,7 +60,7 @@ class HopfieldPooling(Hopfield):
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Float[Tensor, "*batch output"]:
-        """Return the set as one vector: what each learned state retrieves from it, joined.
+        """Returns the set as one vector: what each learned state retrieves from it, joined.
 
         Args:
             input: The set, ``(batch, rows, features)`` or ``(rows, features)``, or ``(stored

@@ -134,7 +134,7 @@ class HopfieldEncoderLayer(_Block):
         src_mask: AnyMask = None,
         src_key_padding_mask: Padding = None,
     ) -> Float[Tensor, "*batch size"]:
-        """Encode.
+        """Encodes a source: self-association, then the feed-forward net.
 
         Args:
             src: States, ``(batch, rows, features)`` or ``(rows, features)``.
@@ -147,26 +147,26 @@ class HopfieldEncoderLayer(_Block):
     def association(
         self, src: Tensor, src_mask: AnyMask = None, src_key_padding_mask: Padding = None
     ) -> Float[Tensor, "*batch H L S"]:
-        """Weights, as :meth:`Hopfield.association` gives them."""
+        """Computes the weights, as :meth:`Hopfield.association` does."""
         return self.hopfield_association.association(src, src_key_padding_mask, src_mask)
 
     def energy(
         self, src: Tensor, src_mask: AnyMask = None, src_key_padding_mask: Padding = None
     ) -> Float[Tensor, "*batch H L"]:
-        """Energies, as :meth:`Hopfield.energy` gives them."""
+        """Computes the energies, as :meth:`Hopfield.energy` does."""
         return self.hopfield_association.energy(src, src_key_padding_mask, src_mask)
 
     def metastable_size(
         self, src: Tensor, src_mask: AnyMask = None, src_key_padding_mask: Padding = None
     ) -> Int[Tensor, "*batch H L"]:
-        """Sizes, as :meth:`Hopfield.metastable_size` gives them."""
+        """Computes the sizes, as :meth:`Hopfield.metastable_size` does."""
         return self.hopfield_association.metastable_size(src, src_key_padding_mask, src_mask)
 
     def get_association_matrix(
         self,
         input: Tensor | Sequence[Tensor],  # noqa: A002 - as hflayers calls it
     ) -> Float[Tensor, "*batch H L S"]:
-        """Weights without gradients, by the name that hflayers gave it."""
+        """Computes the weights without gradients, by the name in hflayers."""
         return self.hopfield_association.get_association_matrix(input)
 
 
@@ -224,7 +224,7 @@ class HopfieldDecoderLayer(_Block):
         tgt_key_padding_mask: Padding = None,
         memory_key_padding_mask: Padding = None,
     ) -> Float[Tensor, "*batch size"]:
-        """Decode.
+        """Decodes a target: self-association, cross-association, the feed-forward net.
 
         Args:
             tgt: States, ``(batch, rows, features)`` or ``(rows, features)``.
@@ -241,34 +241,34 @@ class HopfieldDecoderLayer(_Block):
         return self.feed_forward(self.residual_cross(state, change))
 
     def association(self, tgt: Tensor, memory: Tensor, **masks: AnyMask) -> tuple[Tensor, Tensor]:
-        """Weights among the states, and of the states after that with the memory.
+        """Computes the weights among the states, and of the states after that with the memory.
 
         Masks as of :meth:`forward`, by keyword.
         """
         return self._both(Hopfield.association, tgt, memory, **masks)
 
     def energy(self, tgt: Tensor, memory: Tensor, **masks: AnyMask) -> tuple[Tensor, Tensor]:
-        """Energies of the same two; see :meth:`Hopfield.energy`."""
+        """Computes the energies of the same two; see :meth:`Hopfield.energy`."""
         return self._both(Hopfield.energy, tgt, memory, **masks)
 
     def metastable_size(
         self, tgt: Tensor, memory: Tensor, **masks: AnyMask
     ) -> tuple[Tensor, Tensor]:
-        """Metastable sizes of the same two; see :meth:`Hopfield.metastable_size`."""
+        """Computes the sizes of the same two, as :meth:`Hopfield.metastable_size` does."""
         return self._both(Hopfield.metastable_size, tgt, memory, **masks)
 
     def get_association_matrix_self(
         self,
         input: Tensor | Sequence[Tensor],  # noqa: A002
     ) -> Float[Tensor, "*batch H L S"]:
-        """Weights among ``input`` without gradients, by the name that hflayers gave it."""
+        """Computes the weights among ``input`` without gradients, by the name in hflayers."""
         return self.hopfield_association_self.get_association_matrix(input)
 
     def get_association_matrix_cross(
         self,
         input: Tensor | Sequence[Tensor],  # noqa: A002
     ) -> Float[Tensor, "*batch H L S"]:
-        """Weights of ``(memory, states, memory)``, by the name that hflayers gave it."""
+        """Computes the weights of ``(memory, states, memory)``, by the name in hflayers."""
         return self.hopfield_association_cross.get_association_matrix(input)
 
     def _after_self(self, tgt: Tensor, mask: AnyMask, padding: Padding) -> Tensor:
