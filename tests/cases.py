@@ -27,14 +27,14 @@ UNITS: list[ig.Unit] = [
 ]
 
 
-def double(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-    """Normal numbers in float64."""
-    generator = seeded(seed)
+def double(*shape: int, seed: int = 0, scale: float = 1.0, pinned: bool = False) -> Tensor:
+    """Normal numbers in float64; pinned, the same in every set of seeds."""
+    generator = torch.Generator().manual_seed(seed) if pinned else seeded(seed)
     return scale * torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
-def spins(*shape: int, seed: int = 0) -> Tensor:
-    return double(*shape, seed=seed).sign()
+def spins(*shape: int, seed: int = 0, pinned: bool = False) -> Tensor:
+    return double(*shape, seed=seed, pinned=pinned).sign()
 
 
 def symmetric(units: int, components: int = 1, scale: float = 0.5) -> Tensor:
@@ -44,11 +44,14 @@ def symmetric(units: int, components: int = 1, scale: float = 0.5) -> Tensor:
     return (half + half.mT) * other
 
 
-def randomized(machine: ig.Harmonium, seed: int = 0, scale: float = 0.6) -> ig.Harmonium:
+def randomized(
+    machine: ig.Harmonium, seed: int = 0, scale: float = 0.6, pinned: bool = False
+) -> ig.Harmonium:
     """A machine in float64 with random weights and biases."""
     machine = machine.double()
     for number, parameter in enumerate(machine.parameters()):
-        parameter.data = double(*parameter.shape, seed=100 * seed + number, scale=scale)
+        seeds = {"seed": 100 * seed + number, "pinned": pinned}
+        parameter.data = double(*parameter.shape, scale=scale, **seeds)
     return machine
 
 

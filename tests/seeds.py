@@ -1,8 +1,9 @@
 """Sources of randomness for tests: one environment variable shifts the seeds of all of them.
 
 A statistical test allows five standard deviations, so it passes whatever the seed;
-``ISINGLASS_TEST_SEED=n`` runs the nth set of seeds to show it. A seed that stays a plain number is
-one whose outcome is itself the claim, and the test says so.
+``ISINGLASS_TEST_SEED=n`` runs the nth set of seeds to show it. A seed that stays a plain number
+makes a problem rather than noise, such as the weights of a policy that is sampled, or its outcome
+is itself the claim; where it stands it is said why.
 """
 
 import os

@@ -295,7 +295,7 @@ def test_an_agent_obeys_masks_where_flat_and_joint_ones_are_as_wide(space, mask,
 @pytest.mark.parametrize("kind", ["flat", "joint", "bits", "single"])
 def test_no_forbidden_action_is_taken_at_any_temperature(name, kind):
     """Rewards, and with them temperatures, of a million: −∞ is below all of them."""
-    rows, rng = 300, np.random.default_rng(0)
+    rows, rng = 300, numpy_seeded(0)
     space = {
         "flat": spaces.MultiDiscrete([4] * 5),
         "joint": spaces.MultiDiscrete([4, 5]),
@@ -334,7 +334,7 @@ def test_learning_with_masks_and_rewards_of_a_million(name):
         "MlpPolicy",
         Rich(spaces.MultiDiscrete([4] * 5)),
         ENERGIES[name],
-        seed=0,
+        seed=SEED,
         initial_temperature=1e6,
         **QUICK,
     ).learn(80)

@@ -156,7 +156,7 @@ def test_targets_are_bellman_s_by_enumeration(name, joint, n_steps):
 def test_munchausen_targets_are_those_of_the_paper(space, name, alpha, floor):
     """r + α clip(T log π(a|s), l₀, 0) + γ Σ_a' π(a'|s') (Q(s',a') − T log π(a'|s')), by sums."""
     t, policy = 0.6, shaped_policy(space, ENERGIES[name], 0.6)
-    rng, actions = np.random.default_rng(4), every_action(space)
+    rng, actions = np.random.default_rng(4), every_action(space)  # which meet the floor
     masks, keep = some_masks(space, joint=False)
     if MaskLayout.of(space).is_joint(masks):
         masks = keep

@@ -18,6 +18,7 @@ from isinglass.distributions import (
 )
 from isinglass.errors import DomainError, ShapeError
 from tests.cases import double
+from tests.seeds import seeded
 
 UNIT = ig.Mixed([ig.Spin(1), ig.Categorical(3), ig.Bernoulli(1), ig.Categorical(4, groups=2)])
 CHAINS = Annealing(chains=6, levels=6, greedy_chains=6, greedy_levels=6, greedy_sweeps=3)
@@ -71,7 +72,7 @@ def obeys(states):
 @pytest.mark.parametrize("scale", [1.0, 1e6, 1e30])
 def test_what_is_forbidden_is_never_drawn(make, scale):
     """Scores of any size are no reason: −∞ is below them all."""
-    masked, draw = make(scale).masked(ALLOWED), torch.Generator().manual_seed(0)
+    masked, draw = make(scale).masked(ALLOWED), seeded(0)
     for _ in range(20):
         assert obeys(masked.sample(draw)).all()
     assert obeys(masked.mode()).all()
@@ -106,7 +107,7 @@ def test_values_of_masked_chains_are_unbiased(name):
     states = UNIT.enumerate_states()
     scores = masked.score_each(states[obeys(states)])
     exact = torch.logsumexp(scores / 0.5, -1)
-    _, weights = masked._anneal(4_000, 6, torch.Generator().manual_seed(1))
+    _, weights = masked._anneal(4_000, 6, seeded(1))
     ratios = (weights - exact).exp()
     error = ratios.std(0) / math.sqrt(4_000)
     assert ((ratios.mean(0) - 1).abs() < 5 * error).all()
@@ -184,5 +185,5 @@ def test_what_distributions_declare(make):
         assert not distribution.exact_value or not isinstance(distribution, Enumerated)
     else:
         torch.testing.assert_close(given.value(), distribution.masked(ALLOWED).value())
-    first, second = (distribution.value(torch.Generator().manual_seed(i)) for i in (0, 1))
+    first, second = (distribution.value(seeded(i)) for i in (0, 1))
     assert torch.equal(first, second) == distribution.exact_value

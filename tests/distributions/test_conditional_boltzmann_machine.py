@@ -60,7 +60,7 @@ def test_value_and_draws_are_those_of_the_enumerated_law(unit):
     value = distribution.temperature * torch.logsumexp(
         distribution.score(states) / distribution.temperature, 0
     )
-    _, weights = distribution._anneal(4_000, 24, torch.Generator().manual_seed(0))
+    _, weights = distribution._anneal(4_000, 24, seeded(0))
     ratios = (weights - value / distribution.temperature).exp()
     assert abs(float(ratios.mean()) - 1) < 4.5 * float(ratios.std()) / math.sqrt(4_000)
     many = ConditionalBoltzmannMachine(
@@ -149,7 +149,7 @@ def test_values_given_clamps_average_to_sums_over_what_is_left(clamped):
         scores.isfinite(), -torch.inf
     )
     torch.testing.assert_close(distribution._uncoupled_value(), t * torch.logsumexp(alone / t, -1))
-    _, weights = distribution._anneal(1_000, 12, torch.Generator().manual_seed(0))
+    _, weights = distribution._anneal(1_000, 12, seeded(0))
     ratios = (weights - torch.logsumexp(scores / t, -1)).exp()
     error = ratios.std(0) / math.sqrt(1_000)
     assert bool(((ratios.mean(0) - 1).abs() < 4.5 * error).all())

@@ -17,13 +17,15 @@ STEP = float(GRID[1] - GRID[0])
 
 
 def distribution(temperature=0.6, size=2, memories=3, rows=2, bound=math.inf):
+    """Pinned, since the grid must hold its mass and resolve its steepest hill."""
     mixture = ig.PatternMixture(
         ig.Gaussian(size),
-        double(rows, memories, seed=1),
-        double(rows, memories, size, seed=2),
+        double(rows, memories, seed=1, pinned=True),
+        double(rows, memories, size, seed=2, pinned=True),
         temperature,
     )
-    return ig.ScaledTruncatedMixture(mixture, 0.6 + double(rows, size, seed=3).abs(), bound)
+    scale = 0.6 + double(rows, size, seed=3, pinned=True).abs()
+    return ig.ScaledTruncatedMixture(mixture, scale, bound)
 
 
 def in_box(bound):

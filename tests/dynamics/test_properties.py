@@ -36,7 +36,7 @@ def test_descent_never_raises_the_energy(case, build):
     ],
 )
 def test_a_row_does_not_depend_on_its_neighbours(case, build):
-    check_batch_invariance(build(), case.build(), case.legal())
+    check_batch_invariance(build(), case.build(), case.legal()[:7])
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 2.0])

@@ -4,7 +4,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -14,6 +13,7 @@ from isinglass.agents.replay_buffer import Transitions
 from isinglass.envs import LargeAction
 from isinglass.errors import DomainError, ParameterError
 from tests.agents.small import QUICK, SMALL, shaped_policy
+from tests.seeds import SEED, numpy_seeded
 
 FOLDER = Path(__file__).parents[2] / "docs/extend"
 
@@ -73,11 +73,11 @@ def test_an_agent_learns_with_both():
         energy=action_energy.FactorizedEnergy(),
         backup=backup.ExpectedBackup(),
         learning_rate=0.02,
-        seed=0,
+        seed=SEED,
         **QUICK,
     ).learn(600)
     env = LargeAction(**SMALL | {"keys": 1})
-    states = np.random.default_rng(0).integers(0, 2, (50, 4))
+    states = numpy_seeded(0).integers(0, 2, (50, 4))
     actions, _ = agent.predict(states, deterministic=True)
     assert env.reward_of(actions, states).mean() > 6.5  # random: 4 of 8, deviation 0.2 of the mean
 

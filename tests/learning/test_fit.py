@@ -38,7 +38,7 @@ from isinglass.learning import (
     seed_memories,
 )
 from isinglass.learning.trainer.checkpoint import read_checkpoint
-from tests.seeds import seeded
+from tests.seeds import SHIFT, seeded
 
 SGD = partial(torch.optim.SGD, lr=0.2)
 QUIET = {"progress": False}
@@ -193,10 +193,10 @@ def test_lower_precision_has_the_same_gradient_but_for_rounding():
     assert report["log-likelihood"][-1] > -3.0
 
 
-RUN = """
+RUN = f"""
 import sys, torch, isinglass as ig
 from isinglass.learning import TemperedPCD, fit
-seeded = lambda n: torch.Generator().manual_seed(n)
+seeded = lambda n: torch.Generator().manual_seed(n + {SHIFT})
 def run(epochs, path):
     data = torch.randint(2, (300, 6), generator=seeded(1)).float()
     rbm = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(3), generator=seeded(2))
@@ -388,7 +388,7 @@ import sys, torch, torch.distributed as dist, isinglass as ig
 from isinglass.learning import ExactGradient, PersistentCD, fit
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-seeded = lambda n: torch.Generator().manual_seed(n)
+seeded = lambda n: torch.Generator().manual_seed(n + int(sys.argv[4]))
 data = torch.randint(2, (80, 6), generator=seeded(1)).float()
 for name, objective in (("exact", ExactGradient()), ("pcd", PersistentCD(2, chains=20))):
     rbm = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(3), scale=0.1, generator=seeded(2)).double()
@@ -409,7 +409,7 @@ def test_two_processes_learn_as_one(tmp_path):
     script.write_text(PROCESS)
     children = [
         subprocess.Popen(
-            [sys.executable, script, str(rank), tmp_path / "store", tmp_path],
+            [sys.executable, script, str(rank), tmp_path / "store", tmp_path, str(SHIFT)],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
         for rank in range(2)

@@ -94,7 +94,7 @@ def test_early_stopping_keeps_the_best_memories(digits):
     ).fit(train, labels)
     assert torch.equal(again.energy_.memories, model.energy_.memories)
     # The same split as inside: the first number drawn seeds the memories, the second the split.
-    random = np.random.RandomState(1)
+    random = np.random.RandomState(shifted(1))
     random.randint(2**31 - 1)
     _, held, _, expected = train_test_split(
         train, labels, test_size=0.1, stratify=labels, random_state=random.randint(2**31 - 1)

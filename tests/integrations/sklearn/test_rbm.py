@@ -56,7 +56,7 @@ def test_attributes_and_features_are_those_of_the_machine(digits):
     np.testing.assert_allclose(features, hidden, rtol=1e-4)
     assert model.intercept_visible_.shape == (64,)
     assert [row["epoch"] for row in model.history_] == [1, 2]
-    again = RBMTransformer(8, n_iter=2, random_state=0).fit(train[:200])
+    again = RBMTransformer(8, n_iter=2, random_state=SEED).fit(train[:200])
     np.testing.assert_array_equal(again.components_, model.components_)
     sampled = model.gibbs(test[:20])
     assert set(np.unique(sampled)) <= {0.0, 1.0}

@@ -77,7 +77,9 @@ class SparseHopfield(ContinuousHopfield):
 
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
         """Computes p = entmax_α(βs), the association weights."""
-        logits = self.beta * _wide(scores)
+        # For α > 2 weights have no bound on their slope at zero: there an eps of the scores is
+        # the (α − 1)-th root of it in a weight, and by normalization in all of them.
+        logits = self.beta * (scores.double() if self.alpha > 2 else _wide(scores))
         if self.alpha == 1:
             return torch.softmax(logits, -1).to(scores.dtype)
         import entmax
