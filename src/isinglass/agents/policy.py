@@ -169,7 +169,9 @@ class FreeEnergyPolicy(BasePolicy):
             target: Whether the target network says.
         """
         distribution = (self.q_net_target if target else self.q_net)(obs, self.temperature)
-        if masks is not None and masks.shape[-1] == MaskLayout.of(self.action_space).joint_size:
+        layout = MaskLayout.of(self.action_space)
+        closed = distribution.exact_value and len(layout.parts) == 1  # a flat mask is a joint one
+        if masks is not None and masks.shape[-1] == layout.joint_size and not closed:
             return Enumerated.of(distribution, masks)
         if not distribution.exact_value and has_few_actions(distribution):
             distribution = Enumerated.of(distribution)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -95,10 +96,10 @@ class PatternMixture(FieldDistribution):
 
     def score_each(self, states: Float[Tensor, "M d"]) -> Float[Tensor, "*batch M"]:
         """Returns S(v) of each of M states in every row, many times as fast as :meth:`score`."""
-        total = self._sum_out(self.keys.unsqueeze(-2) + torch.matmul(states, self.fields.mT))
         free = states
         if self.observed is not None:
             free = torch.where(self.observed.unsqueeze(-2), 0.0, states)
+        total = self._sum_out(self.keys.unsqueeze(-2) + torch.matmul(free, self.fields.mT))
         total = total - self.unit.base_measure_energy(free, self.temperature)
         return self._mask_scores_each(total, states)
 
@@ -209,7 +210,6 @@ class PatternMixture(FieldDistribution):
         conditional = replace(
             self,
             keys=keys,
-            fields=torch.where(observed.unsqueeze(-2), 0.0, self.fields),
             observed=observed,
             clamped=torch.where(new, state, clamped),
         )
@@ -237,7 +237,9 @@ class PatternMixture(FieldDistribution):
         return self.temperature * torch.logsumexp(logits / self.temperature, -1)
 
     def _overlap(self, state: Tensor) -> Tensor:
-        """Returns k_μ + θ_μ·v."""
+        """Returns k_μ + θ_μ·v over the free units: the keys hold what the clamped ones add."""
+        if self.observed is not None:
+            state = torch.where(self.observed, 0.0, state)
         if self.fields.ndim == 2:
             return self.keys + linear(state, self.fields)
         # Several times as fast as a batch of matrix-vector products, backwards above all.
@@ -248,6 +250,10 @@ class PatternMixture(FieldDistribution):
         return self.keys + self._free_partition(self.temperature)
 
     def _free_partition(self, temperature: float) -> Tensor:
+        out = [mask for mask in (self.observed, self.forbidden) if mask is not None]
+        if self.fields.ndim == 2 and out:  # shared by all rows, and not to be copied for each
+            allowed = ~reduce(torch.logical_or, out)
+            return self.unit.log_partition_over(self.fields, allowed, temperature)
         if self.observed is None:
             return self.unit.log_partition(self._masked_fields(), temperature)
         shares = self.unit.log_partition_per_component(self._masked_fields(), temperature)

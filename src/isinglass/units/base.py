@@ -124,6 +124,15 @@ class Unit(Configurable, ABC):
         each = self.with_count(1).log_partition(units, temperature).unsqueeze(-1)
         return (each / self.components).expand(units.shape).flatten(-2)
 
+    def log_partition_over(
+        self, fields: Float[Tensor, "M d"], allowed: Bool[Tensor, "*batch d"], temperature: float
+    ) -> Float[Tensor, "*batch M"]:
+        """A_T(I) of each field over the allowed states alone, for every mask: one matrix product.
+
+        A unit of which nothing is allowed counts zero, as one that is clamped does.
+        """
+        return allowed.to(fields) @ self.log_partition_per_component(fields, temperature).mT
+
     def base_measure_energy(self, state: States, temperature: float = 1.0) -> PerRow:
         """Computes U(s), the energy without any field; zero unless the kind says otherwise."""
         return state.new_zeros(state.shape[:-1])

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from isinglass._support.registry import name_of
-from isinglass._support.typing import Float
+from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_count, check_positive, values_visible
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.units._multinomial import draw_counts
@@ -161,6 +160,33 @@ class Multinomial(Unit):
             return groups.amax(-1).sum(-1)
         return torch.logsumexp(beta * groups, -1).sum(-1) / beta
 
+    def log_partition_over(
+        self, fields: Float[Tensor, "M d"], allowed: Bool[Tensor, "*batch d"], temperature: float
+    ) -> Float[Tensor, "*batch M"]:
+        """Σ_groups β⁻¹ log Σ_{i allowed} exp(βI_i); a group of which nothing is allowed counts 0.
+
+        Weights exp(β(I_i − max I)) are summed by a matrix product, so that no array of masks times
+        fields is formed; only where the sum is too small to be right is it taken anew.
+        """
+        beta = self.sharpness(temperature)
+        masks, groups = self._split(allowed), self._split(fields)
+        if _infinite(beta):
+            masked = groups.masked_fill(~masks.unsqueeze(-3), -torch.inf)
+            return masked.amax(-1).nan_to_num(neginf=0.0).sum(-1)
+        logits = beta * groups  # (M, groups, states)
+        top = logits.amax(-1)
+        weights = (logits - top.unsqueeze(-1)).exp()
+        sums = torch.einsum("...gc,mgc->...gm", masks.to(fields), weights)
+        kind = torch.finfo(fields.dtype)
+        low = sums < kind.tiny / kind.eps
+        logs = sums.clamp_min(kind.tiny).log() + top.mT
+        if bool(low.any()):
+            *row, group, field = low.nonzero(as_tuple=True)
+            exact = logits[field, group].masked_fill(~masks[(*row, group)], -torch.inf)
+            exact = exact.logsumexp(-1).nan_to_num(neginf=0.0)
+            logs = logs.index_put((*row, group, field), exact)
+        return logs.sum(-2) / beta
+
     def mean(self, field: States, temperature: float = 1.0) -> States:
         """Computes softmax(βI) within each group; ties share equally at β = ∞."""
         groups, beta = self._split(field), self.sharpness(temperature)
@@ -239,11 +265,12 @@ class Multinomial(Unit):
         draws = self.draws_at(temperature)
         if math.isinf(draws):
             return super().enumerate_states(temperature)
-        one = [
-            torch.tensor(counts, dtype=torch.float64) / draws
-            for counts in _compositions(int(draws), self.components)
-        ]
-        return torch.stack([torch.cat(choice) for choice in product(one, repeat=self.groups)])
+        one = torch.eye(self.components, dtype=torch.float64)
+        if draws > 1:
+            counts = list(_compositions(int(draws), self.components))
+            one = torch.tensor(counts, dtype=torch.float64) / draws
+        choices = torch.cartesian_prod(*[torch.arange(len(one))] * self.groups)
+        return one[choices.reshape(-1, self.groups)].flatten(-2)
 
     def config(self) -> dict[str, Any]:
         """Returns size, draws, β as a number, and groups."""

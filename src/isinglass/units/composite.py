@@ -84,6 +84,13 @@ class Mixed(Unit):
             [p.log_partition_per_component(x, temperature) for p, x in self._with(field)], -1
         )
 
+    def log_partition_over(
+        self, fields: Float[Tensor, "M d"], allowed: Bool[Tensor, "*batch d"], temperature: float
+    ) -> Float[Tensor, "*batch M"]:
+        """Σ_parts A_T(I_part) over what is allowed."""
+        parts = zip(self._with(fields), self.split(allowed), strict=True)
+        return self._total([p.log_partition_over(x, mask, temperature) for (p, x), mask in parts])
+
     def mean(self, field: States, temperature: float = 1.0) -> States:
         """Returns the means of the parts."""
         return torch.cat([p.mean(x, temperature) for p, x in self._with(field)], -1)
