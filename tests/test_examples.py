@@ -42,6 +42,7 @@ def load(path):
     return script
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")  # of SB3's progress bar
 @pytest.mark.parametrize("name", SHORT)
 def test_the_script_runs_and_is_short(name, monkeypatch, capsys):
@@ -62,6 +63,7 @@ def test_every_hyper_parameter_is_told_as_an_argument(name):
         assert f"{setting}=" in source
 
 
+@pytest.mark.slow
 def test_q_is_minus_f_learns_with_torch_and_gymnasium_alone(monkeypatch, capsys):
     path = EXAMPLES / "q_is_minus_f.py"
     source = path.read_text()

@@ -150,6 +150,7 @@ print("inert")
     assert clean(script) == "inert"
 
 
+@pytest.mark.slow
 def test_vmap_and_compile():
     script = """
 import torch, isinglass as ig
@@ -191,6 +192,7 @@ print("same")
     assert clean(script) == "same"
 
 
+@pytest.mark.slow
 def test_wrong_types_at_the_doors_get_named_errors():
     """Without the type checker of the tests, as users have it."""
     script = """

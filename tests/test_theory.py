@@ -250,6 +250,7 @@ def test_samples_for_one_draw_are_exact(generator):
     assert chi2 < 15 + 5 * math.sqrt(2 * 15)
 
 
+@pytest.mark.slow
 def test_stochastic_attention_is_unbiased(generator):
     """softmax(βKq)ᵀV replaced by (n/m)ᵀV."""
     q, k, v = double(2, 4), double(7, 4, seed=1), double(7, 3, seed=2)

@@ -9,6 +9,14 @@ import pytest
 from isinglass._support.interrupts import interrupts
 
 
+@pytest.fixture(autouse=True)
+def _heard():
+    """A job in the background is started deaf to Ctrl-C, and so are its tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press():
     os.kill(os.getpid(), signal.SIGINT)
 

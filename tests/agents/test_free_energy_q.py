@@ -130,6 +130,7 @@ def greedy_reward(agent, env, states=1_000):
     return (actions == env.optimal_action(observed)).sum(1).mean()
 
 
+@pytest.mark.slow
 def test_learns_the_soft_values_of_a_decision_process():
     """Q converges to the fixed point of soft value iteration over all states and actions."""
     gamma, temperature = 0.7, 0.5
@@ -273,6 +274,7 @@ def test_pictures_and_dictionaries(policy):
     assert env.action_space.contains(action)
 
 
+@pytest.mark.slow
 def test_learns_the_large_action_task_where_ppo_does_not():
     """20 bits, 4 keys: three seeds reach 19.7 to 20.0 of 20 in 2,500 steps.
 

@@ -325,6 +325,7 @@ def test_nothing_is_overwritten_unasked(folder, capsys):
     assert len(read(folder / "table-sampled.csv")) == 5
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing(folder):
     """Killed or stopped while it learns: what was there is whole, and nothing is left over."""
     rng = numpy_seeded(0)
@@ -338,8 +339,9 @@ def test_a_kill_loses_nothing(folder):
         place.mkdir()
         (place / "large-sampled.npy").write_bytes(b"before")
         process = subprocess.Popen(
-            command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         assert "Learning 20000 rows" in process.stdout.readline()
         time.sleep(0.2)
         process.send_signal(stop)

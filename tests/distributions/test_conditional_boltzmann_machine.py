@@ -53,6 +53,7 @@ def test_the_score_is_the_sum_over_pairs(unit):
         assert abs(float(distribution.score(state)) - total) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
 def test_value_and_draws_are_those_of_the_enumerated_law(unit):
     distribution = pairs(unit, chains=4_000)

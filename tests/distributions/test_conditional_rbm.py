@@ -199,6 +199,7 @@ def test_nothing_given_means_zero_scores(unit, hidden, kind):
     assert abs(float(distribution.value(torch.Generator())) - 0.3 * count) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_what_a_mask_forbids_is_never_drawn_and_changes_nothing_else(dtype):
     unit, t, draws = UNITS["mixed"], 0.5, 3_000

@@ -184,6 +184,7 @@ def company() -> ig.RBM:
     return machine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "data", "seeds"),
     [

@@ -27,6 +27,7 @@ def test_descent_never_raises_the_energy(case, build):
 
 
 # A random order is drawn for the whole batch at once, so a row alone has another order.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "build"),
     [

@@ -24,6 +24,7 @@ MACHINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("name", MACHINES)
 def test_samples_follow_the_exact_distribution(name, listed, monkeypatch):
@@ -44,6 +45,7 @@ def test_samples_follow_the_exact_distribution(name, listed, monkeypatch):
     assert chi_square.sum() < len(chi_square) + 5 * (2 * len(chi_square)) ** 0.5
 
 
+@pytest.mark.slow
 def test_samples_of_a_deep_energy():
     """One real unit: mean and variance by quadrature."""
     energy = Bumps(1)
@@ -57,6 +59,7 @@ def test_samples_of_a_deep_energy():
     assert abs(float(found.mean()) - mean) < 5 * (variance / 2000) ** 0.5
 
 
+@pytest.mark.slow
 def test_the_same_generator_draws_the_same(monkeypatch):
     machine = MACHINES["RBM"]()
     assert torch.equal(

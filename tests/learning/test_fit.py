@@ -58,6 +58,7 @@ def weights(energy: ig.Energy) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in energy.parameters()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     [
@@ -164,6 +165,7 @@ def test_patience_stops_and_goes_back_to_the_best():
     assert now == max(scores)
 
 
+@pytest.mark.slow
 def test_likelihoods_agree():
     learner, data = rbm(), two_prototypes()
     fit(learner, data, ExactGradient(), epochs=20, optimizer=SGD, **QUIET)
@@ -208,6 +210,7 @@ def run(epochs, path):
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path):
     """A run is ended by kill -9 wherever it happens to be, and taken up again."""
     kept, whole = tmp_path / "kept", tmp_path / "whole"
@@ -404,6 +407,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_learn_as_one(tmp_path):
     script = tmp_path / "process.py"
     script.write_text(PROCESS)

@@ -77,6 +77,7 @@ def test_of_two_areas_it_is_an_rbm():
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.slow
 def test_it_raises_the_likelihood_and_learning_together_goes_on(generator):
     prototypes = torch.tensor([[1.0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]]).repeat(50, 1)
     noise = torch.rand(100, 6, generator=generator) < 0.1

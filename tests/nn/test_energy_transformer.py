@@ -209,6 +209,7 @@ def test_forward_is_its_steps_and_equivariant():
     assert torch.equal(block.descend(tokens, steps=0).tokens, tokens)
 
 
+@pytest.mark.slow
 def test_training_goes_through_the_steps():
     block, tokens = block_of(steps=2, step_size=0.3), double(1, 3, 4)
     names = [name for name, _ in block.named_parameters()]

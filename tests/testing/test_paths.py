@@ -9,6 +9,7 @@ from isinglass.testing import PropertyViolation, check_path
 from tests.cases import PATHS, double, symmetric
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PATHS, ids=str)
 def test_every_path_keeps_its_properties(case, generator):
     path, energy = case.build()
@@ -90,6 +91,7 @@ def broken(kind: type[BoltzmannPath]) -> tuple[BoltzmannPath, ig.BoltzmannMachin
     return kind(whole.unit, whole.couplings, bias, whole.base, 1.0, 3), machine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "what"),
     [

@@ -144,6 +144,7 @@ def test_machines_of_it_are_exact(unit, build, temperature, generator):
     )
 
 
+@pytest.mark.slow
 @kinds
 def test_annealing_finds_log_z_of_it(unit, generator):
     """Up from its base, and down from exact draws."""
@@ -208,6 +209,7 @@ def test_pseudo_likelihood_of_it(unit, build):
     torch.testing.assert_close(pseudo_log_likelihood(energy, states), expected)
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("build", [coupled, layered])
 @pytest.mark.parametrize(

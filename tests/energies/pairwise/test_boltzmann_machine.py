@@ -166,6 +166,7 @@ def test_small_classes_are_drawn_together():
     assert (state * energy.local_field(state) >= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["spins, all joined", "odd torus", "one-hot edges", "even torus", "mixed, all joined"]
 )

@@ -135,6 +135,7 @@ def test_log_z_of_a_torus_has_the_slope_of_finite_differences(temperature, monke
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.8, CRITICAL, 4.0])
 def test_sampled_energies_are_the_slope_of_log_z(temperature, monkeypatch):
     """⟨E⟩ = T² ∂ log Z/∂T, of chains in bytes and of those drawn by colours."""

@@ -27,6 +27,7 @@ def digits():
     return train_test_split(images.astype(np.float32), labels, test_size=500, random_state=SEED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degree", [2, 3, 20])
 def test_real_digits_are_learned_at_every_degree(digits, degree):
     """Nearest centroid has 10 % errors here; logistic regression 4 %."""

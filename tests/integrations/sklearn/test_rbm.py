@@ -31,6 +31,7 @@ def digits():
     return train_test_split((images / 16).astype(np.float32), labels, random_state=SEED)
 
 
+@pytest.mark.slow
 def test_its_features_of_digits_are_no_worse_than_bernoulli_rbm_s(digits):
     """Both with 100 components and the same epochs, at rates of 0.1 and 0.2."""
     train, test, labels, expected = digits
@@ -79,6 +80,7 @@ def test_scores_are_exact_where_they_can_be(digits):
     np.testing.assert_allclose(large.score_samples(rows), pseudo, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_another_objective_learns(digits):
     bits = (digits[0][:300, 18:28] > 0.5).astype(np.float64)
     model = RBMTransformer(

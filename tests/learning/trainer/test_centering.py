@@ -79,6 +79,7 @@ def flipped(rbm: ig.RBM) -> ig.RBM:
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("centered", [True, False])
 def test_learning_does_not_see_flipped_bits_if_centered(centered):
     """Flipping all bits of the data: the same likelihoods, step by step; and not so uncentered."""

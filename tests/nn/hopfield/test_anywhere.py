@@ -31,6 +31,7 @@ def made(name: str) -> nn.Module:
     return LAYERS[name]().eval()
 
 
+@pytest.mark.slow
 def test_compile_whole_and_wrong_types():
     """Without the type checker of the tests, as users have it."""
     script = """

@@ -163,6 +163,7 @@ def test_what_stands_before_the_association():
     torch.testing.assert_close(layer.get_projected_pattern_matrix(inputs)[0], v)
 
 
+@pytest.mark.slow
 def test_gradients():
     """Of inputs, weights, β, bias patterns and a floating mask, through two updates."""
     beta = nn.Parameter(torch.tensor([0.7, 1.3]).double())
