@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import (
@@ -29,11 +30,16 @@ __all__ = [
     "Kernel",
     "KernelState",
     "Memoryless",
+    "SamplingWarning",
     "check_kernel",
     "descending_only",
     "field_energy",
     "run",
 ]
+
+
+class SamplingWarning(UserWarning):
+    """Chains do not do what they are run for; the message says which, and what helps."""
 
 
 @runtime_checkable
@@ -50,6 +56,8 @@ class ChainState(Protocol):
 
     def __iter__(self) -> Iterator[Tensor]: ...
 
+
+ENOUGH = 100  # steps after which a chain that was never accepted is reported
 
 State = TypeVar("State", bound=ChainState)
 
@@ -238,6 +246,9 @@ def run(
         temperature: T, in units of the energy.
         generator: Source of randomness; None is torch's global one.
 
+    Warns:
+        SamplingWarning: If a chain never moved in a hundred steps or more, each proposal rejected.
+
     Raises:
         ParameterError: If ``steps`` or ``temperature`` is negative, or ``kernel`` is no kernel.
         DomainError: If the state is not one the energy is defined on.
@@ -255,6 +266,21 @@ def run(
     check_kernel(kernel)
     energy.check_state(state)
     kernel_state = kernel.init(energy, state.reshape(-1, state.shape[-1]))
+    moved = None
     for _ in range(steps):
-        kernel_state, _ = kernel.step(energy, kernel_state, temperature, generator)
+        kernel_state, info = kernel.step(energy, kernel_state, temperature, generator)
+        if "accepted" in info:
+            moved = info["accepted"] if moved is None else moved | info["accepted"]
+    if moved is not None and temperature > 0 and steps >= ENOUGH:
+        _report_stuck(kernel, int((~moved).sum()), len(moved), steps)
     return kernel_state.position.reshape(state.shape)
+
+
+def _report_stuck(kernel: object, stuck: int, chains: int, steps: int) -> None:
+    if stuck:
+        warnings.warn(
+            f"isinglass.run: {stuck} of {chains} chains never moved in {steps} steps of "
+            f"{type(kernel).__name__}: its step size is too large where they are. Start from the "
+            "position that kernel.warm_up hands back, or give a smaller step_size",
+            SamplingWarning, stacklevel=3,
+        )  # fmt: skip

@@ -1,6 +1,6 @@
 """Kernels: how a state moves. At T = 0 a kernel descends, above it samples."""
 
-from isinglass.core.kernel import FieldEnergy, Kernel, KernelState, Memoryless, run
+from isinglass.core.kernel import FieldEnergy, Kernel, KernelState, Memoryless, SamplingWarning, run
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics.annealing import Annealed, Schedule, anneal, even_schedule
 from isinglass.dynamics.diagnostics import Diagnosis, diagnose, record
@@ -11,6 +11,7 @@ from isinglass.dynamics.kernels.cccp import CCCP
 from isinglass.dynamics.kernels.clamped_gibbs import ClampedGibbs, impute
 from isinglass.dynamics.kernels.hmc import HMC
 from isinglass.dynamics.kernels.langevin import MALA, Langevin
+from isinglass.dynamics.kernels.nuts import NUTS
 from isinglass.dynamics.kernels.quantized_cccp import QuantizedCCCP
 from isinglass.dynamics.kernels.replica_exchange import ReplicaExchange, Replicas
 from isinglass.dynamics.kernels.single_site import SingleSite
@@ -22,6 +23,7 @@ __all__ = [
     "CCCP",
     "HMC",
     "MALA",
+    "NUTS",
     "Annealed",
     "AnnealingPath",
     "Asynchronous",
@@ -41,6 +43,7 @@ __all__ = [
     "Recall",
     "ReplicaExchange",
     "Replicas",
+    "SamplingWarning",
     "Schedule",
     "SingleSite",
     "Synchronous",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import isinglass as ig
-from isinglass.dynamics import HMC, MALA, Langevin
+from isinglass.dynamics import HMC, MALA, NUTS, Langevin, SamplingWarning
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.testing import check_stationary_density
 from tests.cases import Bumps, double, hopfield_boltzmann, randomized
@@ -39,7 +39,15 @@ MASS = torch.tensor([2.0])
 
 @pytest.mark.parametrize(
     "kernel",
-    [HMC(), HMC(0.9, leaps=3, jitter=1.0), HMC(0.5, mass=MASS), MALA(), MALA(0.7, mass=MASS)],
+    [
+        HMC(),
+        HMC(0.9, leaps=3, jitter=1.0),
+        HMC(0.5, mass=MASS),
+        MALA(),
+        MALA(0.7, mass=MASS),
+        NUTS(),
+        NUTS(0.3, doublings=3, mass=MASS),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("name", DENSITIES)
@@ -199,10 +207,60 @@ def test_tuning_finds_the_scale_of_every_unit(generator):
     assert 0.5 < float(kernel.step_size or 0) < 2
 
 
+class Quartic(ig.Energy):
+    """¼ Σ s⁴: a hundred widths out, ten thousand times as steep as where it is sampled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unit = ig.Gaussian(9)
+
+    @property
+    def layers(self):
+        return (self.unit,)
+
+    def forward(self, state):
+        return state.pow(4).sum(-1) / 4
+
+
+@pytest.mark.parametrize("kernel", [HMC(), MALA(), NUTS()], ids=str)
+def test_warm_up_hands_back_a_state_that_moves(kernel, generator):
+    """A step size that suits the bulk is rejected for ever where chains were started, far out."""
+    energy, start = Quartic(), 20 * double(8, 9)
+    warm, position = kernel.warm_up(energy, start, 1.0, generator)
+    state, total = warm.init(energy, position), 0.0
+    for _ in range(20):
+        state, info = warm.step(energy, state, 1.0, generator)
+        total += float(info["acceptance"].mean()) / 20
+    assert position.shape == start.shape
+    assert total > 0.4
+    assert (state.position != position).any(-1).all()
+
+
+def test_chains_that_never_move_are_reported(generator):
+    energy, start = Quartic(), 100 * double(8, 9)
+    with pytest.warns(SamplingWarning, match="8 of 8 chains never moved in 100 steps of HMC"):
+        ig.run(HMC(1.0), energy, start, steps=100, temperature=1.0, generator=generator)
+    with pytest.warns(SamplingWarning, match="no chain moves from the states given"):
+        HMC().tuned(energy, start, 1.0, generator, steps=300)
+
+
+def test_without_u_turns_moments_are_met_and_rolls_are_as_long_as_needed(generator):
+    energy, kernel = Bowl(3.0), NUTS(0.1)
+    state = kernel.init(energy, 3 * double(4000, 1))
+    state, info = kernel.step(energy, state, 1.0, generator)
+    # Half a period, 3π, takes 94 leaps of 0.1; a doubling stops between that and half of it.
+    assert 47 < info["leaps"].mean() < 188
+    assert not info["divergent"].any()
+    assert abs(float(state.position.var()) - 9) < 5 * 9 * math.sqrt(2 / 4000)
+    _, lost = NUTS(50.0).step(energy, NUTS(50.0).init(energy, state.position), 1.0, generator)
+    assert lost["divergent"].double().mean() > 0.9  # but for those at rest near the bottom
+
+
 def test_bad_settings(unannotated):
     for call in (
         lambda: HMC(0.0), lambda: HMC(-1.0), lambda: MALA(math.nan), lambda: Langevin(math.inf),
-        lambda: HMC(leaps=0), lambda: HMC(jitter=1.5), lambda: HMC(mass=torch.tensor([1.0, 0.0])),
+        lambda: HMC(leaps=0), lambda: NUTS(doublings=0), lambda: HMC(jitter=1.5),
+        lambda: HMC(mass=torch.tensor([1.0, 0.0])),
         lambda: HMC(mass=torch.ones(2, 2)), lambda: HMC(mass=torch.tensor([math.nan])),
     ):  # fmt: skip
         with pytest.raises(ParameterError):

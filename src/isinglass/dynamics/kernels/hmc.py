@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, TypeVar
 
@@ -17,6 +18,7 @@ from isinglass._support.validation import (
     check_temperature,
 )
 from isinglass.core.energy import Energy
+from isinglass.core.kernel import SamplingWarning
 from isinglass.dynamics.kernels._gradient import (
     GradientKernel,
     GradientState,
@@ -29,6 +31,8 @@ from isinglass.errors import ParameterError
 __all__ = ["HMC"]
 
 Tuned = TypeVar("Tuned", bound="HMC")
+PATIENCE = 5  # rejections, more than acceptances, before a row shrinks its step in warm-up
+TRIED = 20  # steps from the start, to see whether a tuned kernel moves there
 PILOTS = 4  # runs whose variance sets the mass of the next: each sees further than the one before
 
 
@@ -48,7 +52,7 @@ class HMC(GradientKernel):
 
     Args:
         step_size: h > 0, in units of the state; None is 1.2 d^(−1/4), about right for d units
-            of unit curvature, U = ½|s|². :meth:`tuned` finds one.
+            of unit curvature, U = ½|s|². :meth:`warm_up` finds one.
         leaps: L, leapfrog steps; each costs one gradient.
         jitter: Each row's h is drawn within this fraction of it, at T > 0, so that no period of
             the roll repeats itself for ever.
@@ -70,7 +74,7 @@ class HMC(GradientKernel):
 
     leaves_invariant: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
-    #: The mean acceptance that :meth:`tuned` aims at (Hoffman & Gelman 2014).
+    #: The mean acceptance that :meth:`warm_up` aims at (Hoffman & Gelman 2014).
     target: ClassVar[float] = 0.8
 
     _: KW_ONLY
@@ -98,10 +102,19 @@ class HMC(GradientKernel):
         The info has ``acceptance``, the probability of it, and ``accepted``.
         """
         temperature = check_temperature(temperature)
-        mass, size = (
-            self._mass(kernel_state.position),
-            self._sizes(kernel_state.position, temperature, generator),
-        )
+        size = self._sizes(kernel_state.position, temperature, generator)
+        return self._moved(energy, kernel_state, temperature, generator, size)
+
+    def _moved(
+        self,
+        energy: Energy,
+        kernel_state: GradientState,
+        temperature: float,
+        generator: Generator | None,
+        size: Tensor | float,
+    ) -> tuple[GradientState, dict[str, Tensor]]:
+        """Takes a step with the step size of each row given."""
+        mass = self._mass(kernel_state.position)
         kick = torch.zeros_like(kernel_state.position)
         if temperature > 0:
             kick = (temperature * mass).sqrt() * normal_like(kick, generator)
@@ -145,7 +158,6 @@ class HMC(GradientKernel):
             momentum = momentum - size / 2 * kernel_state.grad
         return kernel_state, momentum
 
-    @torch.no_grad()
     def tuned(
         self: Tuned,
         energy: Energy,
@@ -157,12 +169,46 @@ class HMC(GradientKernel):
         target: float | None = None,
         adapt_mass: bool = False,
     ) -> Tuned:
-        """Returns the same kernel, its step size tuned to the target rate of acceptance.
+        """Returns the kernel of :meth:`warm_up` without the position that goes with it.
+
+        Warns:
+            SamplingWarning: If from the states given no chain would move by it: they lie where the
+                energy is steeper than where the chains went. Go on from where warm-up ended.
+        """
+        kernel, _ = self.warm_up(
+            energy, state, temperature, generator,
+            steps=steps, target=target, adapt_mass=adapt_mass,
+        )  # fmt: skip
+        start = kernel.init(energy, state.reshape(-1, state.shape[-1]))
+        kicks = torch.Generator(state.device).manual_seed(0)  # asked, not moved: no draw is used up
+        tried = [kernel.step(energy, start, temperature, kicks)[1] for _ in range(TRIED)]
+        if not any(bool(info["accepted"].any()) for info in tried):
+            warnings.warn(
+                f"{type(self).__name__}.tuned: no chain moves from the states given at the step "
+                f"size {kernel.step_size:.3g}, which suits where they went. Go on from there: "
+                "kernel, position = kernel.warm_up(…)", SamplingWarning, stacklevel=2,
+            )  # fmt: skip
+        return kernel
+
+    @torch.no_grad()
+    def warm_up(
+        self: Tuned,
+        energy: Energy,
+        state: Float[Tensor, "*batch size"],
+        temperature: float,
+        generator: Generator | None = None,
+        *,
+        steps: int = 300,
+        target: float | None = None,
+        adapt_mass: bool = False,
+    ) -> tuple[Tuned, Tensor]:
+        """Runs the chains while tuning the step size; returns the kernel and where they are.
 
         Dual averaging on log h, while the chains run on; all rows share one h. With
         ``adapt_mass`` most of the run is four pilots, and the variance σ² in the later half of
-        each, over all rows, sets M = T/σ² for the next. Tune before sampling: a kernel that goes
-        on adapting is not exact.
+        each, over all rows, sets M = T/σ² for the next. Sample with the kernel that comes back,
+        from the position that comes back: a kernel that goes on adapting is not exact, and one
+        tuned for where the chains are may never move from where they began.
 
         Reference: Hoffman & Gelman 2014, arXiv:1111.4246.
 
@@ -175,6 +221,9 @@ class HMC(GradientKernel):
             target: Mean acceptance to aim at; None is the kernel's own, 0.8 or MALA's 0.574.
             adapt_mass: Whether M follows the variance of each unit.
 
+        Warns:
+            SamplingWarning: If some chains never moved.
+
         Raises:
             ParameterError: If a number is out of range.
             IsinglassError: As :meth:`init` does.
@@ -183,11 +232,11 @@ class HMC(GradientKernel):
             >>> import isinglass as ig
             >>> narrow = ig.HopfieldBoltzmann(ig.Gaussian(2), 3, beta=100.0).marginal()
             >>> generator = torch.Generator().manual_seed(0)
-            >>> kernel = HMC(10.0).tuned(narrow, torch.zeros(50, 2), 0.01, generator, steps=50)
-            >>> kernel.step_size < 2
-            True
+            >>> start = torch.full((50, 2), 9.0)
+            >>> kernel, state = HMC(10.0).warm_up(narrow, start, 0.01, generator, steps=50)
+            >>> kernel.step_size < 2, state.shape
+            (True, torch.Size([50, 2]))
         """
-        f"{type(self).__name__}.tuned"
         check_positive("temperature", temperature)
         check_count("steps", steps, least=2)
         if target is not None and not 0 < target < 1:
@@ -202,7 +251,18 @@ class HMC(GradientKernel):
                 energy, kernel_state, temperature, generator, steps, aim
             )
             kernel = replace(kernel, mass=temperature / variance, step_size=None)
-        return kernel._adapted(energy, kernel_state, temperature, generator, steps, aim)[0]
+        before = kernel_state.position
+        kernel, kernel_state, _ = kernel._adapted(
+            energy, kernel_state, temperature, generator, steps, aim
+        )
+        stuck = int((kernel_state.position == before).all(-1).sum())
+        if stuck and steps >= TRIED:
+            warnings.warn(
+                f"{type(self).__name__}.warm_up: {stuck} of {len(before)} chains never moved in "
+                f"{steps} steps: the energy is steeper there than where the others are. Start them "
+                "nearer, or give more steps", SamplingWarning, stacklevel=2,
+            )  # fmt: skip
+        return kernel, kernel_state.position.reshape(state.shape)
 
     def _adapted(
         self: Tuned,
@@ -221,10 +281,21 @@ class HMC(GradientKernel):
         lacking, average, log_size = 0.0, math.log(start), math.log(start)
         seen, total, squares = 0, 0.0, 0.0
         origin = kernel_state.position.mean(0)  # near it, squares cancel the least
+        # Far out, where the energy is steep, a row that is rejected again and again shrinks its own
+        # step until it gets away.
+        rejected = torch.zeros_like(kernel_state.energy)
         for time in range(1, steps + 1):
             kernel = replace(self, step_size=math.exp(log_size))
-            kernel_state, info = kernel.step(energy, kernel_state, temperature, generator)
-            lacking += aim - float(info["acceptance"].mean())
+            shrink = 0.7 ** (rejected - PATIENCE).clamp_min(0)
+            size = shrink.unsqueeze(-1) * kernel._sizes(
+                kernel_state.position, temperature, generator
+            )
+            kernel_state, info = kernel._moved(energy, kernel_state, temperature, generator, size)
+            # The few that shrink do not count; where they are the most, h itself is too large.
+            rate, whole = info["acceptance"], shrink == 1
+            few = bool(whole.double().mean() >= 0.5)
+            lacking += aim - float(rate[whole].mean() if few else (rate * whole).mean())
+            rejected = torch.where(info["accepted"], rejected - 2, rejected + 1).clamp_min(0)
             log_size = math.log(10 * start) - math.sqrt(time) / 0.05 * lacking / (time + 10)
             log_size = min(max(log_size, -30.0), 30.0)
             weight = time**-0.75

@@ -93,7 +93,7 @@ class MALA(HMC):
 
     Args:
         step_size: h > 0, in units of the state; None is 1.65 d^(−1/6), the best for d units of
-            unit curvature. :meth:`tuned` finds one.
+            unit curvature. :meth:`warm_up` finds one.
         mass: M > 0, one number a unit; None is one.
 
     Raises:
