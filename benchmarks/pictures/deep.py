@@ -76,7 +76,7 @@ def deep() -> Figure:
     data = two_moons(2000, generator)
     energy = learned(data, generator)
     noise = 2 * torch.randn(1000, 2, generator=generator)
-    kernel = ig.HMC().tuned(energy, noise[:200], 1.0, generator)
+    kernel = ig.HMC().tune(energy, noise[:200], 1.0, generator)
     chains = ig.run(kernel, energy, noise, steps=100, temperature=1.0, generator=generator)
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.5, 2.6))
     landscape(middle, energy, 8.0)

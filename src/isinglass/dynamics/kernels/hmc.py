@@ -20,7 +20,7 @@ from isinglass.core.energy import Energy
 from isinglass.dynamics.kernels._gradient import (
     GradientKernel,
     GradientState,
-    chosen,
+    choose,
     evaluate,
     normal_like,
 )
@@ -48,7 +48,7 @@ class HMC(GradientKernel):
 
     Args:
         step_size: h > 0, in units of the state; None is 1.2 d^(−1/4), about right for d units
-            of unit curvature, U = ½|s|². :meth:`tuned` finds one.
+            of unit curvature, U = ½|s|². :meth:`tune` finds one.
         leaps: L, leapfrog steps; each costs one gradient.
         jitter: Each row's h is drawn within this fraction of it, at T > 0, so that no period of
             the roll repeats itself for ever.
@@ -70,7 +70,7 @@ class HMC(GradientKernel):
 
     leaves_invariant: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
-    #: The mean acceptance that :meth:`tuned` aims at (Hoffman & Gelman 2014).
+    #: The mean acceptance that :meth:`tune` aims at (Hoffman & Gelman 2014).
     target: ClassVar[float] = 0.8
 
     _: KW_ONLY
@@ -116,7 +116,7 @@ class HMC(GradientKernel):
         drawn = torch.rand(rise.shape, dtype=rise.dtype, device=rise.device, generator=generator)
         accepted = drawn < acceptance
         info = {"acceptance": acceptance, "accepted": accepted}
-        return chosen(accepted, end, kernel_state), info
+        return choose(accepted, end, kernel_state), info
 
     def _sizes(
         self, state: Tensor, temperature: float, generator: Generator | None
@@ -146,7 +146,7 @@ class HMC(GradientKernel):
         return kernel_state, momentum
 
     @torch.no_grad()
-    def tuned(
+    def tune(
         self: Tuned,
         energy: Energy,
         state: Float[Tensor, "*batch size"],
@@ -183,11 +183,11 @@ class HMC(GradientKernel):
             >>> import isinglass as ig
             >>> narrow = ig.HopfieldBoltzmann(ig.Gaussian(2), 3, beta=100.0).marginal()
             >>> generator = torch.Generator().manual_seed(0)
-            >>> kernel = HMC(10.0).tuned(narrow, torch.zeros(50, 2), 0.01, generator, steps=50)
+            >>> kernel = HMC(10.0).tune(narrow, torch.zeros(50, 2), 0.01, generator, steps=50)
             >>> kernel.step_size < 2
             True
         """
-        f"{type(self).__name__}.tuned"
+        f"{type(self).__name__}.tune"
         check_positive("temperature", temperature)
         check_count("steps", steps, least=2)
         if target is not None and not 0 < target < 1:
@@ -198,13 +198,13 @@ class HMC(GradientKernel):
         pilots = min(PILOTS, steps - 1) if adapt_mass else 0
         steps //= pilots + 1
         for _ in range(pilots):
-            _, kernel_state, variance = kernel._adapted(
+            _, kernel_state, variance = kernel._adapt(
                 energy, kernel_state, temperature, generator, steps, aim
             )
             kernel = replace(kernel, mass=temperature / variance, step_size=None)
-        return kernel._adapted(energy, kernel_state, temperature, generator, steps, aim)[0]
+        return kernel._adapt(energy, kernel_state, temperature, generator, steps, aim)[0]
 
-    def _adapted(
+    def _adapt(
         self: Tuned,
         energy: Energy,
         kernel_state: GradientState,

@@ -13,7 +13,7 @@ from isinglass.core.energy import Energy
 from isinglass.dynamics.kernels._gradient import (
     GradientKernel,
     GradientState,
-    chosen,
+    choose,
     evaluate,
     normal_like,
 )
@@ -75,7 +75,7 @@ class Langevin(GradientKernel):
             state = state + size * math.sqrt(temperature) * noise / mass.sqrt()
         new = evaluate(energy, state)
         accepted = new.energy.isfinite() & new.grad.isfinite().all(-1)
-        return chosen(accepted, new, kernel_state), {"accepted": accepted}
+        return choose(accepted, new, kernel_state), {"accepted": accepted}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class MALA(HMC):
 
     Args:
         step_size: h > 0, in units of the state; None is 1.65 d^(−1/6), the best for d units of
-            unit curvature. :meth:`tuned` finds one.
+            unit curvature. :meth:`tune` finds one.
         mass: M > 0, one number a unit; None is one.
 
     Raises:

@@ -18,15 +18,15 @@ CODES = 256
 class Checkerboard:
     r"""Block Gibbs on a torus of even sides where all bonds are alike, and all fields.
 
-    A unit's law depends only on n, how many of its 2d neighbours are high: p_n = P(high | n).
+    A unit's conditional depends only on n, the number of its 2d neighbors that are high: p_n.
     With U uniform and p_n rising in n, "high if U < p_n" is "high if n ≥ c" for
 
         c = #{k : U ≥ p_k},   P(c = k) = p_k − p_{k−1}
 
-    whose law does not depend on the state. So each c is a random byte, compared with 2d + 1
+    whose distribution is the same in all states. So each c is a random byte, compared with 2d + 1
     numbers; the few bytes that are left over, as 256 P(c) are no whole numbers, are drawn anew in
-    float64, which makes the law exact. Units of one colour lie together, a byte each, and
-    neighbours are sums of shifted halves.
+    float64, which makes the distribution exact. Units of one color lie together, a byte each, and
+    neighbors are sums of shifted halves.
 
     Args:
         shape: The sides, all even.
@@ -88,14 +88,14 @@ class Checkerboard:
     ) -> list[Int[Tensor, "batch *half"]]:
         """Draws one color given the other, then the other given the new one."""
         one, other = halves
-        one = self._drawn(other, other.roll(1, -1), other.roll(-1, -1), generator)
-        other = self._drawn(one, one.roll(-1, -1), one.roll(1, -1), generator)
+        one = self._draw(other, other.roll(1, -1), other.roll(-1, -1), generator)
+        other = self._draw(one, one.roll(-1, -1), one.roll(1, -1), generator)
         return [one, other]
 
-    def _drawn(
+    def _draw(
         self, other: Tensor, even: Tensor, odd: Tensor, generator: Generator | None
     ) -> Tensor:
-        """One colour given the other, and the other's second neighbours in even and odd rows."""
+        """One color given the other, and the other's second neighbors in even and odd rows."""
         near = other + self._either(even, odd)
         for axis in range(1, other.ndim - 1):
             near += other.roll(1, axis)
@@ -105,7 +105,7 @@ class Checkerboard:
         return (near >= self._cuts(near, generator)).view(torch.int8)
 
     def _cuts(self, near: Tensor, generator: Generator | None) -> Tensor:
-        """c of every unit of one colour."""
+        """c of every unit of one color."""
         count = near.numel()
         words = torch.empty(-(-count // 8), dtype=torch.int64, device=near.device)
         words.random_(-(2**63), None, generator=generator)  # all 64 bits
