@@ -158,7 +158,7 @@ def test_small_classes_are_drawn_together():
     """Two rings joined densely within: many small classes, no couplings across blocks."""
     mask = torch.block_diag(torch.ones(40, 40), torch.ones(40, 40)).bool()
     couplings = DenseCouplings.of(symmetric(80)).masked(mask)
-    assert [touch for _, touch in couplings._drawn()] == [True]
+    assert [touch for _, touch in couplings._draw()] == [True]
     energy = ig.BoltzmannMachine(ig.Spin(80), couplings)
     state = energy.sweep(spins(20, 80), 0.0)
     for _ in range(100):

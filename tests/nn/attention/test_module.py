@@ -119,7 +119,7 @@ def test_mean_and_variance_are_those_of_m_draws(draws, learning, generator):
     with torch.no_grad():
         own.draws = None
         exact, p = own(q, k, v, average_attn_weights=False)
-        values = own._projected(q, k, v)[2].unflatten(-1, (2, 4)).transpose(1, 2)
+        values = own._project(q, k, v)[2].unflatten(-1, (2, 4)).transpose(1, 2)
         variance = (p @ values**2 - (p @ values) ** 2).transpose(1, 2).flatten(-2) / draws
     assert ((many.mean(0) - exact[0]).abs() <= 5 * (variance[0] / number).sqrt()).all()
     squares = (many - exact).square()

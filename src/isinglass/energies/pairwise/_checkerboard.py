@@ -51,12 +51,14 @@ class Checkerboard:
         self.low, self.span = int(states[0]), int(states[1] - states[0])
         self.degree = 2 * len(shape)
         self.rises = coupling >= 0
+        # p_n must rise in n for one cut to do for all n: where J < 0, count the low neighbors.
         near = torch.arange(self.degree + 1, dtype=torch.float64)
         if not self.rises:
             near = near.flip(0)
         fields = coupling * (self.low * self.degree + self.span * near) + field
         high = torch.sigmoid(self.span * fields / temperature)
         mass = CODES * torch.diff(high, prepend=high.new_zeros(1), append=high.new_ones(1))
+        # Bytes below ΣP(c ≤ k) are decided at once; the fractions share what bytes are over.
         whole = mass.floor()
         self.codes = [self._row(int(code), device) for code in whole.cumsum(0)[:-1] if code < CODES]
         used = int(whole.sum())
@@ -96,6 +98,7 @@ class Checkerboard:
         self, other: Tensor, even: Tensor, odd: Tensor, generator: Generator | None
     ) -> Tensor:
         """One color given the other, and the other's second neighbors in even and odd rows."""
+        # int8 holds a count of up to 127 neighbors, and a pass moves an eighth of float64.
         near = other + self._either(even, odd)
         for axis in range(1, other.ndim - 1):
             near += other.roll(1, axis)
@@ -108,7 +111,8 @@ class Checkerboard:
         """c of every unit of one color."""
         count = near.numel()
         words = torch.empty(-(-count // 8), dtype=torch.int64, device=near.device)
-        words.random_(-(2**63), None, generator=generator)  # all 64 bits
+        # All 64 bits: eight bytes a word, where float32 numbers would cost four bytes a unit.
+        words.random_(-(2**63), None, generator=generator)
         codes = words.view(torch.uint8)[:count].view(-1, self.half)
         cut = torch.zeros_like(codes, dtype=torch.int8)
         for code in self.codes:
@@ -124,4 +128,5 @@ class Checkerboard:
 
     def _either(self, even: Tensor, odd: Tensor) -> Tensor:
         """The one in rows whose coordinates add up to an even number, the other elsewhere."""
+        # The mask is 0 or −1, all bits: three passes over bytes, many times faster than where.
         return even ^ ((even ^ odd) & self.odd)
