@@ -67,10 +67,10 @@ def main() -> None:
     draw = np.random.default_rng(2004)
     states = draw.integers(0, 2, (4_000, 12), dtype=np.int8)
     random = draw.integers(0, 2, (4_000, 40), dtype=np.int8)
-    by_chance = (random == LargeAction().optimal_action(states)).sum(1).mean()
+    random_baseline = (random == LargeAction().optimal_action(states)).sum(1).mean()
 
     print(f"{'agent':<14}{'seed':>5}{'greedy reward':>15}{'seconds':>9}")
-    print(f"{'random':<14}{'':>5}{by_chance:>15.2f}")
+    print(f"{'random':<14}{'':>5}{random_baseline:>15.2f}")
     for build in (free_energy_q, ppo):
         rewards = []
         for seed in arguments.seeds:

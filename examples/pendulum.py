@@ -1,4 +1,4 @@
-"""Pendulum, where actions are real numbers: hills of value, summed exactly, beside SAC.
+"""Pendulum, actions real numbers: a Gaussian mixture of values, summed exactly, beside SAC.
 
     python examples/pendulum.py --steps 20000
 

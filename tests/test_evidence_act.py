@@ -18,7 +18,7 @@ pytest.importorskip("benchmarks", reason="the harness is in the repository alone
 from benchmarks.evidence.act import __main__ as program
 from benchmarks.evidence.act import exams, report, runs
 from benchmarks.evidence.act.agents import AGENTS, Agent, Listed, Player, known_by
-from benchmarks.evidence.act.board import BoardFeatures, TurnedReplay
+from benchmarks.evidence.act.board import AugmentedReplay, BoardFeatures
 from benchmarks.evidence.act.tabular import TabularQ
 from benchmarks.evidence.act.tasks import TASKS, Task
 
@@ -98,7 +98,7 @@ def test_other_settings_are_run_anew(toy, tmp_path):
 
 
 @pytest.mark.parametrize(("cap", "until"), [(50.0, 20.0), (8.0, 8.0)])
-def test_a_peer_goes_on_for_as_long_as_ours_learned_up_to_a_cap(toy, tmp_path, cap, until):
+def test_a_peer_goes_on_for_as_long_as_the_agent_learned_up_to_a_cap(toy, tmp_path, cap, until):
     task = toy.task(seconds=cap)
     peer = task, "ppo", 0, 20, tmp_path
     alone = runs.run(*peer)
@@ -165,9 +165,9 @@ def test_a_table_has_a_row_for_every_exam():
             "ppo": [row(0, 2.0, {"optimal": 0.25}, 0.25), row(1, 8.0, {"optimal": 0.75}, 0.75)],
         },
     )  # fmt: skip
-    names, ours, ppo = (list(column.cells) for column in found.columns)
+    names, own, ppo = (list(column.cells) for column in found.columns)
     assert names == ["seeds", "steps", "seconds", "optimal", "clamped", "optimal after 6 s"]
-    assert ours == ["2", "10", "6.0", "1.000 ± 0.000", "0.75 ± 0.25", "1.000 ± 0.000"]
+    assert own == ["2", "10", "6.0", "1.000 ± 0.000", "0.75 ± 0.25", "1.000 ± 0.000"]
     # at 8 s the first had ended with ¼; at 4 s the second was at its first point
     assert ppo == ["2", "10", "5.0", "0.50 ± 0.25", "–", "0.12 ± 0.12 (by 2 s)"]
     assert [str(column.header) for column in found.columns] == ["", "FreeEnergyQ", "PPO"]
@@ -434,10 +434,10 @@ def test_players_of_noughts_and_crosses_are_asked_for_legal_claims(agent):
     assert exams.tictactoe(player, 20)["illegal"] == 0
 
 
-def test_dqn_replays_turned_boards_with_listed_actions_that_stay_legal():
+def test_dqn_replays_augmented_boards_with_listed_actions_that_stay_legal():
     env = Listed(TicTacToe(seat="random"))
     settings = {"device": "cpu", "handle_timeout_termination": False}
-    buffer = TurnedReplay(200, env.observation_space, env.action_space, **settings)
+    buffer = AugmentedReplay(200, env.observation_space, env.action_space, **settings)
     draw = numpy_seeded(0)
     seen, _ = env.reset(seed=SEED)
     for _ in range(200):

@@ -117,6 +117,22 @@ def test_a_docstring_that_does_not_say_it_is_found(tmp_path, line):
     assert [says_what_is_done(node, line) for _, node, line in docstrings(path)] == [True, False]
 
 
+def code_lines(node: ast.FunctionDef) -> int:
+    """How many lines a function has, its docstring not counted."""
+    lines = node.end_lineno - node.lineno + 1  # pyright: ignore[reportOptionalOperand]
+    first = node.body[0]
+    return lines - (first.end_lineno - first.lineno + 1 if ast.get_docstring(node) else 0)  # pyright: ignore[reportOptionalOperand]
+
+
+def test_files_and_functions_are_short():
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 500, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert code_lines(node) <= 60, f"{path}: {node.name}"
+
+
 def clean(script: str) -> str:
     done = subprocess.run(
         [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True

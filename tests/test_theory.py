@@ -39,7 +39,7 @@ def test_joint_energy():
     same(machine(torch.cat([v, h], -1)), expected)
 
 
-def test_gaussian_hidden_area_is_the_classical_hopfield_net():
+def test_gaussian_hidden_layer_is_the_classical_hopfield_net():
     patterns, v = spins(3, 8), spins(10, 8, seed=1)
     overlap = v @ patterns.T
     free = machine_with(ig.Spin(8), ig.Gaussian(3), patterns).free_energy(v, 1.0)
@@ -49,19 +49,19 @@ def test_gaussian_hidden_area_is_the_classical_hopfield_net():
     same(ig.ClassicalHopfield(patterns)(v), -(overlap**2).sum(-1) / 2 + 3 * 8 / 2)
 
 
-def test_relu_hidden_area_at_zero_temperature_is_the_rectified_quadratic_memory():
+def test_relu_hidden_layer_at_zero_temperature_is_the_rectified_quadratic_memory():
     patterns, v = double(3, 8), spins(10, 8, seed=1)
     free = machine_with(ig.Spin(8), ig.RectifiedGaussian(3), patterns).free_energy(v, 0.0)
     same(free, -((v @ patterns.T).clamp_min(0) ** 2).sum(-1) / 2)
 
 
-def test_one_hot_hidden_area_with_spins_is_the_exponential_memory():
+def test_one_hot_hidden_layer_with_spins_is_the_exponential_memory():
     patterns, v, beta = double(3, 8), spins(10, 8, seed=1), 1.7
     free = machine_with(ig.Spin(8), ig.Categorical(3), patterns).free_energy(v, 1 / beta)
     same(free, -torch.logsumexp(beta * v @ patterns.T, -1) / beta)
 
 
-def test_one_hot_hidden_area_with_gaussian_visible_is_the_modern_hopfield_net():
+def test_one_hot_hidden_layer_with_gaussian_visible_is_the_modern_hopfield_net():
     patterns, v, beta = double(3, 8), double(10, 8, seed=1), 1.7
     expected = (v**2).sum(-1) / 2 - torch.logsumexp(beta * v @ patterns.T, -1) / beta
     same(
@@ -71,7 +71,7 @@ def test_one_hot_hidden_area_with_gaussian_visible_is_the_modern_hopfield_net():
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_bit_hidden_area_is_the_restricted_boltzmann_machine(temperature):
+def test_bit_hidden_layer_is_the_restricted_boltzmann_machine(temperature):
     machine = randomized(ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3)))
     v = ig.Bernoulli(4).enumerate_states()
     (b, c), x = machine.biases, machine.weights[0]
@@ -265,7 +265,7 @@ def test_stochastic_attention_is_unbiased(generator):
 # --- 4. The learning rule ----------------------------------------------------------------------
 
 
-def test_each_memory_learns_from_what_reminds_of_it():
+def test_each_memory_learns_from_its_data():
     """−∂F/∂x_μ = softmax_μ(βXᵀv) v."""
     patterns = torch.nn.Parameter(double(4, 3))
     v, beta = double(1, 3, seed=1), 1.4
@@ -316,7 +316,7 @@ def test_large_beta_is_k_means_and_one_shot_storage():
     same(memory.recall(patterns + 0.01, max_steps=1).state, patterns)
 
 
-def test_gaussian_hidden_area_learns_by_hebb_and_unlearns():
+def test_gaussian_hidden_layer_learns_by_hebb_and_unlearns():
     """Data term ⟨(x·v) v⟩ = Cx, Hebb's rule; the model term is Hopfield's unlearning."""
     machine = machine_with(ig.Spin(5), ig.Gaussian(2), double(2, 5))
     data, fantasies = spins(7, 5), spins(9, 5, seed=1)

@@ -87,7 +87,7 @@ def test_a_state_that_may_look_at_nothing():
     assert original(rows, association_mask=mask).isnan().any()
 
 
-def test_rest_does_not_depend_on_neighbours():
+def test_rest_does_not_depend_on_neighbors():
     """The original goes on with all rows while one of the batch moves."""
     stored, state = normal(2, 6, 4, seed=1).detach(), normal(2, 5, 4, seed=4).detach()
     state[0] = one_head(1.0, 50, stored[0], state[0])
@@ -155,7 +155,7 @@ def test_unknown_activation():
         Hopfield(4, association_activation="tnah")
 
 
-def test_affine_normalisation_of_the_association_space():
+def test_affine_normalization_of_the_association_space():
     """The original needs the size written out."""
     options = {"normalize_hopfield_space": True, "normalize_hopfield_space_affine": True}
     assert Hopfield(4, **options).norm_hopfield_space.weight.shape == (4,)

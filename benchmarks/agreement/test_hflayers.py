@@ -41,10 +41,10 @@ def randomized(module: nn.Module) -> nn.Module:
     return module
 
 
-def pair(ours: type, theirs: type, options: dict[str, Any]) -> tuple[Any, Any]:
+def pair(kind: type, theirs: type, options: dict[str, Any]) -> tuple[Any, Any]:
     """The two layers of one set of options, with the same weights."""
     original = randomized(theirs(update_steps_eps=NEVER, **options))
-    mine = ours(update_steps_eps=NEVER, dtype=torch.float64, **hflayers_options(options)).eval()
+    mine = kind(update_steps_eps=NEVER, dtype=torch.float64, **hflayers_options(options)).eval()
     import_hflayers_state(mine, original.state_dict())
     return mine, original
 
@@ -62,8 +62,8 @@ def assert_same(mine: nn.Module, original: nn.Module, inputs: Any, **masks: Tens
     torch.testing.assert_close(found, expected, **TOLERANCE)
     assert_same_gradients(mine, original, found, expected, leaves)
     for name in ("get_association_matrix", "get_projected_pattern_matrix"):
-        ours, theirs = getattr(mine, name), getattr(original, name)
-        torch.testing.assert_close(ours(inputs, **masks), theirs(inputs, **masks), **TOLERANCE)
+        own, theirs = getattr(mine, name), getattr(original, name)
+        torch.testing.assert_close(own(inputs, **masks), theirs(inputs, **masks), **TOLERANCE)
 
 
 def assert_same_gradients(
@@ -71,13 +71,13 @@ def assert_same_gradients(
 ) -> None:
     """The same gradients in one direction, of the leaves and of every parameter."""
     direction = normal(*found.shape, seed=99).detach()
-    ours = torch.autograd.grad(
+    own = torch.autograd.grad(
         (found * direction).sum(), leaves, retain_graph=True, allow_unused=True
     )
     theirs = torch.autograd.grad(
         (expected * direction).sum(), leaves, retain_graph=True, allow_unused=True
     )
-    for one, other in zip(ours, theirs, strict=True):
+    for one, other in zip(own, theirs, strict=True):
         torch.testing.assert_close(one, other, **TOLERANCE)
     if not list(mine.parameters()):
         return
@@ -102,7 +102,7 @@ STATIC = list(product((False, True), repeat=3))
 @pytest.mark.parametrize(("heads", "batch"), [(1, 3), (2, 1)])
 @pytest.mark.parametrize("static", STATIC, ids=str)
 def test_static_and_mapped(static, heads, batch, steps):
-    """Every choice of what is static, with its normalisation off where it is."""
+    """Every choice of what is static, with its normalization off where it is."""
     stored, state, projection = static
     size = 6 // heads
     options = {
@@ -272,7 +272,7 @@ def test_look_up(static, separated, kind):
     assert_same(mine, original, normal(4, 5, 6, seed=1), **masks_of(kind, 4, 2, 5, 9))
 
 
-def block_pair(ours: type, theirs: type, count: int) -> tuple[Any, Any]:
+def block_pair(kind: type, theirs: type, count: int) -> tuple[Any, Any]:
     """The two blocks with the same weights."""
     options = {"input_size": 6, "num_heads": 2, "update_steps_max": 1}
     associations = [difflayers.Hopfield(update_steps_eps=NEVER, **options) for _ in range(count)]
@@ -281,7 +281,7 @@ def block_pair(ours: type, theirs: type, count: int) -> tuple[Any, Any]:
         Hopfield(update_steps_eps=NEVER, dtype=torch.float64, **hflayers_options(options))
         for _ in range(count)
     ]
-    mine = ours(*own, dim_feedforward=11).double().eval()
+    mine = kind(*own, dim_feedforward=11).double().eval()
     import_hflayers_state(mine, original.state_dict())
     return mine, original
 
@@ -313,6 +313,6 @@ def test_decoder():
     assert_same_gradients(mine, original, found, expected, [states, memory])
     crossed = (memory, states, memory)
     for name, inputs in (("self", states), ("cross", crossed)):
-        ours = getattr(mine, f"get_association_matrix_{name}")(inputs)
+        own = getattr(mine, f"get_association_matrix_{name}")(inputs)
         theirs = getattr(original, f"get_association_matrix_{name}")(inputs)
-        torch.testing.assert_close(ours, theirs, **TOLERANCE)
+        torch.testing.assert_close(own, theirs, **TOLERANCE)

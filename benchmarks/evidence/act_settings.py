@@ -23,7 +23,7 @@ from isinglass.agents import (
 from isinglass.envs.tictactoe.augmentation import random_dihedral_augmentation
 from isinglass.envs.tictactoe.env import Erring
 
-__all__ = ["OURS", "Falling"]
+__all__ = ["OWN", "Falling"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ BLOCKERS = {
 
 #: Chosen on other instances: LargeAction with key_seed 101 and 102, Trap with key_seed 101. Parity,
 #: TicTacToe, Assignment 8×8, CartPole, Pendulum, Blockers with seeds 100 to 104.
-OURS: dict[str, dict[str, Any]] = {
+OWN: dict[str, dict[str, Any]] = {
     "large-action": {"initial_temperature": 1.0, "final_temperature": 0.05},
     "parity": {
         "energy": ProductOfMixtures(groups=64, memories=4),

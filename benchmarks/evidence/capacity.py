@@ -1,4 +1,4 @@
-"""Measure how much the memories hold, beside the laws of ``isinglass.analysis.capacity``.
+"""Measure how much the memories hold, beside the theory of ``isinglass.analysis.capacity``.
 
 Four experiments on random patterns: (a) recall by Hebb's rule at several sizes, and the critical
 load they tend to; (b) wrong units after one update of dense memories of degree 2, 3 and 4;
@@ -152,7 +152,7 @@ def measure(path: Path, seed: int, console: Console) -> dict[str, Result]:
 
 
 def crossing(xs: list[float], found: list[Result], level: float) -> Estimate:
-    """Where a measured curve crosses a level, by the line between its neighbours."""
+    """Where a measured curve crosses a level, by the line between its neighbors."""
     ys = [point["mean"] for point in found]
     place = next(i for i in range(len(ys) - 1) if (ys[i] - level) * (ys[i + 1] - level) <= 0)
     slope = (ys[place + 1] - ys[place]) / (xs[place + 1] - xs[place])
@@ -238,7 +238,7 @@ def draw(found: dict[str, Result]) -> Figure:
             scale * 1.08, 1.2e-4, f"{scale:.4g}", color=color, fontsize=7,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
-    b.axhline(0.005, color="grey", linewidth=0.8, linestyle="--")
+    b.axhline(0.005, color="gray", linewidth=0.8, linestyle="--")
     b.set(
         xscale="log", yscale="log", ylim=(1e-4, 0.3), xlabel="load N/dⁿ⁻¹",
         ylabel="units wrong after one update", title="(b) Dense memories",

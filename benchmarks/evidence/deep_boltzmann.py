@@ -1,4 +1,4 @@
-"""Deep Boltzmann machines on binarised digits, beside a restricted one of as many parameters.
+"""Deep Boltzmann machines on binarized digits, beside a restricted one of as many parameters.
 
 64 bits (scikit-learn's digits, ink or paper), hidden layers of 16 and 8 bits: small enough that
 log Z and every likelihood are sums over all states, so that each figure is exact. Learned in
@@ -118,7 +118,7 @@ def _learned(model: str, data: Tensor, seed: int, rate: float, epochs: int) -> i
 
 
 def _table(rows: dict[str, Any], given: argparse.Namespace) -> Table:
-    table = Table(title=f"Binarised digits, {given.epochs} epochs, {given.seeds} seeds, nats")
+    table = Table(title=f"Binarized digits, {given.epochs} epochs, {given.seeds} seeds, nats")
     for column in ("", "parameters", "rate", "train", "test", "bound", "log Z", "time"):
         table.add_column(column, justify="right" if column else "left")
     for model in MODELS:

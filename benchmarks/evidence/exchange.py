@@ -68,7 +68,7 @@ def measure(seed: int) -> dict[str, dict[str, list[float] | float]]:
         task = bar.add_task("chains", total=2 * 2 * 2)
         for name, machine in machines().items():
             generator = Generator().manual_seed(seed)
-            ladder = ReplicaExchange.tuned(machine, generator=generator)
+            ladder = ReplicaExchange.tune(machine, generator=generator)
             found[name] = {"exact": exact_weight(machine), "levels": len(ladder.levels)}
             for kernel, label in ((ladder, "exchange"), (ig.BlockGibbs(), "Gibbs")):
                 for sign, side in SIDES.items():
@@ -104,7 +104,7 @@ def picture(found: dict[str, dict[str, list[float] | float]]) -> Figure:
             if isinstance(shares, list):
                 exchanged = label.startswith("exchange")
                 axes.plot(
-                    shares, color="tab:blue" if exchanged else "grey", linewidth=1.2,
+                    shares, color="tab:blue" if exchanged else "gray", linewidth=1.2,
                     linestyle="-" if label.endswith("+") else "--", label=label,
                 )  # fmt: skip
         axes.axhline(float(curves["exact"]), color="black", linewidth=0.8, label="exact")  # pyright: ignore[reportArgumentType]

@@ -42,14 +42,14 @@ FEWEST = 10
 Build = Callable[..., Any]
 
 
-def _ours(memories: int, pseudo_count: float, seed: int) -> HopfieldBoltzmannMachine:
+def _own(memories: int, pseudo_count: float, seed: int) -> HopfieldBoltzmannMachine:
     return HopfieldBoltzmannMachine(memories, pseudo_count=pseudo_count, random_state=seed)
 
 
 MEMORIES = (2, 4, 8, 16, 32)
 IMPUTERS: dict[str, tuple[Build, list[dict[str, Any]]]] = {
     "ours": (
-        _ours, [{"memories": n, "pseudo_count": p} for n in MEMORIES for p in (0.3, 1.0)]
+        _own, [{"memories": n, "pseudo_count": p} for n in MEMORIES for p in (0.3, 1.0)]
     ),
     "mean": (lambda **_: SimpleImputer(), [{}]),
     "kNN": (
@@ -67,7 +67,7 @@ IMPUTERS: dict[str, tuple[Build, list[dict[str, Any]]]] = {
 }  # fmt: skip
 DENSITIES: dict[str, tuple[Build, list[dict[str, Any]]]] = {
     "ours": (
-        _ours, [{"memories": n, "pseudo_count": p} for n in (1, *MEMORIES) for p in (0.3, 1.0)]
+        _own, [{"memories": n, "pseudo_count": p} for n in (1, *MEMORIES) for p in (0.3, 1.0)]
     ),
     "mixture, diagonal": (
         lambda memories, reg_covar, seed: GaussianMixture(

@@ -8,7 +8,7 @@ digits   scikit-learn's 8 × 8 digits, ink where at least half dark, 64 × 16. L
 mnist    MNIST thresholded at ½, 784 × 16, centered, PCD-1 with 100 chains, batches of 100, plain
          gradient descent at 0.01, 50 epochs; the same on the inverted images. Exact test
          log-likelihood (a sum over 2¹⁶ hidden states).
-large    784 × 500 on stochastically binarised MNIST: trained by ``fit`` with the settings given,
+large    784 × 500 on stochastically binarized MNIST: trained by ``fit`` with the settings given,
          scored by annealing both ways. Validation images are for choosing settings; the test
          images are looked at with --test only.
 

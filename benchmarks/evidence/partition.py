@@ -1,6 +1,6 @@
 """Measure log-partition functions: beside enumeration and a peer, and the width of the bracket.
 
-(a) A 64×16 machine of bits is trained on the binarised digits of scikit-learn by persistent
+(a) A 64×16 machine of bits is trained on the binarized digits of scikit-learn by persistent
 contrastive divergence. Its log Z is summed exactly over the 2^16 hidden states, and estimated by
 300 levels and 100 chains with each of 20 seeds; so does ebmkit (extra peers), with a Bernoulli base
 of the data's means, Gibbs-with-gradients of one flip a pixel at every level, and that of its two
@@ -52,22 +52,22 @@ def trained(data: Tensor, seed: int) -> ig.RBM:
     machine.biases[0].data = torch.logit(share)
     chains = machine.extend(data[torch.randperm(len(data), generator=generator)[:100]])
     steps = EPOCHS * (len(data) // BATCH)
-    optimiser = torch.optim.SGD(machine.parameters(), lr=0.05)
-    rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
+    optimizer = torch.optim.SGD(machine.parameters(), lr=0.05)
+    rate = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     for _ in track(range(steps), "training"):
         batch = data[torch.randint(len(data), (BATCH,), generator=generator)]
         with torch.no_grad():
             chains = machine.sweep(chains, 1.0, generator)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         gap = machine.free_energy(batch).mean()
         gap = gap - machine.free_energy(machine.visible_part(chains)).mean()
         gap.backward()
-        optimiser.step()
+        optimizer.step()
         rate.step()
     return machine
 
 
-def ours(machine: ig.RBM, data: Tensor, seed: int) -> Result:
+def own(machine: ig.RBM, data: Tensor, seed: int) -> Result:
     """One estimate."""
     start = time.perf_counter()
     found = ig.log_partition(
@@ -131,7 +131,7 @@ def small(
     exact = ig.log_partition(machine.double()).value
     machine = machine.float()
     runs = [
-        results.get(f"ours {seed}", lambda seed=seed: ours(machine, data, seed))
+        results.get(f"ours {seed}", lambda seed=seed: own(machine, data, seed))
         for seed in track(range(seeds), "isinglass", console=console)
     ]
 
@@ -223,7 +223,7 @@ def picture(exact: float, runs: list[Result], rival: Any) -> Figure:
         seeds, both, [run["error"] for run in runs], fmt="k_", label="both", elinewidth=0.8
     )
     theirs = [r["value"] - exact for r in rival[1]]
-    axes.plot(range(len(theirs)), theirs, "x", color="grey", label="ebmkit")
+    axes.plot(range(len(theirs)), theirs, "x", color="gray", label="ebmkit")
     axes.axhline(0.0, color="black", linewidth=0.8)
     axes.set_yscale("symlog", linthresh=0.1)
     axes.set(xlabel="seed", ylabel="log Z less the exact value, nats")

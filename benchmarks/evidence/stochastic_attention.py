@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def made_up(seed: int, progress: Progress) -> dict[str, dict[str, float]]:
-    """Root-mean-square distance to softmax attention beside the multinomial law's."""
+    """Root-mean-square distance to softmax attention beside the multinomial distribution's."""
     generator = torch.Generator().manual_seed(seed)
     q, k, v = (torch.randn(8, 256, 64, generator=generator).double() for _ in range(3))
     exact = stochastic_attention(q, k, v)
@@ -128,8 +128,8 @@ def train(
     model: LanguageModel, codes: Tensor, given: argparse.Namespace, progress: Progress
 ) -> None:
     """Adam on random stretches of the text, softmax attention throughout."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=given.steps)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=given.steps)
     generator = torch.Generator().manual_seed(given.seed)
     places = torch.arange(CONTEXT + 1)
     for _ in progress.track(range(given.steps), description="training on Shakespeare"):
@@ -137,9 +137,9 @@ def train(
         rows = codes[starts + places]
         logits = model(rows[:, :-1])
         error = nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         error.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
 
 

@@ -43,7 +43,7 @@ def _parity() -> Figure:
     place = np.arange(16)
     ax.bar(place, shares, color=TEAL, width=0.7, label=f"{DRAWS:,} draws")
     ax.plot(place, meant, "o", color=ORANGE, markersize=5, label="exp((Q − V)/T), enumerated")
-    ax.plot(place, wanted, "_", color="0.2", markersize=16, label="exp(r/T), normalised")
+    ax.plot(place, wanted, "_", color="0.2", markersize=16, label="exp(r/T), normalized")
     ax.set_xticks(place, [f"{state:04b}" for state in place], fontsize=7)
     ax.set(xlabel="bits of the block", ylabel="share", ylim=(0, 0.19))
     ax.legend(ncols=3, loc="upper center", fontsize=8)
@@ -51,5 +51,5 @@ def _parity() -> Figure:
 
 
 def _block_shares(actions: np.ndarray, powers: np.ndarray, logs: torch.Tensor) -> np.ndarray:
-    """Law of the first four bits, from log probabilities of whole actions."""
+    """Distribution of the first four bits, from log probabilities of whole actions."""
     return np.bincount(actions[:, :4] @ powers, logs.exp().numpy(), minlength=16)

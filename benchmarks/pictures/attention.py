@@ -11,7 +11,7 @@ from isinglass.data.digits import load_digits
 from isinglass.nn import EnergyTransformerBlock, stochastic_attention
 
 DRAWS = (1, 4, 16, 64)
-OURS, THEORY = "#00796b", "#888"
+BLUE, THEORY = "#00796b", "#888"
 
 
 def draw() -> dict[str, Figure]:
@@ -28,7 +28,7 @@ def look_ups() -> Figure:
     axes = figure.subplots(1, 6, width_ratios=[1, 1, 1, 1, 1, 2.6])
     for axis, draws in zip(axes, (*DRAWS, None), strict=False):
         shares = stochastic_attention(q, k, keys, draws, generator=generator)[0, 0]
-        axis.barh(range(24), shares, color=OURS if draws else THEORY)
+        axis.barh(range(24), shares, color=BLUE if draws else THEORY)
         axis.set(title="softmax" if draws is None else f"m = {draws}", xticks=[], yticks=[])
         axis.invert_yaxis()
     axes[0].set_ylabel("24 keys")
@@ -43,7 +43,7 @@ def look_ups() -> Figure:
     axes[-1].loglog(
         many, [(variance / m).sqrt() for m in many], "--", color=THEORY, label="√(Var/m)"
     )
-    axes[-1].loglog(many, errors, "o", color=OURS, markersize=4, label="measured")
+    axes[-1].loglog(many, errors, "o", color=BLUE, markersize=4, label="measured")
     axes[-1].set(xlabel="draws m", title="error of the output")
     axes[-1].legend(frameon=False)
     return figure
@@ -75,15 +75,15 @@ def completion() -> Figure:
     generator = torch.Generator().manual_seed(0)
     train, _, test = (as_patches(part.images.float() / 16) for part in load_digits(0))
     model = Completer()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=1200)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=1200)
     for _ in range(1200):
         rows = train[torch.randint(len(train), (64,), generator=generator)]
         hide = torch.rand(64, 16, generator=generator) < 0.5
         loss = (model(rows, hide) - rows)[hide].square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     hide = torch.rand(len(test), 16, generator=generator) < 0.5
     return steps_of(model, test, hide, train.mean(0))
@@ -99,7 +99,7 @@ def steps_of(model: Completer, test: Tensor, hide: Tensor, mean: Tensor) -> Figu
         for steps in shown
     ]
     error = (stages[-1] - test)[hide].square().mean().sqrt()
-    zeros_like_event = (mean - test)[hide].square().mean().sqrt()
+    error_of_mean = (mean - test)[hide].square().mean().sqrt()
     figure = plt.figure(figsize=(7.4, 3.6))
     images, curve = figure.subfigures(1, 2, width_ratios=[1.9, 1])
     names = ["shown", *(f"step {steps}" for steps in shown), "digit"]
@@ -117,12 +117,12 @@ def steps_of(model: Completer, test: Tensor, hide: Tensor, mean: Tensor) -> Figu
             axis.set_title(name if row == 0 else "", fontsize=8)
     axis = curve.subplots()
     energies = model.block.descend(start[:100], steps=12).energies
-    axis.plot(energies, color=OURS, linewidth=0.5, alpha=0.4, rasterized=True)
+    axis.plot(energies, color=BLUE, linewidth=0.5, alpha=0.4, rasterized=True)
     axis.plot(energies.mean(-1), color="black", linewidth=1.5)
     axis.axvline(5, color=THEORY, linestyle="--", linewidth=0.8)
     axis.set(xlabel="step", title="energy of 100 test digits")
     curve.supxlabel(
-        f"error {error:.3f} of hidden pixels,\n{zeros_like_event:.3f} by the mean image", fontsize=8
+        f"error {error:.3f} of hidden pixels,\n{error_of_mean:.3f} by the mean image", fontsize=8
     )
     return figure
 

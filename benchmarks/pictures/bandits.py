@@ -59,7 +59,7 @@ def _large_action() -> Figure:
 
 
 def _parity() -> Figure:
-    """The sixteen states of a block, neighbours one bit apart."""
+    """The sixteen states of a block, neighbors one bit apart."""
     env = Parity(blocks=1)
     block = np.array([[[*row, *column] for column in GRAY_CODE] for row in GRAY_CODE])
     figure, ax = plt.subplots(figsize=(2.6, 2.6))

@@ -68,13 +68,13 @@ def pooling() -> Figure:
             return sizes, pool.association(shown)[label, 0, 0, 0]
 
     before = look()
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(200):
         rows, wanted = bags(64)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         logits = model(rows)[:, 0]
         nn.functional.binary_cross_entropy_with_logits(logits, wanted.float()).backward()
-        optimiser.step()
+        optimizer.step()
     after = look()
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.4))
     histogram(axes[0], before[0], after[0], torch.arange(32) - 0.5)
@@ -86,7 +86,7 @@ def pooling() -> Figure:
 
 
 def histogram(axis: Axes, before: Tensor, after: Tensor, edges: Tensor) -> None:
-    """Two in one: grey before training, blue after."""
+    """Two in one: gray before training, blue after."""
     for values, color, label in (
         (before, BEFORE, "before training"),
         (after, AFTER, "after training"),
@@ -112,14 +112,14 @@ def look_up() -> Figure:
         layer.lookup_weights.copy_(on_circle(torch.arange(10) * 2 * torch.pi / 10))
     line = torch.linspace(0, 2 * torch.pi, 400)
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.5), sharey=True)
-    optimiser = torch.optim.Adam(layer.parameters(), lr=2e-2)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=2e-2)
     for axis, steps, title in zip(
         axes, (0, 300), ("before training", "after training"), strict=True
     ):
         for _ in range(steps):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             (layer(on_circle(angle))[:, 0] - wanted).square().mean().backward()
-            optimiser.step()
+            optimizer.step()
         with torch.no_grad():
             x, y = layer.lookup_weights.T
             place = torch.atan2(y, x) % (2 * torch.pi)
@@ -155,13 +155,13 @@ def heads() -> Figure:
     model = nn.Sequential(encoder, nn.Linear(32, 1))
     shown, _ = sequences(200)
     before = encoder.metastable_size(shown)
-    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(600):
         tokens, wanted = sequences(64)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         logits = model(tokens)[..., 0]
         nn.functional.binary_cross_entropy_with_logits(logits, wanted.float()).backward()
-        optimiser.step()
+        optimizer.step()
     after = encoder.metastable_size(shown)
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.4), sharey=True)
     for head, axis in enumerate(axes):

@@ -51,7 +51,7 @@ def landscape(axes: Axes, memory: ContinuousHopfield, cues: int = 18) -> None:
         vmax=float(energy.quantile(0.8)),
         extent=(-EDGE, EDGE, -EDGE, EDGE),
         origin="lower",
-        interpolation="nearest",  # twelve colours pack well
+        interpolation="nearest",  # twelve colors pack well
     )
     steps = torch.stack([*path, found.state]).unbind(-1)
     axes.plot(*steps, color="white", linewidth=0.7, marker=".", markersize=2, markevery=slice(3))

@@ -29,7 +29,7 @@ def _bracket() -> Figure:
     hidden = ig.Bernoulli(14).enumerate_states().to(machine.biases[0])
     path = machine.path()
     full = torch.cat([torch.zeros(len(hidden), 60), hidden], -1)
-    law = torch.softmax(path.log_weight(full, torch.ones(len(full))), 0)
+    probability = torch.softmax(path.log_weight(full, torch.ones(len(full))), 0)
     base = float(path.base_log_partition) - exact
     figure = Figure(figsize=(5, 2.8))
     axes = figure.subplots()
@@ -42,7 +42,7 @@ def _bracket() -> Figure:
                     walk = anneal(path, path.draw_base(100, generator), levels, generator)
                     found.append(base + float(walk.log_weights.exp().mean().log()))
                 else:
-                    drawn = full[torch.multinomial(law, 100, True, generator=generator)]
+                    drawn = full[torch.multinomial(probability, 100, True, generator=generator)]
                     start = path.transition(drawn, torch.ones(100), generator)
                     walk = anneal(path, start, levels.flip(0), generator)
                     found.append(base - float(walk.log_weights.exp().mean().log()))

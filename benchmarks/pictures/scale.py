@@ -1,4 +1,4 @@
-"""What screening leaves out, and what it says that it leaves out."""
+"""What an 8-bit index leaves out, and what it says that it leaves out."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def draw() -> dict[str, Figure]:
     patterns = F.normalize(
         torch.randn(PATTERNS, SIZE, generator=generator, dtype=torch.float64), dim=-1
     )
-    screen = Int8Index(patterns)
+    index = Int8Index(patterns)
     figure, axes = plt.subplots(figsize=(5.2, 3.2))
     for noise in torch.linspace(0, 1.6, 17).tolist():
         blur = noise / SIZE**0.5 * torch.randn(CUES, SIZE, generator=generator, dtype=torch.float64)
         cues = F.normalize(patterns[:CUES] + blur, dim=-1)
         whole = torch.logsumexp(BETA * cues @ patterns.mT, -1)
-        found = screen.lookup(cues, BETA, tolerance=1.0)
+        found = index.lookup(cues, BETA, tolerance=1.0)
         left_out = -torch.expm1(BETA * found.log_partition - whole)
         nearness = (cues * patterns[:CUES]).sum(-1)
         style = {"s": 4, "linewidths": 0, "rasterized": True}
         bound = axes.scatter(nearness, found.omitted_mass_bound, color="tab:orange", **style)
         exact = axes.scatter(nearness, left_out, color="tab:blue", **style)
-    axes.axhline(1e-4, color="grey", lw=0.8, ls="--")
-    axes.text(0.02, 1.3e-4, "above: the whole sum", color="grey", ha="left",
+    axes.axhline(1e-4, color="gray", lw=0.8, ls="--")
+    axes.text(0.02, 1.3e-4, "above: the whole sum", color="gray", ha="left",
               transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set(yscale="log", xlabel="similarity of cue and pattern", ylabel="softmax mass left out")
     axes.legend([bound, exact], ["certified", "exact"], markerscale=3, frameon=False,

@@ -15,7 +15,7 @@ CUE = torch.tensor([0.25, 0.95]).double()
 
 
 def draw() -> dict[str, Figure]:
-    """Four memories of the same patterns and β; keys that are read out as colours."""
+    """Four memories of the same patterns and β; keys that are read out as colors."""
     memories = {
         "softmax": ig.ModernHopfield(clusters(), BETA),
         "1.5-entmax": ig.SparseHopfield(clusters(), BETA, 1.5),
@@ -35,11 +35,11 @@ def draw() -> dict[str, Figure]:
         landscape(below, memory, cues=12)
         below.plot(*CUE, marker="x", color="white", markersize=5)
     panels[0, 0].set_ylabel("association weight")
-    return {"sparse-hopfield": figure, "hetero-association": _colours()}
+    return {"sparse-hopfield": figure, "hetero-association": _colors()}
 
 
-def _colours() -> Figure:
-    """Six keys in the plane, each with a colour for its value; every point of it is a cue."""
+def _colors() -> Figure:
+    """Six keys in the plane, each with a color for its value; every point of it is a cue."""
     keys = circle(torch.arange(6) * 60 + 30)
     values = torch.from_numpy(plt.get_cmap("hsv")(torch.arange(6) / 6)[:, :3])
     memory = ig.HeteroMemory(ig.ModernHopfield(keys, beta=10.0), values)

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits, load_iris
 
 from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
 
-OURS, OTHER = "#0b7285", "#c2410c"
+BLUE, OTHER = "#0b7285", "#c2410c"
 
 
 def draw() -> dict[str, Figure]:
@@ -22,10 +22,10 @@ def learning() -> Figure:
     model = HopfieldBoltzmannMachine(random_state=0).fit(load_iris().data)
     figure = plt.figure(figsize=(7.4, 2.6))
     left, right = figure.subplots(1, 2)
-    left.plot(model.log_likelihood_curve_, color=OURS)
+    left.plot(model.log_likelihood_curve_, color=BLUE)
     left.set(xlabel="EM step", ylabel="nats a row", title=f"{model.n_memories_} memories, iris")
     scores = model.validation_scores_ or {}
-    right.semilogx(list(scores), list(scores.values()), "o-", color=OURS, markersize=4)
+    right.semilogx(list(scores), list(scores.values()), "o-", color=BLUE, markersize=4)
     right.axvline(model.n_memories_, color=OTHER, linestyle="--", linewidth=1)
     right.set_xticks(list(scores), [str(count) for count in scores])
     right.minorticks_off()
@@ -34,7 +34,7 @@ def learning() -> Figure:
 
 
 def digits() -> Figure:
-    """Digits of five grey levels, as categories: drawn afresh, and completed from upper halves."""
+    """Digits of five gray levels, as categories: drawn afresh, and completed from upper halves."""
     levels = np.digitize(load_digits().data, (3, 7, 11, 15)).astype(float)
     kinds = {number: "categorical" for number in range(64) if len(set(levels[:, number])) > 1}
     model = HopfieldBoltzmannMachine(150, columns=kinds, pseudo_count=0.1, random_state=0)
@@ -71,14 +71,14 @@ def iris() -> Figure:
     figure = plt.figure(figsize=(7.4, 2.6))
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     left.contour(
-        x, y, density, levels=np.arange(-8, 1.0), colors=OURS, linewidths=0.8, linestyles="solid"
+        x, y, density, levels=np.arange(-8, 1.0), colors=BLUE, linewidths=0.8, linestyles="solid"
     )
     left.plot(*rows.T, ".", color="#868e96", markersize=3, rasterized=True)
     left.set(xlabel="petal length", ylabel="petal width", title="log-density, and the data")
     torn = np.stack([x, np.full(120, np.nan)], -1)
     draws = np.concatenate([model.impute(torn, "draw", random_state=seed) for seed in range(8)])
     right.plot(*draws.T, ".", color="#868e96", markersize=2, label="draws", rasterized=True)
-    right.plot(x, model.impute(torn)[:, 1], color=OURS, label="mean")
+    right.plot(x, model.impute(torn)[:, 1], color=BLUE, label="mean")
     right.set(xlabel="petal length", title="width given length")
     right.legend(frameon=False)
     return figure

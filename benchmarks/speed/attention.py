@@ -15,16 +15,16 @@ DRAWS = (None, 1, 4, 16, 64, 100_000)
 def lines() -> list[Line]:
     """All comparisons of this group."""
     theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True).eval()
-    ours = StochasticAttention.from_attention(theirs)
+    own = StochasticAttention.from_attention(theirs)
     return [
-        *(evaluated(ours, theirs, draws, 8, 512) for draws in DRAWS),
-        *(evaluated(ours, theirs, draws, 1, 4096) for draws in (1, 16)),
-        *(trained(ours, theirs, draws) for draws in (None, 1, 16)),
+        *(evaluated(own, theirs, draws, 8, 512) for draws in DRAWS),
+        *(evaluated(own, theirs, draws, 1, 4096) for draws in (1, 16)),
+        *(trained(own, theirs, draws) for draws in (None, 1, 16)),
     ]
 
 
 def evaluated(
-    ours: StochasticAttention,
+    own: StochasticAttention,
     theirs: nn.MultiheadAttention,
     draws: int | None,
     batch: int,
@@ -32,7 +32,7 @@ def evaluated(
 ) -> Line:
     """A forward pass without gradients, where torch may take its fused path."""
     tokens = torch.randn(batch, size, DIM)
-    ours.draws = draws
+    own.draws = draws
 
     @torch.no_grad()
     def run(layer: nn.Module) -> Tensor:
@@ -40,24 +40,24 @@ def evaluated(
 
     return compare(
         f"{name(draws)}, evaluated",
-        lambda: run(ours.eval()),
+        lambda: run(own.eval()),
         lambda: run(theirs.eval()),
         peer="nn.MultiheadAttention",
         shapes=f"{batch} × {size} × {DIM}, {HEADS} heads, float32",
     )
 
 
-def trained(ours: StochasticAttention, theirs: nn.MultiheadAttention, draws: int | None) -> Line:
+def trained(own: StochasticAttention, theirs: nn.MultiheadAttention, draws: int | None) -> Line:
     """A forward and a backward pass."""
     tokens = torch.randn(4, 512, DIM, requires_grad=True)
-    ours.draws = draws
+    own.draws = draws
 
     def run(layer: nn.Module) -> None:
         layer(tokens, tokens, tokens, need_weights=False)[0].sum().backward()
 
     return compare(
         f"{name(draws)}, forward + backward",
-        lambda: run(ours.train()),
+        lambda: run(own.train()),
         lambda: run(theirs.train()),
         peer="nn.MultiheadAttention",
         shapes=f"4 × 512 × {DIM}, {HEADS} heads, float32",

@@ -41,19 +41,19 @@ def _grid(side: int, chains: int) -> list[Line]:
     state = torch.ones(chains, side * side)
     generator = torch.Generator().manual_seed(0)
 
-    def ours() -> None:
+    def own() -> None:
         nonlocal state
         state = machine.sweep(state, CRITICAL, generator, sweeps=SWEEPS)
 
     def by_steps() -> None:
         run(BlockGibbs(), machine, state, steps=SWEEPS, temperature=CRITICAL, generator=generator)
 
-    ours()
+    own()
     mine = time.perf_counter() - started
     updates = SWEEPS * side * side * chains
     shapes = f"{side} × {side}, {chains} chain{'s' if chains > 1 else ''}, {SWEEPS} sweeps"
     line = compare(
-        "Ising, sweep(sweeps=10)", ours, theirs, peer="thrml", shapes=shapes, target=1.0,
+        "Ising, sweep(sweeps=10)", own, theirs, peer="thrml", shapes=shapes, target=1.0,
         rounds=5, note=f"{updates:,} Gibbs updates",
     )  # fmt: skip
     stepped = compare(

@@ -44,10 +44,10 @@ def _group(size: int, count: int, rounds: int) -> list[Line]:
         starts = cues[:many].double().numpy()
         return lambda: np.stack([peer.recall(start, order="sequential") for start in starts])
 
-    def ours(many: int) -> Callable[[], Tensor]:
+    def own(many: int) -> Callable[[], Tensor]:
         return lambda: memory.recall(cues[:many], kernel=Asynchronous()).state
 
-    if not np.array_equal(theirs(2)(), ours(2)().double().numpy()):
+    if not np.array_equal(theirs(2)(), own(2)().double().numpy()):
         raise RuntimeError("the two do not recall the same")
     shapes = f"{count} × {size:,}, float32"
     stored = [
@@ -61,7 +61,7 @@ def _group(size: int, count: int, rounds: int) -> list[Line]:
     ]  # fmt: skip
     recalled = [
         compare(
-            f"recall, {many} cues, a tenth flipped", ours(many), theirs(many), peer=PEER,
+            f"recall, {many} cues, a tenth flipped", own(many), theirs(many), peer=PEER,
             shapes=shapes, rounds=rounds, target=1.0,
         )
         for many in (1, count)

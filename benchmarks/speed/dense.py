@@ -46,13 +46,13 @@ def lines() -> list[Line]:
 def _epochs(degree: int) -> Line:
     images, digits = load_digits(return_X_y=True)
     images = images.astype("float32") / 16
-    ours = DenseMemoryClassifier(200, degree=degree, max_iter=5, batch_size=100, random_state=0)
+    own = DenseMemoryClassifier(200, degree=degree, max_iter=5, batch_size=100, random_state=0)
     theirs = MLPClassifier((200,), max_iter=5, batch_size=100, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return compare(
             f"Krotov–Hopfield classifier, 5 epochs, n = {degree}",
-            lambda: ours.fit(images, digits),
+            lambda: own.fit(images, digits),
             lambda: theirs.fit(images, digits),
             peer="sklearn MLPClassifier",
             shapes="1,797 × 64, 200 memories or hidden units, 10 labels, batches of 100, float32",

@@ -32,7 +32,7 @@ class Line:
     what: str
     shapes: str
     peer: str
-    ours: float
+    own: float
     theirs: float
     target: float | None
     threads: int
@@ -41,7 +41,7 @@ class Line:
     @property
     def ratio(self) -> float:
         """Ours over theirs: below one is faster."""
-        return self.ours / self.theirs
+        return self.own / self.theirs
 
     @property
     def verdict(self) -> str:
@@ -53,7 +53,7 @@ class Line:
 
 def compare(
     what: str,
-    ours: Callable[[], object],
+    own: Callable[[], object],
     theirs: Callable[[], object],
     *,
     peer: str,
@@ -64,10 +64,10 @@ def compare(
 ) -> Line:
     """Time both in turn, once to warm up and then ``rounds`` times, and keep the medians."""
     mine, other = [], []
-    ours()
+    own()
     theirs()
     for _ in range(rounds):
-        mine.append(_seconds(ours))
+        mine.append(_seconds(own))
         other.append(_seconds(theirs))
     return Line(
         what, shapes, peer, median(mine), median(other), target, torch.get_num_threads(), note

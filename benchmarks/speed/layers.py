@@ -60,8 +60,8 @@ def many_updates() -> Line:
 
     states, stored = torch.randn(1, 1024, 64), torch.randn(1, 65536, 64)
     theirs = difflayers.Hopfield(64, update_steps_max=2, update_steps_eps=1e-30).eval()
-    ours = Hopfield(64, update_steps_max=3, update_steps_eps=1e-30).eval()
-    call = without_gradients(lambda: ours((stored, states, stored)))
+    own = Hopfield(64, update_steps_max=3, update_steps_eps=1e-30).eval()
+    call = without_gradients(lambda: own((stored, states, stored)))
     peer = without_gradients(lambda: theirs((stored, states, stored)))
     extra, their_extra = peak_extra_bytes(call), peak_extra_bytes(peer)
     matrix = 4 * 1024 * 65536
@@ -81,7 +81,7 @@ def many_updates() -> Line:
 def training(*, with_norms: bool) -> Line:
     """Forward and backward beside nn.MultiheadAttention."""
     options: dict[str, Any] = {} if with_norms else BARE
-    ours = Hopfield(512, num_heads=8, **options)
+    own = Hopfield(512, num_heads=8, **options)
     theirs = nn.MultiheadAttention(512, 8, batch_first=True)
     states = torch.randn(1, 512, 512, requires_grad=True)
 
@@ -91,7 +91,7 @@ def training(*, with_norms: bool) -> Line:
 
     return compare(
         "forward and backward" + (", with the three LayerNorms" if with_norms else ""),
-        lambda: train(ours, lambda: ours(states)),
+        lambda: train(own, lambda: own(states)),
         lambda: train(theirs, lambda: theirs(states, states, states, need_weights=False)[0]),
         peer="nn.MultiheadAttention, need_weights=False",
         shapes="1 × 512 × 512, 8 heads, float32",

@@ -19,8 +19,8 @@ ROWS, VISIBLE, HIDDEN, BATCH = 20_000, 784, 500, 100
 def lines() -> list[Line]:
     """Both precisions of ours beside both of scikit-learn's, plain and centered."""
     generator = torch.Generator().manual_seed(0)
-    chance = 0.6 * torch.rand(VISIBLE, generator=generator) ** 3  # dark edges, as in images
-    data = (torch.rand(ROWS, VISIBLE, generator=generator) < chance).float()
+    probability = 0.6 * torch.rand(VISIBLE, generator=generator) ** 3  # dark edges, as in images
+    data = (torch.rand(ROWS, VISIBLE, generator=generator) < probability).float()
     return [
         _line(data, np.float32, None, centered=False),
         _line(data, np.float32, torch.bfloat16, centered=False),
@@ -42,7 +42,7 @@ def _line(
     peer = BernoulliRBM(HIDDEN, learning_rate=0.01, batch_size=BATCH, n_iter=1, random_state=0)
     rows = data.numpy().astype(theirs)
 
-    def ours() -> None:
+    def own() -> None:
         fit(
             machine, data, PersistentCD(chains=BATCH), epochs=1, batch_size=BATCH,
             centered=centered,
@@ -55,7 +55,7 @@ def _line(
         return compare(
             f"PCD-1, one epoch, products in {'bfloat16' if autocast else 'float32'}"
             + (", centered" if centered else ""),
-            ours,
+            own,
             lambda: peer.fit(rows),
             peer=f"sklearn BernoulliRBM, {np.dtype(theirs)}" + (
                 ", its default" if theirs is np.float64 else ""

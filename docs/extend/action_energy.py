@@ -5,9 +5,9 @@ features of a state, and the energy, a frozen dataclass of sizes. This one has i
 
     Q(s, a) = b(s)·a + o(s)        V(s) = A_T(b(s)) + o(s)
 
-Files touched inside the library: distributions/<name>.py, agents/heads.py,
-agents/action_energies.py, agents/__init__.py and a line in docs/api/agents.md. Outside it, none but
-yours: `FreeEnergyQ(..., energy=FactorizedEnergy())`.
+Files touched inside the library: distributions/<name>.py, distributions/__init__.py,
+agents/action_energies.py (head and energy), agents/__init__.py and tests/agents/small.py. Outside
+it, none but yours: `FreeEnergyQ(..., energy=FactorizedEnergy())`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class FactorizedDistribution(FieldDistribution):
         return torch.zeros_like(self.bias)
 
     def _without(self, forbidden: Tensor) -> FactorizedDistribution:
-        return replace(self, forbidden=self._joined(forbidden))
+        return replace(self, forbidden=self._join(forbidden))
 
 
 class FactorizedHead(Head):

@@ -26,6 +26,6 @@ class MetropolisFlip(Memoryless):
         proposal = state.clone()
         proposal[rows, site] *= -1
         rise = energy(proposal) - energy(state)
-        chance = torch.rand(len(state), dtype=state.dtype, generator=generator)
-        accepted = rise < 0 if temperature == 0 else chance < torch.exp(-rise / temperature)
+        uniform = torch.rand(len(state), dtype=state.dtype, generator=generator)
+        accepted = rise < 0 if temperature == 0 else uniform < torch.exp(-rise / temperature)
         return torch.where(accepted.unsqueeze(-1), proposal, state)

@@ -43,5 +43,5 @@ class ScaledEnergyPath(AnnealingPath):
         proposal = state.clone()
         proposal[rows, site] *= -1
         gain = self.log_weight(proposal, lambda_) - self.log_weight(state, lambda_)
-        chance = torch.rand(len(state), dtype=state.dtype, generator=generator)
-        return torch.where((chance.log() < gain).unsqueeze(-1), proposal, state)
+        uniform = torch.rand(len(state), dtype=state.dtype, generator=generator)
+        return torch.where((uniform.log() < gain).unsqueeze(-1), proposal, state)

@@ -38,8 +38,8 @@ class Ternary(Unit):
             return self.mean(field, 0.0)
         scores = torch.stack([-field - 0.5, torch.zeros_like(field), field - 0.5], -1)
         below = torch.softmax(scores / temperature, -1).cumsum(-1)
-        chance = torch.rand(field.shape, dtype=field.dtype, generator=generator).to(field.device)
-        return (chance > below[..., 0]).to(field) + (chance > below[..., 1]).to(field) - 1
+        uniform = torch.rand(field.shape, dtype=field.dtype, generator=generator).to(field.device)
+        return (uniform > below[..., 0]).to(field) + (uniform > below[..., 1]).to(field) - 1
 
     def argmax_state(self, field: Tensor, current: Tensor) -> Tensor:
         """Return the state of largest I s − U(s); at |I| = ½ two tie, and the current one stays."""

@@ -14,8 +14,8 @@ def shown(*, terminal, lasting, width=80, what="measuring [3]"):
     file = StringIO()
     console = Console(file=file, force_terminal=terminal, width=width)
     with progress_bars(console=console, lasting=lasting) as bars:
-        ours, peer = bars.add("FreeEnergyQ", 200), bars.add("PPO")
-        ours(50, what)
+        own, peer = bars.add("FreeEnergyQ", 200), bars.add("PPO")
+        own(50, what)
         peer(2.0, "more than all")
     return file.getvalue()
 

@@ -200,7 +200,7 @@ def test_observations_for_another_policy(policy, seen):
 
 @pytest.mark.parametrize("policy", ["MlpLstmPolicy", PPO.policy_aliases["MlpPolicy"], 3])
 @pytest.mark.usefixtures("plain_annotations")
-def test_what_is_no_policy_of_ours(policy):
+def test_what_is_no_policy_of_isinglass(policy):
     with pytest.raises(ParameterError, match=r"policy = .*'MlpPolicy', 'CnnPolicy'"):
         FreeEnergyQ(policy, Plain(), **QUICK)
 

@@ -51,7 +51,7 @@ def test_what_never_varies_is_seen_as_zero():
     ],
     ids=["free", "above", "below", "bits"],
 )
-def test_what_has_no_bounds_is_not_centred(space):
+def test_what_has_no_bounds_is_not_centered(space):
     with pytest.raises(ParameterError, match=r"CenteredExtractor.*Use FlattenExtractor"):
         CenteredExtractor(space)
 

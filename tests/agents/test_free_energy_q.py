@@ -192,8 +192,8 @@ def test_save_then_load_is_identity_and_learning_goes_on(tmp_path):
     assert loaded.temperature == agent.temperature
     assert torch.equal(weights_of(loaded), weights_of(agent))
     for deterministic in (True, False):  # the random stream goes on where it was
-        ours = agent.predict(states, deterministic=deterministic)[0]
-        assert np.array_equal(loaded.predict(states, deterministic=deterministic)[0], ours)
+        own = agent.predict(states, deterministic=deterministic)[0]
+        assert np.array_equal(loaded.predict(states, deterministic=deterministic)[0], own)
     before = weights_of(loaded).clone()
     loaded.learn(100, reset_num_timesteps=False)
     assert loaded.num_timesteps == 400
@@ -316,8 +316,8 @@ def test_fields_start_as_wide_as_the_temperature_over_the_root_of_the_bits():
     assert abs(float(fields.std()) / (3.0 / math.sqrt(bits)) - 1) < 0.025
 
 
-class Standardised(BaseFeaturesExtractor):
-    """Batch normalisation: it keeps running statistics, one of them a whole number."""
+class Standardized(BaseFeaturesExtractor):
+    """Batch normalization: it keeps running statistics, one of them a whole number."""
 
     def __init__(self, observation_space):
         super().__init__(observation_space, observation_space.shape[0])
@@ -332,10 +332,10 @@ def statistics(network):
 
 
 def test_the_target_network_copies_running_statistics_and_gathers_none():
-    agent = small_agent(policy_kwargs={"features_extractor_class": Standardised}).learn(100)
-    ours, target = statistics(agent.policy.q_net), statistics(agent.policy.q_net_target)
-    assert ours[-1] == agent._n_updates > 0  # num_batches_tracked
-    assert all(torch.equal(x, y) for x, y in zip(ours, target, strict=True))
+    agent = small_agent(policy_kwargs={"features_extractor_class": Standardized}).learn(100)
+    own, target = statistics(agent.policy.q_net), statistics(agent.policy.q_net_target)
+    assert own[-1] == agent._n_updates > 0  # num_batches_tracked
+    assert all(torch.equal(x, y) for x, y in zip(own, target, strict=True))
     states = torch.tensor(all_states(), dtype=torch.float32)
     target_values(agent.policy, states)  # in evaluation mode: nothing is gathered
     again = statistics(agent.policy.q_net_target)
@@ -343,7 +343,7 @@ def test_the_target_network_copies_running_statistics_and_gathers_none():
 
 
 def test_running_statistics_are_copied_after_a_move():
-    policy = small_agent(policy_kwargs={"features_extractor_class": Standardised}).policy
+    policy = small_agent(policy_kwargs={"features_extractor_class": Standardized}).policy
     policy.double()  # like a move to another device, it replaces the buffers
     policy.q_net.extractor.norm.running_mean.fill_(3.0)
     policy.update_target(0.5)
@@ -360,8 +360,8 @@ def test_a_step_is_the_gradient_clipped(norm, clipped):
     agent.train(1, 32)  # the first step also sets the value that all values start at
     before = [w.detach().double() for w in agent.policy.q_net.parameters()]
     agent.replay_buffer.seed(SEED)
-    (lesson,) = agent._minibatches(1, 32)
-    loss = agent._loss(*lesson)
+    (batch,) = agent._minibatches(1, 32)
+    loss = agent._loss(*batch)
     gradient = torch.autograd.grad(loss, list(agent.policy.q_net.parameters()))
     whole = float(torch.cat([g.flatten() for g in gradient]).double().norm())
     assert whole > 0.1
@@ -388,7 +388,7 @@ def test_returns_of_several_steps_are_discounted_as_often():
     assert torch.allclose(agent._targets(batch), expected, atol=1e-6)
 
 
-def test_replayed_batches_are_normalised_like_what_is_observed():
+def test_replayed_batches_are_normalized_like_what_is_observed():
     env = VecNormalize(DummyVecEnv([Speeds]))
     agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK).learn(100)
     agent.replay_buffer.seed(SEED)

@@ -53,7 +53,7 @@ def test_zero_weights_mean_zero_values(space, energy, temperature):
     assert exact.scores.abs().max() < 1e-5
 
 
-def test_zero_weights_are_flat_topped_hills_of_no_height():
+def test_zero_weights_are_flat_values():
     policy = shaped_policy(BOX, MixtureEnergy(3), 0.5)
     with torch.no_grad():
         for weight in policy.q_net.parameters():
@@ -101,7 +101,7 @@ def test_all_weights_learn(energy):
         torch.autograd.gradcheck(score, inputs)
 
 
-def test_hills_are_the_definition():
+def test_mixtures_are_the_definition():
     head, seen, t = head_of(MixtureEnergy(3), Gaussian(2)), features(), 0.4
     with torch.no_grad():
         distribution = head(seen, t)
@@ -185,7 +185,7 @@ def test_a_second_search_never_ends_in_a_lower_value(name, clamped):
 
 
 @pytest.mark.parametrize("energy", [ProductOfMixtures(), RBMEnergy(), DBMEnergy()], ids=str)
-def test_products_have_no_law_of_real_actions(energy):
+def test_products_have_no_distribution_of_real_actions(energy):
     with pytest.raises(
         ParameterError, match=r"actions of Gaussian.*Real actions have MixtureEnergy"
     ):
@@ -216,7 +216,7 @@ def test_units_are_those_of_the_action_space():
 
 
 @every_energy
-def test_values_by_the_shorter_way_are_those_of_the_law(energy):
+def test_values_by_the_shorter_way_are_those_of_the_distribution(energy):
     head, seen = head_of(energy), features().requires_grad_()
     state = Spin(4).sample(torch.zeros(4, 4), 1.0, seeded(1)).double()
     weights = torch.arange(1.0, 5.0, dtype=torch.float64)

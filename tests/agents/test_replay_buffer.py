@@ -99,7 +99,7 @@ def expected(kept, env, start, n_steps):
 @pytest.mark.parametrize("named", [False, True], ids=["array", "dictionary"])
 @pytest.mark.parametrize("n_steps", [1, 2, 5])
 @pytest.mark.parametrize("steps", [25, 107], ids=["filling", "wrapped"])
-def test_samples_are_those_of_the_plain_reading(named, n_steps, steps):
+def test_samples_are_those_of_the_plain_formula(named, n_steps, steps):
     record = recorded(steps)
     buffer = fill(empty(named=named, n_steps=n_steps, gamma=GAMMA), record, named)
     kept = record[-40:]
@@ -139,11 +139,11 @@ def test_draws_are_uniform_among_the_transitions():
 @pytest.mark.parametrize("steps", [25, 53])
 def test_returns_are_those_of_sb3_where_it_has_them(n_steps, steps):
     record = recorded(steps, envs=1, masked=False, resets=False)
-    ours = fill(empty(envs=1, n_steps=n_steps, gamma=GAMMA), record)
+    own = fill(empty(envs=1, n_steps=n_steps, gamma=GAMMA), record)
     given = {"n_steps": n_steps, "gamma": GAMMA, "device": "cpu"}
     theirs = fill(NStepReplayBuffer(40, SEEN, ACTIONS, **given), record)
     at = np.arange(theirs.size())
-    batch = ours._gather(at, np.zeros_like(at), n_steps, None)
+    batch = own._gather(at, np.zeros_like(at), n_steps, None)
     for name, value in theirs._get_samples(at)._asdict().items():
         torch.testing.assert_close(getattr(batch, name), value, msg=name)
     assert batch.next_masks is None
@@ -298,8 +298,8 @@ def test_saved_and_loaded_it_goes_on_alike():
     save_to_pkl(file, buffer)
     file.seek(0)
     loaded = load_from_pkl(file)
-    for ours, theirs in zip(buffer.sample(9), loaded.sample(9), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    for own, theirs in zip(buffer.sample(9), loaded.sample(9), strict=True):
+        torch.testing.assert_close(own, theirs)
 
 
 def test_the_stream_is_seeded():
@@ -376,7 +376,7 @@ def test_an_agent_saves_it_and_learns_from_it():
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_a_symmetry_sees_every_batch_and_draws_from_the_stream(named):
+def test_an_augmentation_sees_every_batch_and_draws_from_the_stream(named):
     def negative(batch, generator):
         sign = torch.as_tensor(generator.choice([-1.0, 1.0], size=(len(batch.rewards), 1)))
         return batch._replace(rewards=batch.rewards * sign)
@@ -403,7 +403,7 @@ def test_a_symmetry_sees_every_batch_and_draws_from_the_stream(named):
         (lambda b, _: b._replace(observations={}), ShapeError, "observations of shape {}"),
     ],
 )
-def test_a_symmetry_that_gives_something_else_is_refused(augment, error, message):
+def test_an_augmentation_that_gives_something_else_is_refused(augment, error, message):
     buffer = empty(named=True, augment=augment)
     fill(buffer, recorded(10), True)
     with pytest.raises(error, match=message):
@@ -419,7 +419,7 @@ def unchecked():
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_a_symmetry_that_cannot_be_called_is_refused():
+def test_an_augmentation_that_cannot_be_called_is_refused():
     with pytest.raises(ParameterError, match="augment = 'random_dihedral_augmentation'"):
         empty(augment="random_dihedral_augmentation")
     with pytest.raises(ParameterError, match="replay_buffer_kwargs = 3"):

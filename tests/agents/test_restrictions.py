@@ -1,4 +1,4 @@
-"""Predicting with parts fixed, forbidden or constrained: exact conditional laws, by enumeration."""
+"""Predicting with parts fixed, forbidden or constrained: exact conditionals, by enumeration."""
 
 from copy import deepcopy
 
@@ -41,7 +41,7 @@ def allowed_by(space, mask):
 
 
 def distribution_of(policy, rows, dtype):
-    """The network's law at the same sight, its head in this precision."""
+    """The network's distribution at the same sight, its head in this precision."""
     network, seen = policy.q_net, torch.tensor(SIGHT).expand(rows, -1)
     with torch.no_grad():
         features = network.trunk(seen).to(dtype)
@@ -63,7 +63,7 @@ def exact_shares(policy, keep, row=0, rows=1):
 
 
 def check_draws(policy, space, keep, **restrictions):
-    """Draws have the exact conditional law; greedy and single actions keep to it too."""
+    """Draws have the exact conditional distribution; greedy and single actions keep to it too."""
     actions = torch.tensor(every_action(space).reshape(len(keep), -1))
     shares, _ = exact_shares(policy, keep)
     drawn, _ = policy.predict(np.tile(SIGHT, (DRAWS, 1)), **restrictions)

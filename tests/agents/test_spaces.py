@@ -45,7 +45,7 @@ def test_masks_of_several_environments(joint, vector, name):
     assert agent._n_updates > 0
 
 
-def test_masks_of_normalised_environments():
+def test_masks_of_normalized_environments():
     env = VecNormalize(DummyVecEnv([lambda: Guarded(SPACES["parts"])] * 2))
     agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK).learn(60)
     assert agent._n_updates > 0
@@ -136,8 +136,8 @@ def test_save_then_load(name, tmp_path):
     assert (loaded.replay_buffer.n_steps, loaded.replay_buffer.gamma) == (3, 0.5)
     seen = np.linspace(0, 9, 20, dtype=np.float32)[:, None]
     for deterministic in (False, True):
-        ours, theirs = (a.predict(seen, deterministic=deterministic)[0] for a in (agent, loaded))
-        np.testing.assert_array_equal(ours, theirs)
+        own, theirs = (a.predict(seen, deterministic=deterministic)[0] for a in (agent, loaded))
+        np.testing.assert_array_equal(own, theirs)
     loaded.learn(32, reset_num_timesteps=False)
     assert loaded.num_timesteps == 64
 
@@ -177,7 +177,7 @@ def test_the_next_environment_may_be_all_that_the_first_may(tmp_path):
 @every_space
 def test_the_same_seed_is_the_same_run(space):
     first, second = (guarded_agent(space, energy=ENERGIES["groups"]).learn(40) for _ in range(2))
-    for ours, theirs in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for own, theirs in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
+        assert torch.equal(own, theirs)
     actions = (agent.replay_buffer.actions[:40] for agent in (first, second))
     np.testing.assert_array_equal(*actions)

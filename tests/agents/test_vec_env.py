@@ -118,8 +118,8 @@ def row(seen, i):
     return {key: part[i] for key, part in seen.items()} if isinstance(seen, dict) else seen[i]
 
 
-def check_alike(ours, theirs):
-    for mine, other in zip(ours, theirs, strict=True):
+def check_alike(own, theirs):
+    for mine, other in zip(own, theirs, strict=True):
         assert len(mine) > 10
         for step, same in zip(mine, other, strict=False):
             np.testing.assert_equal(step, same)
@@ -128,10 +128,10 @@ def check_alike(ours, theirs):
 @pytest.mark.parametrize("mode", [SAME, NEXT, OFF], ids=lambda mode: mode.name)
 @pytest.mark.parametrize("named", [False, True], ids=["array", "dictionary"])
 def test_the_same_seeds_give_the_same_transitions_as_in_sb3(mode, named):
-    ours = transitions(make(mode, named=named), 60)
-    check_alike(ours, transitions(reference(named=named), 60))
-    assert any(step["done"] for step in ours[0])
-    assert mode is NEXT or all(len(told) == 60 for told in ours)
+    own = transitions(make(mode, named=named), 60)
+    check_alike(own, transitions(reference(named=named), 60))
+    assert any(step["done"] for step in own[0])
+    assert mode is NEXT or all(len(told) == 60 for told in own)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -239,9 +239,9 @@ def test_a_killed_run_goes_on_and_becomes_the_run_that_was_not_killed(folder, wh
     assert newest(out).name < newest(whole).name
     assert not (out / "report.html").exists()
     assert run(["act", "--resume", str(out)]) == 0
-    ours, theirs = weights(newest(out)), weights(newest(whole))
-    assert ours[1] == theirs[1] == 120
-    assert torch.equal(ours[0], theirs[0])
+    own, theirs = weights(newest(out)), weights(newest(whole))
+    assert own[1] == theirs[1] == 120
+    assert torch.equal(own[0], theirs[0])
     assert replayed(newest(out)) == replayed(newest(whole))
     assert sorted(p.name for p in (out / "FreeEnergyQ").glob("*.zip")) == [
         "best.zip", "checkpoint-000000000080.zip", "checkpoint-000000000120.zip",
@@ -392,14 +392,14 @@ def test_sarsa_learns_stops_goes_on_and_begins_with_weights(folder, capsys):
     (folder / "cut" / "FreeEnergySarsa" / "result.json").unlink()
     assert run(["act", "--resume", "cut"]) == 0
     again = FreeEnergySarsa.load(folder / "cut" / last, device="cpu")
-    for ours, theirs in zip(agent.policy.parameters(), again.policy.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for own, theirs in zip(agent.policy.parameters(), again.policy.parameters(), strict=True):
+        assert torch.equal(own, theirs)
 
     first = [*SARSA, "--steps", "1", "--from", str(whole / last), "--out", "next"]
     assert run(first) == 0
     begun = FreeEnergySarsa.load(folder / "next/FreeEnergySarsa/best.zip", device="cpu")
-    for ours, theirs in zip(agent.policy.parameters(), begun.policy.parameters(), strict=True):
-        assert torch.equal(ours, theirs)  # a pair of steps is needed to learn
+    for own, theirs in zip(agent.policy.parameters(), begun.policy.parameters(), strict=True):
+        assert torch.equal(own, theirs)  # a pair of steps is needed to learn
     capsys.readouterr()
     assert run([*WALK, "--from", "whole", "--energy", "rbm", "--out", "never"]) == 1
     assert "Give --rule sarsa too" in capsys.readouterr().err

@@ -55,7 +55,7 @@ def test_the_score_is_the_sum_over_pairs(unit):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
-def test_value_and_draws_are_those_of_the_enumerated_law(unit):
+def test_value_and_draws_are_those_of_the_enumerated_distribution(unit):
     distribution = pairs(unit, chains=4_000)
     states, shares = exact(distribution)
     value = distribution.temperature * torch.logsumexp(
@@ -79,7 +79,7 @@ def test_value_and_draws_are_those_of_the_enumerated_law(unit):
 
 @pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
 @pytest.mark.parametrize("which", ["swept", "retried"])
-def test_sweeps_leave_their_law_unchanged(unit, which):
+def test_sweeps_leave_their_distribution_unchanged(unit, which):
     distribution, draw = pairs(unit), seeded(2)
     states, shares = exact(distribution)
     start = states[torch.multinomial(shares, 40_000, replacement=True, generator=draw)]
@@ -131,7 +131,7 @@ def clamped(request):
     )
 
 
-def test_clamped_units_keep_their_values_and_the_rest_its_law(clamped):
+def test_clamped_units_keep_their_values_and_the_rest_its_distribution(clamped):
     distribution, states, scores = clamped
     many = {name: getattr(distribution, name).repeat_interleave(2_000, 0) for name in ROWWISE}
     many = replace(distribution, annealing=Annealing(8, 40), **many)
@@ -242,7 +242,7 @@ def test_retrying_at_infinite_sharpness_never_lowers_the_score(distribution):
     assert bool((distribution.score(ends) >= distribution.score(start) - 1e-9).all())
 
 
-def test_retried_units_of_a_harmonium_leave_their_law_unchanged():
+def test_retried_units_of_a_harmonium_leave_their_distribution_unchanged():
     draw = seeded(5)
     weight = torch.randn(3, 4, generator=draw, dtype=torch.float64)
     zero = torch.zeros(4, dtype=torch.float64)

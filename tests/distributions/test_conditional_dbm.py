@@ -93,7 +93,7 @@ def test_without_weights_everything_is_zero():
     assert (distribution.value(torch.Generator()) - 0.4 * 4 * math.log(2)).abs().max() < 1e-12
 
 
-def test_where_inference_rests_the_gradient_is_that_of_finite_differences():
+def test_where_inference_converges_the_gradient_is_that_of_finite_differences():
     distribution, state = machine(steps=60), double(ROWS, 4, seed=9).sign()
 
     def score(bias, hidden_bias, weight, offset):

@@ -75,7 +75,7 @@ def repeated(distribution, row, count):
 
 
 def distance(drawn, states, exact):
-    """Total variation between counts and a law, and a bound that sampling keeps to.
+    """Total variation between counts and a distribution, and a bound that sampling keeps to.
 
     E[distance] ≤ ½ Σ √(p(1−p)/n); McDiarmid: P(distance > E + t) ≤ exp(−2nt²), here 1e-6.
     """
@@ -111,7 +111,7 @@ def test_scores_have_the_gradient_of_finite_differences(kind, hidden):
 
 
 def held(distribution, states):
-    """The law with its first unit observed, and which states agree with that."""
+    """The distribution with its first unit observed, and which states agree with that."""
     first = distribution.unit.variable_ids() == 0
     distribution = distribution.condition(states[-1].expand(ROWS, -1), first)
     return distribution, (states[:, first] == states[-1, first]).all(-1)
@@ -138,7 +138,7 @@ def test_exponentials_of_values_average_to_the_sum(unit, hidden, temperature, ki
 @some_cases
 @every_kind
 @pytest.mark.parametrize("conditioned", [False, True], ids=["free", "conditioned"])
-def test_draws_follow_the_law(unit, hidden, temperature, kind, conditioned):
+def test_draws_follow_the_distribution(unit, hidden, temperature, kind, conditioned):
     distribution = machine(unit, hidden, temperature, kind, chains=8, levels=12)
     states, agree = unit.enumerate_states(), slice(None)
     if conditioned:
@@ -160,7 +160,7 @@ class Still(ig.Annealing):
 
 
 @some_cases
-def test_sweeps_leave_the_law_summed_at_their_own_temperature(unit, hidden, temperature):
+def test_sweeps_leave_the_distribution_summed_at_their_own_temperature(unit, hidden, temperature):
     distribution = replace(machine(unit, hidden, temperature), annealing=Still(chains=1, levels=40))
     states = unit.enumerate_states()
     shares = (reference(distribution, states)[0] / temperature).softmax(-1)

@@ -1,4 +1,4 @@
-"""Laws of real units seen through a stretch, beside integrals on a grid, in float64."""
+"""Distributions of real units seen through a stretch, beside integrals on a grid, in float64."""
 
 import math
 from dataclasses import replace
@@ -69,7 +69,7 @@ def test_slopes_of_values_in_a_box():
     torch.autograd.gradcheck(value, [x.clone().requires_grad_() for x in inputs])
 
 
-def test_a_hill_far_outside_its_box_has_finite_values_and_slopes():
+def test_a_component_far_outside_its_box_has_finite_values_and_slopes():
     field = torch.tensor([[50.0]], requires_grad=True)
     one = ig.PatternMixture(ig.Gaussian(1), torch.zeros(1), field, 0.01)
     value = ig.ScaledTruncatedMixture(one, torch.ones(1), 1.0).value()
@@ -101,17 +101,17 @@ def test_a_box_without_width(bound):
 def test_scores_are_the_mixture_s_at_stretched_states():
     found, state = distribution(), double(2, 2, seed=5)
     for row in range(2):
-        hills = found.distribution.keys[row] + found.distribution.fields[row] @ (
+        scores = found.distribution.keys[row] + found.distribution.fields[row] @ (
             found.slopes[row] * state[row]
         )
-        score = 0.6 * torch.logsumexp(hills / 0.6, -1)
+        score = 0.6 * torch.logsumexp(scores / 0.6, -1)
         score = score - (found.slopes[row] * state[row]).square().sum() / 2
         torch.testing.assert_close(found.score(state)[row], score)
     logs = found.log_prob(state)
     torch.testing.assert_close(logs, (found.score(state) - found.value()) / 0.6)
 
 
-def test_conditionals_are_ratios_of_the_joint_law():
+def test_conditionals_are_ratios_of_the_joint_distribution():
     found = distribution()
     given = torch.tensor([[0.3, torch.nan], [-0.7, torch.nan]], dtype=torch.float64)
     observed = torch.tensor([True, False])
@@ -129,7 +129,7 @@ def test_conditionals_are_ratios_of_the_joint_law():
 
 
 @pytest.mark.parametrize("bound", [math.inf, 0.5, 2.0])
-def test_draws_have_the_mean_and_spread_of_the_law(bound):
+def test_draws_have_the_mean_and_spread_of_the_distribution(bound):
     """One row many times: means within 4.5 of their standard errors."""
     one, draws = distribution(size=1, bound=bound), 40_000
     points, weights = (GRID, torch.ones_like(GRID)) if math.isinf(bound) else in_box(bound)
@@ -152,7 +152,7 @@ def test_draws_have_the_mean_and_spread_of_the_law(bound):
         assert abs(float((drawn**power).mean() - moment)) < 4.5 * error
 
 
-def test_greedy_states_are_the_top_of_the_law():
+def test_greedy_states_are_the_top_of_the_distribution():
     found = distribution(temperature=0.2, size=1)
     scores = found.score(GRID[:, None, None].expand(-1, 2, 1))
     torch.testing.assert_close(found.score(found.mode()), scores.amax(0), rtol=0, atol=0.02)

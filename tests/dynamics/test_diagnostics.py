@@ -15,7 +15,7 @@ pytest.importorskip("arviz")
 
 
 def autoregressive(rho: float, draws: int, chains: int, generator) -> torch.Tensor:
-    """x ← ρx + √(1 − ρ²) noise, from its stationary law."""
+    """x ← ρx + √(1 − ρ²) noise, from its stationary distribution."""
     noise = torch.randn(draws, chains, dtype=torch.float64, generator=generator)
     found = [noise[0]]
     for row in noise[1:]:

@@ -36,8 +36,10 @@ def model_draws(machine: ig.Harmonium, count: int, generator: torch.Generator) -
     if len(machine.layers) == 2 and machine.visible.support is None:
         visible = machine.visible.enumerate_states()
         with torch.no_grad():
-            law = torch.softmax(-machine.free_energy(visible) / machine.temperature, 0)
-        return machine.extend(visible[torch.multinomial(law, count, True, generator=generator)])
+            probability = torch.softmax(-machine.free_energy(visible) / machine.temperature, 0)
+        return machine.extend(
+            visible[torch.multinomial(probability, count, True, generator=generator)]
+        )
     start = machine.extend(torch.zeros(count, machine.visible.size).double())
     return ig.run(ig.BlockGibbs(), machine, start, steps=50, temperature=1.0, generator=generator)
 
@@ -81,7 +83,7 @@ def test_weights_are_unbiased_both_ways_however_few_the_levels(name, generator):
 
 
 def test_acceptance_ratio_of_normal_works(generator):
-    """Works that keep Crooks' law, u ~ N(Δ − σ²/2, σ²) and d ~ N(−Δ − σ²/2, σ²)."""
+    """Works that keep Crooks' theorem, u ~ N(Δ − σ²/2, σ²) and d ~ N(−Δ − σ²/2, σ²)."""
     free, sigma, errors, stated = 3.0, 2.0, [], []
     for _ in range(200):
         up, down = sigma * torch.randn(2, 400, dtype=torch.float64, generator=generator)
@@ -153,7 +155,7 @@ def test_given_samples_and_data_are_used(machine, generator):
     assert {"annealing up", "annealing down"} < {what for _, what in shown}
 
 
-def test_states_of_another_law_are_found_out(generator):
+def test_states_of_another_distribution_are_found_out(generator):
     """From the likeliest state alone the way down ends far above the way up.
 
     Pinned to a machine of several modes.

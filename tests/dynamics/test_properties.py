@@ -36,7 +36,7 @@ def test_descent_never_raises_the_energy(case, build):
         if m.values[1]().converges and getattr(m.values[1](), "generator", None) is None
     ],
 )
-def test_a_row_does_not_depend_on_its_neighbours(case, build):
+def test_a_row_does_not_depend_on_its_neighbors(case, build):
     check_batch_invariance(build(), case.build(), case.legal()[:7])
 
 

@@ -1,4 +1,4 @@
-"""What recall promises beyond the laws."""
+"""What recall promises beyond the properties."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_kernels_that_may_move_on_are_refused():
         memory.recall(spins(3, 6), kernel=Metropolis())
 
 
-def test_a_kernel_of_ones_own_keeps_its_laws(generator):
+def test_a_kernel_of_ones_own_keeps_its_properties(generator):
     memory = ig.ClassicalHopfield(spins(2, 4, seed=3))
     states = ig.Spin(4).enumerate_states()
     ig.testing.check_stationary(
@@ -101,7 +101,7 @@ def test_one_unit_at_a_time_needs_units_of_one_component():
 
 
 def test_concave_convex_step_of_a_marginal_is_the_closed_form():
-    """v ← settle(b + Wᵀ σ((c + Wv)/T)), for Gaussian units the field itself."""
+    """v ← argmax_state(b + Wᵀ σ((c + Wv)/T)), for Gaussian units the field itself."""
     machine = cases.randomized(ig.RBM(ig.Gaussian(4), ig.Bernoulli(3)))
     v, temperature = double(9, 4), 0.6
     (b, c), weight = machine.biases, machine.weights[0]

@@ -114,8 +114,10 @@ def test_ratio_and_advance_share_the_work_of_weight_and_move(build):
 def test_moves_keep_every_level_in_one_batch_and_are_reversible(build, temperature, generator):
     path = HarmoniumPath(build(), temperature)
     states, levels, draws = path.harmonium.enumerate_states(temperature), (0.4, 1.0), 30_000
-    laws = [torch.softmax(log_weights(path, states, level), 0) for level in levels]
-    chosen = torch.cat([torch.multinomial(p, draws, True, generator=generator) for p in laws])
+    probabilities = [torch.softmax(log_weights(path, states, level), 0) for level in levels]
+    chosen = torch.cat(
+        [torch.multinomial(p, draws, True, generator=generator) for p in probabilities]
+    )
     level = torch.tensor(levels, dtype=torch.float64).repeat_interleave(draws)
     orders = [path.kept, path.kept[::-1]]  # a batch has one of the two, by chance
     assert {tuple(path._order(generator)) for _ in range(50)} == set(map(tuple, orders))
@@ -125,9 +127,9 @@ def test_moves_keep_every_level_in_one_batch_and_are_reversible(build, temperatu
         rows = slice(number, None, 2)
         moved[rows] = path.transition(states[chosen[rows]], level[rows], generator)
     after = torch.cdist(moved, states).argmin(-1)
-    for law, now in zip(laws, after.split(draws), strict=True):
+    for probability, now in zip(probabilities, after.split(draws), strict=True):
         counts = torch.bincount(now, minlength=len(states)).double()
-        require_chi_square("a move", counts, law)
+        require_chi_square("a move", counts, probability)
     which = kept(path, states).unique(dim=0, return_inverse=True)[1]
     size = int(which.max()) + 1
     pairs = torch.zeros(size, size, dtype=torch.float64)
@@ -151,7 +153,7 @@ def test_the_base_has_the_means_of_the_data(generator):
 
 @torch.no_grad()
 def test_draws_path_passes_through_every_number_of_draws():
-    """At whole t its law is that of the machine with t draws, up to a constant."""
+    """At whole t its distribution is that of the machine with t draws, up to a constant."""
     machine = hopfield_boltzmann(ig.Categorical(3), draws=5)
     path = machine.path()
     assert isinstance(path, DrawCountPath)
@@ -171,19 +173,19 @@ def test_draws_path_moves_keep_whole_and_broken_draws(level, generator):
     machine = hopfield_boltzmann(ig.Spin(3), draws=3, beta=1.2)
     path = machine.path()
     states = machine.extend(machine.visible.enumerate_states())
-    law = torch.softmax(path.log_weight(states, at(level, states)), 0)
-    chosen = torch.multinomial(law, 40_000, True, generator=generator)
+    probability = torch.softmax(path.log_weight(states, at(level, states)), 0)
+    chosen = torch.multinomial(probability, 40_000, True, generator=generator)
     now = path.transition(states[chosen], at(level, chosen), generator)
     if level == 0:
         now = path.draw_base(40_000, generator)
     if level == 1:
         machine.check_state(now)
     which = torch.cdist(now[:, :3], states[:, :3]).argmin(-1)
-    require_chi_square("a move", torch.bincount(which, minlength=8).double(), law)
+    require_chi_square("a move", torch.bincount(which, minlength=8).double(), probability)
 
 
 def test_draws_path_of_gaussian_units(generator):
-    """One step from the exact law of one real unit between two whole numbers of draws."""
+    """One step from the exact distribution of one real unit between two whole numbers of draws."""
     machine = hopfield_boltzmann(ig.Gaussian(1), draws=3, beta=1.5)
     path, edges = machine.path(), torch.linspace(-8, 8, 4001, dtype=torch.float64)
     middle = machine.extend(((edges[1:] + edges[:-1]) / 2).unsqueeze(-1))
@@ -243,7 +245,7 @@ def test_the_smaller_side_is_enumerated_whatever_the_larger():
         ig.RBM(ig.Bernoulli(40), ig.Bernoulli(30)).exact_log_partition()
 
 
-def test_the_areas_worth_most_are_summed_out():
+def test_the_layers_worth_most_are_summed_out():
     def chosen(sizes: list[int], couplings: list[tuple[int, int]]) -> list[int]:
         machine = ig.Harmonium([ig.Bernoulli(size) for size in sizes], couplings)
         return layers_to_sum_out(machine, lambda layer: layer.size)

@@ -1,4 +1,4 @@
-"""Every energy keeps the laws of energies."""
+"""Every energy keeps the properties of energies."""
 
 import pytest
 
@@ -52,11 +52,11 @@ def test_free_energy_is_the_enumeration(name):
         check_posterior_gradient(build(), states, t)
 
 
-def test_free_energy_of_a_line_of_areas_is_refused():
+def test_free_energy_of_a_line_of_layers_is_refused():
     with pytest.raises(ig.errors.IntractableError, match="joined to each other"):
         deep().free_energy(double(2, 3).gt(0).double())
 
 
-def test_areas_side_by_side_have_a_free_energy():
+def test_layers_side_by_side_have_a_free_energy():
     star = randomized(ig.Harmonium([ig.Spin(3), ig.Bernoulli(2), ig.Spin(2)], [(0, 1), (0, 2)]))
     check_free_energy(star, spins(6, 3), 0.7)

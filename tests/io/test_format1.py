@@ -41,7 +41,7 @@ def test_every_old_name_stands_in_a_file():
 
 def test_names_of_others_stay():
     given = {"class": "mine:Bit", "config": {"kind": "mine:OneHot"}, "note": {"areas": "Bit"}}
-    assert archive.renamed(given) == given
+    assert archive.rename(given) == given
 
 
 def test_a_table_of_format_1_is_the_same_estimator():

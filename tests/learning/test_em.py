@@ -28,7 +28,7 @@ def data_for(unit: ig.Unit, count: int = 80) -> torch.Tensor:
 
 @pytest.mark.parametrize("pseudo_count", [0.0, 3.0])
 @pytest.mark.parametrize("unit", UNITS, ids=str)
-def test_each_memory_moves_to_the_mean_of_what_reminds_it(unit, pseudo_count, generator):
+def test_each_memory_moves_to_the_mean_of_its_data(unit, pseudo_count, generator):
     machine = ig.HopfieldBoltzmann(unit, 3, beta=1.3).double()
     data = data_for(unit)
     seed_memories(machine, data, generator)
@@ -111,7 +111,7 @@ def test_agrees_with_scikit_learn_step_by_step():
     )
 
 
-def test_a_memory_nothing_reminds_of_stays(generator):
+def test_a_memory_without_data_stays(generator):
     machine = hopfield_boltzmann(ig.Gaussian(2), memories=2, beta=1.0)
     machine.visible_bias.data.zero_()
     machine.patterns.data = torch.tensor([[0.0, 0.0], [1e4, 1e4]], dtype=torch.float64)

@@ -28,7 +28,7 @@ def torn(unit: ig.Unit, count: int = 60, seed: int = 0) -> tuple[torch.Tensor, t
 
 @pytest.mark.parametrize("unit", UNITS, ids=str)
 @pytest.mark.parametrize("beta", [1.0, 0.7])
-def test_reading_is_the_conditional_of_the_machine(unit, beta):
+def test_value_is_the_conditional_of_the_machine(unit, beta):
     """log p(x_O) is a difference of two log Z, and p(μ | x_O) that of the conditional mixture."""
     machine = hopfield_boltzmann(unit, beta=beta)
     data, observed = torn(unit)

@@ -71,7 +71,7 @@ def weights(energy: ig.Energy) -> torch.Tensor:
     ids=lambda objective: type(objective).__name__,
 )
 def test_every_objective_learns_two_prototypes(objective):
-    """The true law has entropy 6 · 0.325 + ln 2 = 2.64 nats; independent bits reach 4.16."""
+    """The entropy of the data is 6 · 0.325 + ln 2 = 2.64 nats; independent bits reach 4.16."""
     learner = rbm()
     report = fit(
         learner, two_prototypes(), objective, epochs=40, batch_size=50, optimizer=SGD,
@@ -84,12 +84,12 @@ def test_every_objective_learns_two_prototypes(objective):
 
 def test_memories_learn_by_em_as_by_its_own_loop():
     data = two_prototypes()
-    ours, theirs = (ig.HopfieldBoltzmann(ig.Bernoulli(6), 2, generator=seeded()) for _ in range(2))
-    for machine in (ours, theirs):
+    own, theirs = (ig.HopfieldBoltzmann(ig.Bernoulli(6), 2, generator=seeded()) for _ in range(2))
+    for machine in (own, theirs):
         seed_memories(machine, data, seeded(1))
-    report = fit(ours, data, ExpectationMaximization(1.0), epochs=5, **QUIET)
+    report = fit(own, data, ExpectationMaximization(1.0), epochs=5, **QUIET)
     history = expectation_maximization(theirs, data, steps=5, tolerance=0.0, pseudo_count=1.0)
-    torch.testing.assert_close(weights(ours), weights(theirs), rtol=0, atol=1e-5)
+    torch.testing.assert_close(weights(own), weights(theirs), rtol=0, atol=1e-5)
     assert report["log-likelihood"] == pytest.approx(history.log_likelihood[1:], abs=1e-5)
 
 
@@ -223,9 +223,9 @@ def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path):
     # In a process like the first, which has its own number of threads.
     again = f"{RUN}for path in ({str(kept)!r}, {str(whole)!r}): run({epochs}, path)"
     subprocess.run([sys.executable, "-c", again], check=True)
-    ours, theirs = load_file(kept), load_file(whole)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    own, theirs = load_file(kept), load_file(whole)
+    assert own.keys() == theirs.keys()
+    assert all(torch.equal(own[name], theirs[name]) for name in own)
     assert read_tensors(kept)[0]["state"] == read_tensors(whole)[0]["state"]
 
 
@@ -352,7 +352,7 @@ def test_divergence_is_named_and_the_last_good_weights_stay(tmp_path):
         (torch.ones(5, 6).long(), DomainError),
         ([[1.0] * 6], DomainError),
     ],
-    ids=["grey", "NaN", "features", "a row", "empty", "dtype", "integers", "a list"],
+    ids=["gray", "NaN", "features", "a row", "empty", "dtype", "integers", "a list"],
 )
 def test_wrong_data_are_refused_before_anything_moves(data, error, unannotated):
     learner = rbm()

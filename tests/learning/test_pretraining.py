@@ -65,7 +65,7 @@ def test_without_learning_the_machine_stays_as_it_was(sizes):
         torch.testing.assert_close(value, before[name], rtol=0, atol=1e-14)
 
 
-def test_of_two_areas_it_is_an_rbm():
+def test_of_two_layers_it_is_an_rbm():
     machine = stack(4, 3)
     rbm = ig.RBM(ig.Bernoulli(4), ig.Bernoulli(3)).double()
     rbm.load_state_dict(machine.state_dict())
@@ -100,7 +100,7 @@ def test_it_raises_the_likelihood_and_learning_together_goes_on(generator):
     found.append(bound())
     assert abs(found[0] - 6 * torch.tensor(0.5).log()) < 0.01
     assert found[1] > found[0] + 0.5
-    assert found[2] > max(found[1], -2.9)  # the data's own law has −2.64
+    assert found[2] > max(found[1], -2.9)  # the data's own distribution has −2.64
 
 
 def test_it_goes_on_from_its_checkpoints(tmp_path):

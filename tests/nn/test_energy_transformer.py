@@ -87,7 +87,7 @@ def test_slope_is_autograd_s(kind, exclude_self):
 
 
 class Flat(ig.Energy):
-    """A token energy of rows, as the laws take them."""
+    """A token energy of rows, as the properties take them."""
 
     def __init__(self, energy: TokenEnergy) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Flat(ig.Energy):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_laws_of_energies(kind):
+def test_properties_of_energies(kind):
     check_gradient(Flat(energy_of(kind)), double(3, 20))
     check_round_trip(energy_of(kind, exclude_self=False), double(5, 4))  # one set
 
@@ -124,7 +124,7 @@ def test_an_empty_twin_draws_nothing():
     assert twin.key.device == energy.key.device
 
 
-def test_normalisation_is_the_slope_of_a_convex_function():
+def test_normalization_is_the_slope_of_a_convex_function():
     norm = EnergyLayerNorm(5).double()
     with torch.no_grad():
         norm.log_scale.fill_(0.7)
@@ -161,7 +161,7 @@ def test_energy_never_rises(step_size, masked):
         free = block_of(step_size=step_size, steps=30, halvings=None).descend(tokens, **masks)
         assert (found.energies.diff(dim=0) <= 0).all()
         assert (found.energies[-1] < found.energies[0] - 1.0).all()
-        if step_size > 1:  # it is no law of steps left as they are
+        if step_size > 1:  # it is no property of steps left as they are
             assert (free.energies.diff(dim=0) > 1.0).any()
         torch.testing.assert_close(found.energies[0], block.energy(tokens, **masks))
         torch.testing.assert_close(found.energies[-1], block.energy(found.tokens, **masks))
@@ -181,7 +181,7 @@ def test_where_no_step_is_short_enough_the_tokens_stay():
 
 
 @torch.no_grad()
-def test_a_set_does_not_depend_on_its_neighbours_nor_on_padding():
+def test_a_set_does_not_depend_on_its_neighbors_nor_on_padding():
     block, sets = block_of(step_size=5.0), alike(4, 5, 4)
     together = block.descend(sets)
     for number, one in enumerate(sets):

@@ -21,7 +21,7 @@ def brute_force(queries, keys, beta, values):
 
 
 def mass_left_out(found, log_partition, beta):
-    """1 − Z_kept/Z, exact: both normalisers are known."""
+    """1 − Z_kept/Z, exact: both normalizers are known."""
     return -torch.expm1(beta * (found.log_partition.double() - log_partition))
 
 

@@ -1,4 +1,4 @@
-"""Each law catches an energy, a unit or a kernel that breaks it."""
+"""Each property catches an energy, a unit or a kernel that breaks it."""
 
 import pytest
 import torch

@@ -29,8 +29,8 @@ class SpinOne(ig.Unit):
     def mean(self, field, temperature=1.0):
         if temperature == 0:
             return torch.heaviside(field.abs() - 0.4, field.new_tensor(0.5)) * field.sign()
-        chance = torch.softmax(self._weights(field, temperature), -1)
-        return chance[..., 2] - chance[..., 0]
+        probability = torch.softmax(self._weights(field, temperature), -1)
+        return probability[..., 2] - probability[..., 0]
 
     def sample(self, field, temperature=1.0, generator=None):
         return self.sampler(field, temperature, generator)(field, torch.zeros_like(field))
@@ -150,8 +150,8 @@ def test_annealing_finds_log_z_of_it(unit, generator):
     """Up from its base, and down from exact draws."""
     energy, states = coupled(unit), unit.enumerate_states()
     with torch.no_grad():
-        chance = torch.softmax(-energy(states), 0)
-    drawn = states[torch.multinomial(chance, 50, replacement=True, generator=generator)]
+        probability = torch.softmax(-energy(states), 0)
+    drawn = states[torch.multinomial(probability, 50, replacement=True, generator=generator)]
     found = ig.log_partition(
         energy, "ais", chains=50, levels=100, samples=drawn, generator=generator
     )

@@ -1,4 +1,4 @@
-"""Every unit kind keeps the laws of units, and the closed forms of the table of kinds hold."""
+"""Every unit kind keeps the properties of units, and the closed forms of the table hold."""
 
 import pytest
 import torch
@@ -13,13 +13,13 @@ from tests.seeds import seeded
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
 @pytest.mark.parametrize("unit", UNITS, ids=str)
-def test_laws(unit, temperature, generator):
+def test_properties(unit, temperature, generator):
     field = torch.cat([double(4, unit.size), 3 * double(2, unit.size, seed=1)])
     check_unit(unit, field, temperature, generator)
 
 
 @pytest.mark.parametrize("draws", [1, 4])
-def test_laws_with_beta_fixed(draws, generator):
+def test_properties_with_beta_fixed(draws, generator):
     unit = ig.Multinomial(3, beta=1.7)
     field = double(4, 3)
     temperature = 1 / (draws * 1.7)

@@ -64,8 +64,8 @@ def main() -> None:
     console = Console()
     jobs = [job for name in chosen if name in TASKS for job in _jobs(TASKS[name], given)]
     if not given.show:
-        for ours in (True, False):  # peers learn for as long as ours did
-            wave = [job for job in jobs if (job[1] == "ours") == ours and missing(*job, given.out)]
+        for own in (True, False):  # peers learn for as long as ours did
+            wave = [job for job in jobs if (job[1] == "ours") == own and missing(*job, given.out)]
             if wave:
                 _run(wave, given, console)
     for name in chosen:

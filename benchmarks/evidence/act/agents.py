@@ -14,9 +14,9 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
-from benchmarks.evidence.act.board import BoardFeatures, TurnedReplay
+from benchmarks.evidence.act.board import AugmentedReplay, BoardFeatures
 from benchmarks.evidence.act.tabular import TabularQ
-from benchmarks.evidence.act_settings import OURS, Falling
+from benchmarks.evidence.act_settings import OWN, Falling
 from benchmarks.evidence.autoregressive import AutoregressivePolicy
 from isinglass.agents import FreeEnergyQ
 
@@ -150,7 +150,7 @@ def known_by(observation: Any) -> Hashable:
 
 
 BOARD = {"features_extractor_class": BoardFeatures}
-OPPONENTS: Settings = {"environment": OURS["tictactoe"]["environment"], "gamma": 1.0}
+OPPONENTS: Settings = {"environment": OWN["tictactoe"]["environment"], "gamma": 1.0}
 #: PPO's, chosen among a few on other instances (key_seed 101) where a task has others.
 SHORT: Settings = {
     "n_envs": 16, "n_steps": 16, "batch_size": 64, "n_epochs": 10, "learning_rate": 3e-3,
@@ -192,7 +192,7 @@ LISTED: Settings = {
 DQN_SETTINGS: dict[str, Settings] = {
     "blockers5x4": LISTED | {"gamma": 0.95}, "blockers4x7": LISTED | {"gamma": 0.95},
     "tictactoe": LISTED | OPPONENTS | {
-        "policy_kwargs": BOARD | {"net_arch": [128, 128]}, "replay_buffer_class": TurnedReplay,
+        "policy_kwargs": BOARD | {"net_arch": [128, 128]}, "replay_buffer_class": AugmentedReplay,
     },
     "cartpole": {  # RL Baselines3 Zoo's (hyperparams/dqn.yml)
         "learning_rate": 2.3e-3, "batch_size": 64, "buffer_size": 100_000,
@@ -207,7 +207,7 @@ TABULAR: dict[str, Settings] = {
 }  # fmt: skip
 
 AGENTS: dict[str, Agent] = {
-    "ours": Agent("FreeEnergyQ", partial(stable, FreeEnergyQ, masked=True, completes=True), OURS),
+    "ours": Agent("FreeEnergyQ", partial(stable, FreeEnergyQ, masked=True, completes=True), OWN),
     "ppo": Agent("PPO", partial(stable, PPO), PPO_SETTINGS),
     "autoregressive": Agent(
         "PPO, autoregressive", partial(stable, PPO, policy=AutoregressivePolicy), AUTOREGRESSIVE

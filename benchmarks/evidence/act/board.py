@@ -13,12 +13,12 @@ from torch import Tensor
 
 from isinglass.envs.tictactoe.augmentation import random_dihedral_augmentation
 
-__all__ = ["BoardFeatures", "TurnedReplay"]
+__all__ = ["AugmentedReplay", "BoardFeatures"]
 
 SIZES = (3, 3, 2)  # of the parts of an action
 
 
-class TurnedReplay(DictReplayBuffer):
+class AugmentedReplay(DictReplayBuffer):
     """Replay for listed actions, each transition on a board turned or mirrored at random.
 
     Args:

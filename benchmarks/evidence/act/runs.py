@@ -130,8 +130,8 @@ def missing(task: Task, agent: str, seed: int, steps: int, folder: Path) -> bool
 
 def _overtime(task: Task, agent: str, seed: int, steps: int, folder: Path) -> float:
     """Seconds that a peer learns at least: those of ours from the same seed, up to a cap."""
-    ours = None if agent == "ours" else kept(task, "ours", seed, steps, folder)
-    return min(ours["seconds"], task.seconds) if ours else 0.0
+    own = None if agent == "ours" else kept(task, "ours", seed, steps, folder)
+    return min(own["seconds"], task.seconds) if own else 0.0
 
 
 def text_of(settings: dict[str, Any]) -> str:

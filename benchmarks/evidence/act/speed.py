@@ -40,9 +40,9 @@ def speed_table(folder: Path, seeds: Sequence[int]) -> Table:
         table.add_column(column, justify="right")
     for case, (steps, batch) in enumerate(CASES):
         pairs = [found[str(seed)][case] for seed in seeds]
-        ratios = [ours / theirs for ours, theirs in pairs]
-        ours, theirs = (mean_and_error(list(rates)) for rates in zip(*pairs, strict=True))
-        row = (steps, batch, len(pairs), ours, theirs, mean_and_error(ratios))
+        ratios = [own / theirs for own, theirs in pairs]
+        own, theirs = (mean_and_error(list(rates)) for rates in zip(*pairs, strict=True))
+        row = (steps, batch, len(pairs), own, theirs, mean_and_error(ratios))
         table.add_row(*map(str, row))
     return table
 

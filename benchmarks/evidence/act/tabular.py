@@ -15,7 +15,7 @@ class TabularQ:
     """ε-greedy Q-learning; the rate of each entry falls with its visits, the table begins at 0.
 
     Args:
-        env: Environment of ``Discrete`` actions; ``info["action_mask"]`` is honoured.
+        env: Environment of ``Discrete`` actions; ``info["action_mask"]`` is honored.
         key: What the table knows an observation by.
         seed: Of exploration and of the environment.
         gamma: Discount factor.

@@ -243,7 +243,7 @@ def check_observed(observed: Tensor, state: Tensor) -> Tensor:
 
 
 def known_cells(cues: Tensor, known: Tensor) -> Tensor:
-    """Return the cues with zeros where they are unknown, once mask and known cells are found fit.
+    """Returns the cues with zeros where they are unknown, once mask and cells are found fit.
 
     Raises:
         DomainError: If the mask is not of booleans, is on another device, or a known cell is not

@@ -13,10 +13,12 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.vec_env import VecEnv
+from torch.nn.functional import huber_loss, mse_loss
 
 from isinglass._support.validation import check_count
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.backups import Backup
 from isinglass.agents.policy import (
     FreeEnergyCnnPolicy,
     FreeEnergyMultiInputPolicy,
@@ -27,7 +29,9 @@ from isinglass.envs import make_env
 from isinglass.errors import ParameterError
 
 __all__ = [
+    "LOSSES",
     "check_device",
+    "check_parts",
     "check_policy",
     "check_storage",
     "check_train_freq",
@@ -36,6 +40,7 @@ __all__ = [
 ]
 
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+LOSSES = {"mse": mse_loss, "huber": huber_loss}
 
 
 def environment(env: object, required: bool) -> Any:
@@ -66,6 +71,24 @@ def check_device(device: torch.device | str) -> None:
             f"device = {str(device)!r}, which this machine or this torch does not have",
             "Give device='cpu', or 'auto' for a GPU if there is one",
         ) from error
+
+
+def check_parts(energy: Any, backup: Any, loss: Any) -> None:
+    """Refuses what is no energy, no backup or no loss."""
+    kinds = (
+        ("energy", energy, ActionEnergy, "MixtureEnergy()"),
+        ("backup", backup, Backup, "SoftBackup()"),
+    )
+    for name, given, kind, example in kinds:
+        if not isinstance(given, kind):
+            raise ParameterError(
+                f"{name} = {given!r}",
+                f"Give an instance of a class of isinglass.agents, such as {example}",
+            )
+    if not (callable(loss) or (isinstance(loss, str) and loss in LOSSES)):
+        raise ParameterError(
+            f"loss = {loss!r}", "Give 'mse', 'huber', or a function of values and targets"
+        )
 
 
 def check_policy(

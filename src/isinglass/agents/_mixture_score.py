@@ -71,26 +71,26 @@ class _MixtureScore(torch.autograd.Function):
         state: Tensor,
         temperature: float,
     ) -> Tensor:
-        reach = torch.addmm(bias, features, weight.mT).addmm_(state, fields.mT)
-        responsibilities = torch.softmax(reach * (scale / temperature), -1)
-        ctx.save_for_backward(features, weight, scale, state, reach, responsibilities)
+        logits = torch.addmm(bias, features, weight.mT).addmm_(state, fields.mT)
+        responsibilities = torch.softmax(logits * (scale / temperature), -1)
+        ctx.save_for_backward(features, weight, scale, state, logits, responsibilities)
         # The largest share is exp(s max u/T) over the sum.
         spread = responsibilities.amax(-1).log_()
         level = torch.sub(offset - temperature * math.log(len(bias)), spread, alpha=temperature)
-        return level.addcmul_(reach.amax(-1), scale)
+        return level.addcmul_(logits.amax(-1), scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        features, weight, scale, state, reach, responsibilities = ctx.saved_tensors
-        grad_reach = responsibilities * grad_output.unsqueeze(-1)
-        to_scale = torch.dot(grad_reach.view(-1), reach.view(-1))
-        grad_reach *= scale
-        across = grad_reach.mT
+        features, weight, scale, state, logits, responsibilities = ctx.saved_tensors
+        grad_logits = responsibilities * grad_output.unsqueeze(-1)
+        to_scale = torch.dot(grad_logits.view(-1), logits.view(-1))
+        grad_logits *= scale
+        across = grad_logits.mT
         return (
-            grad_reach @ weight if ctx.needs_input_grad[0] else None,
+            grad_logits @ weight if ctx.needs_input_grad[0] else None,
             across @ features,
-            grad_reach.sum(0),
+            grad_logits.sum(0),
             across @ state,
             to_scale,
             grad_output.sum(),

@@ -125,7 +125,7 @@ class MaskLayout:
         masks[list(rows)] = list(rows.values())
         if ended is not None:
             masks[ended] = True
-        return self._checked(masks)
+        return self._check(masks)
 
     def rows(self, masks: object, count: int) -> Bool[np.ndarray, "count width"]:
         """Reads masks of a user, one for all rows or one for each, as ``(count, width)`` bools.
@@ -138,7 +138,7 @@ class MaskLayout:
         given = _truths(masks)
         one = given.shape in (self.parts, (self.flat_size,), (self.joint_size,))
         flat = self._flatten(given, () if one else (count,))
-        return self._checked(np.tile(flat, (count, 1)) if one else flat)
+        return self._check(np.tile(flat, (count, 1)) if one else flat)
 
     def joint(self, masks: Bool[np.ndarray, "*rows flat"]) -> Bool[np.ndarray, "*rows joint"]:
         """Turns flat masks into joint ones, ``(..., joint_size)``: allowed where all parts are."""
@@ -203,7 +203,7 @@ class MaskLayout:
             operation="reading action masks",
         )
 
-    def _checked(self, masks: np.ndarray) -> np.ndarray:
+    def _check(self, masks: np.ndarray) -> np.ndarray:
         starts = np.cumsum((0, *self._sizes(masks)[:-1]))
         possible = np.logical_or.reduceat(masks, starts, axis=-1)
         if not possible.all():

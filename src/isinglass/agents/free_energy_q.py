@@ -16,7 +16,6 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
 from torch import Tensor
-from torch.nn import functional as F
 
 from isinglass._support.validation import (
     check_at_least_zero,
@@ -25,7 +24,9 @@ from isinglass._support.validation import (
     check_positive,
 )
 from isinglass.agents._arguments import (
+    LOSSES,
     check_device,
+    check_parts,
     check_policy,
     check_storage,
     check_train_freq,
@@ -65,8 +66,6 @@ NUMBERS_TOGETHER = 2**20  # in the observations that are looked at for it
 _ABOVE_NONE = ("batch_size", "buffer_size", "n_steps", "_stats_window_size")
 _LEAST = dict.fromkeys(_ABOVE_NONE, 1) | {"learning_starts": 0, "gradient_steps": -1}
 _ABOVE_ZERO = ("initial_temperature", "final_temperature", "annealing_fraction", "max_grad_norm")
-
-_LOSSES = {"mse": F.mse_loss, "huber": F.huber_loss}
 
 #: From values Q(s, a) and their targets to one number to differentiate.
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -210,28 +209,14 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         if _init_setup_model:  # else ``load`` brings what was checked when it was made
             check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
         super().__init__(
-            policy,
-            given,
-            learning_rate,
-            buffer_size,
-            learning_starts,
-            batch_size,
-            tau,
-            gamma,
-            train_freq,
-            gradient_steps,
-            replay_buffer_class=replay_buffer_class,
+            policy, given, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
+            train_freq, gradient_steps, replay_buffer_class=replay_buffer_class,
             replay_buffer_kwargs=replay_buffer_kwargs,
-            optimize_memory_usage=optimize_memory_usage,
-            stats_window_size=stats_window_size,
+            optimize_memory_usage=optimize_memory_usage, stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             policy_kwargs=without(policy_kwargs, "temperature", "energy"),
-            verbose=verbose,
-            device=device,
-            support_multi_env=True,
-            seed=seed,
-            sde_support=False,
-        )
+            verbose=verbose, device=device, support_multi_env=True, seed=seed, sde_support=False,
+        )  # fmt: skip
         self.energy = MixtureEnergy() if energy is None else energy
         self.backup = SoftBackup() if backup is None else backup
         self.loss = loss
@@ -366,7 +351,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             )
 
     def _setup_model(self) -> None:
-        self._check_parts()
+        check_parts(self.energy, self.backup, self.loss)
         self._check_numbers()  # here, so that what ``load`` is given is checked as well
         if self.optimize_memory_usage:
             check_storage(self.replay_buffer_kwargs, self.observation_space)
@@ -409,21 +394,6 @@ class FreeEnergyQ(OffPolicyAlgorithm):
                 f"final_temperature = {self.final_temperature} above "
                 f"initial_temperature = {self.initial_temperature}",
                 "Give a final_temperature no higher than initial_temperature: T falls",
-            )
-
-    def _check_parts(self) -> None:
-        """Refuses what is no energy, no backup or no loss."""
-        kinds = (("energy", ActionEnergy, "MixtureEnergy()"), ("backup", Backup, "SoftBackup()"))
-        for name, kind, example in kinds:
-            if not isinstance(getattr(self, name), kind):
-                raise ParameterError(
-                    f"{name} = {getattr(self, name)!r}",
-                    f"Give an instance of a class of isinglass.agents, such as {example}",
-                )
-        if not (callable(self.loss) or (isinstance(self.loss, str) and self.loss in _LOSSES)):
-            raise ParameterError(
-                f"loss = {self.loss!r}",
-                "Give 'mse', 'huber', or a function of values and targets",
             )
 
     def _setup_learn(
@@ -507,7 +477,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         return zip(*(split_rows(part, batch_size) for part in parts), strict=True)
 
     def _loss(self, observations: PyTorchObs, actions: Tensor, targets: Tensor) -> Tensor:
-        loss = _LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
+        loss = LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
         return loss(self.policy.action_values(observations, actions), targets)
 
     @torch.no_grad()

@@ -58,7 +58,7 @@ class Output:
         self.console.print(text, highlight=False, soft_wrap=True)
 
     def warn(self, note: str) -> None:
-        """Prints what the user should know, in yellow, and keep it for the JSON."""
+        """Prints what the user should know, in yellow, and keeps it for the JSON."""
         self.notes.append(note)
         self.say(f"[yellow]{escape(note)}.[/yellow]")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_curve", "draw_sheet"]
 
-INK, OURS = "#1c2a33", "#0b7285"
+INK, BLUE = "#1c2a33", "#0b7285"
 #: Unknown pixels, in red, green and blue.
 UNKNOWN = (0.91, 0.35, 0.05)
 MOST_IMAGES = 100
@@ -41,17 +41,17 @@ def draw_curve(path: Path, fitted: HopfieldBoltzmannMachine) -> None:
     panels = figure.subplots(1, 2 if scores else 1, squeeze=False)[0]
     best = fitted.n_memories_
     memories = "1 memory" if best == 1 else f"{best} memories"
-    panels[0].plot(fitted.log_likelihood_curve_, color=OURS, linewidth=2)
+    panels[0].plot(fitted.log_likelihood_curve_, color=BLUE, linewidth=2)
     panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set(xlabel="EM step", ylabel="nats a row", title=f"All rows, {memories}")
     if scores:
-        panels[1].semilogx(list(scores), list(scores.values()), "o-", color=OURS, markersize=4)
-        panels[1].plot(best, scores[best], "o", color=OURS, markersize=9)
+        panels[1].semilogx(list(scores), list(scores.values()), "o-", color=BLUE, markersize=4)
+        panels[1].plot(best, scores[best], "o", color=BLUE, markersize=9)
         panels[1].annotate(
             f"{best} chosen", (best, 0.04), xycoords=panels[1].get_xaxis_transform(),
             ha="center", va="bottom", color=INK,
         )  # fmt: skip
-        panels[1].axvline(best, 0.13, color=OURS, linewidth=0.8, linestyle=":")
+        panels[1].axvline(best, 0.13, color=BLUE, linewidth=0.8, linestyle=":")
         ticks = list(scores)
         panels[1].set_xticks(ticks, [str(tick) for tick in ticks])
         panels[1].minorticks_off()
@@ -96,8 +96,8 @@ def draw_sheet(
     images = torch.nn.functional.pad(images, (0, 0, 1, 1, 1, 1), value=1.0)
     columns = min(len(images), max(1, round((len(images) * height / width) ** 0.5)))
     missing = -len(images) % columns
-    blank = images.new_ones(missing, *images.shape[1:])
-    grid = torch.cat([images, blank]).unflatten(0, (-1, columns))
+    empty = images.new_ones(missing, *images.shape[1:])
+    grid = torch.cat([images, empty]).unflatten(0, (-1, columns))
     sheet = grid.permute(0, 2, 1, 3, 4).flatten(0, 1).flatten(1, 2)
     save_png(path, sheet, f"{len(images)} images of isinglass imagine")
 

@@ -101,7 +101,7 @@ _add(remember, "recall", hidden=True)  # the same command by the field's name
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the command line and return the exit status."""
+    """Runs the command line and returns the exit status."""
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     try:

@@ -182,7 +182,7 @@ class AnnealedConditional(FieldDistribution):
         return torch.zeros_like(self.bias)
 
     def _without(self: Conditional, forbidden: Bool[Tensor, "*batch d"]) -> Conditional:
-        return replace(self, forbidden=self._joined(forbidden))
+        return replace(self, forbidden=self._join(forbidden))
 
     def _run_chains(self, generator: Generator | None) -> tuple[Tensor, Tensor]:
         return self._anneal(self.annealing.chains, self.annealing.levels, generator)

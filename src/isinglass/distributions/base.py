@@ -129,7 +129,7 @@ class FieldDistribution(Distribution):
     clamped: Tensor | None
     forbidden: Tensor | None
 
-    def _joined(self, forbidden: Tensor) -> Tensor:
+    def _join(self, forbidden: Tensor) -> Tensor:
         """Returns all that is forbidden, in a mask before and in this one.
 
         Raises:

@@ -102,17 +102,15 @@ class ConditionalDBM(Distribution):
         Raises:
             IsinglassError: As :meth:`ConditionalRBM.condition`.
         """
-        return replace(
-            self, joint=self.joint.condition(self._padded(state), self._padded(observed))
-        )
+        return replace(self, joint=self.joint.condition(self._pad(state), self._pad(observed)))
 
     def zeros_like_event(self) -> Float[Tensor, "*batch d"]:
         """Returns zeros with the shape, type and device of one state v for each row."""
         return self.joint.zeros_like_event()[..., : self.unit.size]
 
     def _without(self, forbidden: Bool[Tensor, "*batch d"]) -> ConditionalDBM:
-        return replace(self, joint=self.joint._without(self._padded(forbidden)))
+        return replace(self, joint=self.joint._without(self._pad(forbidden)))
 
-    def _padded(self, values: Tensor) -> Tensor:
+    def _pad(self, values: Tensor) -> Tensor:
         """Appends zeros, or False, for h²."""
         return torch.nn.functional.pad(values, (0, self.top.size))

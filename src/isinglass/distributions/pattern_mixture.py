@@ -222,7 +222,7 @@ class PatternMixture(FieldDistribution):
         return self.keys.new_zeros(*batch, self.unit.size)
 
     def _without(self, forbidden: Bool[Tensor, "*batch d"]) -> PatternMixture:
-        return replace(self, forbidden=self._joined(forbidden))
+        return replace(self, forbidden=self._join(forbidden))
 
     def _masked_fields(self) -> Tensor:
         """Returns θ_μ, −∞ where forbidden."""

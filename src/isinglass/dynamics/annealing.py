@@ -47,7 +47,7 @@ def anneal(
 
     Args:
         path: What to walk along.
-        state: Draws from the law at the first level.
+        state: Draws from the distribution at the first level.
         levels: λ of every stop.
         generator: Source of randomness; None is torch's global one.
         on_level: Called with the number of each stop, e.g. to show progress.
@@ -132,7 +132,7 @@ def even_schedule(
         check_count("count", count, least=2)
     levels = path.levels(PILOT_LEVELS)
     speed = _friction(path, levels, chains, generator).sqrt()
-    # Neighbours are as good as equal: their mean is less noisy than either.
+    # Neighbors are as good as equal: their mean is less noisy than either.
     padded = torch.nn.functional.pad(speed[None, None], (2, 2), mode="replicate")
     speed = torch.nn.functional.avg_pool1d(padded, 5, stride=1)[0, 0]
     steps = (speed[1:] + speed[:-1]) / 2 * levels.diff()

@@ -37,7 +37,7 @@ class Diagnosis:
         draws: What was diagnosed, ``(draws, chains, quantities)``.
         mean: Mean over all draws.
         standard_error: Of the mean, with the draws' correlation (MCSE).
-        r_hat: Rank-normalised split R-hat: 1 where chains agree; NaN where nothing moved
+        r_hat: Rank-normalized split R-hat: 1 where chains agree; NaN where nothing moved
             or there is one chain only.
         bulk_size: Effective sample size of the bulk.
         tail_size: Effective sample size of the 5 % and 95 % quantiles, the smaller.

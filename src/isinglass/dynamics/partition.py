@@ -193,10 +193,10 @@ def log_partition(
                 raise
     with progress_bar() if progress is None else nullcontext(progress) as tick:
         path = _path(model, temperature, data, chains, generator)
-        return _annealed(model, temperature, path, chains, levels, samples, generator, tick)
+        return _anneal(model, temperature, path, chains, levels, samples, generator, tick)
 
 
-def _annealed(
+def _anneal(
     model: Energy,
     temperature: float,
     path: AnnealingPath,
@@ -213,7 +213,7 @@ def _annealed(
     up = _walk(path, start, schedule.levels, generator, tick, (0.1, "annealing up"))
     _refuse_collapse(_Mean.of(up.log_weights), chains)
     if samples is None:
-        samples = _exchanged(model, temperature, path, up, generator, tick)
+        samples = _exchange(model, temperature, path, up, generator, tick)
     else:
         samples = path.prepare(samples, generator)
     down = None
@@ -301,7 +301,7 @@ def _walk(
     )
 
 
-def _exchanged(
+def _exchange(
     model: Energy,
     temperature: float,
     path: AnnealingPath,
@@ -314,7 +314,7 @@ def _exchanged(
     None if the ladder of swaps has a gap.
     """
     tick(0.5, "exchanging replicas")
-    kernel = ReplicaExchange.tuned(model, temperature=temperature, path=path, generator=generator)
+    kernel = ReplicaExchange.tune(model, temperature=temperature, path=path, generator=generator)
     chosen = torch.softmax(walked.log_weights, 0).multinomial(
         len(walked.state), replacement=True, generator=generator
     )

@@ -101,7 +101,7 @@ def recall(
         >>> found.converged, bool((found.energy_trace.diff(dim=0) <= 0).all())
         (tensor(True), True)
     """
-    max_steps = _checked_steps(energy, cues, kernel, max_steps)
+    max_steps = _check_steps(energy, cues, kernel, max_steps)
     if tolerance is not None:
         check_at_least_zero("tolerance", tolerance)
 
@@ -119,24 +119,24 @@ def recall(
         before = kernel_state.position
         kernel_state, info = kernel.step(energy, kernel_state)
         change = (kernel_state.position - before).abs().amax(-1)
-        rests = change <= (
+        converged_now = change <= (
             tolerance if tolerance is not None else rest_tolerance(kernel_state.position)
         )
         if trace:
             energies.append(
                 energies[-1].index_put((active,), kernel.energy(energy, kernel_state.position))
             )
-        leaves = rests | info["cycle"] if "cycle" in info else rests
+        leaves = converged_now | info["cycle"] if "cycle" in info else converged_now
         if step == max_steps:
             leaves = torch.ones_like(leaves)
         if not bool(leaves.any()):
             continue
         rows = active[leaves]
         state[rows], steps[rows] = kernel_state.position[leaves], step
-        residual[rows], converged[rows] = change[leaves], rests[leaves]
+        residual[rows], converged[rows] = change[leaves], converged_now[leaves]
         for name, value in info.items():
-            zeros_like_event = value.new_zeros(len(state), *value.shape[1:])
-            said.setdefault(name, zeros_like_event)[rows] = value[leaves]
+            zeros = value.new_zeros(len(state), *value.shape[1:])
+            said.setdefault(name, zeros)[rows] = value[leaves]
         active = active[~leaves]
         if len(active) == 0:
             break
@@ -153,7 +153,7 @@ def recall(
     )
 
 
-def _checked_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int | None) -> int:
+def _check_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int | None) -> int:
     """How many steps a row may take, once kernel and cues are found fit."""
     f"{type(energy).__name__}.recall"
     check_kernel(kernel)

@@ -18,7 +18,7 @@ from isinglass.energies.hopfield.classical import ClassicalHopfield
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.energies.hopfield.dense import DenseMemory
 from isinglass.energies.hopfield.dense_classifier import DenseClassifier, FeedForwardTwin
-from isinglass.energies.hopfield.hetero_associative import HeteroMemory, Reading
+from isinglass.energies.hopfield.hetero_associative import HeteroMemory, HeteroRecall
 from isinglass.energies.hopfield.interactions import Exponential, Interaction, Power
 from isinglass.energies.hopfield.modern import ModernHopfield
 from isinglass.energies.hopfield.resemblance import Resemblance
@@ -70,6 +70,7 @@ __all__ = [
     "HarmoniumPath",
     "Hebb",
     "HeteroMemory",
+    "HeteroRecall",
     "HopfieldBoltzmann",
     "Interaction",
     "Marginal",
@@ -80,7 +81,6 @@ __all__ = [
     "Perceptron",
     "Power",
     "PseudoInverse",
-    "Reading",
     "Resemblance",
     "RetrievalLayer",
     "Rule",

@@ -42,12 +42,12 @@ class DeepEnergy(Sampled):
 
     Args:
         module: f, a module that maps ``(batch, size)`` to ``(batch,)`` or ``(batch, 1)``, each row
-            by itself: in evaluation mode, if it has batch normalisation.
+            by itself: in evaluation mode, if it has batch normalization.
         size: How many units a state has.
-        width: w > 0, in units of the state; the default, 2, is twice the spread of standardised
+        width: w > 0, in units of the state; the default, 2, is twice the spread of standardized
             data. None leaves the bowl out: E = f, and a finite Z is your affair.
         sampler: What samples it unless another is named; None is :class:`HMC`. May be set anew,
-            to one that is :meth:`~isinglass.dynamics.HMC.tuned`.
+            to what :meth:`~isinglass.dynamics.HMC.tune` gives.
 
     Raises:
         ParameterError: If ``module`` is not a module, ``size`` no whole number above zero,

@@ -74,19 +74,19 @@ class Sampled(Annealable, Trainable):
         """
         check_count("count", count)
         check_count("steps", steps)
-        listed = self._listed()
+        listed = self._list()
         if listed is not None:
             states, log_weight = listed
             weight = torch.softmax(log_weight.double(), 0)
             return states[draw_indices(weight, count, generator)]
-        kernel = ReplicaExchange.tuned(self, generator=generator)
+        kernel = ReplicaExchange.tune(self, generator=generator)
         chain = self.path().draw_base(count, generator)
         kernel_state = kernel.init(self, chain)
         for _ in range(steps):
             kernel_state, _ = kernel.step(self, kernel_state, self.temperature, generator)
         return self.visible_part(kernel_state.position)
 
-    def _listed(self) -> tuple[Tensor, Tensor] | None:
+    def _list(self) -> tuple[Tensor, Tensor] | None:
         """Every visible state and −F/T, if there are few enough; else None."""
         if not self.layers:
             return None

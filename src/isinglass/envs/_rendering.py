@@ -6,10 +6,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["BAR", "CROSS", "DISC", "RING", "Colour", "picture", "tile"]
+__all__ = ["BAR", "CROSS", "DISC", "RING", "Color", "picture", "tile"]
 
 SIDE = 48  # pixels of a tile
-Colour: TypeAlias = tuple[int, int, int]
+Color: TypeAlias = tuple[int, int, int]
 
 _Y, _X = np.mgrid[:SIDE, :SIDE] * 2.0 / (SIDE - 1) - 1  # from -1 to 1
 _SOFT = SIDE / 4  # an edge is half a pixel wide on either side
@@ -27,13 +27,13 @@ CROSS = _inside(np.maximum(_NARROW, (np.abs(_X) + np.abs(_Y)) / 2**0.5 - 0.75))
 BAR = _inside(np.abs(_Y) - 0.55)
 
 
-def tile(ground: Colour, ink: Colour | None = None, shape: np.ndarray = DISC) -> np.ndarray:
+def tile(ground: Color, ink: Color | None = None, shape: np.ndarray = DISC) -> np.ndarray:
     """Draws a tile of one color, with a shape in another on it, ``(SIDE, SIDE, 3)``."""
     over = ground if ink is None else ink
     return ground + shape[..., None] * np.subtract(over, ground)
 
 
-def picture(tiles: list[list[np.ndarray]], lines: Colour = (255, 255, 255)) -> np.ndarray:
+def picture(tiles: list[list[np.ndarray]], lines: Color = (255, 255, 255)) -> np.ndarray:
     """Joins tiles, lines between them, to ``(rows * SIDE, columns * SIDE, 3)``, uint8."""
     image = np.concatenate([np.concatenate(row, axis=1) for row in tiles]).round().astype(np.uint8)
     for edge in range(SIDE, max(image.shape), SIDE):

@@ -130,7 +130,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         self.observation_space = spaces.MultiBinary(bits)
         self._bits = bits
         self.action_space = spaces.MultiDiscrete([len(MOVES)] * agents)
-        self._neighbours = [
+        self._neighbors = [
             [self._neighbor(*divmod(cell, columns), *move) for move in MOVES]
             for cell in range(rows * columns)
         ]
@@ -224,8 +224,8 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         """Positions after a step, and whether an agent got through, which ends it at once."""
         now = list(cells)
         for agent, move in enumerate(moves):
-            cell = self._neighbours[now[agent]][move]
-            if cell in now or (cell < self.columns and _covered(cell, lefts)):
+            cell = self._neighbors[now[agent]][move]
+            if cell in now or (cell < self.columns and _cover(cell, lefts)):
                 continue
             now[agent] = cell
             if cell < self.columns:
@@ -297,7 +297,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         return [int(move) for move in moves]
 
 
-def _covered(column: int, lefts: Iterable[int]) -> bool:
+def _cover(column: int, lefts: Iterable[int]) -> bool:
     return any(left <= column < left + WIDTH for left in lefts)
 
 

@@ -57,11 +57,11 @@ def hflayers_options(options: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(steps, Tensor):
         steps = steps.long().tolist()
     several = isinstance(steps, (list, tuple))
-    counted = tuple(map(_counted, steps)) if several else _counted(steps)
+    counted = tuple(map(_count, steps)) if several else _count(steps)
     return {**options, "update_steps_max": counted}
 
 
-def _counted(steps: Any) -> int | None:
+def _count(steps: Any) -> int | None:
     """All updates, where hflayers leaves the last out."""
     if steps is None or (type(steps) is int and steps < 0):
         return None
@@ -100,7 +100,7 @@ def import_hflayers_state(
     """
     for name, values in state.items():
         check_tensor(f"entry {name!r}", values)
-    found = _renamed(layer, state)
+    found = _rename(layer, state)
     wanted = {name: to for name, to in layer.state_dict().items() if not name.endswith("scaling")}
     for said, names in (
         ("the layer has no place for", found.keys() - wanted.keys()),
@@ -120,23 +120,23 @@ def import_hflayers_state(
     layer.load_state_dict(found, strict=False)
 
 
-def _renamed(layer: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename(layer: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of the state under the names that the layer has for them."""
     if isinstance(layer, Hopfield):
-        return _renamed_association(layer, state)
+        return _rename_association(layer, state)
     found: dict[str, Tensor] = {}
     for name, values in state.items():
         part, _, rest = name.partition(".")
         child = getattr(layer, part, None)
         if isinstance(child, Hopfield):
-            inner = _renamed_association(child, {rest: values})
+            inner = _rename_association(child, {rest: values})
             found |= {f"{part}.{own}": value for own, value in inner.items()}
         else:
             found[f"{BLOCK.get(part, part)}.{rest}"] = values
     return found
 
 
-def _renamed_association(layer: Hopfield, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename_association(layer: Hopfield, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, values in state.items():
         own = name.removeprefix("hopfield.").removeprefix("association_core.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["renamed"]
+__all__ = ["rename"]
 
 #: Classes, by the name that format 1 has for them.
 CLASSES = {
@@ -20,7 +20,7 @@ COLUMNS = {"Categorical": "CategoricalColumn"}
 KEYS = {"areas": "layers", "centre": "center"}
 
 
-def renamed(header: dict[str, Any]) -> dict[str, Any]:
+def rename(header: dict[str, Any]) -> dict[str, Any]:
     """Returns the header of a format-1 file in the names of this version.
 
     Only the configuration and the columns of a table are looked at: what else a note holds is the
@@ -36,20 +36,20 @@ def renamed(header: dict[str, Any]) -> dict[str, Any]:
     found = dict(header)
     if "class" in header:
         found["class"] = CLASSES.get(header["class"], header["class"])
-        found["config"] = _renamed(header["config"], CLASSES)
+        found["config"] = _rename(header["config"], CLASSES)
     note = header.get("note")
     if isinstance(note, dict) and isinstance(note.get("table"), dict):
-        columns = _renamed(note["table"].get("columns", []), COLUMNS)
+        columns = _rename(note["table"].get("columns", []), COLUMNS)
         found["note"] = note | {"table": note["table"] | {"columns": columns}}
     return found
 
 
-def _renamed(value: Any, classes: dict[str, str]) -> Any:
+def _rename(value: Any, classes: dict[str, str]) -> Any:
     if isinstance(value, list):
-        return [_renamed(item, classes) for item in value]
+        return [_rename(item, classes) for item in value]
     if not isinstance(value, dict):
         return value
-    config = {KEYS.get(key, key): _renamed(item, classes) for key, item in value.items()}
+    config = {KEYS.get(key, key): _rename(item, classes) for key, item in value.items()}
     if isinstance(config.get("kind"), str):
         config["kind"] = classes.get(config["kind"], config["kind"])
     return config

@@ -16,7 +16,7 @@ from isinglass._support.registry import name_of, subclasses_by_name
 from isinglass.core.capabilities import Serializable, require
 from isinglass.core.energy import Energy
 from isinglass.errors import FileError, ParameterError
-from isinglass.io._format1 import renamed
+from isinglass.io._format1 import rename
 from isinglass.io.atomic import atomic_write
 
 __all__ = ["load", "read_note", "save"]
@@ -180,7 +180,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             operation=operation,
         ) from error
     _check_header(operation, header, tensors)
-    return (renamed(header) if header["format"] == 1 else header), tensors
+    return (rename(header) if header["format"] == 1 else header), tensors
 
 
 def _restore(

@@ -81,8 +81,8 @@ def _map_npy(file: BinaryIO) -> Tensor:
     )
     dtype = torch.from_numpy(np.empty(0, kind)).dtype
     if by_columns:
-        return _mapped(file, file.tell(), dtype, shape[::-1]).permute(*reversed(range(len(shape))))
-    return _mapped(file, file.tell(), dtype, shape)
+        return _map(file, file.tell(), dtype, shape[::-1]).permute(*reversed(range(len(shape))))
+    return _map(file, file.tell(), dtype, shape)
 
 
 def _map_safetensors(operation: str, file: BinaryIO, name: str | None) -> Tensor:
@@ -101,10 +101,10 @@ def _map_safetensors(operation: str, file: BinaryIO, name: str | None) -> Tensor
         )
     entry = header[name]
     start = 8 + size + entry["data_offsets"][0]
-    return _mapped(file, start, DTYPES[entry["dtype"]], entry["shape"])
+    return _map(file, start, DTYPES[entry["dtype"]], entry["shape"])
 
 
-def _mapped(file: BinaryIO, start: int, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
+def _map(file: BinaryIO, start: int, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
     if os.name == "posix":  # a private copy for which no memory is set aside
         private = mmap.MAP_PRIVATE | NORESERVE
         pages = mmap.mmap(file.fileno(), 0, private, mmap.PROT_READ | mmap.PROT_WRITE)

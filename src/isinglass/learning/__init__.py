@@ -2,7 +2,6 @@
 
 from isinglass.learning.em import (
     EMReport,
-    SufficientStatistics,
     e_step,
     em_step,
     expectation_maximization,
@@ -23,6 +22,7 @@ from isinglass.learning.objectives.score_matching import DenoisingScoreMatching,
 from isinglass.learning.objectives.stepwise_em import ExpectationMaximization
 from isinglass.learning.objectives.tempered_pcd import TemperedPCD
 from isinglass.learning.pretraining import greedy_pretraining
+from isinglass.learning.sufficient_statistics import SufficientStatistics
 from isinglass.learning.trainer.centering import centered_step
 from isinglass.learning.trainer.evaluation import Likelihood
 from isinglass.learning.trainer.history import FitReport

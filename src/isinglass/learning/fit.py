@@ -134,8 +134,8 @@ def fit(
     batches = Batches(data, size, energy)
     held = None if validation is None else Batches(validation, None, energy)
     run = TrainingLoop(
-        energy, batches, objective, optimizer=_checked_optimizer(optimizer),
-        scheduler=_checked_scheduler(scheduler), centered=centered, average=average,
+        energy, batches, objective, optimizer=_check_optimizer(optimizer),
+        scheduler=_check_scheduler(scheduler), centered=centered, average=average,
         autocast=autocast, generator=generator,
     )  # fmt: skip
     must = score is not None or isinstance(run.scheduler, ReduceLROnPlateau)
@@ -209,7 +209,7 @@ def _check_numbers(
         raise ParameterError(f"autocast = {autocast}", "Give torch.bfloat16 or none")
 
 
-def _checked_optimizer(make: MakeOptimizer | None) -> MakeOptimizer | None:
+def _check_optimizer(make: MakeOptimizer | None) -> MakeOptimizer | None:
     """Returns a maker whose optimizer is checked."""
     remedy = "Give what makes a torch.optim optimizer, such as partial(torch.optim.SGD, lr=0.05)"
 
@@ -225,7 +225,7 @@ def _checked_optimizer(make: MakeOptimizer | None) -> MakeOptimizer | None:
     return None if make is None else made
 
 
-def _checked_scheduler(make: MakeScheduler | None) -> MakeScheduler | None:
+def _check_scheduler(make: MakeScheduler | None) -> MakeScheduler | None:
     """Returns a maker whose scheduler is checked."""
     remedy = (
         "Give what makes a scheduler of an optimizer, such as "

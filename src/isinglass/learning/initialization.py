@@ -11,12 +11,12 @@ from isinglass.energies.layered.harmonium import Harmonium
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
 from isinglass.errors import ShapeError
 from isinglass.learning.em import (
-    SufficientStatistics,
     check_data,
     components_where,
     m_step,
     write_memories,
 )
+from isinglass.learning.sufficient_statistics import SufficientStatistics
 
 __all__ = ["seed_biases", "seed_cluster_means", "seed_memories"]
 

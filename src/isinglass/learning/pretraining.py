@@ -104,7 +104,7 @@ def greedy_pretraining(
                 layer, data.repeat(1, below), objective, epochs=epochs, batch_size=batch_size,
                 optimizer=optimizer, centered=below == above, score=score,
                 resume=resume, progress=progress,
-                checkpoint=None if checkpoint is None else _numbered(checkpoint, index),
+                checkpoint=None if checkpoint is None else _number(checkpoint, index),
                 generator=generator,
             )
         )  # fmt: skip
@@ -112,7 +112,7 @@ def greedy_pretraining(
         machine.weights[index].data.copy_(weight / _twice(machine, index))
         for total, bias in zip(heard[index : index + 2], biases, strict=True):
             total += bias
-        data = _drawn(machine.layers[index + 1], layer, data.repeat(1, below), generator)
+        data = _draw(machine.layers[index + 1], layer, data.repeat(1, below), generator)
     for index, (bias, found) in enumerate(zip(machine.biases, heard, strict=True)):
         bias.data.copy_(found / (2 if 0 < index < len(stack) else 1))
     return reports
@@ -168,7 +168,7 @@ def _twice(machine: DeepBoltzmann, index: int) -> int:
 
 
 @torch.no_grad()
-def _drawn(hidden: Unit, layer: RBM, data: Tensor, generator: Generator | None) -> Tensor:
+def _draw(hidden: Unit, layer: RBM, data: Tensor, generator: Generator | None) -> Tensor:
     """The hidden layer once, given data in all copies of the visible one."""
     field = layer.conditional_field(layer.extend(data), 1)
     return hidden.sample(field[..., : hidden.size], layer.temperature, generator)
@@ -181,6 +181,6 @@ def _copies(layers: int) -> list[tuple[int, int]]:
     return [(2, 1), *[(1, 1)] * (layers - 2), (1, 2)]
 
 
-def _numbered(path: str | Path, layer: int) -> Path:
+def _number(path: str | Path, layer: int) -> Path:
     path = Path(path)
     return path.with_name(f"{path.stem}-{layer + 1}{path.suffix}")

@@ -46,7 +46,7 @@ def from_layer(layer: HopfieldLayer) -> ModernHopfield:
     """Builds the memory that a static :class:`HopfieldLayer` looks up; undoes :func:`to_layer`.
 
     Raises:
-        IntractableError: If the layer has maps, normalisation, several heads, or reads out other
+        IntractableError: If the layer has maps, normalization, several heads, or reads out other
             patterns than it looks up.
 
     Examples:

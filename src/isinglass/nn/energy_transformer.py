@@ -28,7 +28,7 @@ __all__ = ["Descent", "EnergyLayerNorm", "EnergyTransformerBlock", "TokenEnergy"
 
 
 class EnergyLayerNorm(nn.Module):
-    r"""Layer normalisation as the slope of a convex function, so that descent stays descent.
+    r"""Layer normalization as the slope of a convex function, so that descent stays descent.
 
         L(x) = D γ √(Var x + ε) + δ·x,   g = ∂L/∂x = γ (x − x̄)/√(Var x + ε) + δ
 
@@ -314,7 +314,7 @@ class EnergyTransformerBlock(nn.Module):
         halvings: How often a step that would raise the energy is halved; None takes every step
             as it is, as in the paper, and the energy may rise.
         exclude_self: Whether a token may not look at itself, as in the paper.
-        eps: ε of the normalisation.
+        eps: ε of the normalization.
 
     Raises:
         ParameterError: If a number is out of range.

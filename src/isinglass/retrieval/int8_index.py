@@ -146,7 +146,7 @@ class Int8Index:
             nothing = queries.new_ones(len(queries))
             return Lookup(queries.new_zeros(len(queries), values.shape[1]), nothing, nothing)
         exact = queries.to(torch.promote_types(queries.dtype, torch.float32))
-        code, scale, error = _rounded(exact)
+        code, scale, error = _round(exact)
         norm = exact.norm(dim=-1)
         slack = beta * (self._error * norm + self._length * error)
         # Rounding of the float32 scores themselves: d products of float32 add up, in any order,
@@ -243,7 +243,7 @@ class _Sums:
         return self.total / self.mass.unsqueeze(1)
 
 
-def _rounded(queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _round(queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """8-bit codes, the scale of each row, and how far each row is from its code."""
     scale = (queries.abs().amax(-1) / 127).clamp_min(torch.finfo(queries.dtype).tiny)
     code = (queries / scale.unsqueeze(-1)).round()

@@ -140,8 +140,8 @@ class _Trial:
 
     def check_transition(self, lambda_: float, generator: Generator) -> None:
         """p_λ stays p_λ; where the path says so, a → b is seen as often as b → a."""
-        law = self.log_weights(lambda_).softmax(0)
-        before = torch.multinomial(law, DRAWS, replacement=True, generator=generator)
+        probability = self.log_weights(lambda_).softmax(0)
+        before = torch.multinomial(probability, DRAWS, replacement=True, generator=generator)
         moved = [
             self.path.transition(rows, _full(rows, lambda_), generator)
             for rows in self.states[self.first[before]].split(BLOCK)
@@ -149,7 +149,7 @@ class _Trial:
         name = f"transition leaves p_λ unchanged at λ = {lambda_:g}"
         after = self.require(name, torch.cat(moved), lambda_)
         if self.path.reversible:
-            self._require_balance(before * len(law) + after, len(law), lambda_)
+            self._require_balance(before * len(probability) + after, len(probability), lambda_)
 
     def check_advance(self, generator: Generator) -> None:
         # Many rows, far apart: the same uniform number has to tell one λ from another somewhere.

@@ -87,9 +87,9 @@ def _grid(unit: Unit, field: Tensor, temperature: float) -> tuple[Tensor, Tensor
     """Points and weights of Simpson's rule over the states of a continuous unit of size one."""
     if unit.size != 1:
         raise PropertyViolation(f"{unit}: give continuous kinds with size 1, to be integrated")
-    reach = float(field.abs().max()) + 40 * temperature**0.5
-    low = -reach if bool(unit.contains(torch.full((1, 1), -1.0, dtype=torch.float64))) else 0.0
-    points = torch.linspace(low, reach, 20_001, dtype=torch.float64)
+    bound = float(field.abs().max()) + 40 * temperature**0.5
+    low = -bound if bool(unit.contains(torch.full((1, 1), -1.0, dtype=torch.float64))) else 0.0
+    points = torch.linspace(low, bound, 20_001, dtype=torch.float64)
     weights = torch.full_like(points, 2.0)
     weights[1::2] = 4.0
     weights[0] = weights[-1] = 1.0

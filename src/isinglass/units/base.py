@@ -80,8 +80,8 @@ class Unit(Configurable, ABC):
         ...     def mean(self, field, temperature=1.0):
         ...         if temperature == 0:
         ...             return field.sign()
-        ...         chance = torch.softmax(self._three(field) / temperature, -1)
-        ...         return chance[..., 2] - chance[..., 0]
+        ...         probability = torch.softmax(self._three(field) / temperature, -1)
+        ...         return probability[..., 2] - probability[..., 0]
         ...     def sample(self, field, temperature=1.0, generator=None):
         ...         return self.sampler(field, temperature, generator)(field, self.mean(field, 0.0))
         ...     def enumerate_states(self, temperature=1.0):
@@ -127,7 +127,7 @@ class Unit(Configurable, ABC):
     def log_partition_over(
         self, fields: Float[Tensor, "M d"], allowed: Bool[Tensor, "*batch d"], temperature: float
     ) -> Float[Tensor, "*batch M"]:
-        """A_T(I) of each field over the allowed states alone, for every mask: one matrix product.
+        """Computes A_T(I) of each field over the allowed states alone, by one matrix product.
 
         A unit of which nothing is allowed counts zero, as one that is clamped does.
         """

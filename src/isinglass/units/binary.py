@@ -34,8 +34,8 @@ class _TwoState(Unit):
 
     def mean(self, field: States, temperature: float = 1.0) -> States:
         """Low + (high − low) σ((high − low) I/T); the middle at I = 0."""
-        chance, span = self._probability(field, temperature), self.high - self.low
-        return chance if (self.low, span) == (0.0, 1.0) else self.low + span * chance
+        probability, span = self._probability(field, temperature), self.high - self.low
+        return probability if (self.low, span) == (0.0, 1.0) else self.low + span * probability
 
     def sample(
         self,

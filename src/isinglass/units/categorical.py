@@ -163,7 +163,7 @@ class Multinomial(Unit):
     def log_partition_over(
         self, fields: Float[Tensor, "M d"], allowed: Bool[Tensor, "*batch d"], temperature: float
     ) -> Float[Tensor, "*batch M"]:
-        """Σ_groups β⁻¹ log Σ_{i allowed} exp(βI_i); a group of which nothing is allowed counts 0.
+        """Computes Σ_groups β⁻¹ log Σ_{i allowed} exp(βI_i); a group with nothing allowed counts 0.
 
         Weights exp(β(I_i − max I)) are summed by a matrix product, so that no array of masks times
         fields is formed; only where the sum is too small to be right is it taken anew.

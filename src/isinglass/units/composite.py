@@ -87,7 +87,7 @@ class Mixed(Unit):
     def log_partition_over(
         self, fields: Float[Tensor, "M d"], allowed: Bool[Tensor, "*batch d"], temperature: float
     ) -> Float[Tensor, "*batch M"]:
-        """Σ_parts A_T(I_part) over what is allowed."""
+        """Computes Σ_parts A_T(I_part) over what is allowed."""
         parts = zip(self._with(fields), self.split(allowed), strict=True)
         return self._total([p.log_partition_over(x, mask, temperature) for (p, x), mask in parts])
 
@@ -200,8 +200,8 @@ class Mixed(Unit):
             >>> Mixed([Bernoulli(2), Categorical(3)]).select([1, 2]).widths
             (1, 3)
         """
-        owners = [part for part in self.parts for _ in range(part.count)]
-        runs = groupby((owners[unit] for unit in units), key=id)
+        part_of = [part for part in self.parts for _ in range(part.count)]
+        runs = groupby((part_of[unit] for unit in units), key=id)
         together = [list(run) for _, run in runs]
         parts = [run[0].with_count(len(run)) for run in together]
         return parts[0] if len(parts) == 1 else Mixed(parts)
@@ -255,7 +255,7 @@ class Mixed(Unit):
         return joint
 
     def check_legal(self, state: Tensor, observed: Bool[Tensor, "..."] | None = None) -> None:
-        """Refuses finite values outside their part's states, and say in which columns.
+        """Refuses finite values outside their part's states, and says in which columns.
 
         Raises:
             DomainError: If there is one, where ``observed`` is not false.

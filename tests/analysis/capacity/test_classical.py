@@ -1,4 +1,4 @@
-"""Laws of the classical network against their published numbers and against each other."""
+"""Theory of the classical network against their published numbers and against each other."""
 
 import math
 

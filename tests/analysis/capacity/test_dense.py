@@ -1,4 +1,4 @@
-"""Laws of dense memories against the paper's numbers."""
+"""Theory of dense memories against the paper's numbers."""
 
 import math
 import statistics
@@ -26,11 +26,11 @@ def test_degree_two_is_the_classical_net():
     assert capacity.dense_perfect_recall_patterns(1000, 2) == classical
 
 
-def test_exact_sums_tend_to_the_law():
+def test_exact_sums_tend_to_the_formula():
     for degree, rectified in ((2, False), (3, True), (4, False)):
-        law = dense_error(degree, rectified)
-        assert abs(dense_error(degree, rectified, size=2000) / law - 1) < 0.02
-        assert abs(dense_error(degree, rectified, size=200) / law - 1) < 0.2
+        probability = dense_error(degree, rectified)
+        assert abs(dense_error(degree, rectified, size=2000) / probability - 1) < 0.02
+        assert abs(dense_error(degree, rectified, size=200) / probability - 1) < 0.2
     # d = 2, n = 2: a signal of 4, one other pattern, z = ±1 and (z + 1)² − (z − 1)² = ±4.
     expected = statistics.NormalDist().cdf(-4 / 4)
     assert math.isclose(capacity.dense_one_step_error(1.0, 2, size=2), expected)

@@ -1,4 +1,4 @@
-"""Simulations against the laws, within the standard error of the simulation."""
+"""Simulations against the theory, within the standard error of the simulation."""
 
 from functools import partial
 
@@ -28,7 +28,7 @@ def test_one_step_by_hebb(load, generator):
     found = simulate_one_step_error(
         ClassicalHopfield, int(load * SIZE), SIZE, trials=20, generator=generator
     )
-    # The law is right to order 1/d: N − 1 other patterns, fields in steps of 2/d.
+    # The formula is right to order 1/d: N − 1 other patterns, fields in steps of 2/d.
     slack = abs(one_step_error(load) - one_step_error(load * (1 + 2 / (load * SIZE))))
     assert abs(found.mean - one_step_error(load)) < 5 * found.error + slack
     assert found.error < 0.1 * found.mean

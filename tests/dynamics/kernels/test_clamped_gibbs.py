@@ -1,4 +1,4 @@
-"""Observed units stay, and the others follow their law given them."""
+"""Observed units stay, and the others follow their distribution given them."""
 
 import pytest
 import torch

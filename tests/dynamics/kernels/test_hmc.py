@@ -188,7 +188,7 @@ def test_rectified_units_stay_rectified(generator):
 def test_tuning_meets_its_target(kernel, generator):
     energy = hopfield_boltzmann(ig.Gaussian(6), memories=4, beta=2.0).marginal()
     start = double(200, 6)
-    tuned = kernel.tuned(energy, start, 0.5, generator, steps=150)
+    tuned = kernel.tune(energy, start, 0.5, generator, steps=150)
     kernel_state, rates = tuned.init(energy, start), []
     for _ in range(30):
         kernel_state, info = tuned.step(energy, kernel_state, 0.5, generator)
@@ -201,7 +201,7 @@ def test_tuning_meets_its_target(kernel, generator):
 def test_tuning_finds_the_scale_of_every_unit(generator):
     scales = torch.tensor([0.02, 1.0, 50.0]).double()
     start = torch.zeros(50, 3).double()
-    kernel = HMC().tuned(Bowl(*scales.tolist()), start, 0.3, generator, adapt_mass=True)
+    kernel = HMC().tune(Bowl(*scales.tolist()), start, 0.3, generator, adapt_mass=True)
     assert kernel.mass is not None
     assert ((kernel.mass * scales**2).log().abs() < math.log(1.6)).all()
     assert 0.5 < float(kernel.step_size or 0) < 2
@@ -241,7 +241,7 @@ def test_chains_that_never_move_are_reported(generator):
     with pytest.warns(SamplingWarning, match="8 of 8 chains never moved in 100 steps of HMC"):
         ig.run(HMC(1.0), energy, start, steps=100, temperature=1.0, generator=generator)
     with pytest.warns(SamplingWarning, match="no chain moves from the states given"):
-        HMC().tuned(energy, start, 1.0, generator, steps=300)
+        HMC().tune(energy, start, 1.0, generator, steps=300)
 
 
 def test_without_u_turns_moments_are_met_and_rolls_are_as_long_as_needed(generator):
@@ -271,10 +271,10 @@ def test_bad_settings(unannotated):
     with pytest.raises(ParameterError, match="temperature"):
         HMC().step(bowl, HMC().init(bowl, start), -1.0)
     with pytest.raises(ParameterError, match="target"):
-        HMC().tuned(bowl, start, 1.0, target=1.0)
+        HMC().tune(bowl, start, 1.0, target=1.0)
     for temperature, steps in ((0.0, 10), (1.0, 1)):
         with pytest.raises(ParameterError):
-            HMC().tuned(bowl, start, temperature, steps=steps)
+            HMC().tune(bowl, start, temperature, steps=steps)
 
 
 @pytest.mark.parametrize("kernel", [HMC(), MALA(), Langevin()], ids=str)

@@ -20,15 +20,15 @@ def test_it_recalls_what_the_whole_sum_recalls():
     memory = ig.ModernHopfield(patterns, beta=60.0, constants=True)
     cues = torch.nn.functional.normalize(patterns[:6] + 0.07 * double(6, 48, seed=1), dim=-1)
     cues = torch.cat([cues, 0.1 * cues]).reshape(3, 4, 48)  # the short ones are summed in full
-    whole, screened = memory.recall(cues), memory.recall(cues, kernel=memory.build_index())
-    assert screened.converged.all()
-    omitted_mass_bound = screened.info["omitted_mass_bound"]
+    whole, indexed = memory.recall(cues), memory.recall(cues, kernel=memory.build_index())
+    assert indexed.converged.all()
+    omitted_mass_bound = indexed.info["omitted_mass_bound"]
     assert omitted_mass_bound.shape == (3, 4)
     assert (omitted_mass_bound <= 1e-4).all()
-    off = (screened.state - whole.state).norm(dim=-1)
+    off = (indexed.state - whole.state).norm(dim=-1)
     assert (off <= 1e-4).all()
-    # A screened log-sum is too small by at most −log(1 − bound)/β.
-    assert ((screened.energy - whole.energy).abs() <= 1e-5).all()
+    # The log-sum of an index is too small by at most −log(1 − bound)/β.
+    assert ((indexed.energy - whole.energy).abs() <= 1e-5).all()
 
 
 def test_memory_streams_where_patterns_are_many():
@@ -46,8 +46,8 @@ def test_memory_streams_where_patterns_are_many():
 def test_a_learned_beta():
     memory = ig.ModernHopfield(gallery(), beta=60.0, learn_beta=True)
     cues = memory.patterns[:2] + 0.01
-    screened = memory.recall(cues, kernel=memory.build_index())
-    torch.testing.assert_close(screened.state, memory.recall(cues).state, atol=1e-5, rtol=0)
+    indexed = memory.recall(cues, kernel=memory.build_index())
+    torch.testing.assert_close(indexed.state, memory.recall(cues).state, atol=1e-5, rtol=0)
 
 
 def test_patterns_in_a_file(tmp_path):
@@ -85,7 +85,7 @@ def test_in_inference_mode():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_rests_only_where_it_stays(dtype):
+def test_half_precision_converges_only_where_it_stays(dtype):
     """Converged means a step moves no unit by more than two roundings, not by half a state."""
     patterns = double(30, 10).to(dtype)
     memory = ig.ModernHopfield(patterns, beta=0.7)

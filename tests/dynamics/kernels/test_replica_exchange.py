@@ -1,4 +1,4 @@
-"""Replica exchange: the law it keeps, even swaps, and the way out of a mode."""
+"""Replica exchange: the distribution it keeps, even swaps, and the way out of a mode."""
 
 import math
 
@@ -16,8 +16,8 @@ from tests.seeds import seeded
 STEPS = 100
 
 
-class FromTheirLaws(ReplicaExchange):
-    """Starts every lower replica from an exact draw of its own law, by enumeration."""
+class FromTheirDistributions(ReplicaExchange):
+    """Starts every lower replica from an exact draw of its own distribution, by enumeration."""
 
     def init(self, energy, state):
         states = energy.enumerate_states(self.temperature)
@@ -31,8 +31,8 @@ class FromTheirLaws(ReplicaExchange):
 def draws_at(path, states, level, count, generator):
     """Exact draws from p_λ: what is kept by enumeration, the rest by moves, which leave p_λ."""
     with torch.no_grad():
-        law = torch.softmax(path.log_weight(states, torch.full((len(states),), level)), 0)
-        drawn = states[torch.multinomial(law, count, replacement=True, generator=generator)]
+        probability = torch.softmax(path.log_weight(states, torch.full((len(states),), level)), 0)
+        drawn = states[torch.multinomial(probability, count, replacement=True, generator=generator)]
         return path.transition(drawn, torch.full((count,), level), generator)
 
 
@@ -47,24 +47,26 @@ def draws_at(path, states, level, count, generator):
     ],
     ids=["spins", "bits", "deep", "draws", "groups"],
 )
-def test_the_law_is_kept(build, temperature, generator):
+def test_the_distribution_is_kept(build, temperature, generator):
     machine = build()
     levels = torch.tensor([0.0, 0.3, 0.5, 1.0], dtype=torch.float64)
-    kernel = FromTheirLaws(machine, levels, temperature=temperature, generator=generator)
+    kernel = FromTheirDistributions(machine, levels, temperature=temperature, generator=generator)
     states = machine.enumerate_states(temperature)
     with torch.no_grad():
         weights = -machine.energy_at(states, temperature) / temperature
     check_stationary(kernel, machine, states, weights, temperature, generator, steps=3)
 
 
-def test_every_level_keeps_its_law(generator):
+def test_every_level_keeps_its_distribution(generator):
     machine = randomized(ig.RBM(ig.Spin(3), ig.Spin(2)), scale=1.0)
     levels = torch.tensor([0.0, 0.2, 0.6, 1.0], dtype=torch.float64)
-    kernel = FromTheirLaws(machine, levels, generator=generator)
+    kernel = FromTheirDistributions(machine, levels, generator=generator)
     states = machine.enumerate_states()
     with torch.no_grad():
-        law = torch.softmax(-machine(states), 0)
-        start = states[torch.multinomial(law, 30_000, replacement=True, generator=generator)]
+        probability = torch.softmax(-machine(states), 0)
+        start = states[
+            torch.multinomial(probability, 30_000, replacement=True, generator=generator)
+        ]
     kernel_state = kernel.init(machine, start)
     for _ in range(2):
         kernel_state, info = kernel.step(machine, kernel_state, 1.0, generator)
@@ -87,16 +89,16 @@ def two_modes() -> tuple[ig.RBM, float]:
     machine.weights[0].data.fill_(0.8)
     machine.biases[0].data.fill_(0.03)
     states = ig.Spin(10).enumerate_states()
-    law = torch.softmax(-machine.free_energy(states).detach(), 0)
+    probability = torch.softmax(-machine.free_energy(states).detach(), 0)
     up = (states.sum(-1).sign() + 1) / 2
-    return machine, float(law @ up)
+    return machine, float(probability @ up)
 
 
 @pytest.mark.parametrize("side", [-1.0, 1.0])
 def test_chains_leave_the_mode_they_start_in(side, generator):
     machine, exact = two_modes()
     start = machine.extend(torch.full((1000, 10), side, dtype=torch.float64))
-    kernel = ReplicaExchange.tuned(machine, rounds=2, generator=generator)
+    kernel = ReplicaExchange.tune(machine, rounds=2, generator=generator)
     for sampler, moves in ((kernel, True), (ig.BlockGibbs(), False)):
         end = ig.run(
             sampler, machine, start, steps=STEPS, temperature=1.0, generator=generator
@@ -110,7 +112,7 @@ def test_chains_leave_the_mode_they_start_in(side, generator):
 
 def test_levels_are_tuned_to_trade_equally_often(generator):
     machine, _ = two_modes()
-    kernel = ReplicaExchange.tuned(machine, acceptance=0.6, generator=generator)
+    kernel = ReplicaExchange.tune(machine, acceptance=0.6, generator=generator)
     kernel_state = kernel.init(machine, machine.extend(torch.ones(200, 10).double()))
     rates = []
     for _ in range(60):
@@ -118,7 +120,7 @@ def test_levels_are_tuned_to_trade_equally_often(generator):
         rates.append(info["acceptance"].mean(0))
     mean = torch.stack(rates[20:]).mean(0)
     assert ((mean > 0.5) & (mean < 0.75)).all()
-    fewer = ReplicaExchange.tuned(machine, acceptance=0.3, generator=generator)
+    fewer = ReplicaExchange.tune(machine, acceptance=0.3, generator=generator)
     assert len(fewer.levels) < len(kernel.levels)
 
 
@@ -129,8 +131,8 @@ def test_a_ladder_of_draws_starts_from_exact_mixtures(generator):
     machine = ig.HopfieldBoltzmann.from_patterns(ig.Spin(8), patterns, draws=6)
     machine.memory_bias.data = torch.tensor([0.0, 0.1]).double()
     states = ig.Spin(8).enumerate_states()
-    law = torch.softmax(-machine.free_energy(states).detach() / machine.temperature, 0)
-    exact = float(law @ (states.sum(-1) < 0).double())
+    probability = torch.softmax(-machine.free_energy(states).detach() / machine.temperature, 0)
+    exact = float(probability @ (states.sum(-1) < 0).double())
     kernel = ReplicaExchange(machine, 6, generator=generator)
     torch.testing.assert_close(kernel.levels, torch.linspace(0, 1, 6, dtype=torch.float64))
     start = machine.extend(torch.ones(1000, 8).double())
@@ -170,7 +172,7 @@ def test_another_energy_or_temperature_is_refused():
         ReplicaExchange(machine, 1)
     for acceptance in (0.0, 1.0, 2.0):
         with pytest.raises(ParameterError, match="acceptance"):
-            ReplicaExchange.tuned(machine, acceptance=acceptance)
+            ReplicaExchange.tune(machine, acceptance=acceptance)
     with pytest.raises(ParameterError, match="temperature"):
         ReplicaExchange(machine, temperature=-1.0)
     with pytest.raises(IntractableError, match="path"):

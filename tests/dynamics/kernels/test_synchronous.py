@@ -6,7 +6,7 @@ import isinglass as ig
 from tests.cases import spins
 
 
-def test_every_row_rests_or_is_in_a_cycle_of_two():
+def test_every_row_converges_or_is_in_a_cycle_of_two():
     memory, cues = ig.ClassicalHopfield(spins(12, 40)), spins(200, 40, seed=1)
     found = memory.recall(cues, kernel=ig.Synchronous())
     assert 0 < found.cycle.sum() < 200

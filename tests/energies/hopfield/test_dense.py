@@ -36,7 +36,7 @@ INTERACTIONS = [
 ]  # fmt: skip
 
 
-def turned_one_by_one(memory: ig.DenseMemory, state: Tensor) -> Tensor:
+def flipped_one_by_one(memory: ig.DenseMemory, state: Tensor) -> Tensor:
     """The plain reference: E with each spin at −1, less E with it at +1, halved."""
     low, high = (state.unsqueeze(-2).repeat(1, state.shape[-1], 1) for _ in range(2))
     for i in range(state.shape[-1]):
@@ -48,7 +48,7 @@ def turned_one_by_one(memory: ig.DenseMemory, state: Tensor) -> Tensor:
 def test_fields_are_energy_differences(interaction):
     memory = ig.DenseMemory(spins(30, 14, seed=1), interaction=interaction)
     state = torch.cat([spins(20, 14, seed=2), memory.patterns])
-    expected = turned_one_by_one(memory, state)
+    expected = flipped_one_by_one(memory, state)
     torch.testing.assert_close(memory.local_field(state), expected, rtol=1e-9, atol=1e-9)
 
 
@@ -58,7 +58,7 @@ def test_fields_of_a_large_beta_are_as_exact(beta):
     interaction = Exponential(beta)
     patterns = spins(30, 14, seed=1)
     state = torch.cat([spins(20, 14, seed=2), patterns, patterns * (1 - 2 * torch.eye(30, 14))])
-    expected = turned_one_by_one(ig.DenseMemory(patterns, interaction=interaction), state)
+    expected = flipped_one_by_one(ig.DenseMemory(patterns, interaction=interaction), state)
     found = ig.DenseMemory(patterns.float(), interaction=interaction).local_field(state.float())
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
     pair = torch.ones(2, 6)
@@ -82,7 +82,7 @@ def test_where_patterns_tie_the_small_share_decides():
     patterns = torch.cat([one, two, one.repeat(3, 1)])
     memory = ig.DenseMemory(patterns, interaction=Exponential(10.0))
     exact = ig.DenseMemory(patterns.double(), interaction=Exponential(10.0))
-    expected = turned_one_by_one(exact, one.double())
+    expected = flipped_one_by_one(exact, one.double())
     torch.testing.assert_close(memory.local_field(one).double(), expected, rtol=1e-5, atol=0.0)
 
 

@@ -29,7 +29,7 @@ def test_noisy_keys_find_their_values(name, size):
     assert found.values.shape == (40, size)
 
 
-def test_reading_is_attention():
+def test_value_is_attention():
     query, key, value = double(5, 4), double(9, 4, seed=1), double(9, 3, seed=2)
     memory = ig.HeteroMemory(ig.ModernHopfield(key, 0.5), value)
     torch.testing.assert_close(

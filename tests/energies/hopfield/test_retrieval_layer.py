@@ -71,13 +71,13 @@ def test_training_moves_the_patterns_the_query_and_the_values():
     layer = memory.attend(nn.Linear(5, 4).double(), values=nn.Parameter(double(6, 2)), steps=2)
     x, target = double(30, 5, seed=1), double(30, 2, seed=2)
     before = [parameter.detach().clone() for parameter in layer.parameters()]
-    optimiser = torch.optim.Adam(layer.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
     losses = []
     for _ in range(100):
         loss = (layer(x) - target).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
     for old, new in zip(before, layer.parameters(), strict=True):

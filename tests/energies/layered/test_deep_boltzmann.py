@@ -93,7 +93,7 @@ def test_mean_field_descends_energy_less_entropy(graph, temperature):
 
 
 @pytest.mark.parametrize("graph", ["two layers", "a star"])
-def test_the_bound_is_tight_where_hidden_areas_do_not_touch(graph):
+def test_the_bound_is_tight_where_hidden_layers_do_not_touch(graph):
     deep = machine(graph)
     rows = deep.visible.enumerate_states()
     exact = deep.free_energy(rows)
@@ -107,7 +107,7 @@ def test_the_bound_is_tight_where_hidden_areas_do_not_touch(graph):
         torch.testing.assert_close(one, other)
 
 
-def test_a_machine_of_two_areas_is_an_rbm():
+def test_a_machine_of_two_layers_is_an_rbm():
     deep, rows = machine("two layers"), ig.Bernoulli(3).enumerate_states()
     rbm = ig.RBM(ig.Bernoulli(3), ig.Bernoulli(3)).double()
     rbm.load_state_dict(deep.state_dict())
@@ -187,7 +187,7 @@ def test_block_gibbs_keeps_the_exact_distribution(graph, generator):
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_areas_of_a_colour_do_not_touch(graph):
+def test_layers_of_a_color_do_not_touch(graph):
     layers, couplings = GRAPHS[graph]
     deep = machine(graph)
     sets = colors(len(layers), deep.couplings)
@@ -201,7 +201,7 @@ def test_areas_of_a_colour_do_not_touch(graph):
         assert outward(len(layers), deep.couplings) == list(range(len(layers)))
 
 
-def test_a_row_does_not_depend_on_its_neighbours():
+def test_a_row_does_not_depend_on_its_neighbors():
     deep, rows = machine(), ig.Bernoulli(3).enumerate_states()
     together = deep.mean_field(rows)
     assert together.steps.unique().numel() > 1

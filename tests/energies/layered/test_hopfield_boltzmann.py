@@ -1,4 +1,4 @@
-"""What the one-hot machine and its mixture add to the laws and formulas."""
+"""What the one-hot machine and its mixture add to the properties and formulas."""
 
 import copy
 
@@ -209,7 +209,7 @@ def test_bad_machines_and_mixtures():
         machine.conditional(spins(2, 3), torch.ones(5, 3, dtype=torch.bool))
 
 
-def test_averages_of_several_draws_cannot_be_settled_at_a_temperature():
+def test_averages_of_several_draws_have_no_argmax_state_at_a_temperature():
     averaged = ig.Multinomial(3, draws=4)
     mixture = ig.PatternMixture(averaged, double(2), double(2, 3))
     with pytest.raises(IntractableError, match="single draw"):
@@ -224,7 +224,7 @@ def test_modes_without_any_field_are_states():
         assert unit.contains(mode).all()
 
 
-def test_hidden_areas_may_be_filled_in_some_rows_only():
+def test_hidden_layers_may_be_filled_in_some_rows_only():
     machine = ig.RBM(ig.Bernoulli(2), ig.Spin(2))
     machine.check_state(torch.tensor([[0.0, 1, 0, 0], [0, 1, 1, -1]]))
     with pytest.raises(DomainError, match="Spin"):

@@ -158,7 +158,7 @@ def test_small_classes_are_drawn_together():
     """Two rings joined densely within: many small classes, no couplings across blocks."""
     mask = torch.block_diag(torch.ones(40, 40), torch.ones(40, 40)).bool()
     couplings = DenseCouplings.of(symmetric(80)).masked(mask)
-    assert [touch for _, touch in couplings._drawn()] == [True]
+    assert [touch for _, touch in couplings._draw()] == [True]
     energy = ig.BoltzmannMachine(ig.Spin(80), couplings)
     state = energy.sweep(spins(20, 80), 0.0)
     for _ in range(100):
@@ -170,7 +170,7 @@ def test_small_classes_are_drawn_together():
 @pytest.mark.parametrize(
     "name", ["spins, all joined", "odd torus", "one-hot edges", "even torus", "mixed, all joined"]
 )
-def test_held_units_stay_and_the_others_follow_their_law(name, generator):
+def test_held_units_stay_and_the_others_follow_their_distribution(name, generator):
     """Three units held: the chain of the rest ends in p(rest | held), by enumeration."""
     energy = machine(name)
     states = energy.unit.enumerate_states()
@@ -180,13 +180,13 @@ def test_held_units_stay_and_the_others_follow_their_law(name, generator):
     start = states[len(states) // 3].expand(20_000, -1)
     same = (states[:, held] == start[0, held]).all(-1)
     with torch.no_grad():
-        law = torch.softmax(-energy(states[same]), 0)
+        probability = torch.softmax(-energy(states[same]), 0)
     kernel = ig.ClampedGibbs(held)
     state = ig.run(kernel, energy, start, steps=30, temperature=1.0, generator=generator)
     assert torch.equal(state[:, held], start[:, held])
     found = torch.cdist(state, states[same]).argmin(-1).bincount(minlength=int(same.sum()))
-    spread = (20_000 * law * (1 - law)).sqrt()
-    assert ((found - 20_000 * law).abs() < 5 * spread + 1).all()
+    spread = (20_000 * probability * (1 - probability)).sqrt()
+    assert ((found - 20_000 * probability).abs() < 5 * spread + 1).all()
 
 
 def hidden_machine(hidden: int = 3, kind: type[ig.Unit] = ig.Bernoulli) -> ig.BoltzmannMachine:
@@ -260,17 +260,17 @@ def test_learning_lowers_the_divergence():
     data[:20, 1] *= -1
     energy = ig.BoltzmannMachine(ig.Spin(5)).double()
     states = ig.Spin(5).enumerate_states()
-    optimiser = torch.optim.Adam(energy.parameters(), lr=0.1)
+    optimizer = torch.optim.Adam(energy.parameters(), lr=0.1)
     for _ in range(150):
         model = torch.softmax(-energy(states), 0).detach()
         loss = energy.positive_phase(data).mean() - model @ energy.negative_phase(states)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
-    law = torch.softmax(-energy(states), 0).detach()
-    pairs = torch.einsum("n,ni,nj->ij", law, states, states)
+        optimizer.step()
+    probability = torch.softmax(-energy(states), 0).detach()
+    pairs = torch.einsum("n,ni,nj->ij", probability, states, states)
     torch.testing.assert_close(pairs, data.mT @ data / 200, atol=1e-2, rtol=0)
-    torch.testing.assert_close(law @ states, data.mean(0), atol=1e-2, rtol=0)
+    torch.testing.assert_close(probability @ states, data.mean(0), atol=1e-2, rtol=0)
 
 
 @pytest.mark.parametrize("hidden", [0, 2])
@@ -390,8 +390,8 @@ def test_steps_along_the_path_are_in_detailed_balance(name, generator):
     path = energy.path(1.0)
     assert path.reversible
     level = torch.full((len(states),), 0.7, dtype=torch.float64)
-    law = torch.softmax(path.log_weight(states, level), 0)
-    chosen = torch.multinomial(law, 200_000, replacement=True, generator=generator)
+    probability = torch.softmax(path.log_weight(states, level), 0)
+    chosen = torch.multinomial(probability, 200_000, replacement=True, generator=generator)
     start = states[chosen]
     steps = [
         path.transition(rows, level[:1].expand(len(rows)), generator) for rows in start.chunk(200)
@@ -452,8 +452,8 @@ def test_rows_may_stand_at_different_levels(generator):
         state = path.transition(state, level, generator)
     states = ig.Spin(6).enumerate_states()
     for rows, end in zip(state.split(10_000), (0.0, 1.0), strict=True):
-        law = torch.softmax(path.log_weight(states, torch.full((64,), end).double()), 0)
-        assert (rows.mean(0) - law @ states).abs().max() < 5 / math.sqrt(10_000)
+        probability = torch.softmax(path.log_weight(states, torch.full((64,), end).double()), 0)
+        assert (rows.mean(0) - probability @ states).abs().max() < 5 / math.sqrt(10_000)
 
 
 def test_annealing_finds_the_partition_function(generator):

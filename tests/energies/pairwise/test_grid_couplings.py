@@ -1,4 +1,4 @@
-"""Grids: neighbours, colours, the torus in bytes, partition functions."""
+"""Grids: neighbors, colors, the torus in bytes, partition functions."""
 
 import math
 
@@ -41,7 +41,7 @@ def test_the_field_is_the_sum_over_bonds(shape, periodic):
     [((4, 6), True, 2), ((3, 4), True, 3), ((5, 5), True, 3), ((5, 5), False, 2), ((1, 1), True, 1),
      ((2, 2, 2), True, 2), ((7,), True, 3), ((1, 5), False, 2), ((2, 3), True, 3)],
 )  # fmt: skip
-def test_colours_are_proper_and_few(shape, periodic, colors):
+def test_colors_are_proper_and_few(shape, periodic, colors):
     couplings = GridCouplings(shape, periodic=periodic)
     classes = couplings.colors()
     assert len(classes) == colors
@@ -101,17 +101,19 @@ def test_packed_and_unpacked_is_the_state(shape, unit):
 
 @pytest.mark.parametrize("coupling", [1.0, -0.6])
 @pytest.mark.parametrize("temperature", [0.8, CRITICAL, 1e3])
-def test_bytes_keep_the_exact_law(coupling, temperature):
+def test_bytes_keep_the_exact_distribution(coupling, temperature):
     """P(n ≥ c) = P(high | n) to 5 σ of 2²⁰ draws, where whole bytes would be out by up to 25 σ."""
     board = Checkerboard(**ALIKE, coupling=coupling, field=0.07, temperature=temperature)
     many = 2**20 // 12
     cuts = board._cuts(torch.empty(many, 4, 3, dtype=torch.int8), seeded())
     for high in range(5):
         near = 4 - high if coupling < 0 else high
-        law = torch.sigmoid(torch.tensor(2 * (coupling * (2 * high - 4) + 0.07) / temperature))
+        probability = torch.sigmoid(
+            torch.tensor(2 * (coupling * (2 * high - 4) + 0.07) / temperature)
+        )
         found = (near >= cuts).double().mean()
-        spread = math.sqrt(float(law * (1 - law)) / cuts.numel())
-        assert abs(float(found - law)) < 5 * spread + 1e-9
+        spread = math.sqrt(float(probability * (1 - probability)) / cuts.numel())
+        assert abs(float(found - probability)) < 5 * spread + 1e-9
 
 
 @pytest.mark.parametrize("temperature", [0.02, 1.3, CRITICAL, 4.0])
@@ -138,7 +140,7 @@ def test_log_z_of_a_torus_has_the_slope_of_finite_differences(temperature, monke
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.8, CRITICAL, 4.0])
 def test_sampled_energies_are_the_slope_of_log_z(temperature, monkeypatch):
-    """⟨E⟩ = T² ∂ log Z/∂T, of chains in bytes and of those drawn by colours."""
+    """⟨E⟩ = T² ∂ log Z/∂T, of chains in bytes and of those drawn by colors."""
     ising = ig.BoltzmannMachine.ising(6, 4).double()
     step = 1e-4
     above, below = (ising.exact_log_partition(temperature + s).item() for s in (step, -step))
@@ -170,15 +172,15 @@ def test_bonds_are_learned():
     ising = ig.BoltzmannMachine.ising(8, 8, coupling=true)
     data = ising.sweep(torch.ones(500, 64), 1.0, seeded(), sweeps=50)
     fit = ig.BoltzmannMachine.ising(8, 8, coupling=[0.0, 0.0])
-    optimiser = torch.optim.LBFGS(fit.couplings.parameters(), max_iter=20)
+    optimizer = torch.optim.LBFGS(fit.couplings.parameters(), max_iter=20)
 
     def loss():
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         odds = torch.nn.functional.softplus(-2 * data * fit.local_field(data)).mean()
         odds.backward()
         return odds
 
-    optimiser.step(loss)
+    optimizer.step(loss)
     torch.testing.assert_close(fit.couplings.coupling.detach(), true, atol=0.03, rtol=0)
 
 

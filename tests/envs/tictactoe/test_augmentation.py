@@ -101,7 +101,7 @@ def test_what_was_legal_is_legal_on_the_other_board():
 
 def test_all_eight_are_equally_likely():
     # A knight's move apart from the middle of an edge, no two of the eight coincide: corner and
-    # neighbouring edge together.
+    # neighboring edge together.
     corner = {"propositions": torch.zeros(8_000, 9, 3).int(), "mask": torch.zeros(8_000, 9)}
     corner["propositions"][:, 0] = torch.tensor([1, 0, 0]).int()
     corner["mask"][:, 0] = 1

@@ -38,7 +38,7 @@ def forced(mine, theirs):
 
 
 @cache
-def expected(mine, theirs, ours_next, share=1.0):
+def expected(mine, theirs, own_next, share=1.0):
     """Best mean reward against perfect play that errs, over frozen sets of cells; 1: at random."""
     if won(mine):
         return 20.0
@@ -47,7 +47,7 @@ def expected(mine, theirs, ours_next, share=1.0):
     cells = empty(mine, theirs)
     if not cells:
         return 10.0
-    if ours_next:
+    if own_next:
         return max(expected(mine | {cell}, theirs, False, share) for cell in cells)
     after = {cell: expected(mine, theirs | {cell}, True, share) for cell in cells}
     worth = {cell: -forced(mine, theirs | {cell}) for cell in cells}
@@ -203,7 +203,7 @@ def test_minimax_draws_among_all_its_best_cells():
     corner = np.zeros((4_000, 3), dtype=int)
     games.claim(games.playing, 0, corner)
     answers = minimax_moves(games.observe(games.playing, 1), numpy_seeded(0))
-    assert np.array_equal(np.unique(answers, axis=0), [[1, 1, 0]])  # only the centre draws
+    assert np.array_equal(np.unique(answers, axis=0), [[1, 1, 0]])  # only the center draws
     openings = minimax_moves(Games(9_000).observe(np.arange(9_000)), numpy_seeded(0))
     counts = np.unique(openings, axis=0, return_counts=True)[1]
     assert len(counts) == 9  # every opening draws
@@ -216,8 +216,12 @@ def test_perfect_play_errs_as_often_as_it_should(share):
     games.claim(games.playing, 0, np.zeros((8_000, 3), dtype=int))
     drawn = Erring(share)(games.observe(games.playing, 1), numpy_seeded(0))
     counts = np.bincount(drawn[:, 0] + 3 * drawn[:, 1], minlength=9) / 8_000
-    law = np.array([0.0, *[share / 8] * 8]) + (1 - share) * (np.arange(9) == 4)  # the centre draws
-    assert np.all(np.abs(counts - law) <= 5 * np.sqrt(law * (1 - law) / 8_000))
+    probability = np.array([0.0, *[share / 8] * 8]) + (1 - share) * (
+        np.arange(9) == 4
+    )  # the center draws
+    assert np.all(
+        np.abs(counts - probability) <= 5 * np.sqrt(probability * (1 - probability) / 8_000)
+    )
     assert not drawn[:, 2].any()
 
 

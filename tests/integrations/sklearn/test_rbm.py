@@ -35,13 +35,13 @@ def digits():
 def test_its_features_of_digits_are_no_worse_than_bernoulli_rbm_s(digits):
     """Both with 100 components and the same epochs, at rates of 0.1 and 0.2."""
     train, test, labels, expected = digits
-    ours = RBMTransformer(100, n_iter=5, learning_rate=0.1, random_state=SEED)
+    own = RBMTransformer(100, n_iter=5, learning_rate=0.1, random_state=SEED)
     theirs = BernoulliRBM(100, n_iter=5, learning_rate=0.2, random_state=SEED)
     scores = [
         make_pipeline(rbm, LogisticRegression(C=10, max_iter=1000))
         .fit(train, labels)
         .score(test, expected)
-        for rbm in (ours, theirs)
+        for rbm in (own, theirs)
     ]
     assert scores[0] >= scores[1]
     assert scores[0] > 0.93
@@ -72,8 +72,8 @@ def test_scores_are_exact_where_they_can_be(digits):
         log_z = torch.logsumexp(-model.machine_.free_energy(every), 0)
         expected = -model.machine_.free_energy(torch.from_numpy(bits)) - log_z
     np.testing.assert_allclose(model.score_samples(bits), expected, rtol=1e-9)
-    grey = np.where(bits == 1, 0.9, 0.2)
-    np.testing.assert_array_equal(model.score_samples(grey), model.score_samples(bits))
+    gray = np.where(bits == 1, 0.9, 0.2)
+    np.testing.assert_array_equal(model.score_samples(gray), model.score_samples(bits))
     rows = (digits[0][:50] > 0.5).astype(np.float64)
     large = RBMTransformer(20, n_iter=1, random_state=SEED).fit(rows)
     pseudo = pseudo_log_likelihood(large.machine_, torch.from_numpy(rows)).detach()

@@ -55,17 +55,17 @@ def explicit_step(deep: ig.Harmonium, data: Tensor, offsets: list[Tensor], rate:
 )
 def test_steps_are_those_of_the_centered_machine(layers):
     """Any offsets, changing from step to step, on joint states of every layer."""
-    ours, theirs = (randomized(ig.Harmonium(*layers)) for _ in range(2))
+    own, theirs = (randomized(ig.Harmonium(*layers)) for _ in range(2))
     size = sum(layer.size for layer in layers[0])
     for step in range(5):
         states = double(6, size, seed=step)
         offsets = [double(a.size, seed=10 * step + i) for i, a in enumerate(layers[0])]
-        ours.zero_grad()
-        ours(states).mean().backward()
-        with centered_step(ours, offsets):
-            torch.optim.SGD(ours.parameters(), lr=0.1).step()
+        own.zero_grad()
+        own(states).mean().backward()
+        with centered_step(own, offsets):
+            torch.optim.SGD(own.parameters(), lr=0.1).step()
         explicit_step(theirs, states, offsets, 0.1)
-        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        for one, other in zip(own.parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
@@ -90,11 +90,11 @@ def test_learning_does_not_see_flipped_bits_if_centered(centered):
         "objective": ExactGradient(), "epochs": 10, "batch_size": 10, "progress": False,
         "centered": centered, "optimizer": lambda p: torch.optim.SGD(p, lr=0.3),
     }  # fmt: skip
-    ours = fit(rbm, data, generator=seeded(), **settings)["log-likelihood"]
+    own = fit(rbm, data, generator=seeded(), **settings)["log-likelihood"]
     theirs = fit(other, 1 - data, generator=seeded(), **settings)["log-likelihood"]
-    same = all(abs(a - b) < 1e-9 for a, b in zip(ours, theirs, strict=True))
+    same = all(abs(a - b) < 1e-9 for a, b in zip(own, theirs, strict=True))
     assert same == centered
-    assert ours[-1] > ours[0]
+    assert own[-1] > own[0]
 
 
 @pytest.mark.parametrize("persistent", [True, False])
@@ -102,12 +102,15 @@ def test_offsets_lie_halfway_between_data_and_model(persistent):
     rbm = randomized(ig.RBM(ig.Bernoulli(4), ig.Spin(3)))
     data = (double(20, 4) > 0).double()
     every = rbm.visible.enumerate_states()
-    chance = torch.softmax(-rbm.free_energy(every), 0).detach()
+    weights = torch.softmax(-rbm.free_energy(every), 0).detach()
     hidden = [rbm.layers[1].mean(v @ rbm.weight.mT + rbm.biases[1]).detach() for v in (data, every)]
-    expected = [(data.mean(0) + chance @ every) / 2, (hidden[0].mean(0) + chance @ hidden[1]) / 2]
+    expected = [
+        (data.mean(0) + weights @ every) / 2,
+        (hidden[0].mean(0) + weights @ hidden[1]) / 2,
+    ]
     chains = None
     if persistent:  # a set of chains whose means are the model's
-        chains = torch.cat([chance @ every, chance @ hidden[1]])[None]
+        chains = torch.cat([weights @ every, weights @ hidden[1]])[None]
     ExactGradient().loss(rbm, data, {})[0].backward()
     for one, other in zip(layer_means(rbm, data, chains), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
@@ -115,18 +118,18 @@ def test_offsets_lie_halfway_between_data_and_model(persistent):
 
 def test_an_optimizer_of_its_own_mind_steps_in_the_centered_parameters():
     """Adam on (W, b̃) of a machine written out with its offsets, three steps."""
-    ours = randomized(ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2)))
+    own = randomized(ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2)))
     offsets, states = [double(3, seed=1), double(2, seed=2)], double(6, 5)
-    weight, below, above = (p.detach().clone() for p in ours.parameters())
+    weight, below, above = (p.detach().clone() for p in own.parameters())
     tilde = [weight, below + offsets[1] @ weight, above + weight @ offsets[0]]
     tilde = [value.requires_grad_() for value in tilde]
-    optimizers = [torch.optim.Adam(p, lr=0.1) for p in (list(ours.parameters()), tilde)]
+    optimizers = [torch.optim.Adam(p, lr=0.1) for p in (list(own.parameters()), tilde)]
     v, h = states.split([3, 2], -1)
     signs = torch.tensor([1.0, 1, 1, -1, -1, -1]).double() / 3  # data and fantasies
     for _ in range(3):
-        ours.zero_grad()
-        (ours(states) * signs).sum().backward()
-        with centered_step(ours, offsets):
+        own.zero_grad()
+        (own(states) * signs).sum().backward()
+        with centered_step(own, offsets):
             optimizers[0].step()
         agreement = ((h - offsets[1]) @ tilde[0] * (v - offsets[0])).sum(-1)
         optimizers[1].zero_grad()
@@ -136,7 +139,7 @@ def test_an_optimizer_of_its_own_mind_steps_in_the_centered_parameters():
         expected = [
             tilde[0], tilde[1] - offsets[1] @ tilde[0], tilde[2] - tilde[0] @ offsets[0]
         ]  # fmt: skip
-    for one, other in zip(ours.parameters(), expected, strict=True):
+    for one, other in zip(own.parameters(), expected, strict=True):
         torch.testing.assert_close(one.detach(), other, rtol=0, atol=1e-9)
 
 

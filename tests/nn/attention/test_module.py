@@ -1,4 +1,4 @@
-"""Multi-head attention by look-up: torch's own at m → ∞, and for finite m its law to the letter."""
+"""Multi-head attention by look-up: torch's own at m → ∞, and exactly multinomial at finite m."""
 
 import copy
 import warnings
@@ -27,11 +27,11 @@ def pair(draws=None, *, gradient="softmax", **options) -> tuple[nn.Module, Stoch
     torch.manual_seed(shifted(1))
     options = {"batch_first": True, "dtype": torch.float64} | options
     theirs = nn.MultiheadAttention(8, 2, **options)
-    ours = StochasticAttention(8, 2, draws=draws, gradient=gradient, **options)
+    own = StochasticAttention(8, 2, draws=draws, gradient=gradient, **options)
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.7)
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
+    own.load_state_dict(theirs.state_dict())
+    return theirs, own
 
 
 def tokens(layer: nn.MultiheadAttention, batch: int = 3) -> tuple[torch.Tensor, ...]:
@@ -64,62 +64,62 @@ def masks(kind: str) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("need_weights", [True, False])
 def test_infinitely_many_draws_are_torch_s_attention(name, need_weights):
-    theirs, ours = pair(**OPTIONS[name])
+    theirs, own = pair(**OPTIONS[name])
     for kind in ("none", "padding", "pairs", "both", "a head each", "numbers"):
         inputs = [rows.requires_grad_() for rows in tokens(theirs)]
         options = masks(kind) | {"need_weights": need_weights, "average_attn_weights": False}
         expected, weights = theirs(*inputs, **options)
-        found, shares = ours(*inputs, **options)
+        found, shares = own(*inputs, **options)
         torch.testing.assert_close(found, expected, **TO)
         torch.testing.assert_close(shares, weights, **TO)
         aim = double(*expected.shape, seed=3)
         slopes = [
             torch.autograd.grad((out * aim).sum(), [*inputs, *layer.parameters()])
-            for out, layer in ((expected, theirs), (found, ours))
+            for out, layer in ((expected, theirs), (found, own))
         ]
         torch.testing.assert_close(slopes[1], slopes[0], **TO)
 
 
 def test_unbatched_averaged_and_of_mixed_masks():
-    theirs, ours = pair()
+    theirs, own = pair()
     q, k, v = tokens(theirs)
     expected = theirs(q[0], k[0], v[0], key_padding_mask=masks("padding")["key_padding_mask"][0])
-    found = ours(q[0], k[0], v[0], key_padding_mask=masks("padding")["key_padding_mask"][0])
+    found = own(q[0], k[0], v[0], key_padding_mask=masks("padding")["key_padding_mask"][0])
     torch.testing.assert_close(found, expected, **TO)
     mixed = masks("numbers and booleans")
     pairs = mixed["attn_mask"].double().masked_fill(mixed["attn_mask"], -torch.inf)
     expected = theirs(q, k, v, attn_mask=pairs, key_padding_mask=mixed["key_padding_mask"])
-    torch.testing.assert_close(ours(q, k, v, **mixed), expected, **TO)
+    torch.testing.assert_close(own(q, k, v, **mixed), expected, **TO)
 
 
 def test_self_attention_and_the_causal_mask():
-    theirs, ours = pair()
+    theirs, own = pair()
     x = double(3, 5, 8)
     causal = torch.ones(5, 5, dtype=torch.bool).triu(1)
     expected = theirs(x, x, x, attn_mask=causal, is_causal=True)
-    torch.testing.assert_close(ours(x, x, x, attn_mask=causal, is_causal=True), expected, **TO)
-    torch.testing.assert_close(ours(x, x, x, is_causal=True), expected, **TO)
+    torch.testing.assert_close(own(x, x, x, attn_mask=causal, is_causal=True), expected, **TO)
+    torch.testing.assert_close(own(x, x, x, is_causal=True), expected, **TO)
 
 
 @pytest.mark.parametrize("draws", [1, 3, 40])
 @pytest.mark.parametrize("learning", [True, False])
 def test_mean_and_variance_are_those_of_m_draws(draws, learning, generator):
     """With W_O the identity: mean pᵀV, variance (pᵀV² − (pᵀV)²)/m for every component."""
-    _, ours = pair(draws)
+    _, own = pair(draws)
     with torch.no_grad():
-        ours.out_proj.weight.copy_(torch.eye(8))
-        ours.out_proj.bias.zero_()
-    q, k, v = (rows / 3 for rows in tokens(ours, batch=1))  # no key so rare that it upsets bounds
+        own.out_proj.weight.copy_(torch.eye(8))
+        own.out_proj.bias.zero_()
+    q, k, v = (rows / 3 for rows in tokens(own, batch=1))  # no key so rare that it upsets bounds
     number = 20_000
     with torch.set_grad_enabled(learning):
-        many = ours(
+        many = own(
             *(rows.expand(number, -1, -1) for rows in (q, k, v)),
             need_weights=False, generator=generator,
         )[0].detach()  # fmt: skip
     with torch.no_grad():
-        ours.draws = None
-        exact, p = ours(q, k, v, average_attn_weights=False)
-        values = ours._projected(q, k, v)[2].unflatten(-1, (2, 4)).transpose(1, 2)
+        own.draws = None
+        exact, p = own(q, k, v, average_attn_weights=False)
+        values = own._project(q, k, v)[2].unflatten(-1, (2, 4)).transpose(1, 2)
         variance = (p @ values**2 - (p @ values) ** 2).transpose(1, 2).flatten(-2) / draws
     assert ((many.mean(0) - exact[0]).abs() <= 5 * (variance[0] / number).sqrt()).all()
     squares = (many - exact).square()
@@ -128,42 +128,42 @@ def test_mean_and_variance_are_those_of_m_draws(draws, learning, generator):
 
 def test_both_ways_of_averaging_are_one(generator):
     """Few draws without gradients are gathered, else counted: the same draws, the same average."""
-    _, ours = pair(2)
-    inputs = tokens(ours)
-    counted = ours(*inputs, need_weights=True, generator=generator.manual_seed(shifted(3)))[0]
+    _, own = pair(2)
+    inputs = tokens(own)
+    counted = own(*inputs, need_weights=True, generator=generator.manual_seed(shifted(3)))[0]
     with torch.no_grad():
-        gathered = ours(*inputs, need_weights=False, generator=generator.manual_seed(shifted(3)))[0]
+        gathered = own(*inputs, need_weights=False, generator=generator.manual_seed(shifted(3)))[0]
     torch.testing.assert_close(gathered, counted, **TO)
 
 
 def test_generators(generator):
-    _, ours = pair(2)
-    inputs = tokens(ours)
-    one = ours(*inputs, generator=generator.manual_seed(shifted(1)))[0]
-    assert torch.equal(one, ours(*inputs, generator=generator.manual_seed(shifted(1)))[0])
-    assert not torch.equal(one, ours(*inputs, generator=generator)[0])
-    ours.generator = generator.manual_seed(shifted(1))
-    assert torch.equal(one, ours(*inputs)[0])
-    other = copy.deepcopy(ours)
+    _, own = pair(2)
+    inputs = tokens(own)
+    one = own(*inputs, generator=generator.manual_seed(shifted(1)))[0]
+    assert torch.equal(one, own(*inputs, generator=generator.manual_seed(shifted(1)))[0])
+    assert not torch.equal(one, own(*inputs, generator=generator)[0])
+    own.generator = generator.manual_seed(shifted(1))
+    assert torch.equal(one, own(*inputs)[0])
+    other = copy.deepcopy(own)
     assert other.generator is generator  # else copies would draw alike
     assert torch.equal(other(*inputs, generator=seeded(1))[0], one)
 
 
 def test_mean_of_the_gradients_is_softmax_attention_s(generator):
     """With a loss linear in the output: to every parameter and input, within 5 standard errors."""
-    exact, ours = pair(2)
+    exact, own = pair(2)
     inputs = [rows.requires_grad_() for rows in tokens(exact, batch=1)]
     aim = double(1, 4, 8, seed=3)
     learned = [*inputs, *exact.parameters()]
     expected = torch.autograd.grad((exact(*inputs)[0] * aim).sum(), learned)
 
-    names = [name for name, _ in ours.named_parameters()]
-    values = tuple(parameter.detach() for parameter in ours.parameters())
+    names = [name for name, _ in own.named_parameters()]
+    values = tuple(parameter.detach() for parameter in own.parameters())
 
     def loss(q, k, v, *parameters):
         state = dict(zip(names, parameters, strict=True))
         call = {"generator": generator, "need_weights": False}
-        return (torch.func.functional_call(ours, state, (q, k, v), call)[0] * aim).sum()
+        return (torch.func.functional_call(own, state, (q, k, v), call)[0] * aim).sum()
 
     number = 4000
     fixed = [rows.detach() for rows in inputs] + list(values)
@@ -175,9 +175,9 @@ def test_mean_of_the_gradients_is_softmax_attention_s(generator):
 
 
 def test_gradient_to_values_alone(generator):
-    _, ours = pair(2, gradient="values")
-    q, k, v = (rows.requires_grad_() for rows in tokens(ours))
-    ours(q, k, v, generator=generator)[0].sum().backward()
+    _, own = pair(2, gradient="values")
+    q, k, v = (rows.requires_grad_() for rows in tokens(own))
+    own(q, k, v, generator=generator)[0].sum().backward()
     assert q.grad is None or not q.grad.any()
     assert k.grad is None or not k.grad.any()
     assert v.grad is not None
@@ -187,28 +187,28 @@ def test_gradient_to_values_alone(generator):
 @pytest.mark.parametrize("draws", [None, 2, 50])
 @pytest.mark.parametrize("need_weights", [True, False])
 def test_a_query_that_may_see_nothing_gets_the_output_s_bias(draws, need_weights, generator):
-    _, ours = pair(draws)
-    q, k, v = (rows.requires_grad_() for rows in tokens(ours))
+    _, own = pair(draws)
+    q, k, v = (rows.requires_grad_() for rows in tokens(own))
     padding = torch.zeros(3, 5, dtype=torch.bool)
     padding[1] = True
     for mask in (padding, torch.zeros(3, 5).double().masked_fill(padding, -torch.inf)):
-        output, shares = ours(
+        output, shares = own(
             q, k, v, key_padding_mask=mask, need_weights=need_weights, generator=generator
         )
-        torch.testing.assert_close(output[1], ours.out_proj.bias.expand(4, 8))
+        torch.testing.assert_close(output[1], own.out_proj.bias.expand(4, 8))
         assert shares is None or not shares[1].any()
         output.sum().backward()
-        for rows in (q, k, v, ours.in_proj_weight):
+        for rows in (q, k, v, own.in_proj_weight):
             assert rows.grad is not None
             assert rows.grad.isfinite().all()
             rows.grad = None
 
 
 def test_masked_keys_are_never_drawn(generator):
-    _, ours = pair(64)
-    inputs = tokens(ours)
+    _, own = pair(64)
+    inputs = tokens(own)
     options = masks("both") | {"generator": generator}
-    shares = ours(*inputs, **options)[1]
+    shares = own(*inputs, **options)[1]
     hidden = options["attn_mask"] | options["key_padding_mask"].unsqueeze(1)
     assert (shares[hidden] == 0).all()
     assert (shares[~hidden] > 0).double().mean() > 0.8
@@ -216,10 +216,10 @@ def test_masked_keys_are_never_drawn(generator):
 
 
 def test_dropped_shares_keep_the_mean(generator):
-    _, ours = pair(3, dropout=0.25)
-    many = [rows.expand(4000, -1, -1) for rows in tokens(ours, batch=1)]
-    shares = ours(*many, generator=generator)[1].detach()
-    weights = ours.eval()
+    _, own = pair(3, dropout=0.25)
+    many = [rows.expand(4000, -1, -1) for rows in tokens(own, batch=1)]
+    shares = own(*many, generator=generator)[1].detach()
+    weights = own.eval()
     weights.draws = None
     expected = weights(*(rows[:1] for rows in many))[1].detach()
     assert ((shares.mean(0) - expected).abs() <= 5 * shares.std(0) / 4000**0.5).all()
@@ -228,9 +228,9 @@ def test_dropped_shares_keep_the_mean(generator):
 
 @pytest.mark.parametrize("draws", [None, 3])
 def test_where_every_share_is_dropped_the_output_is_its_bias(draws):
-    theirs, ours = pair(draws, dropout=1.0)
-    rows = tokens(ours)
-    found, shares = ours.train()(*rows)
+    theirs, own = pair(draws, dropout=1.0)
+    rows = tokens(own)
+    found, shares = own.train()(*rows)
     torch.testing.assert_close(found, theirs.train()(*rows)[0])
     assert (shares == 0).all()
 
@@ -296,11 +296,11 @@ def test_replacing_keeps_what_is_shared_and_leaves_others_alone():
 
 @pytest.mark.parametrize("draws", [None, 2])
 def test_half_precision_and_autocast(draws):
-    ours = StochasticAttention(8, 2, draws=draws, batch_first=True)
+    own = StochasticAttention(8, 2, draws=draws, batch_first=True)
     x = torch.randn(3, 5, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        assert ours(x, x, x)[0].dtype == torch.bfloat16
-    half = copy.deepcopy(ours).bfloat16()
+        assert own(x, x, x)[0].dtype == torch.bfloat16
+    half = copy.deepcopy(own).bfloat16()
     rows = x.bfloat16()
     output, shares = half(rows, rows, rows)
     assert output.isfinite().all()
@@ -309,10 +309,10 @@ def test_half_precision_and_autocast(draws):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_cuda():
-    theirs, ours = pair(3)
+    theirs, own = pair(3)
     x = double(3, 5, 8)
     generator = seeded(0, "cuda")
-    gpu = copy.deepcopy(ours).cuda()
+    gpu = copy.deepcopy(own).cuda()
     shares = gpu(x.cuda(), x.cuda(), x.cuda(), generator=generator)[1]
     torch.testing.assert_close(shares.sum(-1), torch.ones(3, 5).double().cuda())
     gpu.draws = None

@@ -241,8 +241,8 @@ def test_the_update_is_the_gradient_of_the_energy():
 
 
 @pytest.mark.parametrize("updates", [3, None])
-def test_a_row_rests_by_itself(updates):
-    """Its result does not depend on its neighbours, and it keeps its state when it rests."""
+def test_a_row_converges_by_itself(updates):
+    """Its result does not depend on its neighbors, and it keeps its state when it rests."""
     layer = Hopfield.static(
         scaling=4.0, update_steps_max=updates, update_steps_eps=0.05, num_heads=2, **F64
     )

@@ -311,8 +311,8 @@ def _length(patterns: Tensor) -> Tensor:
 def _leak(patterns: Tensor, beta: float, distance: float | Tensor) -> Tensor:
     """(N − 1) exp(−β(Δ_i − 2rM)), at least the weight of all other patterns within r of x_i."""
     check_patterns(patterns)
-    reach = torch.as_tensor(distance, dtype=patterns.dtype, device=patterns.device)
-    if not bool((reach >= 0).all()):
+    radius = torch.as_tensor(distance, dtype=patterns.dtype, device=patterns.device)
+    if not bool((radius >= 0).all()):
         raise DomainError("a negative distance", "Give distances of zero or more")
-    lead = separation(patterns) - 2 * reach * _length(patterns)
+    lead = separation(patterns) - 2 * radius * _length(patterns)
     return (len(patterns) - 1) * torch.exp(-beta * lead)

@@ -87,7 +87,7 @@ def act(
         # The energy with which each rule was published comes with it.
         energy = energy or (EnergyName.RBM if rule is RuleName.SARSA else EnergyName.MIXTURE)
         request = Request(
-            env=_required(env), env_settings=_assignments("--env-set", env_settings), steps=steps,
+            env=_require(env), env_settings=_assignments("--env-set", env_settings), steps=steps,
             every=every or min(steps, max(1_000, steps // 20)), episodes=evaluate,
             energy=energy.value, settings=_assignments("--set", settings), peers=[], seed=seed,
             envs=envs, device=device, threads=threads, rule=rule.value,
@@ -125,7 +125,7 @@ def _start_run(output: Output, out: Path | None, request: Request, peers: str) -
         return carry_out(output, folder, request)
 
 
-def _required(env: str | None) -> str:
+def _require(env: str | None) -> str:
     """Return the environment, or say that there is none."""
     if env is None:
         raise ParameterError(

@@ -19,7 +19,7 @@ from isinglass.cli.act.agents import (
 )
 from isinglass.cli.act.run import RandomBaseline, Request, Result, plus_minus
 from isinglass.cli.tour.chapter import COLORS, Drawing, new_figure
-from isinglass.cli.tour.page import describe_machine, html_figure, self_contained
+from isinglass.cli.tour.page import describe_machine, html_figure, wrap_page
 
 with require_extra("cli"):
     from rich import box
@@ -148,7 +148,7 @@ def build_report(
     caption = CAPTION.format(episodes=request.episodes, width=MERGED * request.bin_width)
     note = f"{', '.join(peers)}: with the settings of {versions}." if peers else ""
     note += " PPO takes whole rollouts, and so more steps." if "PPO" in "".join(peers) else ""
-    return self_contained(
+    return wrap_page(
         f"isinglass act {request.env}",
         f"""<h1>{escape(request.env)}</h1>
 <p class="motto">isinglass act: Q = −F, learned by Bellman's equation</p>

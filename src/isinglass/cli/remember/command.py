@@ -2,78 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
 
-from isinglass._support.optional import require_extra
 from isinglass.cli._common import ForceOption, JsonOption, Output, QuietOption
+from isinglass.cli.remember.options import Beta, Cue, Data, Hide, Index, Out, Size, Standardize
 from isinglass.errors import ParameterError
 
-with require_extra("cli"):
-    from typer import Argument, Option
-
-__all__ = ["Half", "remember"]
-
-LARGEST_SIZE = 4096
-
-
-class Half(StrEnum):
-    """Which half of a cue is hidden."""
-
-    UPPER = "upper"
-    LOWER = "lower"
-    LEFT = "left"
-    RIGHT = "right"
-
-
-Data: TypeAlias = Annotated[
-    list[Path],
-    Argument(
-        help="What to store: images (PNG, JPEG, folders of them, arrays), or one table, a pattern "
-        "a row (.csv, or a .npy or .npz of two dimensions)."
-    ),
-]
-Cue: TypeAlias = Annotated[
-    Path,
-    Option(
-        help="What to complete: an image, unknown where transparent, or a table, unknown where "
-        "empty or NaN."
-    ),
-]
-Out: TypeAlias = Annotated[
-    Path | None,
-    Option(
-        help="Where the result goes: a .png, or a .csv, .npy or .npz.",
-        show_default="completion.png or recalled.csv",
-    ),
-]
-Hide: TypeAlias = Annotated[
-    Half | None, Option(help="Images: treat this half of the cue as unknown.")
-]
-Index: TypeAlias = Annotated[
-    int | None, Option(min=0, help="Images: which one of a cue file of several.")
-]
-Size: TypeAlias = Annotated[
-    int | None,
-    Option(
-        min=2,
-        max=LARGEST_SIZE,
-        help="Images: height in pixels to bring them to.",
-        show_default="the first image's",
-    ),
-]
-Standardize: TypeAlias = Annotated[
-    bool,
-    Option("--standardize", help="Tables: divide columns by their spread, where units differ."),
-]
-Beta: TypeAlias = Annotated[
-    float | None,
-    Option(
-        help="Inverse temperature: larger recalls one pattern, smaller blends several.",
-        show_default="chosen from the data",
-    ),
-]
+__all__ = ["remember"]
 
 
 def remember(

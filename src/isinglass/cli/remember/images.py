@@ -10,7 +10,7 @@ import torch
 
 from isinglass._support.optional import require_extra
 from isinglass.cli._common import Output
-from isinglass.cli.remember.command import Half
+from isinglass.cli.remember.options import Half
 from isinglass.data.image_memory import ImageMemory
 from isinglass.data.images import read_pictures, save_png, stack_pictures
 from isinglass.errors import DomainError, ParameterError
@@ -37,7 +37,7 @@ def complete_image(
     index: int | None,
     size: int | None,
 ) -> None:
-    """Completes the cue by what is stored, and write it as PNG with the report in a text chunk.
+    """Completes the cue by what is stored, and writes it as PNG with the report in a text chunk.
 
     Raises:
         ParameterError: If ``out`` is no PNG, or ``index`` is none of the cue's images.

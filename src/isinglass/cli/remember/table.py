@@ -44,7 +44,7 @@ def complete_table(
     standardize: bool,
     force: bool,
 ) -> None:
-    """Fills the unknown cells of every cue, clean the known ones, and report row by row.
+    """Fills the unknown cells of every cue, cleans the known ones, and reports row by row.
 
     Raises:
         DomainError: If a stored cell, or a whole cue, is unknown.

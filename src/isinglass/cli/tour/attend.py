@@ -62,7 +62,7 @@ def attend(progress: Progress, seed: int) -> Chapter:
     for draws, error, expected in zip(DRAWS, errors, theory, strict=True):
         chapter.facts.append(
             Fact(
-                f"m = {draws}: error to softmax attention, in grey levels of 16",
+                f"m = {draws}: error to softmax attention, in gray levels of 16",
                 f"{error:.3f}",
                 f"theory {expected:.3f}",
             )
@@ -100,7 +100,7 @@ def _convergence(errors: list[float], theory: list[float]) -> Drawing:
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("draws m")
-    axes.set_ylabel("error, grey levels")
+    axes.set_ylabel("error, gray levels")
     axes.legend(frameon=False)
     return Drawing(
         figure,

@@ -36,8 +36,8 @@ PIXELS = SIDE * SIDE
 HIDDEN = 16
 
 LEAD = """At temperature 1/β the modern memory is a Boltzmann machine whose likelihood, samples and
-conditionals are all closed formulas. It is learned by expectation–maximisation: each memory becomes
-the mean of the digits, weighted by its responsibilities for them. Here it learns grey digits,
+conditionals are all closed formulas. It is learned by expectation–maximization: each memory becomes
+the mean of the digits, weighted by its responsibilities for them. Here it learns gray digits,
 every pixel one of 17 levels, and digits of ink and paper; every model is chosen on the validation
 digits and measured once on the test digits."""
 
@@ -57,9 +57,9 @@ def imagine(progress: Progress, seed: int) -> Chapter:
     """Fits the models and their peers, and returns the chapter."""
     parts = load_digits(seed)
     chapter = Chapter("imagine", "Imagine: sample the energy", LEAD)
-    progress(0.02, "Hopfield–Boltzmann machine, grey")
+    progress(0.02, "Hopfield–Boltzmann machine, gray")
     categorical = Categorical(PIXELS * LEVELS, groups=PIXELS)
-    grey = _best(_machines(categorical, [d.one_hot() for d in parts], [20, 50], [4, 8, 16], seed))
+    gray = _best(_machines(categorical, [d.one_hot() for d in parts], [20, 50], [4, 8, 16], seed))
     progress(0.2, "scikit-learn's GaussianMixture")
     mixture = _best(_mixtures(parts, seed, lambda share, what: progress(0.2 + 0.45 * share, what)))
     progress(0.65, "Hopfield–Boltzmann machine, ink and paper")
@@ -68,7 +68,7 @@ def imagine(progress: Progress, seed: int) -> Chapter:
     progress(0.7, "scikit-learn's BernoulliRBM")
     rbm = _best(_rbms(inked, seed, lambda share, what: progress(0.7 + 0.25 * share, what)))
     for what, own, name, peer in (
-        ("grey digits", grey, "GaussianMixture", mixture),
+        ("gray digits", gray, "GaussianMixture", mixture),
         ("ink and paper", ink, "BernoulliRBM", rbm),
     ):
         chapter.facts.append(
@@ -89,8 +89,8 @@ def imagine(progress: Progress, seed: int) -> Chapter:
         "units, so that its partition function can be summed exactly over 65,536 states."
     )
     progress(0.96, "samples and completions")
-    if grey.machine is not None:
-        chapter.pictures = _pictures(grey, grey.machine, parts[2], seed)
+    if gray.machine is not None:
+        chapter.pictures = _pictures(gray, gray.machine, parts[2], seed)
     progress(1.0, "done")
     return chapter
 
@@ -180,7 +180,7 @@ def _machine_of(visible: Unit, hidden: Unit, weight: Tensor, b: Tensor, c: Tenso
 
 
 def _levels(one_hot: Tensor) -> Tensor:
-    """Return the mean grey level of a distribution over levels."""
+    """Return the mean gray level of a distribution over levels."""
     return one_hot.unflatten(-1, (PIXELS, LEVELS)) @ torch.arange(LEVELS, dtype=one_hot.dtype)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from isinglass.cli.tour.chapter import Chapter, Drawing
 
-__all__ = ["build_page", "describe_machine", "html_figure", "self_contained"]
+__all__ = ["build_page", "describe_machine", "html_figure", "wrap_page"]
 
 MOTTO = (
     "One energy: descend it to remember, differentiate it to attend, sample it to imagine, "
@@ -30,7 +30,7 @@ def build_page(chapters: Sequence[Chapter], seed: int, machine: str) -> str:
     """
     links = "".join(f'<a href="#{c.verb}">{c.verb}</a>' for c in chapters)
     total = sum(chapter.seconds for chapter in chapters)
-    return self_contained(
+    return wrap_page(
         "A tour of isinglass",
         f"""<h1>isinglass</h1>
 <p class="motto">{escape(MOTTO)}</p>
@@ -41,7 +41,7 @@ def build_page(chapters: Sequence[Chapter], seed: int, machine: str) -> str:
     )
 
 
-def self_contained(title: str, body: str) -> str:
+def wrap_page(title: str, body: str) -> str:
     """Wraps a body into a page that needs no other file.
 
     Args:

@@ -87,12 +87,12 @@ def _shares(train: Digits, count: int) -> dict[str, float]:
     modern = ImageMemory(digits.images).complete(digits.images, UPPER).images
     stored = digits.spins()
     return {
-        "classical": float(_recalled(classical, stored).double().mean()),
-        "modern": float(_recalled(Digits(modern, digits.labels).spins(), stored).double().mean()),
+        "classical": float(_recall(classical, stored).double().mean()),
+        "modern": float(_recall(Digits(modern, digits.labels).spins(), stored).double().mean()),
     }
 
 
-def _recalled(found: Tensor, stored: Tensor) -> Tensor:
+def _recall(found: Tensor, stored: Tensor) -> Tensor:
     """Mark the rows that differ from what was stored in at most 2 pixels."""
     return (found != stored).sum(-1) <= 2
 
@@ -102,7 +102,7 @@ def _confusions(train: Digits) -> str:
     count = STORED[-1]
     digits = Digits(train.images[:count], train.labels[:count])
     done = ImageMemory(digits.images).complete(digits.images, UPPER)
-    missed = ~_recalled(Digits(done.images, digits.labels).spins(), digits.spins())
+    missed = ~_recall(Digits(done.images, digits.labels).spins(), digits.spins())
     other = done.nearest != torch.arange(count)
     return (
         f"With {count:,} stored, the modern memory takes {int(other.sum())} for another digit, and "
@@ -121,7 +121,7 @@ def _step_by_step(ten: Digits) -> Drawing:
     start = torch.where(UPPER, ten.images - memory.mean, 0.0) / memory.scale
     steps = memory.memory.recall(start, trace=True)
     states = [start] + [memory.memory.recall(start, max_steps=step).state for step in (1, 2, 3)]
-    grey = [state * memory.scale + memory.mean for state in states]
+    gray = [state * memory.scale + memory.mean for state in states]
 
     figure = new_figure(10.5, 6.4)
     left, right = figure.subfigures(1, 2, width_ratios=[6, 5], squeeze=False)[0]
@@ -129,7 +129,7 @@ def _step_by_step(ten: Digits) -> Drawing:
     right.suptitle("modern: one attention step at a time", color=COLORS["own"], fontsize=14)
     lower = _strip(left, inked, ten, [f"{stop} flips" for stop in stops])
     _energies(lower, flips, COLORS["peer"])
-    lower = _strip(right, grey, ten, ["cue", "step 1", "step 2", "step 3"])
+    lower = _strip(right, gray, ten, ["cue", "step 1", "step 2", "step 3"])
     _energies(lower, steps, COLORS["own"])
     return Drawing(
         figure,

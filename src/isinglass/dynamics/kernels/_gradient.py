@@ -111,7 +111,7 @@ def evaluate(energy: Energy, state: Tensor) -> GradientState:
     return GradientState(state, value, slope)
 
 
-def chosen(
+def choose(
     accepted: Bool[Tensor, " batch"], new: GradientState, old: GradientState
 ) -> GradientState:
     """Takes the new position in the rows where it is accepted."""

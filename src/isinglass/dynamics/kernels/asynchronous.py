@@ -38,7 +38,7 @@ class Asynchronous(Kernel[FieldState]):
 
     One step is a whole sweep, and ends where one unit at a time would: within a block of units
 
-        s_i = settle(I_i + Σ_{j before i} W_ji (s_j − s_j⁰))
+        s_i = draw(I_i + Σ_{j before i} W_ji (s_j − s_j⁰))
 
     is a triangular system, solved by iterating it on all units and rows at once. Its first k units
     are final after k rounds, and as few units change, a few rounds do. Then the rows of W of those
@@ -90,8 +90,8 @@ class Asynchronous(Kernel[FieldState]):
         state, field, weight = start.clone(), field.clone(), pairs.weight
         for block in self._order(start).split(BLOCK):
             felt, before = field[:, block], start[:, block]
-            settle = pairs.unit.with_count(len(block)).sampler(felt, temperature, generator)
-            change = self._one_by_one(pairs, block, felt, before, settle) - before
+            draw = pairs.unit.with_count(len(block)).sampler(felt, temperature, generator)
+            change = self._one_by_one(pairs, block, felt, before, draw) - before
             moved = change.any(0).nonzero()[:, 0]
             if len(moved):
                 state[:, block] += change
@@ -105,10 +105,10 @@ class Asynchronous(Kernel[FieldState]):
         return torch.randperm(size, device=device, generator=self.generator)
 
     def _one_by_one(
-        self, pairs: CoupledEnergy, block: Tensor, field: Tensor, before: Tensor, settle: Draw
+        self, pairs: CoupledEnergy, block: Tensor, field: Tensor, before: Tensor, draw: Draw
     ) -> Tensor:
         """The states of a block's units after each in turn has settled."""
-        now = settle(field, before)
+        now = draw(field, before)
         if torch.equal(now, before):
             return now
         if self.generator is None:  # a view: the block's numbers run on without a gap
@@ -118,7 +118,7 @@ class Asynchronous(Kernel[FieldState]):
             among = pairs.weight[block[:, None], block]
         among = among.triu(1)  # what each does to those after it
         for _ in block:  # the first k units are final after k rounds
-            after = settle(field + (now - before) @ among, before)
+            after = draw(field + (now - before) @ among, before)
             if torch.equal(after, now):
                 break
             now = after

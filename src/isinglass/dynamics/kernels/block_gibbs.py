@@ -1,4 +1,4 @@
-"""Block Gibbs: every layer of units drawn given its neighbours."""
+"""Block Gibbs: every layer of units drawn given its neighbors."""
 
 from __future__ import annotations
 

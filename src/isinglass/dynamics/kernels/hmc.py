@@ -22,7 +22,7 @@ from isinglass.core.kernel import SamplingWarning
 from isinglass.dynamics.kernels._gradient import (
     GradientKernel,
     GradientState,
-    chosen,
+    choose,
     evaluate,
     normal_like,
 )
@@ -103,9 +103,9 @@ class HMC(GradientKernel):
         """
         temperature = check_temperature(temperature)
         size = self._sizes(kernel_state.position, temperature, generator)
-        return self._moved(energy, kernel_state, temperature, generator, size)
+        return self._move(energy, kernel_state, temperature, generator, size)
 
-    def _moved(
+    def _move(
         self,
         energy: Energy,
         kernel_state: GradientState,
@@ -129,7 +129,7 @@ class HMC(GradientKernel):
         drawn = torch.rand(rise.shape, dtype=rise.dtype, device=rise.device, generator=generator)
         accepted = drawn < acceptance
         info = {"acceptance": acceptance, "accepted": accepted}
-        return chosen(accepted, end, kernel_state), info
+        return choose(accepted, end, kernel_state), info
 
     def _sizes(
         self, state: Tensor, temperature: float, generator: Generator | None
@@ -158,7 +158,7 @@ class HMC(GradientKernel):
             momentum = momentum - size / 2 * kernel_state.grad
         return kernel_state, momentum
 
-    def tuned(
+    def tune(
         self: Tuned,
         energy: Energy,
         state: Float[Tensor, "*batch size"],
@@ -184,7 +184,7 @@ class HMC(GradientKernel):
         tried = [kernel.step(energy, start, temperature, kicks)[1] for _ in range(TRIED)]
         if not any(bool(info["accepted"].any()) for info in tried):
             warnings.warn(
-                f"{type(self).__name__}.tuned: no chain moves from the states given at the step "
+                f"{type(self).__name__}.tune: no chain moves from the states given at the step "
                 f"size {kernel.step_size:.3g}, which suits where they went. Go on from there: "
                 "kernel, position = kernel.warm_up(…)", SamplingWarning, stacklevel=2,
             )  # fmt: skip
@@ -247,12 +247,12 @@ class HMC(GradientKernel):
         pilots = min(PILOTS, steps - 1) if adapt_mass else 0
         steps //= pilots + 1
         for _ in range(pilots):
-            _, kernel_state, variance = kernel._adapted(
+            _, kernel_state, variance = kernel._adapt(
                 energy, kernel_state, temperature, generator, steps, aim
             )
             kernel = replace(kernel, mass=temperature / variance, step_size=None)
         before = kernel_state.position
-        kernel, kernel_state, _ = kernel._adapted(
+        kernel, kernel_state, _ = kernel._adapt(
             energy, kernel_state, temperature, generator, steps, aim
         )
         stuck = int((kernel_state.position == before).all(-1).sum())
@@ -264,7 +264,7 @@ class HMC(GradientKernel):
             )  # fmt: skip
         return kernel, kernel_state.position.reshape(state.shape)
 
-    def _adapted(
+    def _adapt(
         self: Tuned,
         energy: Energy,
         kernel_state: GradientState,
@@ -290,7 +290,7 @@ class HMC(GradientKernel):
             size = shrink.unsqueeze(-1) * kernel._sizes(
                 kernel_state.position, temperature, generator
             )
-            kernel_state, info = kernel._moved(energy, kernel_state, temperature, generator, size)
+            kernel_state, info = kernel._move(energy, kernel_state, temperature, generator, size)
             # The few that shrink do not count; where they are the most, h itself is too large.
             rate, whole = info["acceptance"], shrink == 1
             few = bool(whole.double().mean() >= 0.5)

@@ -13,7 +13,7 @@ from isinglass.core.energy import Energy
 from isinglass.dynamics.kernels._gradient import (
     GradientKernel,
     GradientState,
-    chosen,
+    choose,
     evaluate,
     normal_like,
 )
@@ -75,7 +75,7 @@ class Langevin(GradientKernel):
             state = state + size * math.sqrt(temperature) * noise / mass.sqrt()
         new = evaluate(energy, state)
         accepted = new.energy.isfinite() & new.grad.isfinite().all(-1)
-        return chosen(accepted, new, kernel_state), {"accepted": accepted}
+        return choose(accepted, new, kernel_state), {"accepted": accepted}
 
 
 @dataclass(frozen=True, eq=False)

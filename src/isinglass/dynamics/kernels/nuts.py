@@ -91,7 +91,7 @@ class NUTS(HMC):
         """
         return super().step(energy, kernel_state, temperature, generator)
 
-    def _moved(
+    def _move(
         self,
         energy: Energy,
         kernel_state: GradientState,
@@ -101,7 +101,7 @@ class NUTS(HMC):
     ) -> tuple[GradientState, dict[str, Tensor]]:
         """Takes a step with the step size of each row given."""
         if temperature == 0:
-            return super()._moved(energy, kernel_state, temperature, generator, size)
+            return super()._move(energy, kernel_state, temperature, generator, size)
         mass = self._mass(kernel_state.position)
         orbit = _Orbit(mass, size, energy, kernel_state, temperature, generator)
         for depth in range(self.doublings):

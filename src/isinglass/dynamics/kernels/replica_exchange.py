@@ -36,14 +36,14 @@ class Replicas(NamedTuple):
 
 
 class ReplicaExchange(Kernel[Replicas]):
-    r"""A replica at each of several levels of a path; neighbours trade places.
+    r"""A replica at each of several levels of a path; neighbors trade places.
 
-    A step tries to swap even pairs of neighbours, then odd ones, each pair with probability
+    A step tries to swap even pairs of neighbors, then odd ones, each pair with probability
 
         min(1, w_{k+1}(s_k) w_k(s_{k+1}) / (w_k(s_k) w_{k+1}(s_{k+1})))
 
     and after either moves every replica at its level and draws that at λ = 0 afresh. Even and odd
-    in turn, rather than pairs by chance, carry states along the ladder instead of letting them
+    in turn, rather than pairs at random, carry states along the ladder instead of letting them
     diffuse. All chains and levels are one batch.
 
     The distribution of all replicas together is left unchanged; ``kernel_state.position`` is the
@@ -55,9 +55,9 @@ class ReplicaExchange(Kernel[Replicas]):
 
     Args:
         energy: The energy that is sampled.
-        levels: How many levels, evenly spaced, or λ of each, from 0 to 1. :meth:`tuned` finds
+        levels: How many levels, evenly spaced, or λ of each, from 0 to 1. :meth:`tune` finds
             levels by a pilot.
-        temperature: T of the wanted law; None is the energy's own.
+        temperature: T of the wanted distribution; None is the energy's own.
         path: The way to it; None is ``energy.path(temperature)``.
         generator: Source of the replicas that :meth:`init` draws; None is torch's global one.
 
@@ -101,7 +101,7 @@ class ReplicaExchange(Kernel[Replicas]):
             raise ParameterError(f"levels {self.levels.tolist()}", "Let them rise from 0 to 1")
 
     @classmethod
-    def tuned(
+    def tune(
         cls,
         energy: Energy,
         *,
@@ -115,14 +115,14 @@ class ReplicaExchange(Kernel[Replicas]):
     ) -> ReplicaExchange:
         """Builds a kernel whose levels a pilot has spaced so that every pair trades as often.
 
-        The rejection rates of neighbours add up to a length Λ that does not depend on the levels;
+        The rejection rates of neighbors add up to a length Λ that does not depend on the levels;
         levels at equal distances of it, Λ/(1 − acceptance) of them, are rejected equally often.
 
         Reference: Syed et al. 2022, doi:10.1111/rssb.12464, Algorithm 4.
 
         Args:
             energy: The energy that is sampled.
-            temperature: T of the wanted law; None is the energy's own.
+            temperature: T of the wanted distribution; None is the energy's own.
             path: The way to it; None is ``energy.path(temperature, data)``.
             data: Visible states, whose means the exact end is given.
             acceptance: Wanted rate of swaps, between 0 and 1; a half is best for round trips.
@@ -137,7 +137,7 @@ class ReplicaExchange(Kernel[Replicas]):
             >>> import isinglass as ig
             >>> generator = torch.Generator().manual_seed(0)
             >>> rbm = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(4), scale=2.0, generator=generator)
-            >>> kernel = ReplicaExchange.tuned(rbm, generator=generator)
+            >>> kernel = ReplicaExchange.tune(rbm, generator=generator)
             >>> len(kernel.levels) < 16
             True
         """
@@ -147,15 +147,15 @@ class ReplicaExchange(Kernel[Replicas]):
         check_count("rounds", rounds)
         path = require(energy, Annealable).path(temperature, data) if path is None else path
         levels = path.levels(FIRST_LEVELS)
-        replicas = _walked_up(path, levels, chains, generator)
+        replicas = _walk_up(path, levels, chains, generator)
         for number in range(rounds):
             kernel = cls(energy, levels, temperature=temperature, path=path, generator=generator)
             steps = FEWEST_PILOT_STEPS * 2 ** max(0, number - 2)
             replicas, accepted = kernel._pilot(replicas, steps, generator)
-            reach = torch.cat([accepted.new_zeros(1), (1 - accepted).clamp_min(1e-3).cumsum(0)])
-            count = 1 + max(1, math.ceil(float(reach[-1]) / (1 - acceptance)))
-            at = torch.linspace(0, 1, count, dtype=reach.dtype) * reach[-1]
-            spaced = interpolate(at, reach, levels)
+            rejection = torch.cat([accepted.new_zeros(1), (1 - accepted).clamp_min(1e-3).cumsum(0)])
+            count = 1 + max(1, math.ceil(float(rejection[-1]) / (1 - acceptance)))
+            at = torch.linspace(0, 1, count, dtype=rejection.dtype) * rejection[-1]
+            spaced = interpolate(at, rejection, levels)
             nearest = (spaced[:, None] - levels).abs().argmin(-1).to(replicas.device)
             levels, replicas = spaced, replicas[:, nearest]
         return cls(energy, levels, temperature=temperature, path=path, generator=generator)
@@ -168,7 +168,7 @@ class ReplicaExchange(Kernel[Replicas]):
             ParameterError: If it is another energy than the kernel was built for.
         """
         self._check_energy(energy)
-        replicas = _walked_up(self.path, self.levels, len(state), self.generator)
+        replicas = _walk_up(self.path, self.levels, len(state), self.generator)
         replicas[:, -1] = state = self.path.prepare(state, self.generator)
         return Replicas(state, replicas)
 
@@ -191,12 +191,12 @@ class ReplicaExchange(Kernel[Replicas]):
                 f"temperature = {temperature}, and a kernel built for {self.temperature}",
                 "Build one for it: ReplicaExchange(energy, temperature=…)",
             )
-        replicas, chances = kernel_state.replicas, []
+        replicas, acceptances = kernel_state.replicas, []
         for first in (0, 1):
-            replicas, chance = self._swap(replicas, first, generator)
+            replicas, acceptance = self._swap(replicas, first, generator)
             replicas = self._move(replicas, generator)
-            chances.append(chance)
-        return Replicas(replicas[:, -1], replicas), {"acceptance": chances[0] + chances[1]}
+            acceptances.append(acceptance)
+        return Replicas(replicas[:, -1], replicas), {"acceptance": acceptances[0] + acceptances[1]}
 
     def _move(self, replicas: Tensor, generator: Generator | None) -> Tensor:
         chains, count = replicas.shape[:2]
@@ -217,13 +217,13 @@ class ReplicaExchange(Kernel[Replicas]):
         gain = self.path.log_ratio(
             replicas.flatten(0, 1), levels.repeat(chains), levels[partner].repeat(chains)
         ).reshape(chains, count)
-        chance = (gain + gain[:, partner]).clamp_max(0).exp() * lower
+        acceptance = (gain + gain[:, partner]).clamp_max(0).exp() * lower
         uniform = torch.rand(
-            chance.shape, dtype=chance.dtype, device=chance.device, generator=generator
+            acceptance.shape, dtype=acceptance.dtype, device=acceptance.device, generator=generator
         )
-        swapped = uniform < chance
+        swapped = uniform < acceptance
         source = place + swapped.long() - _above(swapped).long()
-        return replicas.gather(1, source.unsqueeze(-1).expand_as(replicas)), chance[:, :-1]
+        return replicas.gather(1, source.unsqueeze(-1).expand_as(replicas)), acceptance[:, :-1]
 
     def _pilot(
         self, replicas: Tensor, steps: int, generator: Generator | None
@@ -252,7 +252,7 @@ def _above(flags: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _walked_up(
+def _walk_up(
     path: AnnealingPath, levels: Tensor, chains: int, generator: Generator | None
 ) -> Tensor:
     """Chains that have walked up a path, seen at every level."""

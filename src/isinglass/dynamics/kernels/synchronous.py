@@ -21,7 +21,7 @@ class SynchronousState(NamedTuple):
 
 
 class Synchronous(Kernel[SynchronousState]):
-    """All units at once, each to the state its field favours: may fall into 2-cycles.
+    """All units at once, each to the state its field favors: may fall into 2-cycles.
 
     With a zeroed diagonal a parallel step can raise the energy. Symmetric couplings end in rest
     or in a cycle of two states and nowhere else: −s(t)·W s(t−1) never rises. A row that comes

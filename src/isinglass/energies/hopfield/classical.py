@@ -130,7 +130,7 @@ class ClassicalHopfield(ConcaveConvex, Memory):
         check_patterns(patterns)
         self.check_state(patterns)
         patterns = patterns.detach()
-        weight = self.rule.stored(self.weight, self.patterns, patterns)
+        weight = self.rule.store(self.weight, self.patterns, patterns)
         _check_couplings(self.rule, weight, patterns)
         self._hold(weight, torch.cat([self.patterns, patterns]), self.dreams)
 
@@ -155,7 +155,7 @@ class ClassicalHopfield(ConcaveConvex, Memory):
         check_patterns(patterns)
         self.check_state(patterns)
         kept = self.patterns[_left_after(self.patterns, patterns)]
-        weight = self.rule.unlearned(self.weight, patterns, kept)
+        weight = self.rule.unlearn(self.weight, patterns, kept)
         _check_couplings(self.rule, weight, patterns)
         self._hold(weight, kept, self.dreams)
 

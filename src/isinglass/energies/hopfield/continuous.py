@@ -196,7 +196,7 @@ class ContinuousHopfield(ConcaveConvex, Memory):
     def expected(
         self, state: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"]
     ) -> Float[Tensor, "*batch d"]:
-        """Σ_μ p_μ x_μ, of patterns weighed by their distance in the known cells."""
+        """Computes Σ_μ p_μ x_μ, of patterns weighed by their distance in the known cells."""
         return self.association(state, known) @ self.patterns
 
     def recall(
@@ -275,7 +275,7 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         return self.energy_from(state, self.potential(state @ self.patterns.mT))
 
     def energy_of_distance(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """−Φ_μ(−½|x_μ − ξ|²): E, but that patterns do not gain by their length."""
+        """Computes −Φ_μ(−½|x_μ − ξ|²): E, but that patterns do not gain by their length."""
         everywhere = torch.ones(state.shape[-1], dtype=torch.bool, device=state.device)
         scores = partial_scores(state, everywhere, self.patterns)
         length = (state - keys_center(self.patterns)).square().sum(-1)

@@ -16,11 +16,11 @@ from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.errors import FileError, ParameterError
 from isinglass.units import Unit
 
-__all__ = ["HeteroMemory", "Reading"]
+__all__ = ["HeteroMemory", "HeteroRecall"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class HeteroRecall:
     """What a :class:`HeteroMemory` recalled, row by row.
 
     Attributes:
@@ -98,7 +98,7 @@ class HeteroMemory(ConcaveConvex, Serializable):
         *,
         known: Bool[Tensor, "*mask d"] | None = None,
         **settings: Any,
-    ) -> Reading:
+    ) -> HeteroRecall:
         """Recalls the key of each cue and reads its value.
 
         Args:
@@ -113,7 +113,7 @@ class HeteroMemory(ConcaveConvex, Serializable):
         """
         found = self.memory.recall(cues, known=known, **settings)
         weights = self.memory.association(found.state if known is None else cues, known)
-        return Reading(weights @ self.values, weights, found)
+        return HeteroRecall(weights @ self.values, weights, found)
 
     def read(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch e"]:
         """Reads the value at this state by one look-up, differentiable."""

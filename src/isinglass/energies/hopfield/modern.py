@@ -92,13 +92,13 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
     def expected(
         self, state: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"]
     ) -> Float[Tensor, "*batch d"]:
-        """Σ_μ p_μ x_μ, with p = softmax(−½β Σ_known (x_μ − ξ)²)."""
+        """Computes Σ_μ p_μ x_μ, with p = softmax(−½β Σ_known (x_μ − ξ)²)."""
         if not self._streams(state):
             return super().expected(state, known)
         return streamed_lookup(state, self.patterns, float(self.beta), known=known).average
 
     def energy_of_distance(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """−β⁻¹ log Σ_μ exp(−½β|x_μ − ξ|²)."""
+        """Computes −β⁻¹ log Σ_μ exp(−½β|x_μ − ξ|²)."""
         if not self._streams(state):
             return super().energy_of_distance(state)
         everywhere = torch.ones(state.shape[-1], dtype=torch.bool, device=state.device)

@@ -51,11 +51,11 @@ class Rule(Configurable, ABC):
     def couplings(self, patterns: Patterns) -> Weight:
         """Computes W that stores these patterns, in order, and nothing else."""
 
-    def stored(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
+    def store(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
         """Computes W once ``new`` is stored on top of ``patterns``."""
         return self.couplings(torch.cat([patterns, new]))
 
-    def unlearned(self, weight: Weight, gone: Patterns, kept: Patterns) -> Weight:
+    def unlearn(self, weight: Weight, gone: Patterns, kept: Patterns) -> Weight:
         """Computes W once ``gone`` has been taken out and ``kept`` is left."""
         return self.couplings(kept)
 
@@ -98,12 +98,12 @@ class Hebb(Rule):
         _check_counts(len(patterns), patterns.dtype)
         return (patterns.mT @ patterns).fill_diagonal_(0.0)
 
-    def stored(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
+    def store(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
         """Computes W + Σ x xᵀ over the new patterns."""
         _check_counts(len(patterns) + len(new), weight.dtype)
         return torch.addmm(weight, new.mT, new).fill_diagonal_(0.0)
 
-    def unlearned(self, weight: Weight, gone: Patterns, kept: Patterns) -> Weight:
+    def unlearn(self, weight: Weight, gone: Patterns, kept: Patterns) -> Weight:
         """Computes W − Σ x xᵀ over the patterns taken out."""
         return torch.addmm(weight, gone.mT, gone, alpha=-1.0).fill_diagonal_(0.0)
 
@@ -154,15 +154,15 @@ class Storkey(Rule):
     def couplings(self, patterns: Patterns) -> Weight:
         """Stores the patterns in order, from W = 0."""
         size = patterns.shape[-1]
-        return self.stored(patterns.new_zeros(size, size), patterns[:0], patterns)
+        return self.store(patterns.new_zeros(size, size), patterns[:0], patterns)
 
-    def stored(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
+    def store(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
         """Stores the new patterns on top of W, in order."""
         for block in new.split(BLOCK):
-            weight = self._stored_block(weight, block)
+            weight = self._store_block(weight, block)
         return weight
 
-    def _stored_block(self, weight: Tensor, new: Tensor) -> Tensor:
+    def _store_block(self, weight: Tensor, new: Tensor) -> Tensor:
         """W after a block of patterns, j = 1 … k, with g = 1 + 2/d and off the diagonal.
 
         W = gᵏ W₀ + Σ_j g^(k−j) (x_j x_jᵀ − (x_j u_jᵀ + u_j x_jᵀ)/d)
@@ -278,13 +278,13 @@ class Perceptron(Rule):
     def couplings(self, patterns: Patterns) -> Weight:
         """Trains W from 0 until every pattern is stable."""
         size = patterns.shape[-1]
-        return self._trained(patterns.new_zeros(size, size), patterns)
+        return self._train(patterns.new_zeros(size, size), patterns)
 
-    def stored(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
+    def store(self, weight: Weight, patterns: Patterns, new: Patterns) -> Weight:
         """Trains the present W on old and new patterns."""
-        return self._trained(weight, torch.cat([patterns, new]))
+        return self._train(weight, torch.cat([patterns, new]))
 
-    def _trained(self, weight: Tensor, patterns: Tensor) -> Tensor:
+    def _train(self, weight: Tensor, patterns: Tensor) -> Tensor:
         for _ in range(self.max_epochs):
             weak = self._weak(weight, patterns)
             rows = weak.any(-1)

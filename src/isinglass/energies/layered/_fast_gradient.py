@@ -63,7 +63,7 @@ class FastContrastiveGradient:
             for layer, field in zip(layers, fields, strict=True)
         ]
 
-    def moved(
+    def persistent_loss(
         self, visible: Tensor, state: Tensor, steps: int, generator: Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Computes the contrastive loss with chains moved on, visible layer first; returns both.
@@ -85,7 +85,7 @@ class FastContrastiveGradient:
             found = self.value_and_slopes(rows, low, fields, count)
         return self.loss(*found), torch.cat([fantasies, *hidden], -1)
 
-    def between(self, visible: Tensor, fantasies: Tensor) -> Tensor:
+    def contrastive_loss(self, visible: Tensor, fantasies: Tensor) -> Tensor:
         """Computes the contrastive loss of visible states."""
         with torch.no_grad(), torch.autocast(visible.device.type, enabled=False):
             rows = torch.cat([visible, fantasies])

@@ -62,7 +62,7 @@ class DeepBoltzmann(Harmonium):
 
         G(v, q) = ⟨E(v, h)⟩_q − T·entropy(q) ≥ F(v),       m_a ← ∂A_T(b_a + Σ_b W_ab m_b)
 
-    each step of which minimises G exactly, so that it never rises. With log Z it bounds the
+    each step of which minimizes G exactly, so that it never rises. With log Z it bounds the
     likelihood, log p(v) ≥ −G/T − log Z; with one hidden layer the bound is tight.
 
     Learning lowers G on data, at means that are held fixed while the parameters move, and raises
@@ -109,7 +109,7 @@ class DeepBoltzmann(Harmonium):
                 "others",
             )
         first, *others = colors(len(layers), self.couplings)
-        self._colours = [first[1:], *others]  # the hidden layers
+        self._colors = [first[1:], *others]  # the hidden layers
         averaged = [layer for layer in layers if layer.has_multiplicity]
         if averaged:
             raise ParameterError(
@@ -142,7 +142,7 @@ class DeepBoltzmann(Harmonium):
             DomainError: If they are not states of the visible units.
             ParameterError: If ``temperature`` is not above zero, or another argument is negative.
         """
-        temperature = self._checked("mean_field", visible, temperature)
+        temperature = self._check("mean_field", visible, temperature)
         check_count("steps", steps)
         check_at_least_zero("tolerance", tolerance)
         batch = visible.shape[:-1]
@@ -153,7 +153,7 @@ class DeepBoltzmann(Harmonium):
         residual = torch.full_like(state[:, 0], torch.inf)
         for step in range(1, steps + 1):
             before = state[active]
-            state[active], fields[active] = self._inferred(before, temperature)
+            state[active], fields[active] = self._infer(before, temperature)
             taken[active] = step
             residual[active] = (state[active] - before).abs().amax(-1)
             active = active[residual[active] > tolerance]
@@ -168,7 +168,7 @@ class DeepBoltzmann(Harmonium):
             (residual <= tolerance).reshape(batch),
         )
 
-    def _inferred(self, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def _infer(self, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Hidden means, each layer given the latest of the others, and the fields they follow."""
         parts = list(self.split(state))
         fields = [torch.zeros_like(part) for part in parts]
@@ -234,21 +234,21 @@ class DeepBoltzmann(Harmonium):
             IntractableError: If what is to be enumerated has too many states; :meth:`mean_field`
                 gives a bound.
         """
-        temperature = self._checked("free_energy", visible, temperature)
-        summed = max(self._colours, key=lambda layers: sum(self.layers[i].size for i in layers))
+        temperature = self._check("free_energy", visible, temperature)
+        summed = max(self._colors, key=lambda layers: sum(self.layers[i].size for i in layers))
         kept = [index for index in range(1, len(self.layers)) if index not in summed]
         rows = visible.reshape(-1, visible.shape[-1])
-        states = self._enumerated(kept, temperature).to(rows)
+        states = self._enumerate(kept, temperature).to(rows)
         block = max(1, MOST_VALUES // (states.shape[0] * states.shape[1]))
         found = []
         for some in rows.split(block):
             joint = states.expand(len(some), *states.shape).clone()
             joint[..., : rows.shape[-1]] = some.unsqueeze(-2)
-            energies = self._summed_out(joint, summed, temperature)
+            energies = self._sum_out(joint, summed, temperature)
             found.append(-temperature * torch.logsumexp(-energies / temperature, -1))
         return torch.cat(found).reshape(visible.shape[:-1])
 
-    def _enumerated(self, kept: list[int], temperature: float) -> Tensor:
+    def _enumerate(self, kept: list[int], temperature: float) -> Tensor:
         """Every state of the layers that are kept, in joint states that are zero elsewhere."""
         if not kept:
             return torch.zeros(1, sum(layer.size for layer in self.layers))
@@ -260,12 +260,10 @@ class DeepBoltzmann(Harmonium):
             )
         states = together.enumerate_states(temperature)
         values = dict(zip(kept, states.split([self.layers[i].size for i in kept], -1), strict=True))
-        zeros_like_event = [states.new_zeros(len(states), layer.size) for layer in self.layers]
-        return torch.cat(
-            [values.get(index, zero) for index, zero in enumerate(zeros_like_event)], -1
-        )
+        zeros = [states.new_zeros(len(states), layer.size) for layer in self.layers]
+        return torch.cat([values.get(index, zero) for index, zero in enumerate(zeros)], -1)
 
-    def _summed_out(self, state: Tensor, summed: Sequence[int], temperature: float) -> Tensor:
+    def _sum_out(self, state: Tensor, summed: Sequence[int], temperature: float) -> Tensor:
         """E of the other layers, with these, no two of which touch, summed out."""
         parts = list(self.split(state))
         total = torch.zeros_like(state[..., 0])
@@ -296,9 +294,9 @@ class DeepBoltzmann(Harmonium):
 
         Its gradient has the mean of that of E and varies less; with one hidden layer it is F(v).
         """
-        return self._summed_out(state, self._colours[1], self.temperature)
+        return self._sum_out(state, self._colors[1], self.temperature)
 
-    def _checked(self, method: str, visible: Tensor, temperature: float | None) -> float:
+    def _check(self, method: str, visible: Tensor, temperature: float | None) -> float:
         self.visible.check(visible)
         check_like(visible, self.biases[0])
         temperature = self.temperature if temperature is None else temperature

@@ -26,7 +26,7 @@ from isinglass.core.path import AnnealingPath
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.layered._fast_gradient import FastContrastiveGradient
 from isinglass.energies.layered._layer_graph import colors
-from isinglass.energies.layered._partition import check_normalisable, fewest_states, sum_states
+from isinglass.energies.layered._partition import check_normalizable, fewest_states, sum_states
 from isinglass.energies.layered.harmonium_path import HarmoniumPath
 from isinglass.energies.sampling import Sampled
 from isinglass.errors import IntractableError, ParameterError
@@ -155,7 +155,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         return total
 
     def _field(self, parts: Sequence[Tensor], index: int) -> Tensor:
-        """The input field of one layer: its bias plus what its neighbours send."""
+        """The input field of one layer: its bias plus what its neighbors send."""
         total: Tensor = self.biases[index]
         for number, other, forward in self._incoming[index]:
             weight = self.weights[number]
@@ -209,9 +209,9 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The layers in the order of a sweep, those of one colour together, the visible one last.
+        """The layers in the order of a sweep, those of one color together, the visible one last.
 
-        Layers of a colour do not touch, so that drawing them in turn is drawing them at once: in
+        Layers of a color do not touch, so that drawing them in turn is drawing them at once: in
         a chain all of odd number, then all of even number.
         """
         return self._order
@@ -317,7 +317,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
             DomainError: If the data are not visible states.
             IntractableError: If Z is infinite.
         """
-        check_normalisable(self)
+        check_normalizable(self)
         return HarmoniumPath(self, temperature, data)
 
     def contrastive_loss(
@@ -330,7 +330,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         """
         if not self._is_star:
             return super().contrastive_loss(visible, state)
-        return FastContrastiveGradient(self).between(visible, self.visible_part(state))
+        return FastContrastiveGradient(self).contrastive_loss(visible, self.visible_part(state))
 
     def persistent_contrastive_loss(
         self,
@@ -346,7 +346,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         """
         if not self._is_star:
             return super().persistent_contrastive_loss(visible, state, steps, generator)
-        return FastContrastiveGradient(self).moved(visible, state, steps, generator)
+        return FastContrastiveGradient(self).persistent_loss(visible, state, steps, generator)
 
     @property
     def _sums_hidden(self) -> bool:

@@ -30,12 +30,12 @@ class HarmoniumPath(AnnealingPath):
     of two layers the larger one, of a deep machine every other one. What is left fluctuates less.
 
     The base fields b⁰ give every layer the mean that it has on the data. Without data they are
-    those of a mean-field sweep from units that feel nothing, which favours no mode of the machine.
+    those of a mean-field sweep from units that feel nothing, which favors no mode of the machine.
 
     Reference: Salakhutdinov & Murray 2008, doi:10.1145/1390156.1390266.
 
     Args:
-        harmonium: Whose law stands at λ = 1; its parameters are looked at when they are used.
+        harmonium: Its distribution stands at λ = 1; parameters are looked at when they are used.
         temperature: T > 0; None is the machine's own.
         data: Visible states, ``(n, d)``.
         summed: Layers to sum out, no two of them touching; None chooses.
@@ -97,7 +97,7 @@ class HarmoniumPath(AnnealingPath):
     def log_weight(self, state: Tensor, lambda_: Tensor) -> Tensor:
         """Computes log w_λ of the layers that are kept."""
         parts = self.harmonium.split(state)
-        total = self._leaning(parts, lambda_) + self._summed_out(self._fields(parts), lambda_)
+        total = self._leaning(parts, lambda_) + self._sum_out(self._fields(parts), lambda_)
         for index in self.kept:
             layer = self.harmonium.layers[index]
             total = total - layer.base_measure_energy(parts[index], self.temperature)
@@ -154,7 +154,7 @@ class HarmoniumPath(AnnealingPath):
                 model = model + ((parts[first] @ weight.mT) * parts[second]).sum(-1)
         return torch.lerp(base, model, lambda_.to(model.dtype))
 
-    def _summed_out(self, fields: dict[int, Tensor], lambda_: Tensor) -> Tensor | float:
+    def _sum_out(self, fields: dict[int, Tensor], lambda_: Tensor) -> Tensor | float:
         """Σ A_T of the layers summed out, in their fields at λ."""
         layers, temperature = self.harmonium.layers, self.temperature
         return sum(
@@ -166,7 +166,7 @@ class HarmoniumPath(AnnealingPath):
         self, parts: tuple[Tensor, ...], fields: dict[int, Tensor], start: Tensor, end: Tensor
     ) -> Tensor:
         leaning = self._leaning(parts, end) - self._leaning(parts, start)
-        summed = self._summed_out(fields, end) - self._summed_out(fields, start)
+        summed = self._sum_out(fields, end) - self._sum_out(fields, start)
         return (leaning + summed) / self.temperature
 
     def _move(
@@ -186,7 +186,7 @@ class HarmoniumPath(AnnealingPath):
         return torch.cat(parts, -1)
 
     def _order(self, generator: Generator | None) -> list[int]:
-        """Draws layers that touch one way or the other by chance: a sweep that is reversible."""
+        """Draws layers that touch one way or the other at random: a sweep that is reversible."""
         if not self._touching:
             return self.kept
         device = None if generator is None else generator.device

@@ -18,15 +18,15 @@ CODES = 256
 class Checkerboard:
     r"""Block Gibbs on a torus of even sides where all bonds are alike, and all fields.
 
-    A unit's law depends only on n, how many of its 2d neighbours are high: p_n = P(high | n).
+    A unit's conditional depends only on n, the number of its 2d neighbors that are high: p_n.
     With U uniform and p_n rising in n, "high if U < p_n" is "high if n ≥ c" for
 
         c = #{k : U ≥ p_k},   P(c = k) = p_k − p_{k−1}
 
-    whose law does not depend on the state. So each c is a random byte, compared with 2d + 1
+    whose distribution is the same in all states. So each c is a random byte, compared with 2d + 1
     numbers; the few bytes that are left over, as 256 P(c) are no whole numbers, are drawn anew in
-    float64, which makes the law exact. Units of one colour lie together, a byte each, and
-    neighbours are sums of shifted halves.
+    float64, which makes the distribution exact. Units of one color lie together, a byte each, and
+    neighbors are sums of shifted halves.
 
     Args:
         shape: The sides, all even.
@@ -51,12 +51,14 @@ class Checkerboard:
         self.low, self.span = int(states[0]), int(states[1] - states[0])
         self.degree = 2 * len(shape)
         self.rises = coupling >= 0
+        # p_n must rise in n for one cut to do for all n: where J < 0, count the low neighbors.
         near = torch.arange(self.degree + 1, dtype=torch.float64)
         if not self.rises:
             near = near.flip(0)
         fields = coupling * (self.low * self.degree + self.span * near) + field
         high = torch.sigmoid(self.span * fields / temperature)
         mass = CODES * torch.diff(high, prepend=high.new_zeros(1), append=high.new_ones(1))
+        # Bytes below ΣP(c ≤ k) are decided at once; the fractions share what bytes are over.
         whole = mass.floor()
         self.codes = [self._row(int(code), device) for code in whole.cumsum(0)[:-1] if code < CODES]
         used = int(whole.sum())
@@ -88,14 +90,15 @@ class Checkerboard:
     ) -> list[Int[Tensor, "batch *half"]]:
         """Draws one color given the other, then the other given the new one."""
         one, other = halves
-        one = self._drawn(other, other.roll(1, -1), other.roll(-1, -1), generator)
-        other = self._drawn(one, one.roll(-1, -1), one.roll(1, -1), generator)
+        one = self._draw(other, other.roll(1, -1), other.roll(-1, -1), generator)
+        other = self._draw(one, one.roll(-1, -1), one.roll(1, -1), generator)
         return [one, other]
 
-    def _drawn(
+    def _draw(
         self, other: Tensor, even: Tensor, odd: Tensor, generator: Generator | None
     ) -> Tensor:
-        """One colour given the other, and the other's second neighbours in even and odd rows."""
+        """One color given the other, and the other's second neighbors in even and odd rows."""
+        # int8 holds a count of up to 127 neighbors, and a pass moves an eighth of float64.
         near = other + self._either(even, odd)
         for axis in range(1, other.ndim - 1):
             near += other.roll(1, axis)
@@ -105,10 +108,11 @@ class Checkerboard:
         return (near >= self._cuts(near, generator)).view(torch.int8)
 
     def _cuts(self, near: Tensor, generator: Generator | None) -> Tensor:
-        """c of every unit of one colour."""
+        """c of every unit of one color."""
         count = near.numel()
         words = torch.empty(-(-count // 8), dtype=torch.int64, device=near.device)
-        words.random_(-(2**63), None, generator=generator)  # all 64 bits
+        # All 64 bits: eight bytes a word, where float32 numbers would cost four bytes a unit.
+        words.random_(-(2**63), None, generator=generator)
         codes = words.view(torch.uint8)[:count].view(-1, self.half)
         cut = torch.zeros_like(codes, dtype=torch.int8)
         for code in self.codes:
@@ -124,4 +128,5 @@ class Checkerboard:
 
     def _either(self, even: Tensor, odd: Tensor) -> Tensor:
         """The one in rows whose coordinates add up to an even number, the other elsewhere."""
+        # The mask is 0 or −1, all bits: three passes over bytes, many times faster than where.
         return even ^ ((even ^ odd) & self.odd)

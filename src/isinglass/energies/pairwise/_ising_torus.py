@@ -39,15 +39,18 @@ def ising_log_partition(
     """
     rows, columns = (torch.as_tensor(k, dtype=torch.float64) for k in (vertical, horizontal))
     gap = columns + rows.tanh().log() / 2  # K₂ − K₁*
+    # At the critical line sinh γ₀/2 of l = 0 is zero, its logarithm −∞ and its slope NaN.
     gap = torch.where(gap.abs() < NEAREST, gap + 2 * NEAREST, gap)
     angle = torch.arange(2 * width, dtype=torch.float64) * math.pi / (2 * width)
     # sinh² γ/2 = sinh²(K₂ − K₁*) + sin²(πl/2w) sinh 2K₂ / sinh 2K₁, in logarithms
     bend = 2 * angle.sin().log() + _log_sinh(2 * columns) - _log_sinh(2 * rows)
     log_sinh = torch.logaddexp(2 * _log_sinh(gap.abs()), bend) / 2
+    # arsinh of exp(log_sinh) without overflow: the larger of it and 1 is taken out of the root.
     above = log_sinh.clamp_min(0.0)
     root = torch.sqrt(torch.exp(2 * (log_sinh - above)) + torch.exp(-2 * above))
     half = above + torch.log(torch.exp(log_sinh - above) + root)  # γ/2 of all l
     sizes = height * half.reshape(width, 2)
+    # Products of up to 2w factors exp(hγ/2) overflow from sides of some hundred: add logarithms.
     fading = torch.exp(-2 * sizes)
     cosh = (sizes + torch.log1p(fading)).sum(0)
     sinh = (sizes + torch.log1p(-fading)).sum(0)
@@ -59,4 +62,5 @@ def ising_log_partition(
 
 
 def _log_sinh(x: Tensor) -> Tensor:
+    # sinh overflows at 710, which 2J/T reaches at low temperature.
     return x - math.log(2) + torch.log1p(-torch.exp(-2 * x))

@@ -268,7 +268,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         change: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch size"]:
         """Corrects Ws + b after unit ``site`` of each row changed by ``change``."""
-        return self.couplings.moved(field, site, change)
+        return self.couplings.moved_field(field, site, change)
 
     def sweep(
         self,

@@ -126,14 +126,14 @@ class Couplings(nn.Module, Configurable, ABC):
         """Places that are drawn together, and whether their units touch; found once."""
         device = next(self.parameters(), torch.zeros(())).device
         if self._known is None or self._known[0][0].device != device:
-            self._known = [(self._places(units).to(device), some) for units, some in self._drawn()]
+            self._known = [(self._places(units).to(device), some) for units, some in self._draw()]
         return self._known
 
-    def _drawn(self) -> list[tuple[Tensor, bool]]:
+    def _draw(self) -> list[tuple[Tensor, bool]]:
         """Units that are drawn together, and whether they touch."""
         return [(units, False) for units in self.colors()]
 
-    def moved(
+    def moved_field(
         self,
         field: Float[Tensor, "batch size"],
         site: Int[Tensor, " batch"],
@@ -283,9 +283,9 @@ class _Block(NamedTuple):
 
 
 def _greedy(neighbors: list[list[int]]) -> list[list[int]]:
-    """Colour each unit as none of its neighbours is, walking the graph in breadth.
+    """Color each unit as none of its neighbors is, walking the graph in breadth.
 
-    A graph that can do with two colours gets two.
+    A graph that can do with two colors gets two.
     """
     color = [-1] * len(neighbors)
     for start in range(len(color)):

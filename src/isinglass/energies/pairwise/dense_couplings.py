@@ -125,7 +125,7 @@ class DenseCouplings(Couplings):
             among = columns[places] if touching else None
             yield Block(places, lambda state, columns=columns: state @ columns, among)
 
-    def moved(
+    def moved_field(
         self,
         field: Float[Tensor, "batch size"],
         site: Int[Tensor, " batch"],
@@ -134,7 +134,7 @@ class DenseCouplings(Couplings):
         """Adds a row of W: the field after one component has changed."""
         return torch.addcmul(field, change.unsqueeze(-1), self.matrix()[site])
 
-    def _drawn(self) -> list[tuple[Tensor, bool]]:
+    def _draw(self) -> list[tuple[Tensor, bool]]:
         pairs = self.units * (self.units - 1) // 2
         if int(self._pairs().sum()) == pairs:
             return [(units, True) for units in torch.arange(self.units).split(BLOCK)]

@@ -1,4 +1,4 @@
-"""Grids of units joined to their nearest neighbours: Ising and Potts models."""
+"""Grids of units joined to their nearest neighbors: Ising and Potts models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AT_ONCE = 2**22
 
 
 class GridCouplings(Couplings):
-    r"""Nearest neighbours of a grid, open or closed to a torus: no matrix, only shifts.
+    r"""Nearest neighbors of a grid, open or closed to a torus: no matrix, only shifts.
 
         (Ws)_x = Σ_axes J_a(x) s_{x+a} + J_a(x−a) s_{x−a}
 
@@ -126,7 +126,7 @@ class GridCouplings(Couplings):
         for axis, (side, odd) in enumerate(zip(self.shape, rings, strict=True)):
             line = torch.arange(side) % 2
             if odd:
-                line[-1] = 2  # neither the colour of the one before nor of the first
+                line[-1] = 2  # neither the color of the one before nor of the first
             total += line.reshape(-1, *[1] * (len(self.shape) - axis - 1))
         total = (total % many).flatten()
         classes = [(total == color).nonzero()[:, 0] for color in range(many)]
@@ -280,7 +280,7 @@ def _around(layers: Sequence[Tensor], steps: Tensor) -> Float[Tensor, ""]:
         start = layers[0].new_full((len(numbers), states), -torch.inf)
         start[rows, numbers] = layers[0][numbers]
         ends = _through(start, layers[1:], steps[:-1])
-        return _stepped(ends, steps[-1])[rows, numbers]
+        return _step(ends, steps[-1])[rows, numbers]
 
     parts = torch.arange(states).split(max(1, AT_ONCE // states))
     return torch.logsumexp(
@@ -293,11 +293,11 @@ def _through(
 ) -> Float[Tensor, "rows states"]:
     """The log weights of the last layer's states, the others summed out, for each row's start."""
     for layer, step in zip(layers, steps, strict=True):
-        start = checkpoint(_stepped, start, step, use_reentrant=False) + layer
+        start = checkpoint(_step, start, step, use_reentrant=False) + layer
     return start
 
 
-def _stepped(
+def _step(
     log_weight: Float[Tensor, "rows states"], step: Float[Tensor, "width kinds kinds"]
 ) -> Float[Tensor, "rows states"]:
     """From a layer to the next: each unit in turn becomes the one ahead of it."""

@@ -1,4 +1,4 @@
-"""Couplings along the edges of a sparse graph, as a table of neighbours."""
+"""Couplings along the edges of a sparse graph, as a table of neighbors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SparseCouplings"]
 
 
 class SparseCouplings(Couplings):
-    """Pairs of units joined, few for each unit: W as a table of neighbours.
+    """Pairs of units joined, few for each unit: W as a table of neighbors.
 
     Args:
         units: How many units there are.
@@ -72,9 +72,9 @@ class SparseCouplings(Couplings):
 
     def forward(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """Sums the fields of the neighbors of each unit."""
-        return self._felt(state, self.table, self.which)
+        return self._gather(state, self.table, self.which)
 
-    def _felt(self, state: Tensor, table: Tensor, which: Tensor) -> Tensor:
+    def _gather(self, state: Tensor, table: Tensor, which: Tensor) -> Tensor:
         strength = torch.cat([self.weight, self.weight.new_zeros(1)])[which]
         units = state.unflatten(-1, (self.units, -1))
         felt = torch.zeros_like(units[..., :1, :]).expand(*units.shape[:-2], len(table), -1)
@@ -95,7 +95,7 @@ class SparseCouplings(Couplings):
         for places, _ in self._classes():
             units = places[:: self.width] // self.width
             rows = (self.table[units], self.which[units])
-            yield Block(places, lambda state, rows=rows: self._felt(state, *rows))
+            yield Block(places, lambda state, rows=rows: self._gather(state, *rows))
 
     def config(self) -> dict[str, Any]:
         """Returns the configuration, with the edges."""

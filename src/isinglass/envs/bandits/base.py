@@ -99,7 +99,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
             DomainError: If a bit of the actions is neither 0 nor 1, or an observation not finite.
         """
         bits = self._bits("reward_of", actions)
-        seen = self._observation if observation is None else self._seen("reward_of", observation)
+        seen = self._observation if observation is None else self._observe("reward_of", observation)
         try:
             batch = np.broadcast_shapes(bits.shape[:-1], seen.shape[:-1])
         except ValueError:
@@ -122,7 +122,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
             ShapeError: If the last dimension is not that of the observation space.
             DomainError: If an observation is not finite.
         """
-        return self._optimal(self._seen("optimal_action", observation))
+        return self._optimal(self._observe("optimal_action", observation))
 
     def best_reward(self, observation: np.ndarray) -> np.ndarray | np.float64:
         """Returns the most that any action earns, for each observation.
@@ -137,7 +137,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
             ShapeError: If the last dimension is not that of the observation space.
             DomainError: If an observation is not finite.
         """
-        seen = self._seen("best_reward", observation)
+        seen = self._observe("best_reward", observation)
         return self.reward_of(self._optimal(seen), seen)
 
     def render(self) -> str | np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -181,7 +181,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
             )
         return ones.astype(np.int8)
 
-    def _seen(self, method: str, observation: np.ndarray) -> np.ndarray:
+    def _observe(self, method: str, observation: np.ndarray) -> np.ndarray:
         observation = np.asarray(observation)
         if observation.shape[-1:] != self.observation_space.shape:
             raise ShapeError(
@@ -267,7 +267,7 @@ def as_text(bits: np.ndarray) -> str:
 
 
 def _pixels(*rows: np.ndarray) -> np.ndarray:
-    """Rows of numbers from 0 to 1 as rows of grey squares with lines between them."""
+    """Rows of numbers from 0 to 1 as rows of gray squares with lines between them."""
     image = np.zeros((32 * len(rows), 16 * max(map(len, rows)), 3), dtype=np.uint8)
     for number, row in enumerate(rows):
         for place, value in enumerate(row):

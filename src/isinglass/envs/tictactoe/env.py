@@ -162,7 +162,7 @@ class TicTacToe(gym.Env[Observations, np.ndarray]):
         render_mode: str | None = None,
     ) -> None:
         self._opponents = _strategies(opponent)
-        self._seat = _checked_seat(seat)
+        self._seat = _check_seat(seat)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ParameterError(
                 f"render_mode = {render_mode!r}", "Give None, 'ansi' or 'rgb_array'"
@@ -270,7 +270,7 @@ def play(
         Score(wins=0, draws=1000, losses=0, illegal=0)
     """
     games = check_count("games", games)
-    ours, theirs = _strategy(agent), _strategies(opponent)
+    own, theirs = _strategy(agent), _strategies(opponent)
     generator = np.random.default_rng(seed)
     order = generator if shuffle else None
     table = Games(games)
@@ -284,9 +284,9 @@ def play(
         for number, who in enumerate(theirs):
             move(1, who, which[against[which] == number])
 
-    answer(np.flatnonzero(_seconds(_checked_seat(seat), games, generator)))
+    answer(np.flatnonzero(_seconds(_check_seat(seat), games, generator)))
     while len(table.playing):
-        move(0, ours, table.playing)
+        move(0, own, table.playing)
         answer(table.playing)
     counts = np.bincount(table.outcome, minlength=ILLEGAL + 1)
     return Score(*(int(counts[outcome]) for outcome in (WON, DRAWN, LOST, ILLEGAL)))
@@ -316,7 +316,7 @@ def _strategy(player: Player) -> Strategy:
     return found
 
 
-def _checked_seat(seat: str) -> str:
+def _check_seat(seat: str) -> str:
     if seat not in SEATS:
         raise ParameterError(f"seat = {seat!r}", f"Give one of {', '.join(SEATS)}")
     return seat

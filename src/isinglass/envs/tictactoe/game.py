@@ -92,7 +92,7 @@ class Games:
             ShapeError: If there is not one row a game.
             DomainError: If a row is not within (2, 2, 1).
         """
-        x, y, owner = _checked(actions, len(games)).T
+        x, y, owner = _check(actions, len(games)).T
         cell = 3 * y + x
         mine, theirs = self.marks[player, games], self.marks[1 - player, games]
         legal = (owner == 0) & ((mine | theirs) >> cell & 1 == 0)
@@ -218,7 +218,7 @@ def _draw(cells: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.stack([cell % 3, cell // 3, np.zeros_like(cell)], -1)
 
 
-def _checked(actions: np.ndarray, games: int) -> np.ndarray:
+def _check(actions: np.ndarray, games: int) -> np.ndarray:
     actions = np.asarray(actions)
     if actions.shape != (games, 3):
         raise ShapeError(

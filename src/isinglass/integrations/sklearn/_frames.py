@@ -121,7 +121,7 @@ def form_of(example: Any) -> dict[str, Any]:
         return {"form": "columns", "names": list(example)}
     if _is_frame(example):
         names = list(map(str, example.columns))
-        return {"form": "frame", "names": names, "dtypes": [_described(d) for d in example.dtypes]}
+        return {"form": "frame", "names": names, "dtypes": [_describe(d) for d in example.dtypes]}
     return {"form": "array"}
 
 
@@ -142,7 +142,7 @@ def categories_of(example: Any) -> list[str]:
     return [str(name) for name, dtype in example.dtypes.items() if hasattr(dtype, "categories")]
 
 
-def _described(dtype: Any) -> Any:
+def _describe(dtype: Any) -> Any:
     """Describes the dtype of a data frame's column as JSON values."""
     if hasattr(dtype, "categories") and dtype.categories is not None:
         return {"categories": dtype.categories.tolist(), "ordered": dtype.ordered}

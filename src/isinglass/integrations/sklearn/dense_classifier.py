@@ -52,7 +52,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
     Inputs are mapped to [−1, 1] by the range each feature has in the first data seen, and cut
     off there. Memories stay in [−1, 1] too. They start near zero, a little toward the mean input,
     so that at a high degree none is left out. Learning is by Adam, in :meth:`fit` with a rate
-    that falls to zero as a cosine; the paper normalises gradients by memory instead.
+    that falls to zero as a cosine; the paper normalizes gradients by memory instead.
 
     Reference: Krotov & Hopfield 2016, arXiv:1606.01164; Kingma & Ba 2015, arXiv:1412.6980.
 

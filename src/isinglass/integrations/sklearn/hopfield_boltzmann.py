@@ -27,12 +27,12 @@ from isinglass.integrations.sklearn._shared import generator_of, learning_bar
 from isinglass.io.archive import load, read_note, save
 from isinglass.learning.em import (
     EMReport,
-    SufficientStatistics,
     e_step,
     expectation_maximization,
     m_step,
 )
 from isinglass.learning.initialization import seed_cluster_means
+from isinglass.learning.sufficient_statistics import SufficientStatistics
 
 with require_extra("sklearn"):
     from sklearn.base import (

@@ -227,7 +227,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
         if not 0 <= self.momentum < 1:
             raise ParameterError(f"momentum = {self.momentum!r}", "Give one below 1")
-        checked = self._checked(rows, reset=True)
+        checked = self._check(rows, reset=True)
         self.data_min_ = checked.min(0).clip(max=0)
         self.data_max_ = checked.max(0).clip(min=1)
         self.history_, self._training = None, None
@@ -236,10 +236,10 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             Bernoulli(checked.shape[1]), Bernoulli(self.n_components), generator=self._generator
         )
         self.machine_ = machine.to(torch.from_numpy(checked[:1].copy()).dtype)
-        return self._scaled(checked)
+        return self._scale(checked)
 
     def _inputs(self, rows: Any) -> Tensor:
-        checked = self._checked(rows, reset=False)
+        checked = self._check(rows, reset=False)
         slack = 1e-6 * (self.data_max_ - self.data_min_)
         outside = (checked < self.data_min_ - slack) | (checked > self.data_max_ + slack)
         if outside.any():
@@ -247,14 +247,14 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"{outside.any(-1).sum()} of {len(checked)} rows leave the range of the fit "
                 "and are cut off there: scale the data first", UserWarning, stacklevel=3,
             )  # fmt: skip
-        return self._scaled(checked)
+        return self._scale(checked)
 
-    def _checked(self, rows: Any, reset: bool) -> np.ndarray:
+    def _check(self, rows: Any, reset: bool) -> np.ndarray:
         dtypes = [np.float64, np.float32]
         checked = validate_data(self, rows, accept_sparse="csr", dtype=dtypes, reset=reset)
         return cast("Any", checked).toarray() if issparse(checked) else cast("np.ndarray", checked)
 
-    def _scaled(self, rows: np.ndarray) -> Tensor:
+    def _scale(self, rows: np.ndarray) -> Tensor:
         scaled = (rows - self.data_min_) / (self.data_max_ - self.data_min_)
         return torch.from_numpy(scaled.clip(0, 1)).to(self.machine_.weight)
 

@@ -22,7 +22,7 @@ class Objective(ABC):
     persistent chains, is a dictionary of tensors that it is handed and hands back: it is saved
     with a checkpoint, and the objective itself holds settings alone.
 
-    ``centered`` says whether :func:`~isinglass.learning.fit` may centre the gradient, and
+    ``centered`` says whether :func:`~isinglass.learning.fit` may center the gradient, and
     ``batch_size`` what it takes unless told otherwise, None being all examples at once.
 
     Examples:

@@ -101,7 +101,7 @@ class ContrastiveDivergence(Objective):
         with torch.no_grad():
             start = as_trainable(energy).extend(batch)
         return as_trainable(energy).contrastive_loss(
-            batch, _moved(self, energy, start, generator)
+            batch, _move(self, energy, start, generator)
         ), memory
 
 
@@ -149,7 +149,7 @@ class PersistentCD(Objective):
         """Starts chains at examples; hidden units are drawn by a first step."""
         chains = start_chains(energy, data, self.chains, generator)
         if as_trainable(energy).visible_part(chains).shape != chains.shape:
-            chains = _moved(self, energy, chains, generator)
+            chains = _move(self, energy, chains, generator)
         return {"chains": chains}
 
     def loss(
@@ -165,7 +165,7 @@ class PersistentCD(Objective):
                 batch, memory["chains"], self.steps, generator
             )
             return loss, memory | {"chains": chains}
-        chains = _moved(self, energy, memory["chains"], generator)
+        chains = _move(self, energy, memory["chains"], generator)
         return as_trainable(energy).contrastive_loss(batch, chains), memory | {"chains": chains}
 
 
@@ -185,7 +185,7 @@ def start_chains(
 
 
 @torch.no_grad()
-def _moved(
+def _move(
     objective: ContrastiveDivergence | PersistentCD,
     energy: Energy,
     state: Tensor,

@@ -49,11 +49,11 @@ class ExactGradient(Objective):
             IntractableError: If the energy's partition function cannot be had exactly, or
                 carries no gradient.
         """
-        lowered = as_trainable(energy).positive_phase(batch).mean() / energy.temperature
+        positive = as_trainable(energy).positive_phase(batch).mean() / energy.temperature
         try:
             log_z = require(energy, Tractable).exact_log_partition()
         except IntractableError as error:
             raise IntractableError(error.found, REMEDY) from error
-        if lowered.requires_grad and not log_z.requires_grad:
+        if positive.requires_grad and not log_z.requires_grad:
             raise IntractableError("a log Z that carries no gradient", REMEDY)
-        return lowered + log_z.to(lowered), memory
+        return positive + log_z.to(positive), memory

@@ -132,8 +132,8 @@ def _alternatives(
     sites = count if sites is None else min(sites, count)
     chosen = torch.arange(count, device=state.device).expand(len(state), count)
     if sites < count:
-        chance = torch.rand(chosen.shape, device=state.device, generator=generator)
-        chosen = chance.topk(sites).indices
+        uniform = torch.rand(chosen.shape, device=state.device, generator=generator)
+        chosen = uniform.topk(sites).indices
     at_site = torch.nn.functional.one_hot(chosen, count).bool()[:, :, None, :, None]
     units = state.unflatten(-1, (count, -1))[:, None, None]
     return torch.where(at_site, one[:, None, :], units).flatten(-2), count / sites

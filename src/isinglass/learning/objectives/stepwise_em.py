@@ -1,4 +1,4 @@
-"""Expectation–maximisation as one more loss, so that it is fitted like any other."""
+"""Expectation–maximization as one more loss, so that it is fitted like any other."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class TemperedPCD(Objective):
         """Starts chains at examples, with replicas at the other levels."""
         start = start_chains(energy, data, self.chains, generator)
         kernel = ReplicaExchange(energy, self.levels, generator=generator)
-        return _remembered(kernel.init(energy, start))
+        return _remember(kernel.init(energy, start))
 
     def loss(
         self,
@@ -86,10 +86,10 @@ class TemperedPCD(Objective):
                 kernel_state, _ = kernel.step(energy, kernel_state, energy.temperature, generator)
         return as_trainable(energy).contrastive_loss(
             batch, kernel_state.position
-        ), memory | _remembered(kernel_state)
+        ), memory | _remember(kernel_state)
 
 
-def _remembered(kernel_state: Replicas) -> dict[str, Tensor]:
+def _remember(kernel_state: Replicas) -> dict[str, Tensor]:
     return {"chains": kernel_state.position} | dict(
         zip(Replicas._fields[1:], kernel_state[1:], strict=True)
     )

@@ -66,11 +66,11 @@ def read_checkpoint(path: str | Path, identity: dict[str, str]) -> dict[str, Any
             "Finish the run with the version that wrote it, save the energy and load that",
             operation=operation,
         )
-    for name, ours in identity.items():
+    for name, this in identity.items():
         theirs = header["identity"].get(name)
-        if theirs != ours:
+        if theirs != this:
             raise FileError(
-                f"it was written with {name} = {theirs}, this run has {name} = {ours}",
+                f"it was written with {name} = {theirs}, this run has {name} = {this}",
                 "Give what it was written with, or another path to begin anew",
                 operation=operation,
             )

@@ -69,7 +69,7 @@ class Batches:
         self.loader = data if isinstance(data, DataLoader) else None
         self.device = next((p.device for p in energy.parameters()), torch.device("cpu"))
         if isinstance(data, DataLoader):
-            rows = torch.cat(list(islice(self._loaded(), 1 + FIRST // (data.batch_size or FIRST))))
+            rows = torch.cat(list(islice(self._load(), 1 + FIRST // (data.batch_size or FIRST))))
         else:
             rows = data.tensors[0] if isinstance(data, TensorDataset) else data
         check_rows(rows)
@@ -90,7 +90,7 @@ class Batches:
                 self.loader.generator.manual_seed((seed + number) % 2**63)
             if isinstance(self.loader.sampler, DistributedSampler):
                 self.loader.sampler.set_epoch(number)
-            yield from islice(self._loaded(), skip, None)
+            yield from islice(self._load(), skip, None)
             return
         sampler = DistributedSampler(range(len(self.rows)), world_size(), rank(), seed=seed % 2**31)  # pyright: ignore[reportArgumentType]  # needs no more than a length
         sampler.set_epoch(number)
@@ -113,7 +113,7 @@ class Batches:
         digest = hashlib.sha256(values.data)
         return f"{tuple(self.rows.shape)} {self.rows.dtype} {digest.hexdigest()}"
 
-    def _loaded(self) -> Iterator[Tensor]:
+    def _load(self) -> Iterator[Tensor]:
         for batch in self.loader or ():
             rows = batch if isinstance(batch, Tensor) else batch[0]
             yield rows.to(self.device, non_blocking=True)

@@ -81,7 +81,7 @@ class TrainingLoop:
         self.offsets: list[Tensor] = []
         if self.machine is not None and objective.centered:
             self.optimizer.zero_grad(set_to_none=True)
-            self.offsets = self._averaged(layer_means(self.machine, batches.rows[:FIRST], None))
+            self.offsets = self._average(layer_means(self.machine, batches.rows[:FIRST], None))
         self.average = (
             None if average is None
             else AveragedModel(energy, multi_avg_fn=get_ema_multi_avg_fn(average))
@@ -111,7 +111,7 @@ class TrainingLoop:
         if not math.isfinite(value):
             self._diverged(f"a loss of {value} in step {self.batch + 1}")
         if self.offsets and self.machine is not None:
-            means = self._averaged(layer_means(self.machine, batch, self.chains))
+            means = self._average(layer_means(self.machine, batch, self.chains))
             for offset, mean in zip(self.offsets, means, strict=True):
                 offset.lerp_(mean, OFFSET_RATE)
             with centered_step(self.machine, self.offsets):
@@ -218,7 +218,7 @@ class TrainingLoop:
             "before that epoch",
         )
 
-    def _averaged(self, means: list[Tensor]) -> list[Tensor]:
+    def _average(self, means: list[Tensor]) -> list[Tensor]:
         """Averages means over the processes."""
         if world_size() == 1:
             return means

@@ -228,9 +228,9 @@ class StochasticAttention(nn.MultiheadAttention):
         size, length, source = len(inputs[0]), inputs[0].shape[1], inputs[1].shape[1]
         q, k, v = (
             rows.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
-            for rows in self._extended(*self._projected(*inputs))
+            for rows in self._extend(*self._project(*inputs))
         )
-        mask = _merged(
+        mask = _merge(
             _pairs_mask(attn_mask, (length, source), size, self.num_heads, is_causal, q),
             _keys_mask(key_padding_mask, source, size, batched, q),
         )
@@ -293,7 +293,7 @@ class StochasticAttention(nn.MultiheadAttention):
                 seen[id(rows)] = rows if self.batch_first else rows.transpose(0, 1)
         return [seen[id(rows)] for rows in inputs]
 
-    def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         if self.in_proj_weight is not None and query is key is value:
             return F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         if self.in_proj_weight is not None:
@@ -304,7 +304,7 @@ class StochasticAttention(nn.MultiheadAttention):
         rows = (query, key, value)
         return tuple(F.linear(*each) for each in zip(rows, weights, biases, strict=True))
 
-    def _extended(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+    def _extend(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         """Keys and values with the learned one and the one of zeros, where there are such."""
         added = (len(key), 1, self.embed_dim)
         if self.bias_k is not None and self.bias_v is not None:
@@ -354,7 +354,7 @@ def replace_attention(
 ) -> nn.Module:
     """Puts :class:`StochasticAttention` in the place of every ``nn.MultiheadAttention`` of a model.
 
-    The parameters stay what they are, so optimisers and state dicts go on as before. Subclasses
+    The parameters stay what they are, so optimizers and state dicts go on as before. Subclasses
     of ``nn.MultiheadAttention`` with a forward of their own are left alone, but for
     ``StochasticAttention``, which is made anew with these settings.
 
@@ -435,7 +435,7 @@ def _check_mask(name: str, mask: Tensor, shapes: tuple[tuple[int, ...], ...], li
         raise DomainError(f"{name} on {mask.device}, inputs on {like.device}", "Move it there")
 
 
-def _merged(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+def _merge(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     """Both masks in one: both boolean, or both added."""
     if one is None or other is None:
         return other if one is None else one

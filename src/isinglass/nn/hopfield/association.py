@@ -139,21 +139,21 @@ class Association:
         """Computes Vᵀ softmax(βKξ), a share of the weights dropped; the matrix is not formed."""
         return self._look_up(self.projection, dropout)
 
-    def updated(self) -> Association:
+    def update(self) -> Association:
         """Takes one step, ξ ← Kᵀ softmax(βKξ), in every row."""
         return replace(self, state=self._look_up(self.stored))
 
-    def settled(
+    def converge(
         self, updates: Int[Tensor, "H 1 1"], most: int, eps: Float[Tensor, "H 1 1"]
     ) -> Association:
         """Updates each row until it moves by ``eps`` or less or its head's ``updates`` are done.
 
-        A row at rest keeps its state, whatever its neighbours do. While torch traces, all ``most``
+        A row at rest keeps its state, whatever its neighbors do. While torch traces, all ``most``
         updates are laid out, and rest is a choice between old and new.
         """
         association, moving = self, updates > 0
         for done in range(1, most + 1):
-            old, new = association.state, association.updated().state
+            old, new = association.state, association.update().state
             association = replace(self, state=torch.where(moving, new, old))
             if done == most:
                 break
@@ -178,11 +178,11 @@ class Association:
         if self.traced and not torch.compiler.is_compiling():  # vmap knows no fused kernel
             return F.dropout(self.weights(), dropout) @ values
         if self.mask is None:
-            return _fused(query, key, values, None, dropout)
+            return _fuse(query, key, values, None, dropout)
         visible = self.mask.visible
         if visible.dtype != torch.bool:
             visible = visible.to(query.dtype)
-        return _fused(query, key, values, visible, dropout).masked_fill(self.mask.blind, 0.0)
+        return _fuse(query, key, values, visible, dropout).masked_fill(self.mask.blind, 0.0)
 
 
 def common_batch(*tables: Tensor) -> int:
@@ -190,9 +190,7 @@ def common_batch(*tables: Tensor) -> int:
     return torch.broadcast_shapes(*(table.shape[:1] for table in tables))[0]
 
 
-def _fused(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
-) -> Tensor:
+def _fuse(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     """softmax(QKᵀ)V by torch's fused kernel, which wants one batch size and one width."""
     batch, width = query.shape[0], value.shape[-1]
     shared = mask is None and key.shape[0] == value.shape[0] == 1 < batch

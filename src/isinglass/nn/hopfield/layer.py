@@ -21,7 +21,7 @@ from isinglass.nn.hopfield.association import (
     inverse_temperatures,
 )
 from isinglass.nn.hopfield.keywords import HopfieldKeywords, LayerKeywords
-from isinglass.nn.hopfield.options import UNTIL_REST, HopfieldOptions, activation_named
+from isinglass.nn.hopfield.options import UNTIL_REST, HopfieldOptions, find_activation
 from isinglass.nn.hopfield.patterns import Triple, batch_first, tensors_of
 
 __all__ = ["Hopfield"]
@@ -132,7 +132,7 @@ class Hopfield(nn.Module):
             linear = nn.Linear(**maps[name], **placed) if name in maps else None
             self.add_module(name, linear)
         activation = self.options.association_activation
-        self._activation = None if activation is None else activation_named(activation)
+        self._activation = None if activation is None else find_activation(activation)
         self._make_bias_patterns(placed)
         self._make_scaling(scaling, placed)
         self.reset_parameters()
@@ -208,7 +208,7 @@ class Hopfield(nn.Module):
                 learned β is no longer above zero.
             ParameterError: If ``update_steps_max`` is None under ``torch.compile`` or ``vmap``.
         """
-        association = self._settled(input, stored_pattern_padding_mask, association_mask)
+        association = self._converge(input, stored_pattern_padding_mask, association_mask)
         found = association.read(self.options.dropout if self.training else 0.0)
         found = _through(self.project_out, found.transpose(1, 2).flatten(2))
         if self._activation is not None:
@@ -227,7 +227,7 @@ class Hopfield(nn.Module):
 
         Arguments as of :meth:`forward`.
         """
-        found = self._settled(input, stored_pattern_padding_mask, association_mask)
+        found = self._converge(input, stored_pattern_padding_mask, association_mask)
         return self._like(input, found.weights())
 
     def energy(
@@ -248,7 +248,7 @@ class Hopfield(nn.Module):
         """
         association = self._associate(input, stored_pattern_padding_mask, association_mask)
         for _ in range(check_count("updates", updates, least=0)):
-            association = association.updated()
+            association = association.update()
         return self._like(input, association.energy())
 
     def metastable_size(
@@ -309,7 +309,7 @@ class Hopfield(nn.Module):
     def _like(self, input: Tensor | Sequence[Tensor], found: Tensor) -> Tensor:  # noqa: A002
         return found.squeeze(0) if self._is_unbatched(input) else found
 
-    def _settled(
+    def _converge(
         self,
         input: Tensor | Sequence[Tensor],  # noqa: A002
         padding: Tensor | None,
@@ -330,7 +330,7 @@ class Hopfield(nn.Module):
             torch.tensor(values, device=device)[:, None, None]
             for values in (self.options.updates_before, self.options.rest)
         )
-        return association.settled(updates, most, eps)
+        return association.converge(updates, most, eps)
 
     def _associate(
         self,
@@ -367,8 +367,8 @@ class Hopfield(nn.Module):
             )
             for linear, patterns in ((self.project_stored, stored), (self.project_state, state))
         )
-        stored = self._lengthened(stored, self.bias_stored)
-        projection = self._lengthened(projection, self.bias_projection)
+        stored = self._lengthen(stored, self.bias_stored)
+        projection = self._lengthen(projection, self.bias_projection)
         return Association(state, stored, projection, self.scaling[:, None, None], seen)
 
     def _heads(self, patterns: Tensor, *, joined: bool) -> Tensor:
@@ -384,7 +384,7 @@ class Hopfield(nn.Module):
     def _extra(self) -> int:
         return self.options.concat_bias_pattern + self.options.add_zero_association
 
-    def _lengthened(self, patterns: Tensor, bias: Tensor | None) -> Tensor:
+    def _lengthen(self, patterns: Tensor, bias: Tensor | None) -> Tensor:
         """The patterns, then the head's own one, then the zero one."""
         if bias is not None:
             own = bias[:, None].to(patterns.dtype).expand(len(patterns), -1, -1, -1)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from isinglass._support.validation import check_count, check_fraction, check_positive
 from isinglass.errors import ParameterError
 
-__all__ = ["UNTIL_REST", "HopfieldOptions", "activation_named"]
+__all__ = ["UNTIL_REST", "HopfieldOptions", "find_activation"]
 
 OPERATION = "Hopfield"
 UNTIL_REST = 10_000  # updates; in low precision a state can go to and fro for ever
@@ -28,7 +28,7 @@ class HopfieldOptions:
 
     A pattern that is *static* enters the association space as it is given; one that is not goes
     through a learned linear map. Without a word about one, a layer has all three maps, all three
-    normalisations and the output map.
+    normalizations and the output map.
 
     Reference: Ramsauer et al. 2020, arXiv:2008.02217.
 
@@ -214,7 +214,7 @@ class HopfieldOptions:
                 )
             if getattr(self, f"{pattern}_as_static") and inner not in (own, None):
                 raise ParameterError(
-                    f"a static {pattern} of {inner} features, normalised over {own}",
+                    f"a static {pattern} of {inner} features, normalized over {own}",
                     f"Set normalize_{pattern}=False, or make the two sizes the same",
                 )
 
@@ -270,7 +270,7 @@ class HopfieldOptions:
 
     @property
     def norms(self) -> dict[str, dict[str, Any]]:
-        """The normalisations that the layer has, each as arguments of a LayerNorm."""
+        """The normalizations that the layer has, each as arguments of a LayerNorm."""
         sizes = {
             "stored_pattern": self.stored_pattern_dim,
             "state_pattern": self.state_pattern_dim,
@@ -336,7 +336,7 @@ class HopfieldOptions:
         return self.pattern_projection_as_connected and not self.stored_pattern_as_static
 
 
-def activation_named(
+def find_activation(
     activation: str | Callable[[Tensor], Tensor],
 ) -> Callable[[Tensor], Tensor]:
     """Returns the function itself, or the one of that name in torch or in torch.nn.functional.

@@ -11,7 +11,7 @@ from isinglass._support.typing import Float, Int
 from isinglass._support.validation import check_count, check_fraction
 from isinglass.errors import ParameterError
 from isinglass.nn.hopfield.layer import Hopfield
-from isinglass.nn.hopfield.options import activation_named
+from isinglass.nn.hopfield.options import find_activation
 
 __all__ = ["HopfieldDecoderLayer", "HopfieldEncoderLayer"]
 
@@ -33,7 +33,7 @@ class _Residual(nn.Module):
 
 
 class _FeedForward(nn.Module):
-    """x + W₂ dropout(f(W₁ x)), normalised."""
+    """x + W₂ dropout(f(W₁ x)), normalized."""
 
     def __init__(self, size: int, inner: int, dropout: float, activation: Activation) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.outer = nn.Linear(inner, size)
         self.residual = _Residual(size, dropout)
-        self.activation = activation_named(activation)
+        self.activation = find_activation(activation)
 
     def forward(self, state: Tensor) -> Tensor:
         change = self.outer(self.dropout(self.activation(self.inner(state))))

@@ -1,0 +1,102 @@
+"""Expected sufficient statistics of a Hopfield–Boltzmann machine: what the E-step hands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from isinglass._support.typing import Bool, Float
+
+__all__ = ["NO_MASS", "SufficientStatistics"]
+
+#: Responsibility, as a share of the rows, below which a memory has none: 0/0 is not to be taken.
+NO_MASS = 1e-12
+
+
+@dataclass(frozen=True)
+class SufficientStatistics:
+    r"""Expected sufficient statistics of a Hopfield–Boltzmann machine, averages over the rows.
+
+    Attributes:
+        weight: ⟨r_μ⟩, ``(N,)``.
+        mass: ⟨r_μ o_i⟩, ``(N, d)``, with o_i = 1 where unit i was observed.
+        total: ⟨r_μ o_i (x_i − a_i)⟩, ``(N, d)``.
+        square: ⟨o_i (x_i − a_i)²⟩, ``(d,)``.
+        origin: a, ``(d,)``: near the mean, so that in the variance squares cancel the least.
+    """
+
+    weight: Float[Tensor, " N"]
+    mass: Float[Tensor, "N d"]
+    total: Float[Tensor, "N d"]
+    square: Float[Tensor, " d"]
+    origin: Float[Tensor, " d"]
+
+    @classmethod
+    def of(
+        cls,
+        responsibilities: Float[Tensor, "n N"],
+        data: Float[Tensor, "n d"],
+        observed: Bool[Tensor, "n d"] | None = None,
+        origin: Float[Tensor, " d"] | None = None,
+    ) -> SufficientStatistics:
+        """Averages data over the rows, row n given to memory μ with probability r_nμ.
+
+        Args:
+            responsibilities: r, as :func:`e_step` returns them.
+            data: x.
+            observed: True where a unit was observed; None is everywhere.
+            origin: a; None is zero.
+        """
+        share = responsibilities.mT / len(data)
+        weight = share.sum(-1)
+        origin = torch.zeros_like(data[0]) if origin is None else origin
+        seen = data - origin
+        if observed is None:
+            mass = weight.unsqueeze(-1).expand(-1, data.shape[-1])
+        else:
+            mass = share @ observed.to(data)
+            seen = torch.where(observed, seen, 0.0)
+        return cls(weight, mass, share @ seen, seen.square().mean(0), origin)
+
+    def toward(self, other: SufficientStatistics, rate: float) -> SufficientStatistics:
+        """Moves to (1 − rate) · self + rate · other: a step of stepwise EM."""
+        other = other.about(self.origin)
+        return SufficientStatistics(
+            *(
+                torch.lerp(mine, theirs, rate)
+                for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)
+            )
+        )
+
+    def about(self, origin: Float[Tensor, " d"]) -> SufficientStatistics:
+        """Moves the origin of the moments to a."""
+        step = self.origin - origin
+        mass, total = self.mass.sum(0), self.total.sum(0)
+        return replace(
+            self,
+            total=self.total + self.mass * step,
+            square=self.square + 2 * step * total + step.square() * mass,
+            origin=origin,
+        )
+
+    def center(self) -> Float[Tensor, " d"]:
+        """Returns the mean of what was observed of each unit, less the origin."""
+        return self.total.sum(0) / self.mass.sum(0).clamp_min(NO_MASS)
+
+    def with_pseudo_counts(self, share: float) -> SufficientStatistics:
+        """Adds rows at the mean to every memory: each counts as this share of the rows."""
+        center = self.center()
+        return replace(
+            self,
+            weight=self.weight + share,
+            mass=self.mass + share,
+            total=self.total + share * center,
+            square=self.square + len(self.weight) * share * center.square(),
+        )
+
+    def deviation(self, means: Float[Tensor, "N d"]) -> Float[Tensor, " d"]:
+        """Returns Σ_μ ⟨r_μ o_i (x_i − mean_μi)²⟩, the means less the origin."""
+        product = means * (means * self.mass - 2 * self.total)
+        return (self.square + product.sum(0)).clamp_min(0)
