@@ -304,7 +304,8 @@ def test_equal_weights_make_it_em_of_a_gaussian_mixture():
 
 
 def test_large_beta_is_k_means_and_one_shot_storage():
-    patterns, data = double(3, 2), double(30, 2, seed=1)
+    """Pinned: each memory is nearest to some data, and has its largest overlap with itself."""
+    patterns, data = double(3, 2, pinned=True), double(30, 2, seed=1, pinned=True)
     machine = ig.HopfieldBoltzmann.from_patterns(ig.Gaussian(2), patterns, beta=1e6)
     machine.memory_bias.data = -(patterns**2).sum(-1) / 2
     nearest = torch.cdist(data, patterns).argmin(-1)
