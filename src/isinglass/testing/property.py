@@ -7,7 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["PropertyViolation", "require_chi_square", "require_close", "require_within"]
+__all__ = [
+    "PropertyViolation",
+    "require_chi_square",
+    "require_close",
+    "require_likely",
+    "require_within",
+]
+
+#: Chance of a normal number beyond 5 standard deviations. Of χ² at one degree of freedom, 5 of its
+#: own deviations above the mean are met by chance once in 240 times.
+FIVE_SIGMA = math.erfc(5 / math.sqrt(2))
 
 
 class PropertyViolation(AssertionError):
@@ -49,22 +59,32 @@ def require_within(property_name: str, found: Tensor, expected: Tensor, bound: T
 
 
 def require_chi_square(property_name: str, counts: Tensor, probabilities: Tensor) -> None:
-    """Requires that counts follow the probabilities: χ² below its mean plus 5 standard deviations.
+    """Requires that counts follow the probabilities: χ² no rarer than 5 normal deviations.
 
-    Cells with fewer than five expected counts are pooled.
+    Cells with fewer than ten expected counts are pooled, since χ² of rare counts has a longer tail.
 
     Raises:
         PropertyViolation: If it does not hold.
     """
     expected = counts.sum() * probabilities / probabilities.sum()
-    rare = expected < 5
+    rare = expected < 10
     if bool(rare.any()):
         counts = torch.cat([counts[~rare], counts[rare].sum(0, keepdim=True)])
         expected = torch.cat([expected[~rare], expected[rare].sum(0, keepdim=True)])
-    freedom = len(counts) - 1
     statistic = float(((counts - expected).square() / expected.clamp_min(1e-12)).sum())
-    limit = freedom + 5 * math.sqrt(2 * freedom)
-    if statistic > limit:
+    require_likely(property_name, statistic, len(counts) - 1)
+
+
+def require_likely(property_name: str, statistic: float, freedom: int) -> None:
+    """Require a value that χ² of so many degrees of freedom may have by chance.
+
+    Raises:
+        PropertyViolation: If it is rarer than a normal number beyond five standard deviations.
+    """
+    half = torch.tensor([freedom, statistic], dtype=torch.float64) / 2
+    chance = float(torch.special.gammaincc(*half)) if freedom > 0 else 1.0
+    if chance < FIVE_SIGMA:
         raise PropertyViolation(
-            f"{property_name}: χ² = {statistic:.1f} with {freedom} cells, limit {limit:.1f}"
+            f"{property_name}: χ² = {statistic:.1f} at {freedom} degrees of freedom, which has a "
+            f"chance of {chance:.1g}"
         )

@@ -45,7 +45,8 @@ class Asynchronous(Kernel[FieldState]):
     that changed are added to all fields. At T > 0 unit i turns to +1 with probability σ(2I_i/T):
     the same system with logistic noise added to the fields. Ties keep the current value.
 
-    :class:`SingleSite` passes through the same states one by one.
+    :class:`SingleSite` passes through the same states one by one, unless a field ties within
+    rounding.
 
     Reference: Hopfield 1982, doi:10.1073/pnas.79.8.2554; Glauber 1963, doi:10.1063/1.1703954.
 
