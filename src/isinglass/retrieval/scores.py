@@ -20,12 +20,12 @@ class Nearest(NamedTuple):
     """The nearest key of each query, compared in its known features.
 
     Attributes:
-        index: Its number, ``(*batch,)``.
+        number: Its number, ``(*batch,)``.
         squared_distance: Σ_i (k_i − q_i)² over the known features, ``(*batch,)``; ∞ if none counts.
         log_mass: log Σ_μ exp(−½β|k_μ − q|²) over the known features, ``(*batch,)``.
     """
 
-    index: Int[Tensor, "*batch"]
+    number: Int[Tensor, "*batch"]
     squared_distance: Float[Tensor, "*batch"]
     log_mass: Float[Tensor, "*batch"]
 
@@ -78,12 +78,12 @@ def nearest_keys(
     Examples:
         >>> known = torch.tensor([True, False])
         >>> found = nearest_keys(torch.tensor([0.9, 9.0]), known, torch.eye(2))
-        >>> int(found.index), round(float(found.squared_distance), 3)
+        >>> int(found.number), round(float(found.squared_distance), 3)
         (0, 0.01)
     """
     batch = queries.shape[:-1]
     best = torch.full(batch, torch.inf, dtype=queries.dtype, device=queries.device)
-    index = torch.zeros(batch, dtype=torch.int64, device=queries.device)
+    number = torch.zeros(batch, dtype=torch.int64, device=queries.device)
     mass = torch.full_like(best, -torch.inf)
     length = torch.where(known, queries - keys_center(keys), 0.0).square().sum(-1, keepdim=True)
     start = 0
@@ -92,10 +92,10 @@ def nearest_keys(
         mass = torch.logaddexp(mass, torch.logsumexp(-beta / 2 * distance, -1))
         distance = torch.where(distance <= beyond, torch.inf, distance)
         nearest = distance.min(-1)
-        index = torch.where(nearest.values < best, start + nearest.indices, index)
+        number = torch.where(nearest.values < best, start + nearest.indices, number)
         best = torch.minimum(best, nearest.values)
         start += scores.shape[-1]
-    return Nearest(index, best, mass)
+    return Nearest(number, best, mass)
 
 
 def score_blocks(

@@ -98,14 +98,14 @@ def resemblance(
     cells = known_cells(cues, known)
     check_like(cells, patterns)
     found = nearest_keys(cells, known, patterns, beta)
-    pattern = torch.where(known, patterns[found.index], 0.0)
+    pattern = torch.where(known, patterns[found.number], 0.0)
     squared = (pattern - cells).square().sum(-1)
     count = known.sum(-1).expand(squared.shape)
     log_density = (
         found.log_mass - math.log(len(patterns)) + count / 2 * math.log(beta / (2 * math.pi))
     )
     return Resemblance(
-        found.index,
+        found.number,
         (squared / count).sqrt(),
         torch.cosine_similarity(pattern, cells, dim=-1),
         (-beta / 2 * found.squared_distance - found.log_mass).exp().clamp_max(1.0),
