@@ -76,7 +76,7 @@ def require_chi_square(property_name: str, counts: Tensor, probabilities: Tensor
 
 
 def require_likely(property_name: str, statistic: float, freedom: int) -> None:
-    """Require a value that χ² of so many degrees of freedom may have by chance.
+    """Requires a value that χ² of so many degrees of freedom may have by chance.
 
     Raises:
         PropertyViolation: If it is rarer than a normal number beyond five standard deviations.

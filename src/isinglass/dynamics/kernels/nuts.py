@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.validation import check_count
 from isinglass.core.energy import Energy
-from isinglass.dynamics.kernels._gradient import GradientState, chosen, evaluate, normal_like
+from isinglass.dynamics.kernels._gradient import GradientState, choose, evaluate, normal_like
 from isinglass.dynamics.kernels.hmc import HMC
 
 __all__ = ["NUTS"]
@@ -155,15 +155,15 @@ class _Orbit:
         new = self._grown(rows, old, forward, depth)
         # Later halves are preferred: a Metropolis step between the two, which mixes faster.
         take = new.going & (self._uniform(len(rows)).log() < new.log_weight - old.log_weight)
-        left = chosen(forward, old.left, new.left)
-        right = chosen(forward, new.right, old.right)
+        left = choose(forward, old.left, new.left)
+        right = choose(forward, new.right, old.right)
         column = forward.unsqueeze(-1)
         left_momentum = torch.where(column, old.left_momentum, new.left_momentum)
         right_momentum = torch.where(column, new.right_momentum, old.right_momentum)
         momenta = old.momenta + new.momenta
         joined = Tree(
             left, left_momentum, right, right_momentum, momenta,
-            chosen(take, new.proposal, old.proposal),
+            choose(take, new.proposal, old.proposal),
             torch.logaddexp(old.log_weight, new.log_weight),
             new.going & ~self._turned(left_momentum, right_momentum, momenta),
         )  # fmt: skip
@@ -171,7 +171,7 @@ class _Orbit:
 
     def _grown(self, rows: Tensor, old: Tree, forward: Tensor, depth: int) -> Tree:
         """Grows 2^depth leaves from one end; rows that turn or diverge on the way are dropped."""
-        edge = chosen(forward, old.right, old.left)
+        edge = choose(forward, old.right, old.left)
         momentum = torch.where(forward.unsqueeze(-1), old.right_momentum, old.left_momentum)
         sign = torch.where(forward, 1.0, -1.0).to(momentum.dtype).unsqueeze(-1)
         size = self.size[rows] * sign
@@ -192,7 +192,7 @@ class _Orbit:
             weight = torch.where(going, -rise, -torch.inf)
             log_weight = torch.logaddexp(log_weight, weight)
             take = going & (self._uniform(len(rows)).log() < weight - log_weight)
-            proposal = chosen(take, edge, proposal)
+            proposal = choose(take, edge, proposal)
             before, momenta = momenta, momenta + momentum
             # A leaf ends as many balanced subtrees as its number has trailing ones: each is
             # checked between its first leaf, which was kept, and this one.
@@ -209,8 +209,8 @@ class _Orbit:
                 break
         column = forward.unsqueeze(-1)
         return Tree(
-            chosen(forward, first, edge), torch.where(column, first_momentum, momentum),
-            chosen(forward, edge, first), torch.where(column, momentum, first_momentum),
+            choose(forward, first, edge), torch.where(column, first_momentum, momentum),
+            choose(forward, edge, first), torch.where(column, momentum, first_momentum),
             momenta, proposal, log_weight, going,
         )  # fmt: skip
 
