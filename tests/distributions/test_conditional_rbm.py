@@ -34,7 +34,7 @@ some_temperatures = pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 
 
 def machine(unit, hidden, temperature=1.0, kind=ig.ConditionalRBM, scale=0.7, **annealing):
-    """Weights are pinned: how many chains and levels reach the law depends on them."""
+    """Weights are pinned: how far chains get depends on them."""
     return kind(
         unit,
         double(ROWS, unit.size, seed=1, scale=scale, pinned=True),

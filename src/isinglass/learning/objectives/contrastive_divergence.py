@@ -25,9 +25,10 @@ def contrastive_loss(
 
         −∂/∂θ (⟨F⟩_data − ⟨F⟩_model) = ⟨−∂F/∂θ⟩_data − ⟨−∂F/∂θ⟩_model
 
-    With one-hot hidden units −∂F/∂x_μ = softmax_μ(βXv) v: each memory moves toward what reminds
-    it of itself and away from its own fantasies. With Gaussian hidden units the data term is
-    Hebb's rule and the model term Hopfield's unlearning; with bits it is contrastive divergence.
+    With one-hot hidden units −∂F/∂x_μ = softmax_μ(βXv) v: each memory moves toward the
+    data it is responsible for and away from its own fantasies. With Gaussian hidden units the
+    data term is Hebb's rule and the model term Hopfield's unlearning; with bits it is contrastive
+    divergence.
 
     Reference: Hinton 2002, doi:10.1162/089976602760128018; Hopfield, Feinstein & Palmer 1983,
     doi:10.1038/304158a0.
