@@ -15,6 +15,8 @@ def test_the_limit_is_that_of_five_standard_deviations(freedom, limit):
     require_likely("draws", limit * (1 - 1e-9), freedom)
     with pytest.raises(AssertionError, match=f"at {freedom} degrees of freedom"):
         require_likely("draws", limit * (1 + 1e-9), freedom)
+    with pytest.raises(AssertionError, match="nan"):
+        require_likely("draws", math.nan, freedom)
 
 
 @pytest.mark.parametrize("cells", [2, 8, 40])

@@ -172,7 +172,7 @@ class _Trial:
         require_close(name, ratio.double(), expected.double(), ROUNDING)
 
     def require(self, name: str, drawn: Tensor, lambda_: float) -> Tensor:
-        """Require that draws follow p_λ; the cells that they fell into."""
+        """Requires that draws follow p_λ; the cells that they fell into."""
         seen, drawn = self.states[self.first][:, self.columns], drawn[:, self.columns].double()
         cell = torch.cdist(drawn, seen.double()).argmin(-1)
         if not torch.allclose(seen[cell].double(), drawn, atol=ROUNDING):

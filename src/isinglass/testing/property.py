@@ -83,7 +83,7 @@ def require_likely(property_name: str, statistic: float, freedom: int) -> None:
     """
     half = torch.tensor([freedom, statistic], dtype=torch.float64) / 2
     chance = float(torch.special.gammaincc(*half)) if freedom > 0 else 1.0
-    if chance < FIVE_SIGMA:
+    if not chance >= FIVE_SIGMA:  # NaN too
         raise PropertyViolation(
             f"{property_name}: χ² = {statistic:.1f} at {freedom} degrees of freedom, which has a "
             f"chance of {chance:.1g}"
