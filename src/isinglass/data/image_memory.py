@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,15 +35,20 @@ class Completion:
 
     Attributes:
         images: The completed images, ``(*batch, d)``; known cells are those of the cue.
-        weights: How much of each stored image is in the completion, ``(*batch, N)``; sums to 1.
         resemblance: How much each cue, as it is shown, resembles what is stored.
         recall: What the memory recalled, in its own units: steps, energy, convergence.
+        weigh: What computes :attr:`weights`.
     """
 
     images: Float[Tensor, "*batch d"]
-    weights: Float[Tensor, "*batch N"]
     resemblance: Resemblance
     recall: Recall
+    weigh: Callable[[], Tensor] = field(repr=False)
+
+    @property
+    def weights(self) -> Float[Tensor, "*batch N"]:
+        """How much of each stored image is in the completion; computed when asked for."""
+        return self.weigh()
 
     @property
     def nearest(self) -> Int[Tensor, "*batch"]:
@@ -128,12 +135,12 @@ class ImageMemory:
         check_finite("the cues less the mean image", shown)
         found = self.memory.recall(shown, known=known, max_steps=max_steps, trace=trace)
         everywhere = torch.ones(known.shape[-1], dtype=torch.bool, device=known.device)
-        weights = self.memory.association(found.state, everywhere)
+        images = self.memory.expected(found.state, everywhere, self.images)
         return Completion(
-            torch.where(known, cells, weights @ self.images),
-            weights,
+            torch.where(known, cells, images),
             self.memory.resemblance(shown, known),
             found,
+            partial(self.memory.association, found.state, everywhere),
         )
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 import isinglass as ig
 from isinglass.analysis.metastability import metastable_size
-from isinglass.energies import ContinuousHopfield
-from isinglass.energies.hopfield import continuous
+from isinglass.energies import ContinuousHopfield, HeteroMemory
+from isinglass.energies.hopfield import continuous, modern
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.cases import double
 from tests.seeds import seeded
@@ -312,3 +312,30 @@ def test_states_of_another_dtype_are_named():
             door(state)
     with torch.autocast("cpu", torch.bfloat16):  # which brings them together
         assert memory.cccp_update(state.bfloat16()).shape == (3, 4)
+
+
+def test_recall_uses_the_index_that_was_built_until_the_patterns_change():
+    patterns = torch.nn.functional.normalize(double(3000, 32).float(), dim=-1)
+    memory, cues = ig.ModernHopfield(patterns, beta=60.0), patterns[:5] + 0.01
+    plain = memory.recall(cues)
+    assert "omitted_mass_bound" not in plain.info
+    memory.build_index(tolerance=1e-4)
+    found = memory.recall(cues)
+    assert (found.info["omitted_mass_bound"] <= 1e-4).all()
+    assert (found.state - plain.state).abs().max() < 2e-4
+    memory.patterns.mul_(-1)
+    assert "omitted_mass_bound" not in memory.recall(cues).info
+    assert torch.equal(memory.recall(cues, kernel=ig.CCCP()).state, memory.recall(cues).state)
+
+
+def test_a_memory_that_is_asked_often_builds_its_index(monkeypatch):
+    monkeypatch.setattr(modern, "MANY", 3000)
+    monkeypatch.setattr(modern, "OFTEN", 12)
+    memory = ig.ModernHopfield(double(3000, 8), beta=9.0)
+    indexed = ["omitted_mass_bound" in memory.recall(double(5, 8)).info for _ in range(4)]
+    assert indexed == [False, False, True, True]
+    keys = HeteroMemory(memory, double(3000, 2, seed=3))
+    found = keys.recall(double(5, 8))
+    torch.testing.assert_close(found.values, found.weights @ keys.values, atol=1e-3, rtol=0)
+    small = ig.ModernHopfield(double(2000, 8), beta=9.0)
+    assert not any(small.recall(double(9, 8)).info for _ in range(4))

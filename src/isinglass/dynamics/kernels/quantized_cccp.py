@@ -114,15 +114,25 @@ class QuantizedCCCP(Kernel[KernelState]):
         found = self._lookup(energy, state)
         return _softmax_memory(energy).energy_from(state, found.log_partition)
 
-    def _lookup(self, energy: Energy, state: Tensor) -> Lookup:
+    def read(
+        self, energy: Energy, state: Float[Tensor, "*batch d"], values: Float[Tensor, "N e"]
+    ) -> Float[Tensor, "*batch e"]:
+        """Averages values by the softmax weights of the patterns, by the same index."""
+        return self._lookup(energy, state, values).average
+
+    def fits(self, memory: SoftmaxMemory) -> bool:
+        """Tells whether the patterns are still those of which the copy was made."""
+        return _identity(memory.patterns) == self._keys
+
+    def _lookup(self, energy: Energy, state: Tensor, values: Tensor | None = None) -> Lookup:
         memory = _softmax_memory(energy)
-        if _identity(memory.patterns) != self._keys:
+        if not self.fits(memory):
             raise ParameterError(
                 "the patterns are not those of which the 8-bit copy was made",
                 "Build it anew after patterns change or move: QuantizedCCCP(memory)",
             )
         beta = torch.as_tensor(memory.beta).item()
-        return self.index.lookup(state, beta, tolerance=self.tolerance)
+        return self.index.lookup(state, beta, values, tolerance=self.tolerance)
 
 
 def _identity(tensor: Tensor) -> tuple[object, ...]:

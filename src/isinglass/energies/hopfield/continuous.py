@@ -194,10 +194,23 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         return torch.where(known, state, self.expected(state, known))
 
     def expected(
-        self, state: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"]
-    ) -> Float[Tensor, "*batch d"]:
-        """Computes Σ_μ p_μ x_μ, of patterns weighed by their distance in the known cells."""
-        return self.association(state, known) @ self.patterns
+        self,
+        state: Float[Tensor, "*batch d"],
+        known: Bool[Tensor, "*mask d"],
+        values: Float[Tensor, "N e"] | None = None,
+    ) -> Float[Tensor, "*batch e"]:
+        """Computes Σ_μ p_μ value_μ, of patterns weighed by their distance in the known cells.
+
+        Args:
+            state: ``(*batch, d)``; unknown cells may be anything.
+            known: True where a cell is given, broadcast over the batch.
+            values: One value a pattern, ``(N, e)``; None is the patterns themselves.
+        """
+        return self.association(state, known) @ (self.patterns if values is None else values)
+
+    def recall_kernel(self, cues: Float[Tensor, "*batch d"]) -> Kernel:
+        """Returns the kernel by which these cues are recalled unless another is named."""
+        return self.default_kernel()
 
     def recall(
         self,
@@ -234,6 +247,7 @@ class ContinuousHopfield(ConcaveConvex, Memory):
             tensor([ 2.9000, -1.0000])
         """
         if known is None:
+            kernel = self.recall_kernel(cues) if kernel is None else kernel
             return super().recall(
                 cues, kernel=kernel, max_steps=max_steps, tolerance=tolerance, trace=trace
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from isinglass._support.registry import name_of, subclasses_by_name
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_finite, check_values
 from isinglass.core.capabilities import ConcaveConvex, Serializable
-from isinglass.dynamics import Recall
+from isinglass.dynamics import Kernel, QuantizedCCCP, Recall
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.errors import FileError, ParameterError
 from isinglass.units import Unit
@@ -25,13 +27,18 @@ class HeteroRecall:
 
     Attributes:
         values: Σ_μ p_μ value_μ, ``(*batch, e)``.
-        weights: p, how much of each key is in the recalled one, ``(*batch, N)``; sums to 1.
         recall: State, energy, steps, residual and convergence on the keys.
+        weigh: What computes :attr:`weights`.
     """
 
     values: Float[Tensor, "*batch e"]
-    weights: Float[Tensor, "*batch N"]
     recall: Recall
+    weigh: Callable[[], Tensor] = field(repr=False)
+
+    @property
+    def weights(self) -> Float[Tensor, "*batch N"]:
+        """How much of each key is in the recalled one, p; computed when asked for."""
+        return self.weigh()
 
 
 class HeteroMemory(ConcaveConvex, Serializable):
@@ -97,6 +104,7 @@ class HeteroMemory(ConcaveConvex, Serializable):
         cues: Float[Tensor, "*batch d"],
         *,
         known: Bool[Tensor, "*mask d"] | None = None,
+        kernel: Kernel | None = None,
         **settings: Any,
     ) -> HeteroRecall:
         """Recalls the key of each cue and reads its value.
@@ -104,16 +112,23 @@ class HeteroMemory(ConcaveConvex, Serializable):
         Args:
             cues: ``(*batch, d)``, or a single ``(d,)``.
             known: If given, True where a cell of the cue is known: keys are compared in those.
-            **settings: What :meth:`Memory.recall` takes: ``max_steps``, ``tolerance``, ``trace``,
-                ``kernel``.
+            kernel: How to descend on the keys; None is their own rule.
+            **settings: What :meth:`Memory.recall` takes: ``max_steps``, ``tolerance``, ``trace``.
 
         Raises:
             ShapeError: If a cue has the wrong number of features, or there is none.
             DomainError: If a cue is not finite.
         """
-        found = self.memory.recall(cues, known=known, **settings)
-        weights = self.memory.association(found.state if known is None else cues, known)
-        return HeteroRecall(weights @ self.values, weights, found)
+        kernel = kernel or self.memory.recall_kernel(cues) if known is None else kernel
+        found = self.memory.recall(cues, known=known, kernel=kernel, **settings)
+        state = found.state if known is None else cues
+        if known is not None:
+            values = self.memory.expected(state, known, self.values)
+        elif isinstance(kernel, QuantizedCCCP):
+            values = kernel.read(self.memory, state, self.values)
+        else:
+            values = self.memory.read(state, self.values)
+        return HeteroRecall(values, found, partial(self.memory.association, state, known))
 
     def read(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch e"]:
         """Reads the value at this state by one look-up, differentiable."""

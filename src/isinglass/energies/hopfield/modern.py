@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import values_visible
 from isinglass.core.capabilities import Gibbs
+from isinglass.dynamics import Kernel
 from isinglass.dynamics.kernels.quantized_cccp import QuantizedCCCP
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.retrieval import BLOCK, Lookup, streamed_lookup
@@ -15,6 +16,10 @@ from isinglass.retrieval.scores import nearest_keys
 from isinglass.units import Multinomial
 
 __all__ = ["ModernHopfield"]
+
+MANY = 50_000  # patterns from which on an index pays
+OFTEN = 1_000  # cues after which it has paid for being built
+LARGEST = 2**30  # bytes of patterns of which one is built unasked
 
 
 class ModernHopfield(Gibbs, ContinuousHopfield):
@@ -54,6 +59,8 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
     """
 
     _hidden: Multinomial | None = None
+    _index: QuantizedCCCP | None = None
+    _asked: int = 0
 
     @property
     def hidden(self) -> Multinomial:
@@ -90,12 +97,16 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         return self._lookup(state).average if self._streams(state) else super().cccp_update(state)
 
     def expected(
-        self, state: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"]
-    ) -> Float[Tensor, "*batch d"]:
-        """Computes Σ_μ p_μ x_μ, with p = softmax(−½β Σ_known (x_μ − ξ)²)."""
+        self,
+        state: Float[Tensor, "*batch d"],
+        known: Bool[Tensor, "*mask d"],
+        values: Float[Tensor, "N e"] | None = None,
+    ) -> Float[Tensor, "*batch e"]:
+        """Computes Σ_μ p_μ value_μ, with p = softmax(−½β Σ_known (x_μ − ξ)²)."""
         if not self._streams(state):
-            return super().expected(state, known)
-        return streamed_lookup(state, self.patterns, float(self.beta), known=known).average
+            return super().expected(state, known, values)
+        beta = float(self.beta)
+        return streamed_lookup(state, self.patterns, beta, values, known=known).average
 
     def energy_of_distance(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Computes −β⁻¹ log Σ_μ exp(−½β|x_μ − ξ|²)."""
@@ -114,9 +125,11 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         return self._lookup(state, values).average
 
     def build_index(self, *, tolerance: float = 1e-4, cells: int = 16) -> QuantizedCCCP:
-        """Builds a kernel that looks patterns up by an 8-bit index, for millions of them.
+        """Builds an 8-bit index of the patterns, by which recall then looks them up.
 
-        The index belongs to the patterns as they are now; after they change the kernel refuses.
+        From now on :meth:`recall` uses it unless another kernel is named, until the patterns
+        change. A memory of many patterns that is asked again and again builds it by itself
+        (:meth:`recall_kernel`).
 
         Args:
             tolerance: Largest softmax mass, 0 to 1, that a step may leave out; ``recall`` reports a
@@ -124,7 +137,7 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
             cells: How many cells of 256 patterns a cue may draw on before it is summed in full.
 
         Returns:
-            What :meth:`recall` takes as its kernel.
+            The kernel that recall uses.
 
         Raises:
             ParameterError: If ``tolerance`` is not from 0 to 1, or ``cells`` not at least one.
@@ -134,11 +147,32 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
             >>> patterns = torch.randn(10_000, 64, generator=generator)
             >>> memory = ModernHopfield(patterns, beta=1.0)
             >>> index = memory.build_index()
-            >>> found = memory.recall(patterns[:5] + 0.1, kernel=index)
+            >>> found = memory.recall(patterns[:5] + 0.1)
             >>> bool((found.state - patterns[:5]).abs().max() < 1e-3)
             True
+            >>> bool((found.info["omitted_mass_bound"] <= 1e-4).all())
+            True
         """
-        return QuantizedCCCP(self, tolerance=tolerance, cells=cells)
+        self._index = QuantizedCCCP(self, tolerance=tolerance, cells=cells)
+        return self._index
+
+    def recall_kernel(self, cues: Float[Tensor, "*batch d"]) -> Kernel:
+        """Returns the index of the patterns where there is one, otherwise :class:`CCCP`.
+
+        The index is built by :meth:`build_index`, or here, once a memory of 50,000 patterns or
+        more has been asked for 1,000 cues: by then it has paid for itself. It takes a quarter of
+        the memory of float32 patterns, and none is built of more than 1 GiB of them.
+        """
+        index = self._index
+        if index is not None and index.fits(self):
+            return index
+        self._index = None
+        self._asked += cues[..., 0].numel()
+        small = self.patterns.nbytes <= LARGEST
+        if len(self.patterns) >= MANY and self._asked >= OFTEN and small:
+            self._asked = 0
+            return self.build_index()
+        return self.default_kernel()
 
     def _lookup(self, state: Tensor, values: Tensor | None = None) -> Lookup:
         return streamed_lookup(state, self.patterns, torch.as_tensor(self.beta).item(), values)
