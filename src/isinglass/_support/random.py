@@ -1,12 +1,15 @@
-"""Where draws come from."""
+"""Where draws come from, and weights to begin with."""
 
 from __future__ import annotations
 
 from typing import TypedDict
 
-from torch import Generator
+import torch
+from torch import Generator, Tensor
 
-__all__ = ["source"]
+from isinglass._support.validation import check_deviation
+
+__all__ = ["noise", "source"]
 
 
 class Source(TypedDict, total=False):
@@ -25,3 +28,12 @@ def source(generator: Generator | None) -> Source:
         {}
     """
     return {} if generator is None else {"generator": generator}
+
+
+def noise(scale: float, rows: int, columns: int, generator: Generator | None) -> Tensor:
+    """Draws weights from N(0, scale²).
+
+    Raises:
+        ParameterError: If ``scale`` is no standard deviation.
+    """
+    return check_deviation("scale", scale) * torch.randn(rows, columns, **source(generator))

@@ -61,7 +61,7 @@ def check_features(state: Tensor, size: int, name: str = "states") -> None:
 
 
 def values_visible(state: Tensor) -> bool:
-    """Tells whether values may be looked at: there are some, and no trace or transform is running."""
+    """Tells whether values may be looked at: there are some, and no trace or transform runs."""
     if torch.compiler.is_compiling():  # first, as torch.compile knows nothing of the rest
         return False
     if is_hollow(state) or is_functorch_wrapped_tensor(state) or torch.jit.is_tracing():
@@ -133,6 +133,15 @@ def check_at_least_zero(name: str, value: float) -> float:
         ParameterError: If it is not.
     """
     return _check_number(name, value, "of zero or above", lambda number: number >= 0)
+
+
+def check_deviation(name: str, value: float) -> float:
+    """Returns a standard deviation as a float: zero, or a number above zero that can divide.
+
+    Raises:
+        ParameterError: If it is neither.
+    """
+    return check_at_least_zero(name, value) and check_positive(name, value)
 
 
 def check_number(name: str, value: float) -> float:

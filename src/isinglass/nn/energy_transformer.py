@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +96,8 @@ class TokenEnergy(Serializable):
         >>> energy(tokens).shape, energy.grad(tokens).shape
         (torch.Size([5]), torch.Size([5, 6, 4]))
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __init__(
         self,
@@ -428,7 +430,7 @@ class EnergyTransformerBlock(nn.Module):
         return f"steps={self.steps}, step_size={self.step_size}, halvings={self.halvings}"
 
     def _checked(self, tokens: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor:
-        """Checks the tokens, and sets those that are none at zero: there may be anything, NaN too."""
+        """Checks tokens, and sets those that are none to zero: there may be anything, NaN too."""
         self.token_energy.check(tokens, mask, padding)
         if padding is not None:
             tokens = tokens.masked_fill(padding.unsqueeze(-1), 0.0)

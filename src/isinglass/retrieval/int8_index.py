@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from isinglass._support.validation import (
     check_positive,
 )
 from isinglass.retrieval.chunked import Lookup, check_lookup, streamed_lookup
+from isinglass.retrieval.scores import wide_enough
 
 __all__ = ["Int8Index"]
 
@@ -70,22 +72,39 @@ class Int8Index:
         size = -len(keys) % CELL + len(keys), -keys.shape[1] % 8 + keys.shape[1]
         self._codes = torch.zeros(size, dtype=torch.int8, device=keys.device)
         self._scales = torch.ones(size[0] // GROUP, dtype=torch.float32, device=keys.device)
-        self._error = self._length = 0.0
-        blocks = (
-            self.keys.split(BLOCK),
-            self._codes.split(BLOCK),
-            self._scales.split(BLOCK // GROUP),
-        )
-        for block, code, scale in zip(*blocks, strict=True):
-            exact = torch.zeros(code.shape, dtype=torch.float64, device=keys.device)
-            exact[: len(block), : keys.shape[1]] = block
+        for block, code, scale in self._blocks(self.keys):
+            exact = _padded(block, code)
             scale.copy_(exact.abs().view(len(scale), -1).amax(-1) / 127)
             scale[scale == 0] = 1.0
-            step = scale.double().repeat_interleave(GROUP).unsqueeze(-1)
-            code.copy_((exact / step).round().clamp_(-127, 127))
-            error, length = (exact - code * step).norm(dim=-1), (code * step).norm(dim=-1)
-            self._error = max(self._error, float(error.max()))
-            self._length = max(self._length, float(length.max()))
+            code.copy_((exact / _steps(scale)).round().clamp_(-127, 127))
+        self._error, self._length = self._deviation(self.keys)
+
+    def fits(self, keys: Float[Tensor, "N d"]) -> bool:
+        """Tells whether the copy is one of these keys: none is further from it than its own were.
+
+        Then the bounds hold for them. A look at all of them, for keys that were copied or loaded.
+
+        Args:
+            keys: ``(N, d)``.
+        """
+        like = self.keys
+        if keys.shape != like.shape or (keys.dtype, keys.device) != (like.dtype, like.device):
+            return False
+        return self._deviation(keys)[0] <= self._error
+
+    def _blocks(self, keys: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Keys, their codes and their scales, block by block."""
+        rows = (keys.detach().split(BLOCK), self._codes.split(BLOCK))
+        return zip(*rows, self._scales.split(BLOCK // GROUP), strict=True)
+
+    def _deviation(self, keys: Tensor) -> tuple[float, float]:
+        """max |k − k̂| and max |k̂|."""
+        error = length = 0.0
+        for block, code, scale in self._blocks(keys):
+            copy = code * _steps(scale)
+            error = max(error, float((_padded(block, code) - copy).norm(dim=-1).max()))
+            length = max(length, float(copy.norm(dim=-1).max()))
+        return error, length
 
     @property
     def nbytes(self) -> int:
@@ -168,7 +187,7 @@ class Int8Index:
         omitted_mass_bound = (torch.sigmoid(log_left - sums.log_mass()) * 1.001).clamp(max=1.0)
         return Lookup(
             sums.average().to(queries.dtype),
-            (sums.log_mass() / beta).to(queries.dtype),
+            (sums.log_mass() / beta).to(wide_enough(queries).dtype),
             omitted_mass_bound.to(queries.dtype),
         )
 
@@ -207,6 +226,18 @@ class Int8Index:
                 rest = torch.logaddexp(rest, others)
                 found = []
         return cell, best, rest
+
+
+def _padded(keys: Tensor, code: Tensor) -> Tensor:
+    """Keys in float64, zeros where there is none."""
+    exact = torch.zeros(code.shape, dtype=torch.float64, device=keys.device)
+    exact[: len(keys), : keys.shape[1]] = keys
+    return exact
+
+
+def _steps(scale: Tensor) -> Tensor:
+    """The scale of each key, whose group shares it."""
+    return scale.double().repeat_interleave(GROUP).unsqueeze(-1)
 
 
 class _Sums:

@@ -117,10 +117,13 @@ class QuantizedCCCP(Kernel[KernelState]):
     def _lookup(self, energy: Energy, state: Tensor) -> Lookup:
         memory = _softmax_memory(energy)
         if _identity(memory.patterns) != self._keys:
-            raise ParameterError(
-                "the patterns are not those of which the 8-bit copy was made",
-                "Build it anew after patterns change or move: QuantizedCCCP(memory)",
-            )
+            if not self.index.fits(memory.patterns):
+                raise ParameterError(
+                    "the patterns are not those of which the 8-bit copy was made",
+                    "Build it anew after patterns change or move: QuantizedCCCP(memory)",
+                )
+            self.index.keys = memory.patterns.detach()
+            self._keys = _identity(memory.patterns)
         beta = torch.as_tensor(memory.beta).item()
         return self.index.lookup(state, beta, tolerance=self.tolerance)
 

@@ -11,7 +11,7 @@ from isinglass.core.capabilities import Gibbs
 from isinglass.dynamics.kernels.quantized_cccp import QuantizedCCCP
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.retrieval import BLOCK, Lookup, streamed_lookup
-from isinglass.retrieval.scores import nearest_keys
+from isinglass.retrieval.scores import nearest_keys, overlaps
 from isinglass.units import Multinomial
 
 __all__ = ["ModernHopfield"]
@@ -117,6 +117,7 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         """Builds a kernel that looks patterns up by an 8-bit index, for millions of them.
 
         The index belongs to the patterns as they are now; after they change the kernel refuses.
+        Copied or loaded together with the memory it goes on.
 
         Args:
             tolerance: Largest softmax mass, 0 to 1, that a step may leave out; ``recall`` reports a
@@ -164,5 +165,6 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         """
         if temperature == 0:
             return self.cccp_update(state)
-        lookup = self.hidden.sample(state @ self.patterns.mT, temperature, generator)
+        lookup = self.hidden.sample(overlaps(state, self.patterns), temperature, generator)
+        lookup = lookup.to(state.dtype)
         return self.unit.sample(lookup @ self.patterns, temperature, generator)

@@ -17,7 +17,7 @@ from isinglass.units import Unit
 if TYPE_CHECKING:
     from isinglass.energies.layered.harmonium import Harmonium
 
-__all__ = ["check_normalisable", "fewest_states", "sum_states"]
+__all__ = ["check_normalizable", "fewest_states", "sum_states"]
 
 MOST_STATES = 2**22
 ROWS = 2**14  # summed together
@@ -35,7 +35,7 @@ def sum_states(harmonium: Harmonium, temperature: float | None = None) -> Tensor
     """
     temperature = harmonium.temperature if temperature is None else temperature
     temperature = check_positive("temperature", temperature)
-    check_normalisable(harmonium)
+    check_normalizable(harmonium)
     if all(layer.is_gaussian for layer in harmonium.layers):
         return _gaussian_integral(harmonium, temperature)
     summed, log_count = fewest_states(harmonium, temperature)
@@ -114,7 +114,7 @@ def _precision(harmonium: Harmonium) -> Tensor:
     return precision
 
 
-def check_normalisable(harmonium: Harmonium) -> None:
+def check_normalizable(harmonium: Harmonium) -> None:
     """Refuses a machine of real units whose couplings let them run away, so that Z is infinite.
 
     Gaussian units do where ½sᵀs − Σ sᵀWs falls without end in some direction; rectified ones where

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
+from isinglass._support.random import noise
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_features,
@@ -26,7 +27,7 @@ from isinglass.core.path import AnnealingPath
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.layered._fast_gradient import FastContrastiveGradient
 from isinglass.energies.layered._layer_graph import colors
-from isinglass.energies.layered._partition import check_normalisable, fewest_states, sum_states
+from isinglass.energies.layered._partition import check_normalizable, fewest_states, sum_states
 from isinglass.energies.layered.harmonium_path import HarmoniumPath
 from isinglass.energies.sampling import Sampled
 from isinglass.errors import IntractableError, ParameterError
@@ -94,8 +95,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
             self._incoming[a].append((number, b, False))
             self._incoming[b].append((number, a, True))
         self.weights = nn.ParameterList(
-            scale * torch.randn(layers[b].size, layers[a].size, generator=generator)
-            for a, b in self.couplings
+            noise(scale, layers[b].size, layers[a].size, generator) for a, b in self.couplings
         )
         self.biases = nn.ParameterList(torch.zeros(layer.size) for layer in layers)
 
@@ -126,6 +126,8 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
     def visible_part(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch d"]:
         """Returns layer 0 of a joint state."""
         return state[..., : self.visible.size]
+
+    check_normalizable = check_normalizable
 
     def default_sampler(self) -> BlockGibbs:
         """Returns block Gibbs, exact at every temperature."""
@@ -317,7 +319,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
             DomainError: If the data are not visible states.
             IntractableError: If Z is infinite.
         """
-        check_normalisable(self)
+        check_normalizable(self)
         return HarmoniumPath(self, temperature, data)
 
     def contrastive_loss(
