@@ -53,6 +53,27 @@ def test_more_draws_come_closer_and_the_model_is_left_as_it_was(model, generator
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("draws", [None, 3])
+def test_attentions_are_the_shares(model, draws, generator):
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    expected = model(TOKENS, output_attentions=True).attentions
+    model.set_attn_implementation(before)
+    with sampled_attention(model, draws, generator):
+        found = model(TOKENS, output_attentions=True).attentions
+        assert not model(TOKENS).get("attentions")
+    assert [shares.shape for shares in found] == [(2, 4, 12, 12)] * 2
+    if draws is None:
+        near = {"rtol": 1e-5, "atol": 1e-5}  # transformers takes its softmax in float32
+        torch.testing.assert_close(found, expected, **near)
+    else:
+        counts = draws * torch.stack(found)
+        torch.testing.assert_close(counts, counts.round())
+        assert (counts.sum(-1).round() == draws).all()
+    assert not any(part._forward_pre_hooks for part in model.modules())
+
+
+@torch.no_grad()
 def test_same_generator_same_draws(model):
     def once(seed: int) -> torch.Tensor:
         with sampled_attention(model, 2, seeded(seed)):

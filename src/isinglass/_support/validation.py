@@ -1,34 +1,46 @@
 """Argument checks shared by every public entry point: one named error, with the remedy.
 
 Checks of values wait for the device, so they stand at the public doors (``recall``, ``log_prob``,
-``fit``) and never inside a loop; they step aside while ``torch.compile`` traces and under ``vmap``.
+``fit``) and never inside a loop; they step aside where values cannot be seen: while torch traces,
+under ``vmap``, on the device "meta".
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from operator import index
 
 import torch
 from torch import Tensor
+from torch._C import (  # pyright: ignore[reportMissingModuleSource]
+    _get_dispatch_mode,
+    _TorchDispatchModeKey,
+)
 from torch._C._functorch import (  # pyright: ignore[reportMissingModuleSource]
     is_functorch_wrapped_tensor,
 )
+from torch._subclasses.fake_tensor import FakeTensor
 
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 ROWS = 65_536  # looked at together
+#: Numbers that divide or multiply tensors lie between: there float32 keeps all its digits, and the
+#: reciprocal is finite too.
+LEAST, MOST = 2.0**-126, 2.0**126
+DENSE = (torch.strided, torch.jagged)
 
 
 def check_tensor(name: str, values: object) -> None:
-    """Refuses what is no tensor: lists, arrays, None.
+    """Refuses what is no tensor, such as lists and arrays, and tensors that are not dense.
 
     Raises:
-        DomainError: If ``values`` is not a tensor.
+        DomainError: If ``values`` is not a tensor, or a sparse one.
     """
     if not isinstance(values, Tensor):
         raise DomainError(
             f"{name} of type {type(values).__name__}", "Convert it: torch.as_tensor(x)"
         )
+    if values.layout not in DENSE:
+        raise DomainError(f"{name} of layout {values.layout}", "Make it dense: x.to_dense()")
 
 
 def check_features(state: Tensor, size: int, name: str = "states") -> None:
@@ -49,8 +61,26 @@ def check_features(state: Tensor, size: int, name: str = "states") -> None:
 
 
 def values_visible(state: Tensor) -> bool:
-    """Tells whether values may be looked at: not while compiling nor under ``vmap``."""
-    return not (torch.compiler.is_compiling() or is_functorch_wrapped_tensor(state))
+    """Tells whether values may be looked at: there are some, and no trace or transform runs."""
+    if torch.compiler.is_compiling():  # first, as torch.compile knows nothing of the rest
+        return False
+    if is_hollow(state) or is_functorch_wrapped_tensor(state) or torch.jit.is_tracing():
+        return False
+    if state.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False
+    modes = _TorchDispatchModeKey.FAKE, _TorchDispatchModeKey.PROXY
+    return all(_get_dispatch_mode(mode) is None for mode in modes)
+
+
+def is_hollow(state: Tensor) -> bool:
+    """Tells whether a tensor has a shape and no values, on the device "meta" or as a FakeTensor."""
+    return state.is_meta or isinstance(state, FakeTensor)
+
+
+def is_autocast(state: Tensor) -> bool:
+    """Tells whether autocast chooses the dtype of products on the tensor's device."""
+    kind = state.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def check_finite(name: str, values: Tensor) -> None:
@@ -72,13 +102,28 @@ def check_finite(name: str, values: Tensor) -> None:
         )
 
 
+def without_non_finite(values: Tensor, unseen: Tensor) -> Tensor:
+    """Returns the values, NaN and infinity at zero where nobody looks: zero weights keep NaN.
+
+    Finite values stay, so that padding gives what it does elsewhere.
+    """
+    return values.masked_fill(unseen & ~torch.isfinite(values), 0.0)
+
+
 def check_positive(name: str, value: float) -> float:
-    """Returns ``value`` as a float, refusing anything but a finite number above zero.
+    """Returns ``value`` as a float, refusing anything but a number above zero that can divide.
 
     Raises:
-        ParameterError: If ``value`` is not a finite number above zero.
+        ParameterError: If ``value`` is not a number from 2⁻¹²⁶ to 2¹²⁶, beyond which it or its
+            reciprocal would be lost in float32.
     """
-    return _check_number(name, value, "above zero", lambda number: number > 0)
+    number = _check_number(name, value, "above zero", lambda number: number > 0)
+    if not LEAST <= number <= MOST:
+        raise ParameterError(
+            f"{name} = {value!r}, which float32 cannot hold or divide by",
+            f"Give {name} from {LEAST:.2g} to {MOST:.2g}",
+        )
+    return number
 
 
 def check_at_least_zero(name: str, value: float) -> float:
@@ -88,6 +133,15 @@ def check_at_least_zero(name: str, value: float) -> float:
         ParameterError: If it is not.
     """
     return _check_number(name, value, "of zero or above", lambda number: number >= 0)
+
+
+def check_deviation(name: str, value: float) -> float:
+    """Returns a standard deviation as a float: zero, or a number above zero that can divide.
+
+    Raises:
+        ParameterError: If it is neither.
+    """
+    return check_at_least_zero(name, value) and check_positive(name, value)
 
 
 def check_number(name: str, value: float) -> float:
@@ -153,7 +207,10 @@ def check_rows(data: Tensor) -> None:
     """
     check_tensor("data", data)
     if data.ndim != 2 or len(data) == 0:
-        raise ShapeError(f"data of shape {tuple(data.shape)}", "Give at least one example, as rows")
+        raise ShapeError(
+            f"data of shape {tuple(data.shape)}",
+            "Give at least one example, as rows; images as rows of pixels: x.flatten(1)",
+        )
 
 
 def check_like(state: Tensor, reference: Tensor, name: str = "states") -> None:
@@ -170,14 +227,14 @@ def check_like(state: Tensor, reference: Tensor, name: str = "states") -> None:
         )
 
 
-def check_operand(state: Tensor, reference: Tensor) -> None:
+def check_operand(state: Tensor, reference: Tensor, name: str = "states") -> None:
     """Refuses as :func:`check_like` does, but leaves dtypes to autocast where that is on.
 
     Raises:
         DomainError: If dtype or device differs.
     """
-    if not torch.is_autocast_enabled(state.device.type):
-        check_like(state, reference)
+    if not is_autocast(state):
+        check_like(state, reference, name)
 
 
 def check_patterns(patterns: Tensor) -> None:
@@ -191,7 +248,7 @@ def check_patterns(patterns: Tensor) -> None:
     if patterns.ndim != 2 or patterns.numel() == 0:
         raise ShapeError(
             f"patterns of shape {tuple(patterns.shape)}",
-            "Give at least one pattern, as the rows of an (N, d) tensor",
+            "Give at least one pattern, as the rows of an (N, d) tensor; images: x.flatten(1)",
         )
     check_features(patterns, patterns.shape[-1])
     check_finite("patterns", patterns)
@@ -283,7 +340,7 @@ def known_cells(cues: Tensor, known: Tensor) -> Tensor:
 
 
 def check_attention_mask(
-    name: str, mask: Tensor, shapes: Mapping[tuple[int, ...], str], *, floating: bool = True
+    name: str, mask: Tensor, shapes: Sequence[tuple[Sequence[int], str]], *, floating: bool = True
 ) -> None:
     """Refuses a mask of attention of another kind or shape.
 
@@ -304,6 +361,21 @@ def check_attention_mask(
             "Give a boolean mask, True at what must not be seen"
             + (", or floats to be added to the scores" if floating else ""),
         )
-    if tuple(mask.shape) not in shapes:
-        wanted = " or ".join(f"{shape} {sides}".rstrip() for shape, sides in shapes.items())
+    if not any(mask.shape == shape for shape, _ in shapes):  # by equality: a trace would fix a hash
+        wanted = " or ".join(f"{tuple(shape)} {sides}".rstrip() for shape, sides in shapes)
         raise ShapeError(f"{name} of shape {tuple(mask.shape)}", f"Give it the shape {wanted}")
+
+
+def check_device(device: torch.device | str | None) -> None:
+    """Refuse a device that torch does not know or this machine does not have.
+
+    Raises:
+        ParameterError: If no tensor can be made there.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, TypeError, AssertionError) as error:  # the last: torch without CUDA
+        raise ParameterError(
+            f"device = {device!r}",
+            "Give a device that torch has on this machine, such as 'cpu' or 'cuda'",
+        ) from error

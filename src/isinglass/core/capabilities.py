@@ -220,6 +220,13 @@ class Trainable(Capability):
         """
         self.check_state(visible)
 
+    def check_normalizable(self) -> None:
+        """Refuses an energy whose states run away, from which nothing can be drawn.
+
+        Raises:
+            IntractableError: If it is seen that Z is infinite.
+        """
+
     def extend(self, visible: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch size"]:
         """Returns a state with this visible part and hidden units at zero, to be moved."""
         return visible

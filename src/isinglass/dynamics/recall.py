@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from isinglass._support.typing import Bool, Float, Int
-from isinglass._support.validation import check_at_least_zero, check_count
+from isinglass._support.validation import check_at_least_zero, check_count, is_autocast
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import Kernel, check_kernel
 from isinglass.errors import ParameterError, ShapeError
@@ -72,7 +73,8 @@ def recall(
     A row that rests, or that the kernel says is in a 2-cycle (``info["cycle"]``), is taken out of
     the batch, so that nobody waits for the slowest and its result does not depend on its
     neighbors: of discrete units to the bit, unless a field ties within rounding; of real ones to
-    rounding, since sums of a batch of another size are added in another order.
+    rounding, since sums of a batch of another size are added in another order. Autocast is left
+    out: cues are brought to the energy's dtype, since in a lower one few would ever rest.
 
     Args:
         energy: What to descend.
@@ -101,6 +103,14 @@ def recall(
         >>> found.converged, bool((found.energy_trace.diff(dim=0) <= 0).all())
         (tensor(True), True)
     """
+    if isinstance(cues, Tensor) and is_autocast(cues):  # whose rounding would never rest
+        tensors = chain(energy.parameters(), energy.buffers())
+        dtype = next((t.dtype for t in tensors if t.is_floating_point()), cues.dtype)
+        with torch.autocast(cues.device.type, enabled=False):
+            return recall(
+                energy, cues.to(dtype), kernel, max_steps=max_steps, tolerance=tolerance,
+                trace=trace,
+            )  # fmt: skip
     max_steps = _check_steps(energy, cues, kernel, max_steps)
     if tolerance is not None:
         check_at_least_zero("tolerance", tolerance)
@@ -155,7 +165,6 @@ def recall(
 
 def _check_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int | None) -> int:
     """How many steps a row may take, once kernel and cues are found fit."""
-    f"{type(energy).__name__}.recall"
     check_kernel(kernel)
     if not kernel.converges:
         raise ParameterError(

@@ -11,9 +11,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from isinglass._support.optional import require_extra
-from isinglass._support.validation import check_count
+from isinglass._support.validation import check_count, check_finite
 from isinglass.errors import IntractableError
-from isinglass.nn import stochastic_attention
+from isinglass.nn.attention.functional import look_up
 
 with require_extra("hf"):
     from transformers import PreTrainedModel
@@ -21,6 +21,36 @@ with require_extra("hf"):
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 __all__ = ["sampled_attention"]
+
+
+class _Asked:
+    """Whether the call of a model at hand wants attentions."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model, self.shares = model, False
+        parts = (part for part in model.modules() if isinstance(part, PreTrainedModel))
+        self.hooks = [part.register_forward_pre_hook(self.note, with_kwargs=True) for part in parts]
+
+    def note(self, module: nn.Module, _: tuple[Any, ...], options: dict[str, Any]) -> None:
+        wanted = options.get("output_attentions")
+        if module is self.model:
+            self.shares = bool(self.model.config.output_attentions if wanted is None else wanted)
+        elif wanted:
+            self.shares = True
+
+    def stop(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+
+def _refuse(module: nn.Module, options: dict[str, Any]) -> None:
+    """Refuses attention that is no plain softmax."""
+    for option in ("softcap", "s_aux", "position_bias"):
+        if options.get(option) is not None:
+            raise IntractableError(
+                f"{type(module).__name__} uses {option}, so its attention is no plain softmax",
+                "Use a model without it",
+            )
 
 
 @contextmanager
@@ -34,6 +64,9 @@ def sampled_attention(
     is unbiased, and m → ∞ is the model itself. After the block the model is as it was.
 
     Reference: Ramsauer et al. 2020, arXiv:2008.02217.
+
+    ``output_attentions=True`` gives the shares n/m. Where activations are checkpointed in training,
+    leave the generator out.
 
     Args:
         model: A model whose attention can be set (``model.set_attn_implementation``), in
@@ -58,6 +91,7 @@ def sampled_attention(
     """
     if draws is not None:
         check_count("draws", draws)
+    asked = _Asked(model)
 
     def attend(
         module: nn.Module,
@@ -67,13 +101,8 @@ def sampled_attention(
         attention_mask: Tensor | None,
         scaling: float | None = None,
         **options: Any,
-    ) -> tuple[Tensor, None]:
-        for option in ("softcap", "s_aux", "position_bias"):
-            if options.get(option) is not None:
-                raise IntractableError(
-                    f"{type(module).__name__} uses {option}, so its attention is no plain softmax",
-                    "Use a model without it",
-                )
+    ) -> tuple[Tensor, Tensor | None]:
+        _refuse(module, options)
         repeats = query.shape[1] // key.shape[1]  # grouped queries share keys and values
         mask = None
         if attention_mask is not None:
@@ -84,16 +113,19 @@ def sampled_attention(
                     "attention is no plain softmax",
                     "Use a model without them",
                 )
-        looked_up = stochastic_attention(
+        for name, rows in (("query", query), ("key", key), ("value", value)):
+            check_finite(name, rows)
+        looked_up, shares = look_up(
             query,
             key.repeat_interleave(repeats, 1),
             value.repeat_interleave(repeats, 1),
             draws,
-            beta=scaling,
-            mask=mask,
+            beta=query.shape[-1] ** -0.5 if scaling is None else scaling,
+            mask=None if mask is None else ~mask,
             generator=generator,
+            need_shares=asked.shares,
         )
-        return looked_up.transpose(1, 2).contiguous(), None
+        return looked_up.transpose(1, 2).contiguous(), shares
 
     # transformers looks attention up by name. Ours leaves the table with the block; that the name
     # asks for masks of numbers is told to transformers once, and names are used again.
@@ -110,5 +142,6 @@ def sampled_attention(
             )
         yield model
     finally:
+        asked.stop()
         model.set_attn_implementation(before)
         del ALL_ATTENTION_FUNCTIONS[name]

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isinglass._support.registry import name_of, subclasses_by_name
+from isinglass._support.validation import check_device
 from isinglass.core.capabilities import Serializable, require
-from isinglass.core.energy import Energy
+from isinglass.core.energy import Energy, numbers_of
 from isinglass.errors import FileError, ParameterError
 from isinglass.io._format1 import rename
 from isinglass.io.atomic import atomic_write
@@ -59,7 +60,9 @@ def save(
     }
     if note is not None:
         header["note"] = note
-    write_tensors(path, header, energy.state_dict(), overwrite=overwrite)
+    held = numbers_of(energy)  # which the configuration has already
+    tensors = {name: value for name, value in energy.state_dict().items() if name not in held}
+    write_tensors(path, header, tensors, overwrite=overwrite)
 
 
 def write_tensors(
@@ -98,6 +101,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Serializabl
     Raises:
         FileError: If the file is missing, truncated, altered, of a newer format, or holds a
             class that is not imported, or that was another in the version that wrote it.
+        ParameterError: If there is no such device.
 
     Examples:
         >>> import isinglass as ig, tempfile
@@ -107,6 +111,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Serializabl
         (Bernoulli(size=4), Spin(size=2))
     """
     operation = f"loading {path}"
+    check_device(device)
     header, tensors = read_tensors(path)
     if "class" not in header:
         raise FileError(
@@ -191,7 +196,7 @@ def _restore(
     floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
     if floating:  # the twin is built in the default dtype; the file's is the one that counts
         energy = energy.to(floating[0])
-    energy.load_state_dict(tensors)
+    energy.load_state_dict(tensors | numbers_of(energy))
     for name in header["learned"]:
         _make_parameter(energy, name)
     for name, parameter in energy.named_parameters():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from isinglass._support.validation import (
     check_count,
     check_features,
     check_finite,
-    check_like,
+    check_operand,
     check_positive,
     values_visible,
 )
@@ -97,6 +97,8 @@ class TokenEnergy(Serializable):
         (torch.Size([5]), torch.Size([5, 6, 4]))
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("beta",)
+
     def __init__(
         self,
         dim: int,
@@ -159,7 +161,7 @@ class TokenEnergy(Serializable):
             ShapeError: If tokens or masks have the wrong shape.
             DomainError: If the tokens' dtype is not floating, or a mask is not boolean.
         """
-        self._check(state, mask, padding)
+        self.check(state, mask, padding)
         attention, slope = self._attention(state, self._unseen(state, mask, padding))
         field = F.linear(state, self.patterns)
         memory = self.hidden.log_partition(_precise(field), 0.0)
@@ -239,15 +241,19 @@ class TokenEnergy(Serializable):
             reasons.append(padding.unsqueeze(-2) | padding.unsqueeze(-1))
         return reduce(torch.logical_or, reasons).unsqueeze(-3) if reasons else None
 
-    def _check(self, state: Tensor, mask: Tensor | None, padding: Tensor | None) -> None:
+    def check(self, state: Tensor, mask: Tensor | None, padding: Tensor | None) -> None:
+        """Refuses tokens and masks that do not fit.
+
+        Raises:
+            ShapeError: If tokens or masks have the wrong shape.
+            DomainError: If the tokens' dtype is not floating, or a mask is not boolean.
+        """
         check_features(state, self.dim)
-        if state.ndim < 2 or state.shape[-2] == 0:
+        if state.ndim < 2:
             raise ShapeError(
-                f"tokens of shape {tuple(state.shape)}",
-                f"Give (*batch, tokens, {self.dim}) with at least one token",
+                f"tokens of shape {tuple(state.shape)}", f"Give (*batch, tokens, {self.dim})"
             )
-        if not torch.is_autocast_enabled(state.device.type):
-            check_like(state, self.patterns)
+        check_operand(state, self.patterns)
         pairs = torch.Size((*state.shape[:-1], state.shape[-2]))
         for name, values, shape in (("mask", mask, pairs), ("padding", padding, pairs[:-1])):
             if values is not None:
@@ -369,7 +375,7 @@ class EnergyTransformerBlock(nn.Module):
         padding: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "*batch"]:
         """Computes E at the normalized tokens, one number a set; errors as for :meth:`descend`."""
-        self._check(tokens)
+        tokens = self._checked(tokens, mask, padding)
         return self.token_energy(self.norm(tokens), mask, padding)
 
     def update(
@@ -404,7 +410,7 @@ class EnergyTransformerBlock(nn.Module):
                 a mask is not boolean.
             ParameterError: If ``steps`` is negative.
         """
-        self._check(tokens)
+        given, tokens = tokens, self._checked(tokens, mask, padding)
         if steps is None:
             steps = self.steps
         check_count("steps", steps, least=0)
@@ -415,18 +421,21 @@ class EnergyTransformerBlock(nn.Module):
             energies.append(energy)
             sizes.append(size)
         taken = torch.stack(sizes) if sizes else energy.new_zeros(0, *energy.shape)
+        if padding is not None:
+            tokens = torch.where(padding.unsqueeze(-1), given, tokens)
         return Descent(tokens, torch.stack(energies), taken)
 
     def extra_repr(self) -> str:
         """Shows the number and length of steps."""
         return f"steps={self.steps}, step_size={self.step_size}, halvings={self.halvings}"
 
-    def _check(self, tokens: Tensor) -> None:
-        patterns = self.token_energy.patterns
-        check_features(tokens, self.token_energy.dim)
-        if not torch.is_autocast_enabled(tokens.device.type):
-            check_like(tokens, patterns)
+    def _checked(self, tokens: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor:
+        """Checks tokens, and sets those that are none to zero: there may be anything, NaN too."""
+        self.token_energy.check(tokens, mask, padding)
+        if padding is not None:
+            tokens = tokens.masked_fill(padding.unsqueeze(-1), 0.0)
         check_finite("the tokens", tokens)
+        return tokens
 
     def _at(
         self, tokens: Tensor, mask: Tensor | None, padding: Tensor | None

@@ -20,7 +20,7 @@ from isinglass._support.validation import (
     check_values,
 )
 from isinglass.errors import ShapeError
-from isinglass.retrieval.scores import BLOCK, score_blocks
+from isinglass.retrieval.scores import BLOCK, score_blocks, wide_enough
 
 __all__ = ["Lookup", "check_lookup", "streamed_lookup", "without_denormals"]
 
@@ -111,7 +111,9 @@ def _stream(
     top = queries.new_full((len(queries), 1), -torch.inf, dtype=exact)
     mass = torch.zeros_like(top)
     total = queries.new_zeros(len(queries), values.shape[-1], dtype=exact)
-    scored = score_blocks(queries if known is not None else queries * beta, keys, block, known)
+    scored = score_blocks(
+        queries if known is not None else wide_enough(queries) * beta, keys, block, known
+    )
     for scores, far in zip(scored, values.split(block), strict=True):
         scores = (scores if known is None else scores * beta).to(exact)
         # The results do not depend on the maximum, hence their gradients neither.
@@ -122,7 +124,8 @@ def _stream(
         total = total * fade + (weights.to(far.dtype) @ far).to(exact)
         top = higher
     log_partition = (top + mass.log())[:, 0] / beta
-    return (total / mass).to(queries.dtype), log_partition.to(queries.dtype)
+    narrow = wide_enough(queries).dtype  # in which log-partitions do not overflow
+    return (total / mass).to(queries.dtype), log_partition.to(narrow)
 
 
 def without_denormals(scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from isinglass._support.validation import (
     check_positive,
 )
 from isinglass.retrieval.chunked import Lookup, check_lookup, streamed_lookup
+from isinglass.retrieval.scores import wide_enough
 
 __all__ = ["Int8Index"]
 
@@ -70,28 +72,42 @@ class Int8Index:
         size = -len(keys) % CELL + len(keys), -keys.shape[1] % 8 + keys.shape[1]
         self._codes = torch.zeros(size, dtype=torch.int8, device=keys.device)
         self._scales = torch.ones(size[0] // GROUP, dtype=torch.float32, device=keys.device)
-        self._error = self._length = 0.0
-        blocks = (
-            self.keys.split(BLOCK),
-            self._codes.split(BLOCK),
-            self._scales.split(BLOCK // GROUP),
-        )
-        # float32 halves the traffic of float64; its rounding is added to the bounds.
-        wide = torch.promote_types(keys.dtype, torch.float32)
-        slack = 1 + 2 * size[1] * torch.finfo(wide).eps
-        for block, code, scale in zip(*blocks, strict=True):
-            exact = torch.nn.functional.pad(
-                block.to(wide), (0, code.shape[1] - block.shape[1], 0, len(code) - len(block))
-            )
+        for block, code, scale in self._blocks(self.keys):
+            exact = _padded(block, code)
             scale.copy_(exact.abs().view(len(scale), -1).amax(-1) / 127)
             scale[scale == 0] = 1.0
-            step = scale.to(wide).repeat_interleave(GROUP).unsqueeze(-1)
-            rounded = (exact / step).round_().clamp_(-127, 127)
-            code.copy_(rounded)
-            rounded *= step
-            length = slack * float(rounded.norm(dim=-1).max())
-            lost = slack * float((exact - rounded).norm(dim=-1).max()) + (slack - 1) * length
-            self._length, self._error = max(self._length, length), max(self._error, lost)
+            code.copy_((exact / _steps(scale, exact)).round_().clamp_(-127, 127))
+        self._error, self._length = self._deviation(self.keys)
+
+    def fits(self, keys: Float[Tensor, "N d"]) -> bool:
+        """Tells whether the copy is one of these keys: none is further from it than its own were.
+
+        Then the bounds hold for them. A look at all of them, for keys that were copied or loaded.
+
+        Args:
+            keys: ``(N, d)``.
+        """
+        like = self.keys
+        if keys.shape != like.shape or (keys.dtype, keys.device) != (like.dtype, like.device):
+            return False
+        return self._deviation(keys)[0] <= self._error
+
+    def _blocks(self, keys: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Keys, their codes and their scales, block by block."""
+        rows = (keys.detach().split(BLOCK), self._codes.split(BLOCK))
+        return zip(*rows, self._scales.split(BLOCK // GROUP), strict=True)
+
+    def _deviation(self, keys: Tensor) -> tuple[float, float]:
+        """max |k − k̂| and max |k̂|."""
+        error = length = 0.0
+        for block, code, scale in self._blocks(keys):
+            exact = _padded(block, code)
+            copy = code.to(exact.dtype) * _steps(scale, exact)
+            length = max(length, float(copy.norm(dim=-1).max()))
+            error = max(error, float((exact - copy).norm(dim=-1).max()))
+        # What float32 rounds off in products and norms of so many numbers is added.
+        rounding = 2 * self._codes.shape[1] * torch.finfo(_wide(keys)).eps
+        return error + rounding * (error + length), length * (1 + rounding)
 
     @property
     def nbytes(self) -> int:
@@ -174,7 +190,7 @@ class Int8Index:
         omitted_mass_bound = (torch.sigmoid(log_left - sums.log_mass()) * 1.001).clamp(max=1.0)
         return Lookup(
             sums.average().to(queries.dtype),
-            (sums.log_mass() / beta).to(queries.dtype),
+            (sums.log_mass() / beta).to(wide_enough(queries).dtype),
             omitted_mass_bound.to(queries.dtype),
         )
 
@@ -213,6 +229,22 @@ class Int8Index:
                 rest = torch.logaddexp(rest, others)
                 found = []
         return cell, best, rest
+
+
+def _wide(keys: Tensor) -> torch.dtype:
+    """At least float32; no more for keys of that, which are many."""
+    return torch.promote_types(keys.dtype, torch.float32)
+
+
+def _padded(keys: Tensor, code: Tensor) -> Tensor:
+    """Keys in at least float32, zeros where there is none."""
+    rows, columns = (whole - part for whole, part in zip(code.shape, keys.shape, strict=True))
+    return torch.nn.functional.pad(keys.to(_wide(keys)), (0, columns, 0, rows))
+
+
+def _steps(scale: Tensor, like: Tensor) -> Tensor:
+    """The scale of each key, whose group shares it."""
+    return scale.to(like.dtype).repeat_interleave(GROUP).unsqueeze(-1)
 
 
 class _Sums:

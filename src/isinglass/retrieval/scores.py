@@ -10,7 +10,16 @@ from torch import Tensor
 
 from isinglass._support.typing import Bool, Float, Int
 
-__all__ = ["BLOCK", "Nearest", "keys_center", "nearest_keys", "partial_scores", "score_blocks"]
+__all__ = [
+    "BLOCK",
+    "Nearest",
+    "keys_center",
+    "nearest_keys",
+    "overlaps",
+    "partial_scores",
+    "score_blocks",
+    "wide_enough",
+]
 
 BLOCK = 2048  # keys at a time: they stay in the cache from scoring to summing
 SAMPLE = 1000  # keys whose mean is what distances are measured about
@@ -28,6 +37,23 @@ class Nearest(NamedTuple):
     number: Int[Tensor, "*batch"]
     squared_distance: Float[Tensor, "*batch"]
     log_mass: Float[Tensor, "*batch"]
+
+
+def wide_enough(values: Tensor) -> Tensor:
+    """Returns half precision in single: its largest number, 65504, products soon exceed."""
+    return values.float() if values.dtype == torch.float16 else values
+
+
+def overlaps(
+    queries: Float[Tensor, "*batch d"], keys: Float[Tensor, "N d"]
+) -> Float[Tensor, "*batch N"]:
+    """Computes k_μ·q of each query and key, those of half precision in single.
+
+    Examples:
+        >>> overlaps(torch.full((1, 2), 300.0).half(), torch.full((1, 2), 300.0).half())
+        tensor([[180000.]])
+    """
+    return wide_enough(queries) @ wide_enough(keys).mT
 
 
 def partial_scores(
@@ -82,10 +108,11 @@ def nearest_keys(
         (0, 0.01)
     """
     batch = queries.shape[:-1]
-    best = torch.full(batch, torch.inf, dtype=queries.dtype, device=queries.device)
+    best = wide_enough(queries.new_full(batch, torch.inf))
     number = torch.zeros(batch, dtype=torch.int64, device=queries.device)
     mass = torch.full_like(best, -torch.inf)
-    length = torch.where(known, queries - keys_center(keys), 0.0).square().sum(-1, keepdim=True)
+    apart = wide_enough(torch.where(known, queries - keys_center(keys), 0.0))
+    length = apart.square().sum(-1, keepdim=True)
     start = 0
     for scores in score_blocks(queries, keys, block, known):
         distance = (length - 2 * scores).clamp_min(0)
@@ -106,14 +133,14 @@ def score_blocks(
 ) -> Iterator[Float[Tensor, "*batch block"]]:
     """Yields the scores of each block of keys: k·q, or :func:`partial_scores` where given."""
     if known is None:
-        yield from (queries @ part.mT for part in keys.split(block))
+        yield from (overlaps(queries, part) for part in keys.split(block))
         return
     # Taken about a mean of the keys distances stay, and lose fewer digits to cancellation.
     center = keys_center(keys)
-    shifted = torch.where(known, queries - center, 0.0)
-    given = known.to(keys.dtype)  # where all queries share it, one row of the second product
+    shifted = wide_enough(torch.where(known, queries - center, 0.0))
+    given = known.to(shifted.dtype)  # where all queries share it, one row of the second product
     for part in keys.split(block):
-        near = part - center
+        near = wide_enough(part - center)
         yield shifted @ near.mT - given @ near.square().mT / 2
 
 

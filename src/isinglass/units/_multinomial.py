@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.random import source
 from isinglass._support.typing import Float, Int
+from isinglass._support.validation import is_hollow
 from isinglass.errors import IntractableError
 
 __all__ = ["draw_counts", "draw_indices"]
@@ -32,7 +34,7 @@ def draw_indices(
     reached = _precise(weights).cumsum(-1)
     total = reached[..., -1:]
     uniform = torch.rand(
-        *weights.shape[:-1], draws, generator=generator, dtype=total.dtype, device=total.device
+        *weights.shape[:-1], draws, dtype=total.dtype, device=total.device, **source(generator)
     )
     # A product that rounds up to the total would lie beyond the last weight that is not zero.
     below = (uniform * total).minimum(total.nextafter(torch.zeros_like(total)))
@@ -45,7 +47,8 @@ def draw_counts(
     """Draws n ~ Multinomial(m, w/Σw) for each row: how often each of N was drawn.
 
     Few draws are drawn one by one. Beyond two a weight, the number is split in halves of the row
-    by binomial draws instead, then in quarters, and so on, at a cost that m has no part in.
+    by binomial draws instead, then in quarters, and so on, at a cost that m has no part in; but
+    under ``torch.compile`` all are drawn one by one.
 
     Args:
         weights: At least zero; a row that has NaN, or zeros only, counts NaN.
@@ -65,7 +68,8 @@ def draw_counts(
         (tensor(10000.), tensor(0.), True)
     """
     weights = _precise(weights)
-    if draws > 2 * weights.shape[-1]:
+    # Binomial draws cannot be compiled, nor be made of a shape alone.
+    if draws > 2 * weights.shape[-1] and not (torch.compiler.is_compiling() or is_hollow(weights)):
         return _split_counts(weights, draws, generator)
     picked = draw_indices(weights, draws, generator)
     total = weights.sum(-1, keepdim=True)
@@ -91,7 +95,7 @@ def _split_counts(weights: Tensor, draws: int, generator: Generator | None) -> T
 
 def _binomial(counts: Tensor, share: Tensor, generator: Generator | None) -> Tensor:
     try:
-        return torch.binomial(counts, share, generator=generator)
+        return torch.binomial(counts, share, **source(generator))
     except RuntimeError as error:
         if "same randomness" not in str(error):
             raise

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.random import source
 from isinglass._support.registry import Configurable
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import (
@@ -40,7 +41,7 @@ EDGE = 30.0
 
 def uniform_like(field: Tensor, generator: Generator | None) -> Tensor:
     """Draws uniform numbers in [0, 1), shaped, typed and placed like a field."""
-    return torch.rand(field.shape, dtype=field.dtype, device=field.device, generator=generator)
+    return torch.rand(field.shape, dtype=field.dtype, device=field.device, **source(generator))
 
 
 def gumbel_like(field: Tensor, generator: Generator | None) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator
 
+from isinglass._support.random import source
 from isinglass.units.base import Flags, PerRow, States, Unit, uniform_like
 
 __all__ = ["Gaussian", "RectifiedGaussian"]
@@ -49,7 +50,7 @@ class Gaussian(Unit):
         if temperature == 0:
             return field.clone()
         noise = torch.randn(
-            field.shape, dtype=field.dtype, device=field.device, generator=generator
+            field.shape, dtype=field.dtype, device=field.device, **source(generator)
         )
         return field + math.sqrt(temperature) * noise
 

@@ -255,7 +255,7 @@ def test_targets_that_are_none_cannot_be_fixed():
     [
         (torch.ones(2, 3, 7), {}, ShapeError, r"stored pattern: expected \(\*batch, 8\)"),
         (torch.ones(8), {}, ShapeError, r"\(batch, rows, features\)"),
-        (torch.ones(2, 0, 8), {}, ShapeError, "at least one row"),
+        (torch.full((2, 3, 8), torch.nan), {}, DomainError, "stored pattern are NaN"),
         (torch.ones(2, 3, 8).long(), {}, DomainError, "int64"),
         (torch.ones(2, 3, 8).double(), {}, DomainError, "float64"),
         ((torch.ones(2, 3, 8),) * 2, {}, ShapeError, "Give one tensor, or 3"),

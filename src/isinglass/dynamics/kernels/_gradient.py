@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.random import source
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_finite, check_positive, check_tensor
 from isinglass.core.energy import Energy
@@ -125,4 +126,4 @@ def choose(
 
 def normal_like(state: Tensor, generator: Generator | None) -> Tensor:
     """Draws standard normal numbers, shaped, typed and placed like a state."""
-    return torch.randn(state.shape, dtype=state.dtype, device=state.device, generator=generator)
+    return torch.randn(state.shape, dtype=state.dtype, device=state.device, **source(generator))

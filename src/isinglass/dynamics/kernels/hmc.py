@@ -10,6 +10,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.random import source
 from isinglass._support.typing import Float
 from isinglass._support.validation import (
     check_count,
@@ -126,7 +127,7 @@ class HMC(GradientKernel):
         else:
             acceptance = (end.energy <= kernel_state.energy).to(rise.dtype)
         acceptance = acceptance.where(rise.isfinite(), 0.0)
-        drawn = torch.rand(rise.shape, dtype=rise.dtype, device=rise.device, generator=generator)
+        drawn = torch.rand(rise.shape, dtype=rise.dtype, device=rise.device, **source(generator))
         accepted = drawn < acceptance
         info = {"acceptance": acceptance, "accepted": accepted}
         return choose(accepted, end, kernel_state), info
@@ -139,7 +140,7 @@ class HMC(GradientKernel):
         if self.jitter == 0 or temperature == 0:
             return size
         uniform = torch.rand(
-            len(state), 1, dtype=state.dtype, device=state.device, generator=generator
+            len(state), 1, dtype=state.dtype, device=state.device, **source(generator)
         )
         return size * (1 + self.jitter * (2 * uniform - 1))
 

@@ -121,8 +121,14 @@ class QuantizedCCCP(Kernel[KernelState]):
         return self._lookup(energy, state, values).average
 
     def fits(self, memory: SoftmaxMemory) -> bool:
-        """Tells whether the patterns are still those of which the copy was made."""
-        return _identity(memory.patterns) == self._keys
+        """Tells whether the patterns are still those of which the copy was made, or a copy."""
+        if _identity(memory.patterns) == self._keys:
+            return True
+        if not self.index.fits(memory.patterns):
+            return False
+        self.index.keys = memory.patterns.detach()
+        self._keys = _identity(memory.patterns)
+        return True
 
     def _lookup(self, energy: Energy, state: Tensor, values: Tensor | None = None) -> Lookup:
         memory = _softmax_memory(energy)

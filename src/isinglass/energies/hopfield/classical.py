@@ -21,6 +21,7 @@ from isinglass.dynamics import Asynchronous, Kernel
 from isinglass.energies.hopfield.base import Memory
 from isinglass.energies.hopfield.storage_rules import Hebb, Rule
 from isinglass.errors import DomainError, ParameterError
+from isinglass.retrieval.scores import overlaps
 from isinglass.units import Spin
 
 __all__ = ["ClassicalHopfield"]
@@ -80,7 +81,7 @@ class ClassicalHopfield(ConcaveConvex, Memory):
         """Computes E(v) = −½ vᵀWv."""
         check_features(state, self.unit.size)
         check_operand(state, self.weight)
-        return -(state * self.local_field(state)).sum(-1) / 2
+        return -(state * overlaps(state, self.weight)).sum(-1) / 2
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """Computes ∂E/∂v = −Wv in closed form."""

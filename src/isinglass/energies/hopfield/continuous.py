@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from isinglass.energies.hopfield._completion import HeldCCCP
 from isinglass.energies.hopfield.base import Memory
 from isinglass.energies.hopfield.resemblance import Resemblance, resemblance
 from isinglass.errors import ParameterError
-from isinglass.retrieval.scores import keys_center, partial_scores
+from isinglass.retrieval.scores import keys_center, overlaps, partial_scores, wide_enough
 
 __all__ = ["ContinuousHopfield"]
 
@@ -67,6 +67,7 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         tensor([[1., 0.]])
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("beta",)
     log_beta: nn.Parameter | None
 
     def __init__(
@@ -112,7 +113,8 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         uniform = torch.full((count,), 1 / count, dtype=wide, device=self.patterns.device)
         blocks = self.patterns.split(ROWS)  # a copy of all would be as large as the memory
         largest = torch.stack([b.to(wide).square().sum(-1).amax() for b in blocks]).amax()
-        return (largest / 2 - self.negentropy(uniform) / self.beta).to(self.patterns.dtype)
+        offset = largest / 2 - self.negentropy(uniform) / self.beta
+        return offset.to(wide_enough(self.patterns[:1]).dtype)
 
     @property
     def margin(self) -> float:
@@ -159,9 +161,12 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         if known is not None:
             state = known_cells(state, known)
             self._check_operand(state)
-            return self.weigh(partial_scores(state, known, self.patterns))
-        self._check_operand(state)
-        return self.weigh(state @ self.patterns.mT)
+            scores = partial_scores(state, known, self.patterns)
+        else:
+            self._check_operand(state)
+            scores = overlaps(state, self.patterns)
+        weights = self.weigh(scores)
+        return weights.to(state.dtype) if state.dtype == torch.float16 else weights
 
     def complete(
         self, cues: Float[Tensor, "*batch d"], known: Bool[Tensor, "*mask d"]
@@ -286,20 +291,20 @@ class ContinuousHopfield(ConcaveConvex, Memory):
     def forward(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Computes E(ξ) = ½|ξ|² − Φ(Xξ), plus :attr:`offset` where ``constants`` are wanted."""
         self._check_operand(state)
-        return self.energy_from(state, self.potential(state @ self.patterns.mT))
+        return self.energy_from(state, self.potential(overlaps(state, self.patterns)))
 
     def energy_of_distance(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Computes −Φ_μ(−½|x_μ − ξ|²): E, but that patterns do not gain by their length."""
         everywhere = torch.ones(state.shape[-1], dtype=torch.bool, device=state.device)
         scores = partial_scores(state, everywhere, self.patterns)
-        length = (state - keys_center(self.patterns)).square().sum(-1)
+        length = wide_enough(state - keys_center(self.patterns)).square().sum(-1)
         return length / 2 - self.potential(scores)
 
     def energy_from(
         self, state: Float[Tensor, "*batch d"], potential: Float[Tensor, "*batch"]
     ) -> Float[Tensor, "*batch"]:
         """Computes E(ξ) from Φ(Xξ), which a streamed look-up has found."""
-        energy = self.unit.base_measure_energy(state) - potential
+        energy = self.unit.base_measure_energy(wide_enough(state)) - potential
         return energy + self.offset if self.constants else energy
 
     def grad(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
@@ -353,7 +358,7 @@ class ContinuousHopfield(ConcaveConvex, Memory):
         Reference: Santos et al. 2024, arXiv:2402.13725.
         """
         self._check_operand(state)
-        scores = state @ self.patterns.mT
+        scores = overlaps(state, self.patterns)
         if scores.shape[-1] == self.subset:
             return torch.ones_like(scores[..., 0], dtype=torch.bool)
         top = scores.topk(self.subset + 1, -1).values

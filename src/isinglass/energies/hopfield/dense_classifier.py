@@ -10,8 +10,8 @@ from torch.nn.functional import logsigmoid
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import (
-    check_at_least_zero,
     check_count,
+    check_deviation,
     check_features,
     check_number,
     check_operand,
@@ -84,7 +84,7 @@ class DenseClassifier(Serializable):
         count = check_count("memories", memories)
         self.interaction = interaction_of(interaction, degree, rectified)
         start = torch.full((count, sum(self.sizes)), check_number("mean", mean))
-        if check_at_least_zero("std", std) > 0:
+        if check_deviation("std", std) > 0:
             start.normal_(mean, std, generator=generator)
         self.memories = nn.Parameter(start)
 

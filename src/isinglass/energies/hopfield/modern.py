@@ -12,7 +12,7 @@ from isinglass.dynamics import Kernel
 from isinglass.dynamics.kernels.quantized_cccp import QuantizedCCCP
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.retrieval import BLOCK, Lookup, streamed_lookup
-from isinglass.retrieval.scores import nearest_keys
+from isinglass.retrieval.scores import nearest_keys, overlaps
 from isinglass.units import Multinomial
 
 __all__ = ["ModernHopfield"]
@@ -128,8 +128,8 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         """Builds an 8-bit index of the patterns, by which recall then looks them up.
 
         From now on :meth:`recall` uses it unless another kernel is named, until the patterns
-        change. A memory of many patterns that is asked again and again builds it by itself
-        (:meth:`recall_kernel`).
+        change; copied or loaded together with the memory it goes on. A memory of many patterns
+        that is asked again and again builds it by itself (:meth:`recall_kernel`).
 
         Args:
             tolerance: Largest softmax mass, 0 to 1, that a step may leave out; ``recall`` reports a
@@ -198,5 +198,6 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         """
         if temperature == 0:
             return self.cccp_update(state)
-        lookup = self.hidden.sample(state @ self.patterns.mT, temperature, generator)
+        lookup = self.hidden.sample(overlaps(state, self.patterns), temperature, generator)
+        lookup = lookup.to(state.dtype)
         return self.unit.sample(lookup @ self.patterns, temperature, generator)

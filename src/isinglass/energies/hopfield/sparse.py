@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -52,6 +52,8 @@ class SparseHopfield(ContinuousHopfield):
         (tensor([1., 0., 0.]), True)
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("beta", "alpha")
+
     def __init__(
         self,
         patterns: Tensor,
@@ -63,12 +65,21 @@ class SparseHopfield(ContinuousHopfield):
         copy: bool = True,
     ) -> None:
         super().__init__(patterns, beta, learn_beta=learn_beta, constants=constants, copy=copy)
-        self.alpha = check_positive("alpha", alpha)
-        if self.alpha < 1:
+        self.alpha = alpha
+
+    @property
+    def alpha(self) -> float:
+        """α ≥ 1; may be set anew."""
+        return self._alpha
+
+    @alpha.setter
+    def alpha(self, alpha: float) -> None:
+        if check_positive("alpha", alpha) < 1:
             raise ParameterError(f"alpha = {alpha}", "Give alpha of 1 or more")
-        if self.alpha > 1:
+        if alpha > 1:
             with require_extra("sparse"):
                 import entmax  # noqa: F401 - missed here rather than at the first recall
+        self._alpha = float(alpha)
 
     @property
     def margin(self) -> float:
@@ -138,6 +149,8 @@ class SubsetHopfield(ContinuousHopfield):
         tensor([0.5000, 0.5000, 0.0000, 0.0000])
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("beta", "subset")
+
     def __init__(
         self,
         patterns: Tensor,
@@ -149,12 +162,7 @@ class SubsetHopfield(ContinuousHopfield):
         copy: bool = True,
     ) -> None:
         super().__init__(patterns, beta, learn_beta=learn_beta, constants=constants, copy=copy)
-        self._subset = check_count("subset", subset)
-        if self._subset > len(patterns):
-            raise ParameterError(
-                f"subset = {subset} of {len(patterns)} patterns",
-                "Ask for no more patterns together than there are",
-            )
+        self.subset = subset
 
     @property
     def margin(self) -> float:
@@ -163,8 +171,17 @@ class SubsetHopfield(ContinuousHopfield):
 
     @property
     def subset(self) -> int:
-        """Size k of the subset that shares the weight."""
+        """k, how many patterns are retrieved together; may be set anew."""
         return self._subset
+
+    @subset.setter
+    def subset(self, subset: int) -> None:
+        if check_count("subset", subset) > len(self.patterns):
+            raise ParameterError(
+                f"subset = {subset} of {len(self.patterns)} patterns",
+                "Ask for no more patterns together than there are",
+            )
+        self._subset = int(subset)
 
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
         """Computes the point of {0 ≤ y ≤ 1, Σy = k} nearest to βs, over k."""

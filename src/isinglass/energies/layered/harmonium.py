@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
+from isinglass._support.random import noise
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_features,
@@ -94,8 +95,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
             self._incoming[a].append((number, b, False))
             self._incoming[b].append((number, a, True))
         self.weights = nn.ParameterList(
-            scale * torch.randn(layers[b].size, layers[a].size, generator=generator)
-            for a, b in self.couplings
+            noise(scale, layers[b].size, layers[a].size, generator) for a, b in self.couplings
         )
         self.biases = nn.ParameterList(torch.zeros(layer.size) for layer in layers)
 
@@ -126,6 +126,8 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
     def visible_part(self, state: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch d"]:
         """Returns layer 0 of a joint state."""
         return state[..., : self.visible.size]
+
+    check_normalizable = check_normalizable
 
     def default_sampler(self) -> BlockGibbs:
         """Returns block Gibbs, exact at every temperature."""

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from isinglass._support.random import noise
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import (
     check_count,
     check_features,
     check_finite,
     check_like,
+    check_number,
     check_operand,
     check_positive,
     check_temperature,
@@ -104,8 +106,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         components = unit.widths[0] if len(set(unit.widths)) == 1 else unit.widths
         if couplings is None:
             couplings = DenseCouplings(unit.count, components)
-            noise = torch.randn(unit.size, unit.size, generator=generator)
-            couplings.upper.data.copy_(scale * noise)
+            couplings.upper.data.copy_(noise(scale, unit.size, unit.size, generator))
         elif isinstance(couplings, Tensor):
             couplings = DenseCouplings.of(couplings, components)
         elif not isinstance(couplings, Couplings):
@@ -167,7 +168,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
             tensor(-64.)
         """
         couplings = GridCouplings(shape, coupling, periodic=periodic)
-        return cls(Spin(couplings.size), couplings, torch.tensor([float(field)]))
+        return cls(Spin(couplings.size), couplings, torch.tensor([check_number("field", field)]))
 
     @classmethod
     def potts(

@@ -15,6 +15,7 @@ from isinglass._support.optional import require_extra
 from isinglass._support.validation import (
     check_at_least_zero,
     check_count,
+    check_device,
     check_fraction,
     check_positive,
 )
@@ -33,6 +34,7 @@ with require_extra("sklearn"):
 __all__ = ["DenseMemoryClassifier"]
 
 #: Root mean square of E(c_α = −1) − E(c_α = +1) over the first examples, before any learning.
+DECIDED = 1e6  # a field of a label that no learning turns
 START = 0.3
 #: Standard deviation of the first memories, a degree: a step then changes F by a like share at all.
 STEP = 1 / 200
@@ -247,6 +249,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
 
     def _start(self, rows: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
         """Initializes memories, and the scale at which they leave the label units undecided."""
+        check_device(self.device)
         check_positive("learning_rate", self.learning_rate)
         check_at_least_zero("tol", self.tol)
         check_count("n_iter_no_change", self.n_iter_no_change)
@@ -277,7 +280,18 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
                 if self.scale is None
                 else replace(cast("Power", interaction), scale=self.scale)
             )
+            self._check_scale(inputs[:1000])
         self._optimizer = torch.optim.Adam(self.energy_.parameters(), lr=self.learning_rate)
+
+    @torch.no_grad()
+    def _check_scale(self, inputs: Tensor) -> None:
+        """Refuses a scale at which labels are decided before anything is learned, or never."""
+        largest = self.energy_.label_field(inputs).abs().max()
+        if not 0 < largest < DECIDED:
+            raise ParameterError(
+                f"scale = {self.scale}, by which the labels' first fields are {largest:.3g}",
+                "Leave it out, so that the data set it",
+            )
 
     def _learn(self, data: Any, held: Any, epochs: int, show: Callable[[str], None]) -> None:
         best, best_epoch, kept = -np.inf, 0, self.energy_.memories.detach().clone()

@@ -23,7 +23,8 @@ class Objective(ABC):
     with a checkpoint, and the objective itself holds settings alone.
 
     ``centered`` says whether :func:`~isinglass.learning.fit` may center the gradient, and
-    ``batch_size`` what it takes unless told otherwise, None being all examples at once.
+    ``batch_size`` what it takes unless told otherwise, None being all examples at once. One that
+    draws from the energy says ``samples``: the energy then has to be one that can be drawn from.
 
     Examples:
         >>> class Lower(Objective):
@@ -37,6 +38,7 @@ class Objective(ABC):
     """
 
     centered: ClassVar[bool] = True
+    samples: ClassVar[bool] = False
     batch_size: ClassVar[int | None] = 100
 
     def init(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -85,6 +86,7 @@ class ContrastiveDivergence(Objective):
         >>> loss.backward()
     """
 
+    samples: ClassVar[bool] = True
     steps: int = 1
     kernel: Kernel | None = None
 
@@ -136,6 +138,7 @@ class PersistentCD(Objective):
         torch.Size([16, 6])
     """
 
+    samples: ClassVar[bool] = True
     steps: int = 1
     chains: int = 100
     kernel: Kernel | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -47,6 +48,7 @@ class TemperedPCD(Objective):
         (torch.Size([16, 6]), torch.Size([16, 5, 6]))
     """
 
+    samples: ClassVar[bool] = True
     levels: int = 8
     steps: int = 1
     chains: int = 50

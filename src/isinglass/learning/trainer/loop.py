@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from isinglass.core.capabilities import as_trainable
 from isinglass.core.energy import Energy
 from isinglass.energies import Harmonium
-from isinglass.errors import DivergenceError, FileError, ParameterError
+from isinglass.errors import DivergenceError, FileError, IntractableError, ParameterError
 from isinglass.learning.objectives.base import Objective
 from isinglass.learning.trainer.centering import centered_step, layer_means
 from isinglass.learning.trainer.data import FIRST, Batches, rank, world_size
@@ -68,6 +68,8 @@ class TrainingLoop:
             raise ParameterError(
                 f"a {type(energy).__name__} without parameters", "Give one that can learn"
             )
+        if objective.samples:
+            as_trainable(energy).check_normalizable()
         self.optimizer = (optimizer or objective.optimizer)(parameters)
         self.scheduler = None if scheduler is None else scheduler(self.optimizer)
         self.seed = _shared_seed(generator, batches.rows.device)
@@ -131,10 +133,16 @@ class TrainingLoop:
         """Goes on to the next epoch and returns what is known of this one.
 
         Raises:
-            DivergenceError: If a parameter is not finite, or so large that its square is not.
+            DivergenceError: If a parameter is not finite, or so large that its square is not, or
+                the energy can no longer be drawn from.
         """
         if not all(bool(p.square().isfinite().all()) for p in self.energy.parameters()):
             self._diverged("parameters whose squares are not finite")
+        if self.loss.objective.samples:
+            try:
+                as_trainable(self.energy).check_normalizable()
+            except IntractableError as error:
+                self._diverged(f"{error.found}, at the end")
         self.good = _copy_weights(self.energy)
         grads = [p.grad for p in self.energy.parameters() if p.grad is not None]
         norm = torch.stack([grad.square().sum() for grad in grads]).sum().sqrt()

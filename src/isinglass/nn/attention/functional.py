@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.random import source
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_count,
@@ -15,6 +16,7 @@ from isinglass._support.validation import (
     check_like,
     check_positive,
     check_tensor,
+    is_autocast,
     values_visible,
 )
 from isinglass.errors import DomainError, ParameterError, ShapeError
@@ -68,8 +70,8 @@ def stochastic_attention(
         ShapeError: If queries and keys differ in features, keys and values in number, or batches
             cannot be broadcast together.
         DomainError: If a value is not finite, dtypes or devices differ, or the mask is not boolean.
-        ParameterError: If ``draws`` is not a whole number of at least one, ``beta <= 0``, or there
-            is no such ``gradient``.
+        ParameterError: If ``draws`` is not a whole number of at least one, ``beta <= 0``, there
+            is no such ``gradient``, or a generator is given where activations are checkpointed.
 
     Examples:
         >>> import torch
@@ -82,10 +84,10 @@ def stochastic_attention(
     """
     for name, rows in (("query", query), ("key", key), ("value", value)):
         check_tensor(name, rows)
-        if not rows.is_floating_point() or rows.ndim < 2 or rows.shape[-2] == 0:
+        if not rows.is_floating_point() or rows.ndim < 2:
             raise ShapeError(
                 f"a {name} of shape {tuple(rows.shape)} and dtype {rows.dtype}",
-                "Give floating rows of features, (*batch, rows, features), at least one row",
+                "Give floating rows of features, (*batch, rows, features)",
             )
         check_like(rows, query)
         check_finite(name, rows)
@@ -138,7 +140,11 @@ def look_up(
         tensor([[1., 0.],
                 [0., 0.]])
     """
+    if generator is not None and (draws is not None or dropout > 0):
+        _check_not_replayed()
     learns = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
+    if key.shape[-2] == 0:  # nothing to draw from
+        draws = None
     few = draws is not None and 2 * draws <= key.shape[-2]
     if draws is not None and few and not (learns or need_shares or dropout) and _eager(query):
         return _by_blocks(query, key, value, draws, beta, mask, generator), None
@@ -149,15 +155,24 @@ def look_up(
     if blind is not None:
         shares = shares.masked_fill(blind, 0.0)
     if dropout > 0:
-        keep = torch.rand(shares.shape, generator=generator, device=shares.device) >= dropout
+        keep = torch.rand(shares.shape, device=shares.device, **source(generator)) >= dropout
         shares = shares * keep / ((1 - dropout) or 1.0)  # of all that is dropped nothing grows
     shares = shares.to(value.dtype)
     return shares @ value, shares if need_shares else None
 
 
+def _check_not_replayed() -> None:
+    """Refuses to draw anew for a backward pass, as checkpointed activations would."""
+    if torch._C._current_graph_task_id() != -1:
+        raise ParameterError(
+            "a generator under activation checkpointing, whose second pass would draw otherwise",
+            "Leave the generator None: torch.utils.checkpoint replays torch's global one",
+        )
+
+
 def _eager(values: Tensor) -> bool:
     """Whether loops over blocks are free to be as long as the data asks for."""
-    return values_visible(values) and not torch.is_autocast_enabled(values.device.type)
+    return values_visible(values) and not is_autocast(values)
 
 
 def _weights(
@@ -192,12 +207,14 @@ def _by_blocks(
     """Few draws without gradients: a block of queries at a time, its weights still in the cache."""
     tables = (query, key, value) if mask is None else (query, key, value, mask)
     batch = torch.broadcast_shapes(*(table.shape[:-2] for table in tables))
+    count = math.prod(batch)
     query, key, value, *rest = (
-        table.expand(*batch, *table.shape[-2:]).reshape(-1, *table.shape[-2:]) for table in tables
+        table.expand(*batch, *table.shape[-2:]).reshape(count, *table.shape[-2:])
+        for table in tables
     )
     length, size = query.shape[-2], key.shape[-2]
     most = BLOCK.get(query.device.type, 2**27)
-    heads, rows = max(1, most // (length * size)), min(length, max(1, most // size))
+    heads, rows = max(1, most // max(1, length * size)), max(1, min(length, most // size))
     averaged = value.new_empty(*query.shape[:-1], value.shape[-1])
     for head in range(0, len(query), heads):
         some = slice(head, head + heads)

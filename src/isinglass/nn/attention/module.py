@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,16 +14,20 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import (
     check_attention_mask,
     check_count,
+    check_device,
     check_finite,
     check_fraction,
-    check_like,
+    check_operand,
     check_tensor,
+    without_non_finite,
 )
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.nn.attention.functional import Gradient, check_draws, check_gradient, look_up
+from isinglass.nn.attention.fused import fused_attention
 
 __all__ = ["StochasticAttention", "replace_attention"]
 
+Inputs = tuple[Tensor, ...]
 PARAMETERS = (
     "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias",
     "bias_k", "bias_v",
@@ -46,12 +51,14 @@ class StochasticAttention(nn.MultiheadAttention):
     ``gradient="values"`` hands them none. Values get the gradient of the draws in both.
 
     **Nothing to see.** A query whose every key is masked gets zeros from its heads, hence the
-    bias b_O, where ``nn.MultiheadAttention`` gives NaN.
+    bias b_O, where ``nn.MultiheadAttention`` gives NaN. What no query may see can be anything, NaN
+    too.
 
     **Inside nn.Transformer.** In evaluation its layers bypass their attention module for a
-    fused kernel that knows nothing of draws; this class tells them not to. As they cannot pass a
-    generator on, set ``layer.generator``; copies of a layer share it, so that they draw
-    independently of each other.
+    fused kernel that knows nothing of draws; a hook of this class, which does nothing, tells them
+    not to. As they cannot pass a generator on, set ``layer.generator``; copies of a layer share
+    it, so that they draw independently of each other. Where activations are checkpointed leave it
+    None: torch replays its global source for the second pass, and no other, which is refused.
 
     Reference: Ramsauer et al. 2020, arXiv:2008.02217; Bengio et al. 2013, arXiv:1308.3432
     (straight-through).
@@ -114,11 +121,13 @@ class StochasticAttention(nn.MultiheadAttention):
         for label, features in (("kdim", kdim), ("vdim", vdim)):
             if features is not None:
                 check_count(label, features)
+        check_device(device)
         super().__init__(
             embed_dim, num_heads, check_fraction("dropout", dropout), bias, add_bias_kv,
             add_zero_attn, kdim, vdim, batch_first, device, dtype,
         )  # fmt: skip
-        self._qkv_same_embed_dim = False  # what the fused kernels of nn.Transformer ask for
+        # The fused kernels of nn.Transformer pass over modules that have hooks.
+        self.register_forward_pre_hook(_nothing)
         self.draws = draws
         self.gradient: Gradient = check_gradient(gradient)
         self.generator = generator
@@ -223,16 +232,24 @@ class StochasticAttention(nn.MultiheadAttention):
                 parameters', or a mask is neither boolean nor floating.
         """
         self._check_inputs(query, key, value)
+        if query.is_nested:
+            if key_padding_mask is not None or attn_mask is not None:
+                raise DomainError("masks with a nested query", "Leave them out, or pad the query")
+            return self._nested(
+                query, need_weights=need_weights, average_attn_weights=average_attn_weights,
+                is_causal=is_causal, generator=generator,
+            )  # fmt: skip
         batched = query.ndim == 3
         inputs = self._batch_first(query, key, value)
-        size, length, source = len(inputs[0]), inputs[0].shape[1], inputs[1].shape[1]
+        (size, length, _), source = inputs[0].shape, inputs[1].shape[1]
+        mask = _merge(
+            _pairs_mask(attn_mask, (length, source), size, self.num_heads, is_causal, query),
+            _keys_mask(key_padding_mask, source, size, batched, query),
+        )
+        inputs = self._seen(inputs, mask, key_padding_mask)
         q, k, v = (
             rows.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
             for rows in self._extend(*self._project(*inputs))
-        )
-        mask = _merge(
-            _pairs_mask(attn_mask, (length, source), size, self.num_heads, is_causal, q),
-            _keys_mask(key_padding_mask, source, size, batched, q),
         )
         if mask is not None:
             mask = F.pad(mask, (0, k.shape[-2] - source))  # added keys are seen by all
@@ -258,18 +275,20 @@ class StochasticAttention(nn.MultiheadAttention):
             rows = named[name]
             check_tensor(name, rows)
             if rows.is_nested:
+                if query is key is value and self.batch_first and rows.layout == torch.strided:
+                    return
                 raise DomainError(
                     f"a nested {name}",
-                    "Pad it; nn.TransformerEncoder takes enable_nested_tensor=False",
+                    "Pad it: nested tensors of strided layout can attend to themselves alone, and "
+                    "with batch_first=True",
                 )
-            if rows.ndim not in (2, 3) or rows.shape[-1] != features or rows.numel() == 0:
+            if rows.ndim not in (2, 3) or rows.shape[-1] != features:
                 raise ShapeError(
                     f"a {name} of shape {tuple(rows.shape)}",
                     f"Give {features} features in the last of two dimensions, or of three if "
-                    "batched, and at least one token",
+                    "batched",
                 )
-            if not torch.is_autocast_enabled(rows.device.type):
-                check_like(rows, self.out_proj.weight)
+            check_operand(rows, self.out_proj.weight, name)
         batch = 0 if self.batch_first else 1
         if not (
             query.ndim == key.ndim == value.ndim
@@ -280,18 +299,39 @@ class StochasticAttention(nn.MultiheadAttention):
                 f"query {tuple(query.shape)}, key {tuple(key.shape)}, value {tuple(value.shape)}",
                 "Give one batch size, and as many values as keys",
             )
-        for rows in {id(rows): rows for rows in named.values()}.values():
-            check_finite("query, key or value", rows)
 
-    def _batch_first(self, *inputs: Tensor) -> list[Tensor]:
-        """The inputs as ``(N, tokens, features)``; what was one tensor stays one."""
-        seen: dict[int, Tensor] = {}
-        for rows in inputs:
+    def _batch_first(self, query: Tensor, key: Tensor, value: Tensor) -> Inputs:
+        """Brings the inputs to ``(N, tokens, features)``; what was one tensor stays one."""
+
+        def first(rows: Tensor) -> Tensor:
             if rows.ndim == 2:
-                seen[id(rows)] = rows.unsqueeze(0)
-            else:
-                seen[id(rows)] = rows if self.batch_first else rows.transpose(0, 1)
-        return [seen[id(rows)] for rows in inputs]
+                return rows.unsqueeze(0)
+            return rows if self.batch_first else rows.transpose(0, 1)
+
+        return _each(first, query, key, value)
+
+    def _seen(self, inputs: Inputs, mask: Tensor | None, padding: Tensor | None) -> Inputs:
+        """Checks the inputs, rid of NaN where no query may look."""
+        query, key, value = inputs
+        if query is key is value:
+            if padding is not None:  # padding that asks is not listened to either
+                unseen = _hides(padding).reshape(*query.shape[:2], 1)
+                inputs = (without_non_finite(query, unseen),) * 3
+        elif mask is not None:
+            pairs = (query.shape[0], self.num_heads, query.shape[1], key.shape[1])
+            unseen = _hides(mask).expand(pairs).all(-2).all(1).unsqueeze(-1)
+            inputs = (query, *_each(lambda rows: without_non_finite(rows, unseen), key, value))
+        for rows in inputs[:1] if inputs[0] is inputs[1] is inputs[2] else inputs:
+            check_finite("query, key or value", rows)
+        return inputs
+
+    def _nested(self, tokens: Tensor, **settings: Any) -> tuple[Tensor, Tensor | None]:
+        """Attends within sets of several lengths, as nn.TransformerEncoder makes of padding."""
+        padded = torch.nested.to_padded_tensor(tokens, 0.0)
+        lengths = torch.tensor([rows.shape[0] for rows in tokens.unbind()], device=padded.device)
+        real = torch.arange(padded.shape[1], device=padded.device) < lengths.unsqueeze(-1)
+        output, shares = self.forward(padded, padded, padded, ~real, **settings)
+        return torch._nested_tensor_from_mask(output, real), shares
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         if self.in_proj_weight is not None and query is key is value:
@@ -306,7 +346,7 @@ class StochasticAttention(nn.MultiheadAttention):
 
     def _extend(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         """Keys and values with the learned one and the one of zeros, where there are such."""
-        added = (len(key), 1, self.embed_dim)
+        added = (key.shape[0], 1, self.embed_dim)
         if self.bias_k is not None and self.bias_v is not None:
             key = torch.cat([key, self.bias_k.to(key.dtype).expand(added)], 1)
             value = torch.cat([value, self.bias_v.to(value.dtype).expand(added)], 1)
@@ -328,11 +368,29 @@ class StochasticAttention(nn.MultiheadAttention):
         dropout = self.dropout if self.training else 0.0
         exact = self.draws is None and self.gradient == "softmax"
         if exact and not need_weights and dropout == 0 and mask is None:
-            return F.scaled_dot_product_attention(query, key, value), None
+            return fused_attention(query, key, value, scale=1 / math.sqrt(self.head_dim)), None
         return look_up(
             query, key, value, self.draws, beta=1 / math.sqrt(self.head_dim), mask=mask,
             dropout=dropout, gradient=self.gradient, generator=generator, need_shares=need_weights,
         )  # fmt: skip
+
+
+def _nothing(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Does nothing: a hook that only has to be there."""
+
+
+def _each(change: Callable[[Tensor], Tensor], *tables: Tensor) -> tuple[Tensor, ...]:
+    """Changes tables; what was one tensor stays one."""
+    changed: list[Tensor] = []
+    for number, table in enumerate(tables):
+        same = [i for i in range(number) if tables[i] is table]
+        changed.append(changed[same[0]] if same else change(table))
+    return tuple(changed)
+
+
+def _hides(mask: Tensor) -> Tensor:
+    """Tells where a mask, boolean or of numbers, forbids to look."""
+    return mask if mask.dtype == torch.bool else mask == -torch.inf
 
 
 class _Source:
@@ -430,7 +488,7 @@ def _keys_mask(
 
 
 def _check_mask(name: str, mask: Tensor, shapes: tuple[tuple[int, ...], ...], like: Tensor) -> None:
-    check_attention_mask(name, mask, dict.fromkeys(shapes, ""))
+    check_attention_mask(name, mask, [(shape, "") for shape in shapes])
     if mask.device != like.device:
         raise DomainError(f"{name} on {mask.device}, inputs on {like.device}", "Move it there")
 

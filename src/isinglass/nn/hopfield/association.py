@@ -13,9 +13,11 @@ from isinglass._support.validation import (
     check_attention_mask,
     check_finite,
     check_positive,
+    is_hollow,
     values_visible,
 )
 from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.nn.attention.fused import fused_attention
 
 __all__ = ["Association", "Mask", "check_above_zero", "common_batch", "inverse_temperatures"]
 
@@ -28,10 +30,12 @@ class Mask:
         visible: True where it may, or numbers that are added to the scores; broadcast to
             ``(batch, heads, states, patterns)``. Rows that may look at none are opened here.
         blind: Those rows, ``(…, 1)``: their weights are zero, not NaN.
+        unseen: Patterns that no state of any head may look at, ``(batch, patterns)``.
     """
 
     visible: Tensor
     blind: Bool[Tensor, "..."]
+    unseen: Bool[Tensor, "..."]
 
     @classmethod
     def of(
@@ -66,17 +70,12 @@ class Mask:
                 mask = mask.masked_fill(padding, -torch.inf)
         if mask is None:
             return None
+        hides = mask if mask.dtype == torch.bool else mask == -torch.inf
+        unseen = hides.all(-2).all(1)
+        blind = F.pad(hides, (0, extra)).all(-1, keepdim=True)
         if mask.dtype == torch.bool:
-            return cls._opened(F.pad(~mask, (0, extra), value=True))
-        return cls._opened(F.pad(mask, (0, extra)))
-
-    @classmethod
-    def _opened(cls, visible: Tensor) -> Mask:
-        if visible.dtype == torch.bool:
-            blind = ~visible.any(-1, keepdim=True)
-            return cls(visible | blind, blind)
-        blind = (visible == -torch.inf).all(-1, keepdim=True)
-        return cls(visible.masked_fill(blind, 0.0), blind)
+            return cls(F.pad(~mask, (0, extra), value=True) | blind, blind, unseen)
+        return cls(F.pad(mask, (0, extra)).masked_fill(blind, 0.0), blind, unseen)
 
     def add_to(self, scores: Float[Tensor, "B H L S"]) -> Float[Tensor, "B H L S"]:
         """Sets the scores of what may not be seen to −∞."""
@@ -118,8 +117,13 @@ class Association:
         return common_batch(self.state, self.stored, self.projection, *seen)
 
     @property
+    def hollow(self) -> bool:
+        """Tells whether there are shapes alone, no values."""
+        return is_hollow(self.state)
+
+    @property
     def traced(self) -> bool:
-        """Whether values cannot be looked at: under ``torch.compile`` or ``vmap``."""
+        """Whether values cannot be looked at, as under ``torch.compile`` or ``vmap``."""
         seen = [] if self.mask is None else [self.mask.visible]
         return not all(map(values_visible, (self.state, self.stored, self.projection, *seen)))
 
@@ -130,7 +134,10 @@ class Association:
 
     def energy(self) -> Float[Tensor, "B H L"]:
         """Computes E(ξ); ½|ξ|² alone where nothing may be looked at."""
-        pull = self._scores().logsumexp(-1) / self.beta[..., 0]
+        scores = self._scores()
+        pull = scores.logsumexp(-1) / self.beta[..., 0]
+        if scores.shape[-1] == 0:
+            pull = torch.zeros_like(pull)
         if self.mask is not None:
             pull = pull.masked_fill(self.mask.blind[..., 0], 0.0)
         return (self.state.to(pull.dtype).square().sum(-1) / 2 - pull).to(self.state.dtype)
@@ -175,8 +182,6 @@ class Association:
 
     def _look_up(self, values: Tensor, dropout: float = 0.0) -> Tensor:
         query, key = self._scaled_state(), self.stored
-        if self.traced and not torch.compiler.is_compiling():  # vmap knows no fused kernel
-            return F.dropout(self.weights(), dropout) @ values
         if self.mask is None:
             return _fuse(query, key, values, None, dropout)
         visible = self.mask.visible
@@ -186,8 +191,8 @@ class Association:
 
 
 def common_batch(*tables: Tensor) -> int:
-    """Returns the batch of all, where one goes with any, none too."""
-    return torch.broadcast_shapes(*(table.shape[:1] for table in tables))[0]
+    """Finds the batch of all, where one goes with any, none too."""
+    return next((table.shape[0] for table in tables if table.shape[0] != 1), 1)
 
 
 def _fuse(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
@@ -204,26 +209,24 @@ def _fuse(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropou
         x if x.shape[-1] == widest else F.pad(x, (0, widest - x.shape[-1]))
         for x in (query, key, value)
     )
-    found = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, dropout_p=dropout, scale=1.0
-    )[..., :width]
+    found = fused_attention(query, key, value, mask, dropout)[..., :width]
     return found.squeeze(0).unflatten(1, (batch, -1)).transpose(0, 1) if shared else found
 
 
 def _padding_mask(padding: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
     batch, _, _, patterns = shape
-    known = {(patterns,): "(patterns,)", (batch, patterns): "(batch, patterns)"}
+    known = [((patterns,), "(patterns,)"), ((batch, patterns), "(batch, patterns)")]
     check_attention_mask("stored_pattern_padding_mask", padding, known, floating=False)
     return padding.reshape(-1, 1, 1, patterns)
 
 
 def _score_mask(mask: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
     batch, heads, states, patterns = shape
-    known = {
-        (states, patterns): "(states, patterns)",
-        (batch * heads, states, patterns): "(batch · heads, states, patterns)",
-        shape: "(batch, heads, states, patterns)",
-    }
+    known = [
+        ((states, patterns), "(states, patterns)"),
+        ((batch * heads, states, patterns), "(batch · heads, states, patterns)"),
+        (shape, "(batch, heads, states, patterns)"),
+    ]
     check_attention_mask("association_mask", mask, known)
     return mask.reshape(-1, heads if mask.ndim > 2 else 1, states, patterns)
 

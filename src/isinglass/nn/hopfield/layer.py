@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float, Int
-from isinglass._support.validation import check_count
+from isinglass._support.validation import (
+    check_count,
+    check_device,
+    check_finite,
+    without_non_finite,
+)
 from isinglass.analysis.metastability import metastable_size
 from isinglass.errors import ParameterError
 from isinglass.nn.hopfield.association import (
@@ -22,7 +27,7 @@ from isinglass.nn.hopfield.association import (
 )
 from isinglass.nn.hopfield.keywords import HopfieldKeywords, LayerKeywords
 from isinglass.nn.hopfield.options import UNTIL_REST, HopfieldOptions, find_activation
-from isinglass.nn.hopfield.patterns import Triple, batch_first, tensors_of
+from isinglass.nn.hopfield.patterns import NAMES, Triple, batch_first, tensors_of
 
 __all__ = ["Hopfield"]
 
@@ -122,6 +127,7 @@ class Hopfield(nn.Module):
         **options: Unpack[HopfieldKeywords],
     ) -> None:
         super().__init__()
+        check_device(device)
         self.options = HopfieldOptions.of({"input_size": input_size, **options})
         placed: dict[str, Any] = {"device": device, "dtype": dtype}
         norms, maps = self.options.norms, self.options.maps
@@ -204,8 +210,8 @@ class Hopfield(nn.Module):
 
         Raises:
             ShapeError: If features, rows, batches or masks do not fit.
-            DomainError: If dtypes or devices differ, a mask is neither boolean nor floating, or a
-                learned β is no longer above zero.
+            DomainError: If dtypes or devices differ, a value is not finite where it is seen, a mask
+                is neither boolean nor floating, or a learned β is no longer above zero.
             ParameterError: If ``update_steps_max`` is None under ``torch.compile`` or ``vmap``.
         """
         association = self._converge(input, stored_pattern_padding_mask, association_mask)
@@ -320,7 +326,9 @@ class Hopfield(nn.Module):
         most = max(self.options.updates_before)
         if most == 0:
             return association
-        if most == UNTIL_REST and association.traced:
+        if most == UNTIL_REST and association.hollow:
+            most = 1  # of shapes alone, which one update has already
+        elif most == UNTIL_REST and association.traced:
             raise ParameterError(
                 "update_steps_max=None, updates until rest, under torch.compile or vmap",
                 "Give a number of updates: rest cannot be seen while tracing",
@@ -342,14 +350,19 @@ class Hopfield(nn.Module):
         if isinstance(self.scaling, nn.Parameter):
             check_above_zero(self.scaling)
         maps = [module for module in self.children() if isinstance(module, nn.Linear)]
+        given = self._patterns(input)
         stored, state, projection = batch_first(
-            self._patterns(input),
-            self.options,
-            like=maps[0].weight if maps else None,
+            given, self.options, like=maps[0].weight if maps else None
         )
         batch = common_batch(stored, state, projection)
         shape = (batch, self.options.num_heads, state.shape[1], stored.shape[1])
         seen = Mask.of(padding, mask, shape, self._extra)
+        if seen is not None:  # what nobody sees may be anything, NaN too
+            stored, projection = _cleared(stored, seen.unseen), _cleared(projection, seen.unseen)
+            if padding is not None and given[1] is given[0]:
+                state = _cleared(state, padding.reshape(-1, state.shape[1]))
+        for name, patterns in zip(NAMES, (stored, state, projection), strict=True):
+            check_finite(f"a {name}", patterns)
         stored = _through(self.norm_stored_pattern, stored)
         state = _through(self.norm_state_pattern, state)
         projection = _through(self.norm_pattern_projection, projection)
@@ -387,7 +400,7 @@ class Hopfield(nn.Module):
     def _lengthen(self, patterns: Tensor, bias: Tensor | None) -> Tensor:
         """The patterns, then the head's own one, then the zero one."""
         if bias is not None:
-            own = bias[:, None].to(patterns.dtype).expand(len(patterns), -1, -1, -1)
+            own = bias[:, None].to(patterns.dtype).expand(patterns.shape[0], -1, -1, -1)
             patterns = torch.cat([patterns, own], dim=2)
         if self.options.add_zero_association:
             patterns = nn.functional.pad(patterns, (0, 0, 0, 1))
@@ -419,6 +432,13 @@ class Hopfield(nn.Module):
             self.register_parameter("scaling", beta)
         else:
             self.register_buffer("scaling", beta)
+
+
+def _cleared(patterns: Tensor, unseen: Tensor) -> Tensor:
+    """Clears unseen rows of NaN; of rows that a batch shares, those that none of it sees."""
+    if patterns.shape[0] == 1:
+        unseen = unseen.all(0, keepdim=True)
+    return without_non_finite(patterns, unseen.unsqueeze(-1))
 
 
 def _through(module: nn.Module | None, patterns: Tensor) -> Tensor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from isinglass._support.validation import check_features, check_like, check_tensor
+from isinglass._support.validation import check_features, check_operand, check_tensor
 from isinglass.errors import ShapeError
+from isinglass.nn.hopfield.association import common_batch
 from isinglass.nn.hopfield.options import HopfieldOptions
 
-__all__ = ["Triple", "batch_first", "tensors_of"]
+__all__ = ["NAMES", "Triple", "batch_first", "tensors_of"]
 
 Triple = tuple[Tensor, Tensor, Tensor]
 NAMES = ("stored pattern", "state", "pattern projection")
@@ -49,12 +49,11 @@ def batch_first(patterns: Triple, options: HopfieldOptions, like: Tensor | None)
     found = []
     for name, given, size in zip(NAMES, patterns, options.expected_sizes, strict=True):
         check_features(given, given.shape[-1] if size is None and given.ndim else size or 0, name)
-        if not torch.is_autocast_enabled(given.device.type):
-            check_like(given, like, name)
-        if given.ndim not in (2, 3) or given.shape[-2] == 0:
+        check_operand(given, like, name)
+        if given.ndim not in (2, 3):
             raise ShapeError(
                 f"a {name} of shape {tuple(given.shape)}",
-                "Give (batch, rows, features) or (rows, features), at least one row",
+                "Give (batch, rows, features) or (rows, features)",
             )
         if given.ndim == 2:
             found.append(given.unsqueeze(0))
@@ -64,7 +63,7 @@ def batch_first(patterns: Triple, options: HopfieldOptions, like: Tensor | None)
     free = None in options.expected_sizes[:2]
     if (
         stored.shape[1] != projection.shape[1]
-        or len({len(rows) for rows in found} - {1}) > 1
+        or any(rows.shape[0] not in (1, common_batch(*found)) for rows in found)
         or (free and stored.shape[-1] != state.shape[-1])
     ):
         raise ShapeError(

@@ -8,7 +8,7 @@ from copy import deepcopy
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float, Int
-from isinglass._support.validation import check_count, check_fraction
+from isinglass._support.validation import check_count, check_fraction, without_non_finite
 from isinglass.errors import ParameterError
 from isinglass.nn.hopfield.layer import Hopfield
 from isinglass.nn.hopfield.options import find_activation
@@ -87,6 +87,17 @@ def _copy(association: Hopfield, size: int | None) -> Hopfield:
     return fresh
 
 
+def _without(state: Tensor, padding: Padding, *, batch_first: bool) -> Tensor:
+    """Clears padding of NaN, which gradients would carry on."""
+    if padding is None:
+        return state
+    if state.ndim == 3 and padding.ndim == 2 and not batch_first:
+        padding = padding.mT
+    elif state.ndim == 3 and not batch_first:
+        padding = padding.unsqueeze(-1)
+    return without_non_finite(state, padding.unsqueeze(-1))
+
+
 class HopfieldEncoderLayer(_Block):
     """States that associate with each other, then pass a small network; both are residual.
 
@@ -142,6 +153,7 @@ class HopfieldEncoderLayer(_Block):
             src_key_padding_mask: ``stored_pattern_padding_mask`` of :class:`Hopfield`.
         """
         change = self.hopfield_association(src, src_key_padding_mask, src_mask)
+        src = _without(src, src_key_padding_mask, batch_first=self.batch_first)
         return self.feed_forward(self.residual(src, change))
 
     def association(
@@ -272,7 +284,8 @@ class HopfieldDecoderLayer(_Block):
         return self.hopfield_association_cross.get_association_matrix(input)
 
     def _after_self(self, tgt: Tensor, mask: AnyMask, padding: Padding) -> Tensor:
-        return self.residual_self(tgt, self.hopfield_association_self(tgt, padding, mask))
+        change = self.hopfield_association_self(tgt, padding, mask)
+        return self.residual_self(_without(tgt, padding, batch_first=self.batch_first), change)
 
     def _both(
         self,
