@@ -70,6 +70,10 @@ class Column(Configurable, ABC):
     def decode(self, states: np.ndarray, rounded: bool = True) -> Cells:
         """Decodes states or mean states, ``(rows, width)``, into cells."""
 
+    def texts(self, cells: Cells) -> list[str]:
+        """Writes decoded cells as Python does, with the decimals of the data."""
+        return [f"{c:g}" if isinstance(c, float) else str(c) for c in cells.tolist()]
+
 
 @dataclass(frozen=True)
 class Numeric(Column):
@@ -142,6 +146,13 @@ class Numeric(Column):
             values = values.round(self.decimals) + 0.0  # no −0
         return values
 
+    def texts(self, cells: Cells) -> list[str]:
+        """Writes numbers with the decimals of the data, else six digits of what differs."""
+        if self.decimals is not None:
+            return [f"{cell:.{self.decimals}f}" for cell in cells]
+        digits = 6 + math.log10(1 + abs(self.center) / self.spread)
+        return [f"{cell + 0.0:.{min(round(digits), 17)}g}" for cell in cells]
+
 
 @dataclass(frozen=True)
 class Binary(Column):
@@ -173,6 +184,10 @@ class Binary(Column):
         """Decodes to 1 where the mean is above a half, else to 0."""
         ones = states[:, 0] > 0.5
         return ones if self.boolean else ones.astype(np.float64)
+
+    def texts(self, cells: Cells) -> list[str]:
+        """Writes 0 and 1, or False and True."""
+        return [str(cell if self.boolean else int(cell)) for cell in cells]
 
 
 @dataclass(frozen=True)
