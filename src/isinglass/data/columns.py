@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,10 @@ Cells: TypeAlias = np.ndarray
 KINDS = ("numeric", "binary", "categorical")
 #: Numbers with more decimals than this are left as they are.
 MOST_DECIMALS = 6
+#: Most cells of one-hot units, half a gigabyte; a fit takes several times as much.
+MOST_ONE_HOT = 2**26
+#: What Python calls dates and times; pandas' own are among them.
+TIMES = (datetime.date, datetime.time, datetime.timedelta)
 #: Larger numbers leave no room for a spread about them.
 LARGEST = 1e305
 #: Most spreads between a number and the center of its column.
@@ -211,8 +217,13 @@ class CategoricalColumn(Column):
 
     @classmethod
     def of(cls, name: str, cells: Cells) -> CategoricalColumn:
-        """Fits the categories of a column, sorted, numbers before strings."""
+        """Fits the categories of a column, sorted, numbers before strings.
+
+        Warns:
+            UserWarning: If a number and a string are written alike, which are two categories.
+        """
         found = {_scalar(name, cell) for cell in cells[~is_unknown(cells)].tolist()}
+        _warn_of_twins(name, found)
         return cls(name, tuple(sorted(found, key=lambda cell: (isinstance(cell, str), cell))))
 
     @classmethod
@@ -362,12 +373,21 @@ class Columns:
 
         Raises:
             ShapeError: If the table has another number of columns.
-            DomainError: If a cell is not of its column's kind, or is a category not seen before.
+            DomainError: If a cell is not of its column's kind, or is a category not seen before, or
+                categories are so many that their one-hot units would fill the memory.
         """
         if len(table) != len(self.columns):
             raise ShapeError(
                 f"{len(table)} columns, fitted on {len(self.columns)}",
                 "Give the columns of the fitted table, in their order", operation=operation,
+            )  # fmt: skip
+        width, rows = sum(c.width for c in self.columns if c.width > 1), len(table[0])
+        if rows * width > MOST_ONE_HOT:
+            widest = max(self.columns, key=lambda column: column.width)
+            raise DomainError(
+                f"{rows} rows of {width} categories, {widest.width} of them in column "
+                f"{widest.name!r}",
+                "Leave that column out, or call its rare words by one name", operation=operation,
             )  # fmt: skip
         parts = [self.columns[n].encode(operation, table[n], handle_unknown) for n in self.order]
         states = torch.from_numpy(np.concatenate(parts, -1))
@@ -459,14 +479,14 @@ def _truths(known: Cells) -> bool:
 
 def _numbers(operation: str, cells: Cells) -> np.ndarray:
     """Returns cells as numbers, NaN where unknown."""
-    if cells.dtype.kind in "Mm":
+    unknown = is_unknown(cells)
+    if cells.dtype.kind in "Mm" or any(isinstance(cell, TIMES) for cell in cells[~unknown][:1]):
         raise DomainError(
             "dates or times", "Turn them into numbers first, such as days", operation=operation
         )
     try:
-        unknown = is_unknown(cells)
         values = np.where(unknown, np.nan, cells).astype(np.float64)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise DomainError(
             f"a cell that is no number ({error})",
             "Call it categorical, or mend the cell",
@@ -501,6 +521,17 @@ def _scalar(name: str, cell: Any) -> Any:
             "Give strings or numbers as categories", operation=f"column {name!r}",
         )  # fmt: skip
     return cell
+
+
+def _warn_of_twins(name: str, categories: set[Any]) -> None:
+    """Warns of 0 and "0", which are two categories that look like one."""
+    twins = [cell for cell in categories if not isinstance(cell, str) and str(cell) in categories]
+    if twins:
+        warnings.warn(
+            f"column {name!r}: {twins[0]!r} and {str(twins[0])!r} are two categories, a number and "
+            "a string; bring the column to one type",
+            stacklevel=2,
+        )
 
 
 def _refuse_strange(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ import numpy as np
 
 from isinglass._support.optional import require_extra
 from isinglass.data.arrays import read_array, save_array
-from isinglass.data.columns import Cells, Column, Columns, is_unknown
+from isinglass.data.columns import CategoricalColumn, Cells, Column, Columns, is_unknown
 from isinglass.data.csv import DATE, DELIMITERS, Reading, Text, holds_names, read_text
 from isinglass.data.numerals import Numerals, decide_numerals, fitting_numerals
 from isinglass.errors import DomainError, ParameterError, ShapeError
@@ -73,11 +73,13 @@ class Table:
     decided: str = ""
     notes: list[str] = field(default_factory=list[str])
 
-    def filled(self, columns: Columns, cells: Sequence[Cells]) -> pd.DataFrame:
-        """Returns the rows as they were written, unknown cells taken from these."""
+    def filled(
+        self, columns: Columns, cells: Sequence[Cells], everywhere: bool = False
+    ) -> pd.DataFrame:
+        """Returns the rows as they were written, unknown cells, or all, taken from these."""
         texts = self.texts.copy()
         for column, new in zip(columns.columns, cells, strict=True):
-            unknown = is_unknown(self.columns[column.name])
+            unknown = is_unknown(self.columns[column.name]) | everywhere
             texts.loc[unknown, column.name] = self._spelled(column, new[unknown])
         return texts
 
@@ -86,6 +88,30 @@ class Table:
         pairs = zip(columns.columns, cells, strict=True)
         new = {column.name: self._spelled(column, rows) for column, rows in pairs}
         return pd.DataFrame(new).reindex(columns=self.texts.columns, fill_value="")
+
+    def matching(self, other: Table) -> Table:
+        """Returns this table with the columns of another one; those that it lacks are unknown.
+
+        Raises:
+            ShapeError: If it has none of them, or no names and another number of columns.
+        """
+        count, stored = self.texts.shape[1], other.texts.shape[1]
+        if (self.header is None and count != stored) or not {*self.columns} & {*other.columns}:
+            raise ShapeError(
+                f"{count} columns, the patterns have {stored}"
+                + ", of other names" * (self.header is not None),
+                f"Give columns in the patterns' order, or named {', '.join([*other.columns][:9])}",
+            )
+        lacking = [name for name in other.columns if name not in self.texts]
+        unknown = np.full(len(self.texts), None, dtype=object)
+        alike = self.text and other.text and self.text.sep == other.text.sep
+        return replace(
+            self,
+            columns={name: self.columns.get(name, unknown) for name in other.columns},
+            texts=self.texts.assign(**dict.fromkeys(lacking, "")),
+            header=self.header and [*self.header, *lacking],
+            spellings=other.spellings if alike else {**other.spellings, **self.spellings},
+        )
 
     def write(self, path: Path, rows: pd.DataFrame) -> None:
         """Writes rows by the suffix: as text in this table's own form, or as an array.
@@ -116,6 +142,8 @@ class Table:
     def _spelled(self, column: Column, cells: Cells) -> Any:
         if self.text is None:
             return cells
+        if isinstance(column, CategoricalColumn):
+            return column.texts(cells)
         return [self.spellings[column.name](text) for text in column.texts(cells)]
 
 
@@ -125,8 +153,8 @@ def read_table(
     *,
     kinds: Mapping[str, str] | None = None,
     drop: Collection[str] = (),
-    names: Collection[str] = (),
-    only: Collection[str] | None = None,
+    names: Sequence[str] = (),
+    fitted: Mapping[str, str] | None = None,
 ) -> Table:
     r"""Reads a table whose columns may be numbers, truths or names.
 
@@ -142,8 +170,9 @@ def read_table(
         reading: What is told of the file; by default all is decided from it.
         kinds: "numeric" or "categorical" for columns that are not as they look.
         drop: Names of columns to leave out.
-        names: Names that a line of names may hold, so that it is known for one.
-        only: The columns to learn from; None is all that say something.
+        names: The columns of another table, which this one is to match: by name, or by place where
+            one of the two has no line of names.
+        fitted: The columns to learn from with their kinds; None is all that say something.
 
     Raises:
         FileError: If the file is missing, is no text, or a quote in it is never closed.
@@ -165,11 +194,12 @@ def read_table(
     """
     check_table_name(f"reading {path}", path)
     if path.suffix.lower() in TEXTS:
-        return _Reader(path, reading or Reading(), kinds or {}).read(drop, names, only)
+        return _Reader(path, reading or Reading(), kinds or {}).read(drop, names, fitted)
     if reading not in (None, Reading()) or drop:
         raise ParameterError("an array, with an option of texts", "Give a .csv", f"reading {path}")
     array = read_array(path)
-    columns = {str(number): cells for number, cells in enumerate(array.T)}
+    called = names if len(names) == array.shape[1] else map(str, range(array.shape[1]))
+    columns = dict(zip(called, array.T, strict=True))
     words = {name: Counter({"": int(np.isnan(c).sum())}) for name, c in columns.items()}
     return Table(columns, pd.DataFrame(columns), words=words)
 
@@ -201,12 +231,14 @@ class _Reader:
         self.perhaps = PERHAPS if reading.words else frozenset[str]()
 
     def read(
-        self, drop: Collection[str], names: Collection[str], only: Collection[str] | None
+        self, drop: Collection[str], names: Sequence[str], fitted: Mapping[str, str] | None
     ) -> Table:
-        """Returns the table, without the columns in ``drop``, learned from those in ``only``."""
+        """Returns the table, without the columns in ``drop``, learned from those in ``fitted``."""
         columns = [_categories(self.text.cells[place].str.strip()) for place in self.text.cells]
         named = self._named(columns, names)
-        header = self._header(named)
+        header = self._header(named, names)
+        kinds = fitted or {}
+        self.kinds = {**{name: kinds[name] for name in header if name in kinds}, **self.kinds}
         self.lines = self.text.lines[int(named) :]
         for name in {*self.kinds, *drop} - set(header):
             shown = ", ".join(header)
@@ -220,7 +252,7 @@ class _Reader:
         marks = self._marks()
         texts = self.text.cells.iloc[int(named) :].reset_index(drop=True)
         texts = texts.set_axis(list(header), axis=1)[list(self.columns)]
-        found, spellings, words = self._read(header, marks, only)
+        found, spellings, words = self._read(header, marks, fitted)
         lost = [f"{n} {w!r} {c}×" for n, counts in words.items() for w, c in counts.items() if w]
         if lost:
             self.notes.append(f"Taken as unknown: {', '.join(lost)}; --no-na keeps such words")
@@ -232,12 +264,12 @@ class _Reader:
         decided = self._decided(*texts.shape, named, list(marks.values()))
         return Table(found, texts, self.text, written, spellings, words, decided, self.notes)
 
-    def _named(self, columns: list[pd.Series], names: Collection[str]) -> bool:
+    def _named(self, columns: list[pd.Series], names: Sequence[str]) -> bool:
         """Decides whether the first record holds names."""
         first = [str(column.iloc[0]) for column in columns]
         if self.reading.header is not None:
             return self.reading.header
-        known = {*first} & {*names}
+        known = {*first} & {name for name in names if not name.isdecimal()}
         if known and known in ({*names}, {*first} - {""}):
             return True
         bodies = [_counts(column.iloc[1:]) for column in columns]
@@ -251,8 +283,11 @@ class _Reader:
             )  # fmt: skip
         return said
 
-    def _header(self, named: bool) -> dict[str, str]:
-        """Returns the names of the columns, or their numbers, and how they are written."""
+    def _header(self, named: bool, names: Sequence[str]) -> dict[str, str]:
+        """Returns the names of the columns, or their numbers, and how they are written.
+
+        Where this table or the one that it is to match has numbers, they are matched by place.
+        """
         cells = self.text.cells
         written = cells.iloc[0].tolist() if named else [""] * cells.shape[1]
         header: dict[str, str] = {}
@@ -262,6 +297,9 @@ class _Reader:
                 remedy = "Give each a name of its own, or say --no-header"
                 raise ShapeError(f"two columns named {name!r}", remedy, operation=self.operation)
             header[name] = cell
+        numbers = [str(place) for place in range(1, len(names) + 1)]
+        if len(names) == len(header) and (not named or [*names] == numbers):
+            header = dict(zip(names, header.values(), strict=True))
         if len(cells) == named:
             remedy = "Give a line of names and at least one of cells"
             raise ShapeError("no rows", remedy, operation=self.operation)
@@ -303,16 +341,17 @@ class _Reader:
         return {name: way for name, way in decided.items() if way is not None}
 
     def _read(
-        self, header: Mapping[str, str], marks: dict[str, Numerals], only: Collection[str] | None
+        self, header: Mapping[str, str], marks: Mapping[str, Numerals],
+        fitted: Mapping[str, str] | None,
     ) -> tuple[dict[str, Cells], dict[str, Spelling], dict[str, Counter[str]]]:
         """Returns the columns to learn from by name, how they are written, what is unknown."""
         found, spellings, unknown = {}, {}, {}
         for name, column in self.columns.items():
-            if only is not None and name not in only:
-                self.notes.append(f"{name}: not in the machine, left out")
+            if fitted is not None and name not in fitted:
+                self.notes.append(f"{name}: not learned, left out")
                 continue
             cells, spelling, words = self._cells(name, marks.get(name))
-            if only is None and name not in self.kinds:
+            if fitted is None and name not in self.kinds:
                 nameless = not header[name].strip() and any(map(str.strip, header.values()))
                 why = _says_nothing(cells, nameless)
                 if why:

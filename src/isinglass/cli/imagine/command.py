@@ -76,11 +76,9 @@ def imagine(
     reading = _tables.reading_of(header, sep, decimal, thousands, encoding, na, no_na)
     wishes = {"--memories": memories, "--steps": steps, "--starts": starts}
     kept = None if model is None or refit else kept_machine(model, kinds, wishes)
-    if kept is not None:
-        kinds = {name: kind for name, kind in kinds_of(kept).items() if kind == "categorical"}
     source = read_source(
         data, image=image, size=size, kinds=kinds, drop=drop or [], reading=reading,
-        fitted=None if kept is None else kept.columns_.names,
+        fitted=None if kept is None else kinds_of(kept),
     )  # fmt: skip
     targets = _targets(source, out, curve, sheet, impute, force)
 

@@ -146,7 +146,7 @@ def read_source(
     kinds: dict[str, str],
     drop: list[str],
     reading: Reading,
-    fitted: list[str] | None,
+    fitted: Mapping[str, str] | None,
 ) -> Source:
     """Reads a table or images, whichever the paths hold.
 
@@ -157,7 +157,7 @@ def read_source(
         kinds: Columns that are not as they look.
         drop: Columns to leave out.
         reading: What is told of how a .csv is read.
-        fitted: The columns of the machine that is to be used; None if one is to be fitted.
+        fitted: Columns and kinds of the machine that is to be used; None if one is to be fitted.
 
     Raises:
         DomainError: If nothing is known of a column.
@@ -167,7 +167,7 @@ def read_source(
     """
     first = paths[0]
     if first.is_dir() or first.suffix.lower() in PICTURES or holds_images(first):
-        if image or (kinds and fitted is None) or drop or reading != Reading():
+        if image or kinds or drop or reading != Reading():
             raise ParameterError(
                 "images, with an option for tables",
                 "Leave out --image, --categorical, --numeric, --drop and how a .csv is read",
@@ -178,7 +178,7 @@ def read_source(
         raise ParameterError(
             "a table, with another file or --size", "Give one table", operation=f"reading {first}"
         )
-    table = read_table(first, reading, kinds=kinds, drop=drop, names=fitted or (), only=fitted)
+    table = read_table(first, reading, kinds=kinds, drop=drop, names=list(fitted or ()), fitted=fitted)
     for name, cells in table.columns.items():
         if fitted is None and is_unknown(cells).all():
             raise DomainError(
