@@ -220,10 +220,11 @@ class CategoricalColumn(Column):
         """Fits the categories of a column, sorted, numbers before strings.
 
         Warns:
-            UserWarning: If a number and a string are written alike, which are two categories.
+            UserWarning: If 0 and "0" are there, which are two categories, or 1 and True, which are one.
         """
-        found = {_scalar(name, cell) for cell in cells[~is_unknown(cells)].tolist()}
-        _warn_of_twins(name, found)
+        scalars = [_scalar(name, cell) for cell in cells[~is_unknown(cells)].tolist()]
+        found = set(scalars)
+        _warn_of_twins(name, found, set(map(type, scalars)))
         return cls(name, tuple(sorted(found, key=lambda cell: (isinstance(cell, str), cell))))
 
     @classmethod
@@ -456,7 +457,7 @@ def _column(name: str, cells: Cells, kind: str | None) -> Column:
             "Leave the column out: it says nothing",
             operation=f"column {name!r}",
         )
-    kind = kind or _kind(known)
+    kind = kind or _kind(name, known)
     if kind == "categorical":
         return CategoricalColumn.of(name, cells)
     if kind == "numeric":
@@ -466,11 +467,12 @@ def _column(name: str, cells: Cells, kind: str | None) -> Column:
     return column
 
 
-def _kind(known: Cells) -> str:
+def _kind(name: str, known: Cells) -> str:
     """Guesses the kind of a column from its known cells."""
     if known.dtype.kind in "US" or any(isinstance(cell, str) for cell in known.tolist()):
         return "categorical"
-    return "binary" if _truths(known) or set(_numbers("columns", known)) == {0, 1} else "numeric"
+    numbers = _numbers(f"column {name!r}", known)
+    return "binary" if _truths(known) or set(numbers) == {0, 1} else "numeric"
 
 
 def _truths(known: Cells) -> bool:
@@ -523,15 +525,17 @@ def _scalar(name: str, cell: Any) -> Any:
     return cell
 
 
-def _warn_of_twins(name: str, categories: set[Any]) -> None:
-    """Warns of 0 and "0", which are two categories that look like one."""
-    twins = [cell for cell in categories if not isinstance(cell, str) and str(cell) in categories]
+def _warn_of_twins(name: str, categories: set[Any], types: set[type]) -> None:
+    """Warns of 0 and "0", two categories that look like one, and of 1 and True, which are one."""
+    twins = [
+        f"{cell!r} and {text!r} are two categories"
+        for cell in categories if not isinstance(cell, str)
+        for text in dict.fromkeys((str(cell), str(float(cell)))) if text in categories
+    ]  # fmt: skip
+    if bool in types and types & {int, float}:
+        twins.append("True and 1, False and 0 are one category each")
     if twins:
-        warnings.warn(
-            f"column {name!r}: {twins[0]!r} and {str(twins[0])!r} are two categories, a number and "
-            "a string; bring the column to one type",
-            stacklevel=2,
-        )
+        warnings.warn(f"column {name!r}: {twins[0]}; bring it to one type", stacklevel=2)
 
 
 def _refuse_strange(
