@@ -260,6 +260,22 @@ def test_grey_images_in_colour_files_have_one_channel(folder):
     assert np.load(folder / "grey-sampled.npz")["arr_0"].shape == (2, 3, 3)
 
 
+def test_nothing_unknown_is_said_and_written(folder, capsys):
+    np.save(folder / "whole.npy", numpy_seeded(3).integers(0, 255, (6, 4, 4), dtype=np.uint8))
+    assert run(["imagine", "whole.npy", "--impute", "--memories", "1"]) == 0
+    assert "Nothing is unknown: the rows are written as they were" in capsys.readouterr().out
+    assert np.load(folder / "whole-imputed.npz")["arr_0"].shape == (6, 4, 4)
+    with Image.open(folder / "whole-imputed-sheet.png") as sheet:
+        assert sheet.size[0] > 4
+    assert imagined(folder, capsys, "a,b\n1,2\n3,4\n")[0] == ["a,b", "1,2", "3,4"]
+
+
+def test_codes_of_countries_are_not_overwritten(folder, capsys):
+    rows, said = imagined(folder, capsys, "land,v\nZA,1\nNA,\nZA,3\nNA,NA\n")
+    assert [row[:2] for row in rows[1:]] == ["ZA", "NA", "ZA", "NA"]
+    assert "Filled 2 unknown cells of 4 rows (1 empty, 1 'NA')" in said
+
+
 def refused(capsys, found, *arguments, status=1):
     assert run(["imagine", *arguments]) == status
     error = capsys.readouterr().err
@@ -296,7 +312,9 @@ def test_bad_input_is_named_and_writes_nothing(folder, capsys):
     ascii_only = ["--impute", "--encoding", "ascii"]
     refused(capsys, "no text in ascii. Say what it is with --encoding", "latin.csv", *ascii_only)
     unknown = ["--impute", "--encoding", "klingon"]
-    refused(capsys, "--encoding klingon. Name one that Python knows", "latin.csv", *unknown, status=2)
+    refused(
+        capsys, "--encoding klingon. Name one that Python knows", "latin.csv", *unknown, status=2
+    )
     refused(capsys, "no such file", "absent.csv", "--impute")
     refused(capsys, "Name it .csv, .tsv, .txt, .npy, .npz", "table.xls", "--impute", status=2)
     (folder / "bad.npz").write_bytes(b"not an archive")

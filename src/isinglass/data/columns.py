@@ -220,7 +220,7 @@ class CategoricalColumn(Column):
         """Fits the categories of a column, sorted, numbers before strings.
 
         Warns:
-            UserWarning: If 0 and "0" are there, which are two categories, or 1 and True, which are one.
+            UserWarning: If 0 and "0" are there, two categories, or 1 and True, one of them.
         """
         scalars = [_scalar(name, cell) for cell in cells[~is_unknown(cells)].tolist()]
         found = set(scalars)

@@ -10,7 +10,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
@@ -39,9 +39,7 @@ BYTE_ORDER_MARKS = {
 }  # fmt: skip
 #: Lines by which the delimiter is chosen, and above which titles are looked for.
 SAMPLE, MOST_TITLES = 200, 10
-DATE = re.compile(
-    r"(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](\d{4}|\d\d))([ T].*)?", re.A
-)
+DATE = re.compile(r"(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](\d{4}|\d\d))([ T].*)?", re.A)
 LOOKS = {"date": DATE, "number": NUMBER_LIKE, "truth": re.compile("true|false", re.I)}
 #: A first line is taken for names if a row would look as foreign with less than this probability.
 CHANCE = 0.05
@@ -263,8 +261,9 @@ def _first_record(
     return first
 
 
-def _look(cells: Collection[str]) -> str:
+def _look(cells: Iterable[str]) -> str:
     """Returns what most of these cells look like: "number", "truth", "date", or else ""."""
+    cells = list(islice(cells, SAMPLE))
     for look, pattern in LOOKS.items():
         if 2 * sum(bool(pattern.fullmatch(cell)) for cell in cells) > len(cells):
             return look
@@ -302,8 +301,9 @@ def holds_names(first: list[str], bodies: list[dict[str, int]]) -> bool | None:
     return True if np.prod(alone) <= CHANCE else None
 
 
-def _look(cells: Collection[str]) -> str:
+def _look(cells: Iterable[str]) -> str:
     """Returns what most of these cells look like: "number", "truth", "date", or else ""."""
+    cells = list(islice(cells, SAMPLE))
     for look, pattern in LOOKS.items():
         if 2 * sum(bool(pattern.fullmatch(cell)) for cell in cells) > len(cells):
             return look

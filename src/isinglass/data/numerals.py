@@ -64,7 +64,7 @@ def fitting_numerals(
         thousands: The mark between groups, if it is told.
     """
     groups = ["", thousands] if thousands else ["", ".", ","]
-    marks = {mark for mark in ".," if any(mark in cell for cell in cells)}
+    marks = set("".join(cells)) & {".", ","}
     ways = (
         Numerals(point, group)
         for point in ([decimal] if decimal else ".,")

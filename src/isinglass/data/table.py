@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeAlias
@@ -20,7 +21,7 @@ from isinglass._support.optional import require_extra
 from isinglass.data.arrays import read_array, save_array
 from isinglass.data.columns import CategoricalColumn, Cells, Column, Columns, is_unknown
 from isinglass.data.csv import DATE, DELIMITERS, Reading, Text, holds_names, read_text
-from isinglass.data.numerals import Numerals, decide_numerals, fitting_numerals
+from isinglass.data.numerals import NUMBER_LIKE, Numerals, decide_numerals, fitting_numerals
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 with require_extra("cli"):
@@ -132,7 +133,11 @@ class Table:
         form = self.text or Text(rows, np.empty(0))
         names: Any = False if self.header is None else self.header
         text = form.preamble + rows.to_csv(
-            sep=form.sep, index=False, header=names, lineterminator=form.newline, float_format="%.10g"
+            sep=form.sep,
+            index=False,
+            header=names,
+            lineterminator=form.newline,
+            float_format="%.10g",
         )
         try:
             path.write_bytes(text.encode(form.encoding))
@@ -267,6 +272,7 @@ class _Reader:
     def _named(self, columns: list[pd.Series], names: Sequence[str]) -> bool:
         """Decides whether the first record holds names."""
         first = [str(column.iloc[0]) for column in columns]
+        first = ["" if cell in self.unknown else cell for cell in first]
         if self.reading.header is not None:
             return self.reading.header
         known = {*first} & {name for name in names if not name.isdecimal()}
@@ -306,14 +312,16 @@ class _Reader:
         return header
 
     def _drop_empty(self, header: Mapping[str, str]) -> None:
-        """Leaves out a last column without a name and a cell, as a comma after each line makes."""
-        *rest, last = self.columns
-        if rest and not header[last].strip() and set(_counts(self.columns[last])) == {""}:
-            del self.columns[last]
+        """Leaves out last columns without a name and a cell, as commas after each line make."""
+        for name in [*self.columns][:0:-1]:
+            if header[name].strip() or set(_counts(self.columns[name])) != {""}:
+                return
+            del self.columns[name]
             self.notes.append("the last column is empty in every line, left out")
 
     def _known(self, name: str) -> list[str]:
-        return [cell for cell in self.columns[name].cat.categories if cell not in self.unknown]
+        cells = self.columns[name].cat.categories.tolist()
+        return [cell for cell in cells if cell not in self.unknown]
 
     def _fits(self, cells: Collection[str]) -> list[Numerals]:
         return fitting_numerals(cells, self.reading.decimal, self.reading.thousands)
@@ -341,7 +349,9 @@ class _Reader:
         return {name: way for name, way in decided.items() if way is not None}
 
     def _read(
-        self, header: Mapping[str, str], marks: Mapping[str, Numerals],
+        self,
+        header: Mapping[str, str],
+        marks: Mapping[str, Numerals],
         fitted: Mapping[str, str] | None,
     ) -> tuple[dict[str, Cells], dict[str, Spelling], dict[str, Counter[str]]]:
         """Returns the columns to learn from by name, how they are written, what is unknown."""
@@ -355,7 +365,9 @@ class _Reader:
                 nameless = not header[name].strip() and any(map(str.strip, header.values()))
                 why = _says_nothing(cells, nameless)
                 if why:
-                    self.notes.append(f"{name}: {why}, left out; --categorical {quote(name)} keeps it")
+                    self.notes.append(
+                        f"{name}: {why}, left out; --categorical {quote(name)} keeps it"
+                    )
                     continue
             found[name], spellings[name] = cells, spelling
             unknown[name] = Counter({w: n for w, n in _counts(column).items() if w in words})
@@ -379,9 +391,9 @@ class _Reader:
             return found, style, words
         if way and not padded:
             cells = _mapped(column, words, np.nan, way.parse).astype(np.float64)
-            infinite = next((cell for cell in plain if np.isinf(way.parse(cell))), None)
-            if infinite is not None:
-                said = f"an infinite number in {self._place(name, infinite)}"
+            if np.isinf(cells).any():
+                cell = str(column.iloc[int(np.isinf(cells).argmax())])
+                said = f"an infinite number in {self._place(name, cell)}"
                 raise DomainError(said, "Leave unknown cells empty", operation=self.operation)
             return cells, way.spell, words
         if not known:
@@ -401,7 +413,7 @@ class _Reader:
     ) -> tuple[Cells, Spelling, set[str]]:
         """Returns the cells of a column of names; NA among codes of two letters is one of them."""
         counts = _counts(self.columns[name])
-        codes = len(known) > 1 and all(map(CODE.fullmatch, known))
+        codes = all(map(CODE.fullmatch, known))
         if codes and "NA" in counts and "NA" in words and "NA" not in self.reading.na:
             words.remove("NA")
             self.notes.append(
@@ -416,7 +428,7 @@ class _Reader:
 
     def _hint(self, name: str, known: list[str]) -> None:
         """Says what keeps a column from being numbers, where that may be an oversight."""
-        odd = [cell for cell in known if not self._fits([cell])]
+        odd = list(islice((cell for cell in known if not NUMBER_LIKE.fullmatch(cell)), 4))
         counts = _counts(self.columns[name])
         if all(map(DRESSED.fullmatch, known)) and not any(map(LEADING_ZERO.match, known)):
             cell = (odd or known)[0]
@@ -449,14 +461,15 @@ def _categories(column: pd.Series) -> pd.Series:
 
 def _counts(column: pd.Series) -> dict[str, int]:
     """Returns how often each cell is there."""
-    return {cell: int(count) for cell, count in column.value_counts(sort=False).items() if count}
+    counts = np.bincount(column.cat.codes).tolist()
+    return {c: n for c, n in zip(column.cat.categories.tolist(), counts, strict=False) if n}
 
 
 def _mapped(
     column: pd.Series, words: Collection[str], missing: Any, convert: Callable[[str], Any]
 ) -> np.ndarray:
     """Returns each cell converted, or missing if it is one of the words."""
-    different = column.cat.categories
+    different = column.cat.categories.tolist()
     values = np.array([missing if c in words else convert(c) for c in different], dtype=object)
     return values[column.cat.codes.to_numpy()]
 

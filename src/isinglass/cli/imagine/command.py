@@ -219,7 +219,9 @@ def _finish(
 
     cells = "1 unknown cell" if source.unknown == 1 else f"{source.unknown} unknown cells"
     counts = [(n, repr(w) if w else "empty") for w, n in source.words.most_common() if n]
-    words = escape(f" ({', '.join(f'{n} {word}' for n, word in counts)})") if any(source.words) else ""
+    words = (
+        escape(f" ({', '.join(f'{n} {word}' for n, word in counts)})") if any(source.words) else ""
+    )
     done = (
         f"Filled {cells} of {source.count_in_words(source.count)}{words}"
         if sample is None

@@ -178,7 +178,9 @@ def read_source(
         raise ParameterError(
             "a table, with another file or --size", "Give one table", operation=f"reading {first}"
         )
-    table = read_table(first, reading, kinds=kinds, drop=drop, names=list(fitted or ()), fitted=fitted)
+    table = read_table(
+        first, reading, kinds=kinds, drop=drop, names=list(fitted or ()), fitted=fitted
+    )
     for name, cells in table.columns.items():
         if fitted is None and is_unknown(cells).all():
             raise DomainError(

@@ -6,7 +6,18 @@ from pathlib import Path
 
 from isinglass.cli import _tables
 from isinglass.cli._common import ForceOption, JsonOption, Output, QuietOption
-from isinglass.cli.remember.options import Beta, CategoricalColumns, Clean, Cue, Data, Hide, Index, Out, Size, Standardize
+from isinglass.cli.remember.options import (
+    Beta,
+    CategoricalColumns,
+    Clean,
+    Cue,
+    Data,
+    Hide,
+    Index,
+    Out,
+    Size,
+    Standardize,
+)
 from isinglass.errors import ParameterError
 
 __all__ = ["remember"]

@@ -11,7 +11,19 @@ from isinglass._support.optional import require_extra
 with require_extra("cli"):
     from typer import Argument, Option
 
-__all__ = ["Beta", "CategoricalColumns", "Clean", "Cue", "Data", "Half", "Hide", "Index", "Out", "Size", "Standardize"]
+__all__ = [
+    "Beta",
+    "CategoricalColumns",
+    "Clean",
+    "Cue",
+    "Data",
+    "Half",
+    "Hide",
+    "Index",
+    "Out",
+    "Size",
+    "Standardize",
+]
 
 LARGEST_SIZE = 4096
 
