@@ -187,7 +187,8 @@ def test_options_that_say_nothing_are_refused(tmp_path):
 
 
 CELLS = ["", "1", "2.5", "2,5", "1.234,5", "1,234", "NA", "x", '"', '"a', 'b"', "é", "true", "β",
-         "01", "1e9", "inf", "nan", "2020", "2020-01-02", " ", "'", "\0", "\r", "#", "-", "\\"]  # fmt: skip
+         "01", "1e9", "inf", "nan", "2020", "2020-01-02",
+         " ", "'", "\0", "\r", "#", "-", "\\"]  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(300))

@@ -417,8 +417,8 @@ class _Reader:
         if codes and "NA" in counts and "NA" in words and "NA" not in self.reading.na:
             words.remove("NA")
             self.notes.append(
-                f"{name}: 'NA' {counts['NA']}× is a code of two letters, as the others are; --na NA "
-                "takes it as unknown"
+                f"{name}: 'NA' {counts['NA']}× is a code of two letters, as the others are; "
+                "--na NA takes it as unknown"
             )
         return _mapped(self.columns[name], words, None, str), str, words
 
