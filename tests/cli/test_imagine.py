@@ -200,14 +200,16 @@ def test_ids_and_dates_are_written_but_not_learned(folder, capsys):
 def test_stray_tokens_do_not_make_names_of_numbers(folder, capsys):
     rows, said = imagined(folder, capsys, "a,b\n1,x\n-,-\n3,x\n")
     assert rows[1:] == ["1,x", "2,-", "3,x"]
-    assert "a: '-' taken as unknown" in said
+    assert "Taken as unknown: a '-' 1×; --no-na keeps such words" in said
     text = "a,b\n1,1\n2,2\n3,3\nn.d.,4\n"
     rows, said = imagined(folder, capsys, text)
-    assert "a is numbers but for 'n.d.' in line 5" in said
+    assert "a is numbers but for 'n.d.' in column 'a', line 5" in said
     assert imagined(folder, capsys, text, "--impute", "--na", "n.d.")[0][4] == "2,4"
-    _, said = imagined(folder, capsys, 'a,b\n"1,234",10%\n"2,000",20%\n')
-    assert "a: '1,234' in line 2 is taken for a name; as a number it would be 1234" in said
-    assert "b: '10%' in line 2 is taken for a name; as a number it would be 10" in said
+    text = 'a,b\n"1,234",10%\n"2,000",20%\n'
+    _, said = imagined(folder, capsys, text, "--impute", "--thousands", ",")
+    assert "'10%' in column 'b', line 2 is taken for a name" in said
+    (folder / "bad.csv").write_text(text)
+    refused(capsys, "'1,234' in column 'a', line 2 may be 1234 or 1.234", "bad.csv", "--impute")
 
 
 def test_numbers_and_truths_are_written_as_the_column_writes_them(folder, capsys):
@@ -258,6 +260,22 @@ def test_grey_images_in_colour_files_have_one_channel(folder):
     assert np.load(folder / "grey-sampled.npz")["arr_0"].shape == (2, 3, 3)
 
 
+def test_nothing_unknown_is_said_and_written(folder, capsys):
+    np.save(folder / "whole.npy", numpy_seeded(3).integers(0, 255, (6, 4, 4), dtype=np.uint8))
+    assert run(["imagine", "whole.npy", "--impute", "--memories", "1"]) == 0
+    assert "Nothing is unknown: the rows are written as they were" in capsys.readouterr().out
+    assert np.load(folder / "whole-imputed.npz")["arr_0"].shape == (6, 4, 4)
+    with Image.open(folder / "whole-imputed-sheet.png") as sheet:
+        assert sheet.size[0] > 4
+    assert imagined(folder, capsys, "a,b\n1,2\n3,4\n")[0] == ["a,b", "1,2", "3,4"]
+
+
+def test_codes_of_countries_are_not_overwritten(folder, capsys):
+    rows, said = imagined(folder, capsys, "land,v\nZA,1\nNA,\nZA,3\nNA,NA\n")
+    assert [row[:2] for row in rows[1:]] == ["ZA", "NA", "ZA", "NA"]
+    assert "Filled 2 unknown cells of 4 rows (1 empty, 1 'NA')" in said
+
+
 def refused(capsys, found, *arguments, status=1):
     assert run(["imagine", *arguments]) == status
     error = capsys.readouterr().err
@@ -273,7 +291,7 @@ def test_bad_input_is_named_and_writes_nothing(folder, capsys):
 
     of("", "no rows")
     of("a,b\n", "no rows")
-    of("a,b\n1,2\n3\n", "line 3 has 1 cell, the first line has 2")
+    of("a,b\n1,2\n3\n", "line 3 has 1 cell, most lines have 2")
     of("a,b\n1,\n3,NA\n", "column 'b': every cell is unknown. Leave it out: --drop b")
     of('a,b\n1,2\n3,"4\n5,6\n7,8\n', "a quote in line 3 is not closed")
     of("a,b\n1,2\n3,\0\n", "a NUL byte in line 3")
@@ -291,9 +309,14 @@ def test_bad_input_is_named_and_writes_nothing(folder, capsys):
     of("a,b\n1,2\n3,4\n", "its folder is not there", "--impute", "--out", "absent/whole.csv")
     of("a,b\n1,2\n3,4\n", "--image HxW", "--impute", "--sheet", "sheet.png", status=2)
     (folder / "latin.csv").write_bytes("naïve,b\n1,2\n".encode("latin-1"))
-    refused(capsys, "Save it as .csv in UTF-8", "latin.csv", "--impute")
+    ascii_only = ["--impute", "--encoding", "ascii"]
+    refused(capsys, "no text in ascii. Say what it is with --encoding", "latin.csv", *ascii_only)
+    unknown = ["--impute", "--encoding", "klingon"]
+    refused(
+        capsys, "--encoding klingon. Name one that Python knows", "latin.csv", *unknown, status=2
+    )
     refused(capsys, "no such file", "absent.csv", "--impute")
-    refused(capsys, "Name it .npy, .npz, .csv", "table.txt", "--impute", status=2)
+    refused(capsys, "Name it .csv, .tsv, .txt, .npy, .npz", "table.xls", "--impute", status=2)
     (folder / "bad.npz").write_bytes(b"not an archive")
     refused(capsys, "not a whole table", "bad.npz", "--impute")
 

@@ -1,14 +1,13 @@
 """Columns of mixed kinds become states of visible units, and come back as they were."""
 
+import datetime
 import json
 
 import numpy as np
 import pytest
-import torch
 
 import isinglass as ig
 from isinglass.data.columns import Binary, CategoricalColumn, Columns, Numeric, is_unknown
-from isinglass.data.csv import read_csv
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 TABLE = {
@@ -116,20 +115,28 @@ def test_new_cells_are_refused_or_unknown(columns):
         columns.encode("test", new[1:])
 
 
-def test_a_csv_is_read_as_it_is_written_anywhere(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text('name;size; note\n"a;b"; 1.5;?\nc;NA;"two\nlines"\n', encoding="utf-8-sig")
-    table = read_csv(path)
-    assert list(table.columns) == ["name", "size", "note"]
-    assert table.columns["name"].tolist() == ["a;b", "c"]
-    np.testing.assert_array_equal(table.columns["size"], [1.5, np.nan])
-    assert table.columns["note"].tolist() == [None, "two\nlines"]
-    assert table.unknown == 2
-    table.write(tmp_path / "again.csv", table.texts)
-    assert read_csv(tmp_path / "again.csv").texts == table.texts
-    path.write_text("1,x\n2,y\n")
-    assert list(read_csv(path).columns) == ["1", "2"]
-    assert read_csv(path, kinds={"1": "categorical"}).columns["1"].tolist() == ["1", "2"]
-    assert torch.equal(
-        torch.from_numpy(read_csv(path).columns["1"]), torch.tensor([1.0, 2.0]).double()
-    )
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        ([0, "0", 1], "0 and '0' are two categories"),
+        ([1.0, "1.0", "a"], "1 and '1.0' are two categories"),
+        ([True, "True", "a"], "True and 'True' are two categories"),
+        ([True, 1, "a"], "True and 1, False and 0 are one category"),
+    ],
+)
+def test_categories_that_look_or_are_alike_are_said(cells, found):
+    with pytest.warns(UserWarning, match=found):
+        CategoricalColumn.of("a", np.array(cells, object))
+
+
+def test_dates_are_refused_by_name():
+    days = np.array([datetime.date(2020, 1, 1), None, datetime.date(2020, 1, 2)], object)
+    with pytest.raises(DomainError, match="column 'a': dates or times"):
+        Columns.of(["a"], [days])
+
+
+def test_more_categories_than_fit_in_memory_are_refused_with_their_column():
+    cells = [np.array([f"w{n % size}" for n in range(20_000)], object) for size in (6_000, 3_000)]
+    columns = Columns.of(["many", "fewer"], cells)
+    with pytest.raises(DomainError, match="20000 rows of 9000 categories, 6000 of them in column"):
+        columns.encode("fit", cells)

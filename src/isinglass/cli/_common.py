@@ -65,7 +65,7 @@ class Output:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Prints the result and the notes if the output is JSON; NaN and infinities become null."""
         if self.as_json:
-            print(json.dumps(_finite({**result, "notes": self.notes}), ensure_ascii=False))  # noqa: T201
+            print(json.dumps(_finite({**result, "notes": self.notes})))  # noqa: T201
 
 
 def _finite(value: Any) -> Any:

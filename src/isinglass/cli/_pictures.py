@@ -80,12 +80,15 @@ def draw_sheet(
         rows: One image a row; at most a hundred are shown.
         shape: What each row is.
         bounds: The numbers that are black and white.
-        seen: The rows before they were filled, NaN where unknown; whole ones are not shown.
+        seen: The rows before they were filled, NaN where unknown; whole ones are not shown, unless
+            all are whole.
     """
     low, high = bounds
     scale = high - low if high > low else 1.0
+    torn = np.isnan(rows if seen is None else seen).any(-1)
+    if not torn.any():
+        seen = None
     if seen is not None:
-        torn = np.isnan(seen).any(-1)
         rows, seen = rows[torn][: MOST_IMAGES // 2], seen[torn][: MOST_IMAGES // 2]
     images = _color((rows[:MOST_IMAGES] - low) / scale, shape)
     if seen is not None:

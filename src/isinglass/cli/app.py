@@ -6,6 +6,8 @@ Exit status: 0 done, 1 files or data failed, 2 the command line is wrong, 130 st
 from __future__ import annotations
 
 import inspect
+import io
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -102,6 +104,9 @@ _add(remember, "recall", hidden=True)  # the same command by the field's name
 
 def run(arguments: list[str]) -> int:
     """Runs the command line and returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console without β must not stop a command
+            stream.reconfigure(errors="replace")
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     try:

@@ -1,4 +1,4 @@
-"""Tables of numbers: read from .npy, .npz and .csv, written by their suffix."""
+"""Arrays of numbers in .npy and .npz files."""
 
 from __future__ import annotations
 
@@ -6,112 +6,54 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from isinglass._support.typing import Float
-from isinglass.data.csv import read_numbers
-from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
+from isinglass.errors import DomainError, FileError, ShapeError
 
-__all__ = ["check_table_name", "read_table", "save_table"]
-
-TABLES = (".npy", ".npz", ".csv")
+__all__ = ["read_array", "save_array"]
 
 
-def read_table(path: Path) -> Float[Tensor, "rows columns"]:
-    r"""Reads a table, one row a pattern; an empty cell of a .csv, and NaN, are unknown: NaN.
-
-    A .csv is read as :func:`isinglass.data.csv.read_csv` reads it, its names passed over. An .npz
-    must hold one array.
+def read_array(path: Path) -> np.ndarray:
+    r"""Reads a table of numbers, ``(rows, columns)`` in float64, NaN where unknown.
 
     Raises:
-        FileError: If the file is missing or is no table.
-        ParameterError: If it has another suffix.
-        ShapeError: If rows differ in length, or the array is no table.
-        DomainError: If a cell is no number, or is infinite.
+        FileError: If the file is missing or is no array.
+        ShapeError: If an .npz holds several arrays, or the array is no table of numbers.
+        DomainError: If a number is infinite.
 
     Examples:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "table.csv"
-        >>> _ = path.write_text("height,weight\n1.8,\n1.6,55\n")
-        >>> read_table(path)
-        tensor([[ 1.8000,     nan],
-                [ 1.6000, 55.0000]], dtype=torch.float64)
+        >>> path = Path(tempfile.mkdtemp()) / "table.npy"
+        >>> save_array(path, np.array([[1.8, np.nan]]))
+        >>> read_array(path)
+        array([[1.8, nan]])
     """
     operation = f"reading {path}"
-    check_table_name(operation, path)
     try:
-        array = read_numbers(path) if path.suffix.lower() == ".csv" else _from_numpy(path)
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = [loaded] if isinstance(loaded, np.ndarray) else list(dict(loaded).values())
     except FileNotFoundError as error:
         raise FileError("there is no such file", "Check the path", operation=operation) from error
-    except (FileError, ShapeError, DomainError):
-        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileError(
-            f"not a whole table ({error})", "Save it again", operation=operation
-        ) from error
+        found = f"not a whole table ({error})"
+        raise FileError(found, "Save it again", operation=operation) from error
+    if len(arrays) != 1:
+        raise ShapeError(f"{len(arrays)} arrays", "Give an .npz of one array", operation=operation)
+    array = arrays[0]
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uifb":
         raise ShapeError(
             f"an array of shape {array.shape} and type {array.dtype}",
             "Give a table of numbers, (rows, columns)",
             operation=operation,
         )
-    values = torch.from_numpy(array.astype(np.float64))
-    if bool(values.isinf().any()):
+    array = array.astype(np.float64)
+    if np.isinf(array).any():
         raise DomainError(
             "infinite values", "Leave unknown cells empty, or NaN", operation=operation
         )
-    return values
+    return array
 
 
-def save_table(path: Path, table: Float[Tensor, "*rows columns"]) -> None:
-    r"""Writes a table as .npy, .npz or .csv, by the suffix.
-
-    Args:
-        path: A path given by :func:`isinglass.io.atomic.atomic_write`.
-        table: What to write; as .npy or .npz it may have more dimensions than two.
-
-    Raises:
-        ParameterError: If it has another suffix.
-
-    Examples:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "table.csv"
-        >>> save_table(path, torch.tensor([[1.0, 0.5]]))
-        >>> path.read_text()
-        '1,0.5\n'
-    """
-    check_table_name(f"writing {path}", path)
-    array = table.numpy()
-    if path.suffix.lower() == ".csv":
-        np.savetxt(path, array, delimiter=",", fmt="%.10g")
-    elif path.suffix.lower() == ".npy":
-        np.save(path, array)
-    else:
-        np.savez(path, array)
-
-
-def check_table_name(operation: str, path: Path) -> None:
-    """Refuses a name that is no table's.
-
-    Raises:
-        ParameterError: If it ends in anything but .npy, .npz or .csv.
-    """
-    if path.suffix.lower() not in TABLES:
-        raise ParameterError(
-            f"a file named {path.name}", f"Name it {', '.join(TABLES)}", operation=operation
-        )
-
-
-def _from_numpy(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        if len(loaded.files) != 1:
-            raise ShapeError(
-                f"{len(loaded.files)} arrays",
-                "Give an .npz of one array",
-                operation=f"reading {path}",
-            )
-        return loaded[loaded.files[0]]
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes an array as .npy, else as .npz, to a path given by ``atomic_write``."""
+    (np.save if path.suffix.lower() == ".npy" else np.savez)(path, array)

@@ -297,3 +297,19 @@ def test_verbose_shows_progress(frame, capsys):
     HopfieldBoltzmannMachine(2, verbose=True, random_state=SEED).fit(frame)
     assert "100%" in capsys.readouterr().out
     assert torch.is_grad_enabled()
+
+
+def test_polars_frames_come_back_as_such():
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"a": [1.0, 2.0, None, 4.0], "b": ["x", "y", "x", None]})
+    model = HopfieldBoltzmannMachine(1, random_state=0).fit(frame)
+    whole = model.impute(frame)
+    assert whole.columns == ["a", "b"]
+    assert whole["b"].to_list() == ["x", "y", "x", "x"]
+    assert whole["a"].null_count() == 0
+    assert model.sample(3).shape == (3, 2)
+
+
+def test_a_series_is_refused_by_name():
+    with pytest.raises(ShapeError, match=r"a Series, which is no table. Give a table: to_frame"):
+        HopfieldBoltzmannMachine(1).fit(pd.Series([1.0, 2.0]))

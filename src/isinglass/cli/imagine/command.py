@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isinglass._support.optional import require_extra
+from isinglass.cli import _tables
 from isinglass.cli._common import ForceOption, JsonOption, Output, QuietOption
 from isinglass.cli.imagine import options
 from isinglass.errors import FileError, ParameterError
+
+with require_extra("cli"):
+    from rich.markup import escape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +38,13 @@ def imagine(
     categorical: options.CategoricalColumns = None,
     numeric: options.NumericColumns = None,
     drop: options.DroppedColumns = None,
-    na: options.UnknownTokens = None,
+    header: _tables.Header = None,
+    sep: _tables.Separator = None,
+    decimal: _tables.DecimalMark = None,
+    thousands: _tables.ThousandsMark = None,
+    encoding: _tables.Encoding = None,
+    na: _tables.UnknownWords = None,
+    no_na: _tables.NoUnknownWords = False,
     unseen: options.UnseenCategories = options.Unseen.ERROR,
     image: options.Image = None,
     size: options.Size = None,
@@ -58,19 +69,26 @@ def imagine(
         isinglass imagine digits.npy --image 8x8 --impute --how draw
     """
     from isinglass.cli.imagine.fitting import fitted_machine, kept_machine, kinds_of, summary
+    from isinglass.cli.imagine.source import read_source
 
     kinds = _kinds(categorical, numeric)
     _check_purpose(sample, impute)
+    reading = _tables.reading_of(header, sep, decimal, thousands, encoding, na, no_na)
     wishes = {"--memories": memories, "--steps": steps, "--starts": starts}
     kept = None if model is None or refit else kept_machine(model, kinds, wishes)
-    if kept is not None:
-        kinds = {name: kind for name, kind in kinds_of(kept).items() if kind == "categorical"}
-    source = _read(data, image, size, kinds, drop, na, kept)
+    source = read_source(
+        data, image=image, size=size, kinds=kinds, drop=drop or [], reading=reading,
+        fitted=None if kept is None else kinds_of(kept),
+    )  # fmt: skip
     targets = _targets(source, out, curve, sheet, impute, force)
 
     output = Output(as_json, quiet)
+    if source.decided:
+        output.say(f"{escape(str(source.path))}: {escape(source.decided)}.")
     for note in source.notes:
         output.warn(note)
+    if impute and not source.unknown:
+        output.warn("Nothing is unknown: the rows are written as they were")
     fitted = kept or fitted_machine(output, source, wishes, seed, model)
     fitted.handle_unknown = unseen.value
     output.say(summary(fitted))
@@ -87,23 +105,6 @@ def _check_purpose(sample: int | None, impute: bool) -> None:
             "--sample and --impute, which write a file each",
             "Run it twice; --model FILE keeps the machine between",
         )  # fmt: skip
-
-
-def _read(
-    data: list[Path],
-    image: str | None,
-    size: int | None,
-    kinds: dict[str, str],
-    drop: list[str] | None,
-    unknown: list[str] | None,
-    kept: HopfieldBoltzmannMachine | None,
-) -> Source:
-    from isinglass.cli.imagine.source import read_source
-
-    return read_source(
-        data, image=image, size=size, kinds=kinds, drop=drop or [], unknown=unknown or [],
-        fitted=None if kept is None else kept.columns_.names,
-    )  # fmt: skip
 
 
 def _targets(
@@ -217,8 +218,12 @@ def _finish(
     from isinglass.cli.imagine.fitting import kinds_of
 
     cells = "1 unknown cell" if source.unknown == 1 else f"{source.unknown} unknown cells"
+    counts = [(n, repr(w) if w else "empty") for w, n in source.words.most_common() if n]
+    words = (
+        escape(f" ({', '.join(f'{n} {word}' for n, word in counts)})") if any(source.words) else ""
+    )
     done = (
-        f"Filled {cells} of {source.count_in_words(source.count)}"
+        f"Filled {cells} of {source.count_in_words(source.count)}{words}"
         if sample is None
         else f"Drew {source.count_in_words(sample)}"
     )
@@ -227,6 +232,8 @@ def _finish(
     output.finish({
         "rows": source.count if sample is None else sample,
         "filled": source.unknown if sample is None else 0,
+        "unknown": {word: count for word, count in source.words.items() if count},
+        "read as": source.decided,
         "columns": kinds_of(fitted),
         "memories": fitted.n_memories_,
         "steps": fitted.n_iter_,

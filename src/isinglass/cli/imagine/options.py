@@ -30,7 +30,7 @@ class Unseen(StrEnum):
 
 Data: TypeAlias = Annotated[
     list[Path],
-    Argument(help="A table (.csv, .npy, .npz), or images: files, folders, arrays (n, h, w)."),
+    Argument(help="A table (.csv, .tsv, .npy, .npz), or images: files, folders, arrays (n, h, w)."),
 ]
 Sample: TypeAlias = Annotated[
     int | None, Option(min=1, help="Draw so many fresh rows or images.")
@@ -74,10 +74,6 @@ NumericColumns: TypeAlias = Annotated[
 ]
 DroppedColumns: TypeAlias = Annotated[
     list[str] | None, Option(metavar="COLUMN", help="Leave a column out. Repeatable.")
-]
-UnknownTokens: TypeAlias = Annotated[
-    list[str] | None,
-    Option(metavar="TOKEN", help="What stands for an unknown cell. Repeatable."),
 ]
 UnseenCategories: TypeAlias = Annotated[
     Unseen, Option(help="What a category is that --model has not seen.")

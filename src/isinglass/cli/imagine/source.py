@@ -1,9 +1,10 @@
-"""What ``imagine`` learns from: a .csv of mixed columns, an array, or images."""
+"""What ``imagine`` learns from: a table, or images."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,10 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from isinglass.data.arrays import check_table_name, read_table, save_table
-from isinglass.data.columns import Binary, Cells, Column, Columns, Numeric, is_unknown
-from isinglass.data.csv import CsvTable, read_csv
+from isinglass.data.arrays import save_array
+from isinglass.data.columns import Cells, Columns, is_unknown
 from isinglass.data.images import PICTURES, holds_images, read_pictures, stack_pictures
+from isinglass.data.table import ARRAYS, TEXTS, Reading, Table, check_table_name, read_table
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["Shape", "Source", "read_source"]
@@ -33,42 +34,42 @@ class Source(ABC):
         path: Where they came from.
         shape: What each row is as an image; None if it is none.
         kinds: Columns that are not as they look.
+        rows: The rows as the estimator takes them: an array, or columns by name.
+        words: What stands for unknown cells, and how often.
+        decided: How the file was read, in a line.
+        notes: What the user should know of it.
     """
 
     path: Path
     shape: Shape | None
     kinds: dict[str, str]
+    rows: Any = field(repr=False)
+    words: Counter[str]
+    decided: str = ""
+    notes: Sequence[str] = ()
 
     noun = "row"
-    suffixes = (".npy", ".npz")
+    suffixes = ARRAYS
 
     @property
-    def notes(self) -> list[str]:
-        """Notes for the user on how they were read."""
-        return []
+    def count(self) -> int:
+        """The number of rows."""
+        return len(next(iter(self.rows.values())) if isinstance(self.rows, dict) else self.rows)
+
+    @property
+    def unknown(self) -> int:
+        """The number of unknown cells."""
+        return self.words.total()
 
     def count_in_words(self, count: int) -> str:
         """Returns so many rows or images, in words."""
         return f"{count} {self.noun}" + "s" * (count != 1)
 
-    @property
-    @abstractmethod
-    def rows(self) -> Any:
-        """The rows as the estimator takes them."""
-
-    @property
-    @abstractmethod
-    def count(self) -> int:
-        """The number of rows."""
-
-    @property
-    @abstractmethod
-    def unknown(self) -> int:
-        """The number of unknown cells."""
-
-    @abstractmethod
     def take(self, index: np.ndarray) -> Any:
         """Selects rows by their numbers."""
+        if isinstance(self.rows, dict):
+            return {name: cells[index] for name, cells in self.rows.items()}
+        return self.rows[index]
 
     @abstractmethod
     def write(self, path: Path, rows: Any, columns: Columns, filled: bool) -> None:
@@ -91,89 +92,40 @@ class Source(ABC):
         Raises:
             ParameterError: If it is one.
         """
-        if out.suffix.lower() not in self.suffixes:
-            raise ParameterError(
-                f"a file named {out.name}",
-                f"Name it {' or '.join(self.suffixes)}",
-                operation=f"writing {out}",
-            )
+        check_table_name(f"writing {out}", out, self.suffixes)
 
 
 @dataclass(frozen=True)
-class CsvSource(Source):
-    """A .csv; fresh rows have its names, order and decimals, filled ones all that was written."""
+class TableSource(Source):
+    """A table; fresh rows have its names, order and decimals, filled ones all that was written."""
 
-    table: CsvTable = field(repr=False)
+    table: Table | None = field(default=None, repr=False)
 
-    suffixes = (".csv",)
-
-    @property
-    def rows(self) -> dict[str, Cells]:
-        """The cells of each column by its name."""
-        return self.table.columns
-
-    @property
-    def notes(self) -> list[str]:
-        """Notes on the table, such as columns left out."""
-        return self.table.notes
+    @classmethod
+    def of(cls, path: Path, table: Table, image: str | None, kinds: dict[str, str]) -> TableSource:
+        """Takes the columns of a table, of which each row may be an image."""
+        shape = _shape(image, table.columns)
+        rows = table.columns if table.text else np.column_stack(list(table.columns.values()))
+        kinds = kinds or ({} if shape is None else _pixel_kinds(table.columns))
+        words = sum(table.words.values(), Counter[str]())
+        return cls(path, shape, kinds, rows, words, table.decided, table.notes, table)
 
     @property
-    def count(self) -> int:
-        """The number of lines of the file, without names."""
-        return len(self.table.texts)
-
-    @property
-    def unknown(self) -> int:
-        """The number of empty cells, and of those with a word for unknown."""
-        return self.table.unknown
-
-    def take(self, index: np.ndarray) -> dict[str, Cells]:
-        """Selects lines by their numbers."""
-        return {name: cells[index] for name, cells in self.rows.items()}
+    def suffixes(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What a file of such rows may be called, the first by default."""
+        text = self.table and self.table.text
+        return tuple(dict.fromkeys([self.path.suffix.lower(), *(TEXTS if text else ARRAYS)]))
 
     def write(self, path: Path, rows: Any, columns: Columns, filled: bool) -> None:
-        """Writes text, with as many decimals as the data have."""
-        texts = {
-            column.name: _texts(column, cells)
-            for column, cells in zip(columns.columns, rows.values(), strict=True)
-        }
-        self.table.write(
-            path, self.table.filled_rows(texts) if filled else self.table.fresh_rows(texts)
-        )
+        """Writes rows as the table was written."""
+        table = self.table
+        cells = list(rows.values()) if isinstance(rows, dict) else list(rows.T)
+        if table is not None:
+            table.write(path, (table.filled if filled else table.fresh)(columns, cells))
 
 
 @dataclass(frozen=True)
-class ArraySource(Source):
-    """An array, one row a line of it."""
-
-    array: np.ndarray = field(repr=False)
-
-    @property
-    def rows(self) -> np.ndarray:
-        """The array as it was read."""
-        return self.array
-
-    @property
-    def count(self) -> int:
-        """The number of rows of the array."""
-        return len(self.array)
-
-    @property
-    def unknown(self) -> int:
-        """The number of cells that are NaN."""
-        return int(np.isnan(self.array).sum())
-
-    def take(self, index: np.ndarray) -> np.ndarray:
-        """Selects rows by their numbers."""
-        return self.array[index]
-
-    def write(self, path: Path, rows: Any, columns: Columns, filled: bool) -> None:
-        """Writes an array of the same columns."""
-        save_table(path, torch.from_numpy(rows))
-
-
-@dataclass(frozen=True)
-class ImageSource(ArraySource):
+class ImageSource(Source):
     """Images, one a row, pixels from 0 to 1."""
 
     noun = "image"
@@ -183,7 +135,7 @@ class ImageSource(ArraySource):
         """Writes an array of images, ``(n, h, w)`` or ``(n, h, w, 3)``."""
         height, width, channels = self.shape or (1, -1, 1)
         images = np.clip(rows, 0, 1).astype(np.float32).reshape(-1, height, width, channels)
-        save_table(path, torch.from_numpy(images.squeeze(-1) if channels == 1 else images))
+        save_array(path, images.squeeze(-1) if channels == 1 else images)
 
 
 def read_source(
@@ -193,8 +145,8 @@ def read_source(
     size: int | None,
     kinds: dict[str, str],
     drop: list[str],
-    unknown: list[str],
-    fitted: list[str] | None,
+    reading: Reading,
+    fitted: Mapping[str, str] | None,
 ) -> Source:
     """Reads a table or images, whichever the paths hold.
 
@@ -204,8 +156,8 @@ def read_source(
         size: Height in pixels to bring images to.
         kinds: Columns that are not as they look.
         drop: Columns to leave out.
-        unknown: What stands for an unknown cell, beside what usually does.
-        fitted: The columns of the machine that is to be used; None if one is to be fitted.
+        reading: What is told of how a .csv is read.
+        fitted: Columns and kinds of the machine that is to be used; None if one is to be fitted.
 
     Raises:
         DomainError: If nothing is known of a column.
@@ -215,36 +167,27 @@ def read_source(
     """
     first = paths[0]
     if first.is_dir() or first.suffix.lower() in PICTURES or holds_images(first):
-        if image or (kinds and fitted is None) or drop or unknown:
+        if image or kinds or drop or reading != Reading():
             raise ParameterError(
-                "images, with an option for the columns of a table",
-                "Leave out --image, --categorical, --numeric, --drop and --na",
+                "images, with an option for tables",
+                "Leave out --image, --categorical, --numeric, --drop and how a .csv is read",
                 operation=f"reading {first}",
-            )  # fmt: skip
+            )
         return _images(paths, size)
     if len(paths) > 1 or size is not None:
         raise ParameterError(
             "a table, with another file or --size", "Give one table", operation=f"reading {first}"
         )
-    if first.suffix.lower() == ".csv":
-        table = read_csv(first, kinds=kinds, drop=drop, unknown=unknown, fitted=fitted)
-        for name, cells in table.columns.items():
-            if fitted is None and is_unknown(cells).all():
-                raise DomainError(
-                    f"column {name!r}: every cell is unknown",
-                    f"Leave it out: --drop {name}", operation=f"reading {first}",
-                )  # fmt: skip
-        shape = _shape(image, table.columns)
-        return CsvSource(first, shape, kinds or _kinds(shape, table.columns), table)
-    check_table_name(f"reading {first}", first)
-    if drop or unknown:
-        raise ParameterError(
-            "an array with --drop or --na", "Give a .csv", operation=f"reading {first}"
-        )
-    array = read_table(first).numpy()
-    columns = {str(number): cells for number, cells in enumerate(array.T)}
-    shape = _shape(image, columns)
-    return ArraySource(first, shape, kinds or _kinds(shape, columns), array)
+    table = read_table(
+        first, reading, kinds=kinds, drop=drop, names=list(fitted or ()), fitted=fitted
+    )
+    for name, cells in table.columns.items():
+        if fitted is None and is_unknown(cells).all():
+            raise DomainError(
+                f"column {name!r}: every cell is unknown",
+                f"Leave it out: --drop {name}", operation=f"reading {first}",
+            )  # fmt: skip
+    return TableSource.of(first, table, image, kinds)
 
 
 def _images(paths: list[Path], size: int | None) -> ImageSource:
@@ -256,21 +199,18 @@ def _images(paths: list[Path], size: int | None) -> ImageSource:
         pixels = pixels[..., :1]
     array = torch.where(known.unsqueeze(-1), pixels, torch.nan).flatten(1).double().numpy()
     kinds = _pixel_kinds({str(number): cells for number, cells in enumerate(array.T)})
-    return ImageSource(paths[0], (*shape, pixels.shape[-1]), kinds, array)
+    words = Counter({"": int(np.isnan(array).sum())})
+    return ImageSource(paths[0], (*shape, pixels.shape[-1]), kinds, array, words)
 
 
-def _pixel_kinds(columns: dict[str, np.ndarray]) -> dict[str, str]:
+def _pixel_kinds(columns: Mapping[str, Cells]) -> dict[str, str]:
     """Returns one kind for all pixels, also where one is black in every image."""
     values = np.concatenate(list(columns.values()))
     binary = np.isin(values[~np.isnan(values)], (0, 1)).all()
     return dict.fromkeys(columns, "binary" if binary else "numeric")
 
 
-def _kinds(shape: Shape | None, columns: dict[str, Cells]) -> dict[str, str]:
-    return {} if shape is None else _pixel_kinds(columns)
-
-
-def _shape(image: str | None, columns: dict[str, Cells]) -> Shape | None:
+def _shape(image: str | None, columns: Mapping[str, Cells]) -> Shape | None:
     """Parses the shape of the rows as images."""
     if image is None:
         return None
@@ -288,16 +228,3 @@ def _shape(image: str | None, columns: dict[str, Cells]) -> Shape | None:
     ):
         raise ShapeError(f"{image} for rows of {len(columns)} columns", "Give their product")
     return height, width, channels
-
-
-def _texts(column: Column, cells: Cells) -> list[str]:
-    """Formats cells as Python writes them in this column."""
-    if isinstance(column, Numeric):
-        if column.decimals is not None:
-            return [f"{cell:.{column.decimals}f}" for cell in cells]
-        # Six digits of what differs between cells.
-        digits = 6 + math.log10(1 + abs(column.center) / column.spread)
-        return [f"{cell + 0.0:.{min(round(digits), 17)}g}" for cell in cells]
-    if isinstance(column, Binary):
-        return [str(cell if column.boolean else int(cell)) for cell in cells]
-    return [f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells.tolist()]

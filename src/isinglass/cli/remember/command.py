@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from isinglass.cli import _tables
 from isinglass.cli._common import ForceOption, JsonOption, Output, QuietOption
-from isinglass.cli.remember.options import Beta, Cue, Data, Hide, Index, Out, Size, Standardize
+from isinglass.cli.remember.options import (
+    Beta,
+    CategoricalColumns,
+    Clean,
+    Cue,
+    Data,
+    Hide,
+    Index,
+    Out,
+    Size,
+    Standardize,
+)
 from isinglass.errors import ParameterError
 
 __all__ = ["remember"]
@@ -18,7 +30,16 @@ def remember(
     hide: Hide = None,
     index: Index = None,
     size: Size = None,
-    standardize: Standardize = False,
+    standardize: Standardize = True,
+    clean: Clean = False,
+    categorical: CategoricalColumns = None,
+    header: _tables.Header = None,
+    sep: _tables.Separator = None,
+    decimal: _tables.DecimalMark = None,
+    thousands: _tables.ThousandsMark = None,
+    encoding: _tables.Encoding = None,
+    na: _tables.UnknownWords = None,
+    no_na: _tables.NoUnknownWords = False,
     beta: Beta = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -32,22 +53,30 @@ def remember(
 
     Examples:
         isinglass remember photos/ --cue torn.png --hide lower --out whole.png
-        isinglass remember flowers.csv --cue torn.csv --standardize --out whole.csv
+        isinglass remember flowers.csv --cue torn.csv --out whole.csv
         isinglass remember photos/ --cue torn.png --json | jq .nearest
     """
     from isinglass.cli.remember.images import complete_image
     from isinglass.cli.remember.table import complete_table, is_table
 
     output = Output(as_json, quiet)
+    reading = _tables.reading_of(header, sep, decimal, thousands, encoding, na, no_na)
     if is_table(data, cue):
         given = {"--hide": hide, "--index": index, "--size": size}
         _refuse([name for name, value in given.items() if value is not None], "images")
-        target = out or Path("recalled.csv")
-        complete_table(output, data[0], cue, target, beta, standardize, force)
+        complete_table(
+            output, data[0], cue, out or Path("recalled.csv"), beta, force, reading=reading,
+            kinds=dict.fromkeys(categorical or [], "categorical"), standardize=standardize,
+            clean=clean,
+        )  # fmt: skip
     else:
-        _refuse(["--standardize"] * standardize, "tables")
-        target = out or Path("completion.png")
+        given = {
+            "--no-standardize": not standardize, "--clean": clean, "--categorical": categorical,
+            "an option of how a .csv is read": reading != type(reading)(),
+        }  # fmt: skip
+        _refuse([name for name, value in given.items() if value], "tables")
         pixels = {"hide": hide, "index": index, "size": size}
+        target = out or Path("completion.png")
         complete_image(output, data, cue, target, beta, force, **pixels)
 
 

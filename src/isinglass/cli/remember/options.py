@@ -11,7 +11,19 @@ from isinglass._support.optional import require_extra
 with require_extra("cli"):
     from typer import Argument, Option
 
-__all__ = ["Beta", "Cue", "Data", "Half", "Hide", "Index", "Out", "Size", "Standardize"]
+__all__ = [
+    "Beta",
+    "CategoricalColumns",
+    "Clean",
+    "Cue",
+    "Data",
+    "Half",
+    "Hide",
+    "Index",
+    "Out",
+    "Size",
+    "Standardize",
+]
 
 LARGEST_SIZE = 4096
 
@@ -29,7 +41,7 @@ Data: TypeAlias = Annotated[
     list[Path],
     Argument(
         help="What to store: images (PNG, JPEG, folders of them, arrays), or one table, a pattern "
-        "a row (.csv, or a .npy or .npz of two dimensions)."
+        "a row (.csv, .tsv, or a .npy or .npz of two dimensions)."
     ),
 ]
 Cue: TypeAlias = Annotated[
@@ -62,8 +74,14 @@ Size: TypeAlias = Annotated[
     ),
 ]
 Standardize: TypeAlias = Annotated[
-    bool,
-    Option("--standardize", help="Tables: divide columns by their spread, where units differ."),
+    bool, Option(help="Tables: divide columns by their spread, so that units do not matter.")
+]
+Clean: TypeAlias = Annotated[
+    bool, Option("--clean", help="Tables: replace known cells too, by what is recalled.")
+]
+CategoricalColumns: TypeAlias = Annotated[
+    list[str] | None,
+    Option("--categorical", metavar="COLUMN", help="Tables: a column of names. Repeatable."),
 ]
 Beta: TypeAlias = Annotated[
     float | None,

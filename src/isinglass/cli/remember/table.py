@@ -10,13 +10,15 @@ import torch
 from isinglass._support.optional import require_extra
 from isinglass.analysis.metastability import metastable_size
 from isinglass.cli._common import Output
-from isinglass.data.arrays import TABLES, check_table_name, read_table, save_table
+from isinglass.data.columns import Columns, kind_of
 from isinglass.data.image_memory import ImageMemory
 from isinglass.data.images import PICTURES, holds_images
-from isinglass.errors import DomainError, ShapeError
+from isinglass.data.table import SUFFIXES, TEXTS, Reading, check_table_name, read_table
+from isinglass.errors import DomainError
 from isinglass.io.atomic import atomic_write
 
 with require_extra("cli"):
+    from rich.markup import escape
     from rich.table import Table
 
 if TYPE_CHECKING:
@@ -28,11 +30,11 @@ LONGEST_TABLE = 20
 
 
 def is_table(stored: list[Path], cue: Path) -> bool:
-    """Returns whether one table is stored: a .csv, or an array of rows with a cue that is none."""
+    """Returns whether one table is stored: a text, or an array of rows with a cue that is none."""
     suffix = stored[0].suffix.lower()
-    if len(stored) > 1 or suffix not in TABLES or stored[0].is_dir():
+    if len(stored) > 1 or suffix not in SUFFIXES or stored[0].is_dir():
         return False
-    return suffix == ".csv" or not (cue.suffix.lower() in PICTURES or holds_images(stored[0]))
+    return suffix in TEXTS or not (cue.suffix.lower() in PICTURES or holds_images(stored[0]))
 
 
 def complete_table(
@@ -41,42 +43,56 @@ def complete_table(
     cue: Path,
     out: Path,
     beta: float | None,
-    standardize: bool,
     force: bool,
+    *,
+    reading: Reading,
+    kinds: dict[str, str],
+    standardize: bool,
+    clean: bool,
 ) -> None:
-    """Fills the unknown cells of every cue, cleans the known ones, and reports row by row.
+    """Fills the unknown cells of every cue, or all if ``clean``, and reports row by row.
 
     Raises:
         DomainError: If a stored cell, or a whole cue, is unknown.
         ShapeError: If the cues have other columns than what is stored.
     """
     check_table_name(f"writing {out}", out)
-    patterns, seen = read_table(stored), read_table(cue)
-    if bool(patterns.isnan().any()):
-        raise DomainError("unknown cells", "Store whole rows only", operation=f"reading {stored}")
-    if seen.shape[-1] != patterns.shape[-1]:
-        raise ShapeError(
-            f"{seen.shape[-1]} columns, the patterns have {patterns.shape[-1]}",
-            "Give cues with the patterns' columns, in their order",
-            operation=f"reading {cue}",
-        )
-    known = ~seen.isnan()
+    table = read_table(stored, reading if stored.suffix.lower() in TEXTS else None, kinds=kinds)
+    for name, words in table.words.items():
+        if words.total():
+            found = f"{words.total()} unknown cells in column {name!r}"
+            raise DomainError(found, "Store whole rows only", operation=f"reading {stored}")
+    columns = Columns.of(list(table.columns), list(table.columns.values()), kinds)
+    asked = read_table(
+        cue, reading if cue.suffix.lower() in TEXTS else None,
+        names=list(table.texts.columns), fitted={c.name: kind_of(c) for c in columns.columns},
+    ).matching(table)  # fmt: skip
+    for path, read in ((stored, table), (cue, asked)):
+        if read.decided:
+            output.say(f"{escape(str(path))}: {escape(read.decided)}.")
+        for note in read.notes:
+            output.warn(f"{path}: {note}")
+    cells, known = columns.encode(f"reading {cue}", list(asked.columns.values()))
     if not bool(known.any(-1).all()):
         first = int((~known.any(-1)).nonzero()[0])
         raise DomainError(
             f"nothing is known of cue {first}", "Leave the row out", operation=f"reading {cue}"
         )
-    spread = patterns.std(0, correction=0) if standardize else torch.ones(patterns.shape[-1])
-    spread = spread.where(spread > 0, 1.0)
-    rows, shown = patterns / spread, seen.nan_to_num(0.0) / spread
-    memory = ImageMemory(rows, beta)
-    done = memory.complete(shown, known)
+    spreads = torch.ones_like(columns.spreads) if standardize else columns.spreads
+    rows = columns.encode(f"reading {stored}", list(table.columns.values()))[0]
+    memory = ImageMemory(rows * spreads, beta)
+    done = memory.complete(cells * spreads, known)
+    whole = columns.decode(done.weights @ rows, rounded=False)
+    filled = asked.filled(columns, whole, everywhere=clean)
+    for name in table.texts.columns.intersection(filled.columns).difference([*table.columns]):
+        nameless = filled[name].str.strip() == ""  # such as the name of the row that is nearest
+        filled.loc[nameless, name] = table.texts[name].to_numpy()[done.nearest.numpy()[nameless]]
     with atomic_write(out, overwrite=force) as aside:
-        save_table(aside, done.images * spread)
+        asked.write(aside, filled)
     cues = _outcomes(done)
     _print_outcomes(output, memory.beta, cues)
-    output.say(f"Wrote [bold]{out}[/bold].")
-    report = {"stored": len(patterns), "beta": memory.beta, "cues": cues, "written": out}
+    output.say(f"Wrote [bold]{escape(str(out))}[/bold].")
+    report = {"stored": len(rows), "beta": memory.beta, "cues": cues, "written": out}
     output.finish(report)
 
 

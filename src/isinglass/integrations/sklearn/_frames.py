@@ -19,15 +19,19 @@ __all__ = ["TableMixin", "form_of", "of_form", "rows_like"]
 
 
 class TableMixin:
-    """An estimator that takes arrays, data frames and dictionaries of columns."""
+    """An estimator that takes arrays, data frames of pandas and polars, dictionaries of columns."""
 
     n_features_in_: int
     feature_names_in_: np.ndarray
 
     def _table(self, rows: Any, reset: bool = False) -> list[Cells]:
         """Returns the cells of each column, checked as scikit-learn does."""
-        if _is_columns(rows):
-            table = self._mapping(rows, reset)
+        if type(rows).__name__ in {"Series", "LazyFrame"}:
+            raise ShapeError(
+                f"a {type(rows).__name__}, which is no table", "Give a table: to_frame(), collect()"
+            )
+        if _is_columns(rows) or _is_polars(rows):
+            table = self._mapping(_by_name(rows), reset)
         elif _is_frame(rows):
             _check_names(list(rows.columns))
             validate_data(self, rows, skip_check_array=True, reset=reset)
@@ -68,6 +72,22 @@ def _is_columns(rows: Any) -> bool:
     return isinstance(rows, Mapping) and not hasattr(rows, "shape")
 
 
+def _is_polars(rows: Any) -> bool:
+    """Returns whether these are a polars data frame."""
+    return hasattr(rows, "get_columns") and hasattr(rows, "clear")
+
+
+def _by_name(rows: Any) -> Mapping[str, Any]:
+    """Returns columns by name; those of polars as numbers with NaN, or objects with None."""
+    if not _is_polars(rows):
+        return rows
+    return {
+        column.name: column.to_numpy() if column.dtype.is_numeric()
+        else np.array([*column.to_list(), None], dtype=object)[:-1]
+        for column in rows.get_columns()
+    }  # fmt: skip
+
+
 def _is_frame(rows: Any) -> bool:
     """Returns whether these are a pandas data frame, or something with its interface."""
     return hasattr(rows, "iloc") and hasattr(rows, "dtypes")
@@ -85,7 +105,7 @@ def _split_frame(frame: Any) -> list[Cells]:
 
 
 def rows_like(example: Any, table: list[Cells]) -> Any:
-    """Joins columns in the form of an example: an array, a dictionary, or a data frame.
+    """Joins columns in the form of an example: an array, a dictionary or a data frame.
 
     Examples:
         >>> table = [np.array([1.0, 2.0]), np.array(["a", "b"], object)]
@@ -95,6 +115,9 @@ def rows_like(example: Any, table: list[Cells]) -> Any:
     """
     if _is_columns(example):
         return dict(zip(example, table, strict=True))
+    if _is_polars(example):
+        pairs = zip(example.columns, table, strict=True)
+        return type(example)({name: cells.tolist() for name, cells in pairs})
     if _is_frame(example):
         index = example.index if len(example) == len(table[0]) else None
         return _frame(table, example.columns, list(example.dtypes), index)
@@ -107,6 +130,8 @@ def _empty_like(rows: Any) -> Any:
     """Returns what :func:`rows_like` needs of these rows."""
     if _is_columns(rows):
         return dict.fromkeys(rows)
+    if _is_polars(rows):
+        return rows.clear()
     return rows.iloc[:0] if _is_frame(rows) else None
 
 
@@ -119,6 +144,8 @@ def form_of(example: Any) -> dict[str, Any]:
     """
     if _is_columns(example):
         return {"form": "columns", "names": list(example)}
+    if _is_polars(example):
+        return {"form": "columns", "names": list(example.columns)}
     if _is_frame(example):
         names = list(map(str, example.columns))
         return {"form": "frame", "names": names, "dtypes": [_describe(d) for d in example.dtypes]}
