@@ -434,3 +434,23 @@ def test_two_processes_learn_as_one(tmp_path):
     together = torch.load(tmp_path / "exact.0")
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(together[name], value, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", [None, ContrastiveDivergence(), TemperedPCD()])
+def test_real_units_that_run_away_are_refused(objective):
+    """Of spectral norm one and above a Gaussian–Gaussian machine has no distribution."""
+    data = torch.randn(50, 3)
+    machine = ig.RBM(ig.Gaussian(3), ig.Gaussian(2))
+    machine.weights[0].data = 1.5 * torch.eye(2, 3)
+    with pytest.raises(IntractableError, match="run away"):
+        fit(machine, data, objective, epochs=1, progress=False)
+    if objective is None:
+        machine.weights[0].data *= 0.6 / 1.5
+        fast = partial(torch.optim.SGD, lr=1.0)
+        before = machine.weights[0].detach().clone()
+        with pytest.raises(DivergenceError, match=r"run away.* of epoch 1"):
+            fit(
+                machine, 3 * data, ContrastiveDivergence(), epochs=1, batch_size=50,
+                optimizer=fast, progress=False,
+            )  # fmt: skip
+        assert torch.equal(machine.weights[0], before)

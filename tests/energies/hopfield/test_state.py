@@ -170,6 +170,7 @@ def test_numbers_that_float32_cannot_hold(unannotated):
     assert ig.ModernHopfield(PATTERNS.float(), 2.0**-126)(PATTERNS.float()).isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
 def test_sparse_tensors_are_refused(unannotated):
     for sparse in (torch.eye(4).to_sparse(), torch.eye(4).to_sparse_csr()):
         with pytest.raises(DomainError, match="to_dense"):

@@ -247,3 +247,16 @@ def test_the_kept_groups_follow_beta():
     torch.testing.assert_close(machine.free_energy(visible), free_energy(1.9))
     torch.testing.assert_close(twin.free_energy(visible), free_energy(0.7))
     assert machine.layers[1].beta == 1.9
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), -1.0, 1j, 1e-300, 1e300, "a", None])
+def test_scales_of_weights_that_cannot_be(scale, unannotated):
+    bits = ig.Bernoulli(3)
+    for make in (
+        lambda: ig.HopfieldBoltzmann(bits, 2, scale=scale),
+        lambda: ig.RBM(bits, bits, scale=scale),
+        lambda: ig.DeepBoltzmann([bits, bits, bits], scale=scale),
+        lambda: ig.BoltzmannMachine(bits, scale=scale),
+    ):
+        with pytest.raises(ParameterError, match="scale = "):
+            make()

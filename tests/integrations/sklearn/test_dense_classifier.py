@@ -177,3 +177,20 @@ def test_too_few_to_hold_out_are_named(digits):
     train, _, _, _ = digits
     with pytest.raises(ParameterError, match=r"early_stopping cannot hold out 0\.1 of 10"):
         DenseMemoryClassifier(5, early_stopping=True).fit(train[:10], np.arange(10))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-40, 1e-15, 1e30, 1e300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scales_at_which_nothing_can_be_learned(scale, dtype):
+    rows = np.random.default_rng(0).normal(size=(40, 5)).astype(dtype)
+    if (scale, dtype) == (1e30, "float64"):  # 1e-90 is a number there
+        DenseMemoryClassifier(4, scale=scale, max_iter=1).fit(rows, rows[:, 0] > 0)
+        return
+    with pytest.raises(ParameterError, match="scale = "):
+        DenseMemoryClassifier(4, scale=scale, max_iter=1).fit(rows, rows[:, 0] > 0)
+
+
+def test_no_such_device():
+    rows = np.random.default_rng(0).normal(size=(40, 5))
+    with pytest.raises(ParameterError, match="device = 'foo'"):
+        DenseMemoryClassifier(4, device="foo").fit(rows, rows[:, 0] > 0)
