@@ -16,13 +16,17 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from isinglass.agents.mask_reader import MaskedEnv
 from isinglass.agents.vec_env import GymnasiumVecEnv
 from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError
 
 __all__ = ["check_agent_file", "finite_loss", "fitting_weights", "same_spaces", "whole_steps"]
 
 # Where an environment's step is unpacked and its reward becomes a number.
-UNPACKED = (Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVecEnv.step_wait)
+UNPACKED = (
+    Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVecEnv.step_wait,
+    MaskedEnv.step, MaskedEnv.reset, Monitor.reset, DummyVecEnv.reset,
+)  # fmt: skip
 
 
 def check_agent_file(operation: str, path: Any, rule: str) -> None:
@@ -109,9 +113,10 @@ def whole_steps(operation: str) -> Iterator[None]:
         if frame.f_code not in [unwrap(step).__code__ for step in UNPACKED]:
             raise
         raise DomainError(
-            f"a step of the environment that cannot be taken in ({error})",
+            f"a step or reset of the environment that cannot be taken in ({error})",
             "Let step return (observation, reward, terminated, truncated, info), the reward one "
-            "number; gymnasium.utils.env_checker.check_env says more",
+            "number, and reset (observation, info); gymnasium.utils.env_checker.check_env says "
+            "more",
             operation=operation,
         ) from error
 
