@@ -20,7 +20,14 @@ from isinglass.agents.mask_reader import MaskedEnv
 from isinglass.agents.vec_env import GymnasiumVecEnv
 from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError
 
-__all__ = ["check_agent_file", "finite_loss", "fitting_weights", "same_spaces", "whole_steps"]
+__all__ = [
+    "check_agent_file",
+    "diagnosed_divergence",
+    "finite_loss",
+    "fitting_weights",
+    "same_spaces",
+    "whole_steps",
+]
 
 # Where an environment's step is unpacked and its reward becomes a number.
 UNPACKED = (
@@ -134,3 +141,17 @@ def finite_loss(loss: float) -> float:
             "no NaN; then start from an earlier agent",
         )
     return loss
+
+
+@contextmanager
+def diagnosed_divergence() -> Iterator[None]:
+    """Says by name that nothing can be drawn, since learning has diverged."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor" not in str(error):
+            raise
+        raise DivergenceError(
+            "weights or values that are NaN or infinite: learning has diverged",
+            "Lower the learning rate or max_grad_norm, and start from an earlier agent",
+        ) from error

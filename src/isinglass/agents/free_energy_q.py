@@ -359,13 +359,9 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         ``tb_log_name`` is the name of the class if it is not given.
         """
         with whole_steps(f"{type(self).__name__}.learn"):
+            name = tb_log_name or type(self).__name__
             return super().learn(
-                total_timesteps,
-                callback,
-                log_interval,
-                tb_log_name or type(self).__name__,
-                reset_num_timesteps,
-                progress_bar,
+                total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar
             )
 
     def _setup_model(self) -> None:
@@ -416,8 +412,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         Raises:
             ParameterError: If the replay buffer would not keep them.
         """
+        if masks is None and self.policy.masks_told:  # here everything is allowed
+            masks = np.ones((self.n_envs, MaskLayout.of(self.action_space).flat_size), dtype=bool)
         self._allowed = masks
-        if masks is None or self._masks is None or self._masks.source == "observation":
+        if masks is None or self._masks is None or self._masks.source in (None, "observation"):
             return
         self.policy.masks_told = True
         if not isinstance(self.replay_buffer, MaskedReplayBuffer):
@@ -474,9 +472,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         found = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
         if not isinstance(found, Transitions):
             found = Transitions(**found._asdict())  # of a buffer of the user's choice
-        if found.next_masks is not None:
-            return found
-        return found._replace(next_masks=self.policy.observed_masks(found.next_observations))
+        if found.next_masks is None:
+            masks = self.policy.observed_masks(found.next_observations)
+            found = found._replace(next_masks=masks)
+        return found
 
     def _steps_together(self, batch_size: int) -> int:
         """Returns for how many gradient steps targets are made at once: few for large inputs."""

@@ -213,7 +213,7 @@ def acting_infos(
 
 
 def observe_masks(callback: object) -> None:
-    """Lets an ``EvalCallback``, and those that a callback calls, see the masks of its environment."""
+    """Lets an ``EvalCallback``, and each that a callback calls, see the masks where it plays."""
     if isinstance(callback, EvalCallback) and not isinstance(callback.eval_env, ObservedMasks):
         callback.eval_env = ObservedMasks(callback.eval_env)
     for inner in (getattr(callback, "callback", None), *getattr(callback, "callbacks", ())):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -22,6 +21,7 @@ from torch import Generator, Tensor, nn
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_positive
+from isinglass.agents._faults import diagnosed_divergence
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
@@ -29,7 +29,6 @@ from isinglass.agents.constraints import choose_accepted
 from isinglass.agents.network import FreeEnergyNetwork, check_real
 from isinglass.distributions import Distribution, Enumerated
 from isinglass.errors import (
-    DivergenceError,
     DomainError,
     IsinglassError,
     ParameterError,
@@ -377,7 +376,7 @@ class FreeEnergyPolicy(BasePolicy):
         """Chooses actions, in the form that the environment takes."""
         if constraint is None:
             return self._decode(self._choose_states(distribution, deterministic))
-        with _diagnose_divergence():
+        with diagnosed_divergence():
             states = choose_accepted(
                 distribution,
                 lambda drawn: self._accepts(drawn, constraint),
@@ -387,7 +386,7 @@ class FreeEnergyPolicy(BasePolicy):
         return self._decode(states)
 
     def _choose_states(self, distribution: Distribution, deterministic: bool) -> Tensor:
-        with _diagnose_divergence():
+        with diagnosed_divergence():
             return distribution.mode() if deterministic else distribution.sample(self.generator)
 
     def _accepts(self, states: Tensor, constraint: Constraint) -> Tensor:
@@ -427,6 +426,18 @@ class FreeEnergyPolicy(BasePolicy):
     def set_extra_state(self, state: Tensor) -> None:
         """Restores the temperature, from ``state_dict``."""
         self.temperature = float(state)
+
+    def save(self, path: Any) -> None:
+        """Writes the policy alone to a file, its random stream too."""
+        parts = {"state_dict": self.state_dict(), "data": self._get_constructor_parameters()}
+        torch.save({**parts, "acting_state": self.acting_state}, path)
+
+    @classmethod
+    def load(cls, path: Any, device: torch.device | str = "auto") -> FreeEnergyPolicy:
+        """Reads a policy from a file that :meth:`save` has written; load only what you trust."""
+        policy = super().load(path, device)
+        policy.acting_state = torch.load(path, "cpu", weights_only=False)["acting_state"]
+        return policy
 
     @property
     def acting_state(self) -> dict[str, Any]:
@@ -468,20 +479,6 @@ class FreeEnergyPolicy(BasePolicy):
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
-
-
-@contextmanager
-def _diagnose_divergence() -> Iterator[None]:
-    """Says by name that nothing can be drawn, since learning has diverged."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "probability tensor" not in str(error):
-            raise
-        raise DivergenceError(
-            "weights or values that are NaN or infinite: learning has diverged",
-            "Lower the learning rate or max_grad_norm, and start from an earlier agent",
-        ) from error
 
 
 def _check_widths(net_arch: object) -> list[int]:
