@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from isinglass._support.optional import require_extra
-from isinglass.cli._common import ForceOption, JsonOption, Output, QuietOption
+from isinglass.cli._common import ForceOption, JsonOption, Output, QuietOption, whole
 from isinglass.errors import ParameterError
 
 with require_extra("cli"):
@@ -52,13 +52,12 @@ Hide: TypeAlias = Annotated[
     Half | None, Option(help="Images: treat this half of the cue as unknown.")
 ]
 Index: TypeAlias = Annotated[
-    int | None, Option(min=0, help="Images: which one of a cue file of several.")
+    int | None, Option(parser=whole(0), help="Images: which one of a cue file of several.")
 ]
 Size: TypeAlias = Annotated[
     int | None,
     Option(
-        min=2,
-        max=LARGEST_SIZE,
+        parser=whole(2, LARGEST_SIZE),
         help="Images: height in pixels to bring them to.",
         show_default="the first image's",
     ),
@@ -74,7 +73,7 @@ Beta: TypeAlias = Annotated[
         show_default="chosen from the data",
     ),
 ]
-MaxSteps: TypeAlias = Annotated[int, Option(min=1, help="Most steps of recall.")]
+MaxSteps: TypeAlias = Annotated[int, Option(parser=whole(1), help="Most steps of recall.")]
 
 
 def remember(
