@@ -11,7 +11,8 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from isinglass.agents import FreeEnergyQ
-from isinglass.agents.action_masks import MaskLayout, acting_infos
+from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.mask_reader import acting_infos
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import ENERGIES, QUICK, Guarded, shaped_policy
 from tests.seeds import SEED, numpy_seeded
@@ -106,8 +107,8 @@ def test_nothing_is_chosen_where_an_episode_is_over():
     assert masks.tolist() == [[True] * 4, [True, False, False, False]]
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
-def test_whole_numbers_are_taken_for_bools(dtype):
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.float32, np.float64])
+def test_zeros_and_ones_are_taken_for_bools(dtype):
     masks = MaskLayout.of(SPACES["discrete"]).read(infos_of([np.array([0, 1, 1, 0], dtype)]))
     assert masks.dtype == bool
     assert masks.tolist() == [[False, True, True, False]]
@@ -184,7 +185,9 @@ def test_masks_of_another_shape(name, mask):
         MaskLayout.of(SPACES[name]).rows(mask, 3)
 
 
-@pytest.mark.parametrize("mask", [[0.0, 1.0, 1.0, 1.0], [0, 1, 2, 1], ["a", "b", "c", "d"]])
+@pytest.mark.parametrize(
+    "mask", [[0.0, 1.0, 0.5, 1.0], [0, 1, 2, 1], [0.0, 1.0, np.nan, 1.0], ["a", "b", "c", "d"]]
+)
 def test_masks_that_are_no_truth_values(mask):
     with pytest.raises(DomainError, match="not all 0 or 1"):
         MaskLayout.of(SPACES["discrete"]).read(infos_of([mask]))

@@ -134,9 +134,11 @@ def test_save_then_load(name, tmp_path):
     loaded = FreeEnergyQ.load(tmp_path / "agent", Guarded(SPACES["parts"]), device="cpu")
     assert (loaded.energy, loaded.backup) == (agent.energy, agent.backup)
     assert (loaded.replay_buffer.n_steps, loaded.replay_buffer.gamma) == (3, 0.5)
-    seen = np.linspace(0, 9, 20, dtype=np.float32)[:, None]
+    seen, masks = np.linspace(0, 9, 20, dtype=np.float32)[:, None], np.ones(7)
     for deterministic in (False, True):
-        own, theirs = (a.predict(seen, deterministic=deterministic)[0] for a in (agent, loaded))
+        own, theirs = (
+            a.predict(seen, None, None, deterministic, masks)[0] for a in (agent, loaded)
+        )
         np.testing.assert_array_equal(own, theirs)
     loaded.learn(32, reset_num_timesteps=False)
     assert loaded.num_timesteps == 64
@@ -160,6 +162,7 @@ def test_an_agent_of_another_environment(other, tmp_path):
     agent.learn(30)  # nothing is lost
 
 
+@pytest.mark.usefixtures("plain_annotations")
 def test_the_next_environment_may_be_all_that_the_first_may(tmp_path):
     agent = FreeEnergyQ("MlpPolicy", "isinglass/LargeAction-v0", seed=SEED, **QUICK)
     agent.save(tmp_path / "agent")
@@ -170,6 +173,8 @@ def test_the_next_environment_may_be_all_that_the_first_may(tmp_path):
     assert many.learn(6).replay_buffer.n_envs == 3
     with pytest.raises(ParameterError, match="no environment"):
         loaded.set_env(3)
+    with pytest.raises(ParameterError, match=r"2 environments .* learned in 1.*load\(path"):
+        loaded.set_env(SyncVectorEnv([LargeAction] * 2))
     with pytest.raises(FileError):
         FreeEnergyQ.load(tmp_path / "none")
 

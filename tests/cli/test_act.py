@@ -21,11 +21,11 @@ import torch
 from rich.console import Console
 from stable_baselines3 import PPO
 
-from isinglass.agents import FreeEnergyQ, FreeEnergySarsa
+from isinglass.agents import FreeEnergyQ, FreeEnergySarsa, MaskedEnv
 from isinglass.cli import run
 from isinglass.cli.act import agents as act_agents
 from isinglass.cli.act import learner as act_learner
-from isinglass.cli.act.agents import Masked, make_environments
+from isinglass.cli.act.agents import make_environments
 from isinglass.cli.act.evaluation import Stopped, episode_returns
 from isinglass.cli.act.report import footnote, loading_code, result_rows, terminal_table
 from isinglass.cli.act.run import History, RandomBaseline, Request, Result, plus_minus
@@ -411,7 +411,7 @@ def test_bold_is_the_best_of_a_column_within_its_standard_error():
         Result("FreeEnergyQ", History(), (3.0, 0.1), (1.0, 0.1), (4.5, 0.1)),
         Result("PPO", History(), (5.0, 0.1), (1.2, 0.3), (5.0, 1.0)),
     ]
-    baseline = RandomBaseline(0.5, 0.1, masked=True)
+    baseline = RandomBaseline(0.5, 0.1, "info")
     bold = [[best for _, best in line] for line in result_rows(results, baseline)]
     assert bold == [[False] * 3 + mine for mine in ([False, True, True], [True] * 3, [False] * 3)]
     assert terminal_table(results, baseline).rows[0].style == "cyan"
@@ -419,13 +419,13 @@ def test_bold_is_the_best_of_a_column_within_its_standard_error():
     assert "FreeEnergyQ and random take allowed actions only; PPO may take any." in footnote(
         request, results, baseline
     )
-    assert "allowed" not in footnote(request, results, baseline._replace(masked=False))
+    assert "allowed" not in footnote(request, results, baseline._replace(mask_source=None))
 
 
 def test_the_table_loses_no_digit():
     """Not where it should fit, nor where it cannot and cells are broken."""
     results = [Result("FreeEnergySarsa", History(1_000_000, 1e4), *[(-20.0, 0.012)] * 3)]
-    baseline = RandomBaseline(-19.0, 0.0, masked=True)
+    baseline = RandomBaseline(-19.0, 0.0, "info")
     for width, lines in ((80, 4), (60, 6)):
         console = Console(width=width, record=True, file=StringIO())
         console.print(terminal_table(results, baseline))
@@ -470,7 +470,7 @@ def test_masks_are_obeyed_when_evaluated_and_by_maskable_ppo(folder, capsys):
     assert run(["act", "walks:Guarded", *arguments, "--out", "guarded"]) == 0
     request = Request(**json.loads((folder / "guarded" / "run.json").read_text()))
     env: Any = make_environments(request, 3, "MaskablePPO")
-    assert isinstance(env.envs[0].env, Masked)
+    assert isinstance(env.envs[0].env, MaskedEnv)
     agent = FreeEnergyQ.load(newest(folder / "guarded"), device="cpu")
     assert episode_returns(agent, env, 5, False, Event()).shape == (5,)
     env.reset()

@@ -20,11 +20,9 @@ from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.backups import Backup, DoubleBackup, MunchausenBackup, SoftBackup
 from isinglass.agents.extractors import CenteredExtractor, SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
-from isinglass.agents.policy import (
-    FreeEnergyCnnPolicy,
-    FreeEnergyMultiInputPolicy,
-    FreeEnergyPolicy,
-)
+from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
+from isinglass.agents.mask_reader import MaskedEnv, ObservedMasks
+from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.sarsa import FreeEnergySarsa
 from isinglass.distributions.annealed_conditional import Annealing
 from isinglass.distributions.enumerated import Enumerated
@@ -43,8 +41,10 @@ __all__ = [
     "FreeEnergyQ",
     "FreeEnergySarsa",
     "MaskLayout",
+    "MaskedEnv",
     "MixtureEnergy",
     "MunchausenBackup",
+    "ObservedMasks",
     "PairwiseEnergy",
     "ProductOfMixtures",
     "RBMEnergy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -12,18 +12,21 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch.nn.functional import huber_loss, mse_loss
 
-from isinglass._support.validation import check_count
+from isinglass._support.validation import (
+    check_at_least_zero,
+    check_count,
+    check_fraction,
+    check_positive,
+)
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup
-from isinglass.agents.policy import (
-    FreeEnergyCnnPolicy,
-    FreeEnergyMultiInputPolicy,
-    FreeEnergyPolicy,
-)
+from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
+from isinglass.agents.mask_reader import METHOD, MaskedEnv
+from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.vec_env import GymnasiumVecEnv
 from isinglass.envs import make_env
 from isinglass.errors import ParameterError
@@ -31,14 +34,19 @@ from isinglass.errors import ParameterError
 __all__ = [
     "LOSSES",
     "check_device",
-    "check_parts",
     "check_policy",
+    "check_settings",
     "check_storage",
-    "check_train_freq",
     "environment",
     "without",
 ]
 
+ABOVE_ZERO = ("initial_temperature", "final_temperature", "annealing_fraction", "max_grad_norm")
+LEAST = {
+    "batch_size": 1, "buffer_size": 1, "n_steps": 1, "_stats_window_size": 1,
+    "learning_starts": 0, "gradient_steps": -1,
+}  # fmt: skip
+SMALLEST_PICTURE = 36  # a side, for the layers of SB3's NatureCNN
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 LOSSES = {"mse": mse_loss, "huber": huber_loss}
 
@@ -57,7 +65,37 @@ def environment(env: object, required: bool) -> Any:
             "Give a gymnasium.Env, a VecEnv of Stable-Baselines3, or the name of an environment",
         )
     ActionCode.of(getattr(env, "action_space", None))
+    if isinstance(env, Env):
+        return _with_masks(env)
+    if isinstance(base := env.unwrapped, DummyVecEnv):
+        base.envs = [_with_masks(one) for one in base.envs]
     return env
+
+
+def _with_masks(env: Env) -> Env:
+    """Wraps what tells masks by a method, so that the last states of episodes have theirs too.
+
+    Raises:
+        ParameterError: If ``reset`` takes no seed.
+    """
+    check_reset(env)
+    if isinstance(env, MaskedEnv) or not env.has_wrapper_attr(METHOD):
+        return env
+    return MaskedEnv(env)
+
+
+def check_reset(env: Env) -> None:
+    """Refuses an environment that cannot be seeded as Gymnasium has it.
+
+    Raises:
+        ParameterError: If its ``reset`` takes no ``seed``.
+    """
+    taken = signature(env.unwrapped.reset).parameters.values()
+    if not any(p.name == "seed" or p.kind is Parameter.VAR_KEYWORD for p in taken):
+        raise ParameterError(
+            f"{type(env.unwrapped).__name__}.reset{signature(env.unwrapped.reset)} without a seed",
+            "Write it reset(self, *, seed=None, options=None), with super().reset(seed=seed)",
+        )
 
 
 def check_device(device: torch.device | str) -> None:
@@ -71,24 +109,6 @@ def check_device(device: torch.device | str) -> None:
             f"device = {str(device)!r}, which this machine or this torch does not have",
             "Give device='cpu', or 'auto' for a GPU if there is one",
         ) from error
-
-
-def check_parts(energy: Any, backup: Any, loss: Any) -> None:
-    """Refuses what is no energy, no backup or no loss."""
-    kinds = (
-        ("energy", energy, ActionEnergy, "MixtureEnergy()"),
-        ("backup", backup, Backup, "SoftBackup()"),
-    )
-    for name, given, kind, example in kinds:
-        if not isinstance(given, kind):
-            raise ParameterError(
-                f"{name} = {given!r}",
-                f"Give an instance of a class of isinglass.agents, such as {example}",
-            )
-    if not (callable(loss) or (isinstance(loss, str) and loss in LOSSES)):
-        raise ParameterError(
-            f"loss = {loss!r}", "Give 'mse', 'huber', or a function of values and targets"
-        )
 
 
 def check_policy(
@@ -144,10 +164,20 @@ def _check_sight(
             "the environment in gymnasium.wrappers.FlattenObservation",
         )
     named, normalized = isinstance(space, spaces.Dict), not given.get("normalize_images", True)
+    pictures = [part for part in parts if is_image_space(part, normalized_image=normalized)]
+    small = [p for p in pictures if sorted(p.shape)[1] < SMALLEST_PICTURE]
+    own = "features_extractor_class" in given
+    if small and not own and issubclass(kind, FreeEnergyCnnPolicy | FreeEnergyMultiInputPolicy):
+        raise ParameterError(
+            f"pictures of shape {small[0].shape} for {kind.__name__}, whose layers need "
+            f"{SMALLEST_PICTURE} × {SMALLEST_PICTURE}",
+            "Enlarge them (gymnasium.wrappers.ResizeObservation), give 'MlpPolicy' where there is "
+            "no Dict, or policy_kwargs={'features_extractor_class': …}",
+        )
     fits = {
         FreeEnergyPolicy: not named,
         FreeEnergyMultiInputPolicy: named,
-        FreeEnergyCnnPolicy: "features_extractor_class" in given
+        FreeEnergyCnnPolicy: own
         or is_image_space(space, check_channels=False, normalized_image=normalized),
     }
     if not fits.get(kind, True):
@@ -155,6 +185,46 @@ def _check_sight(
             f"{kind.__name__} for observations in {space}",
             "Give 'MultiInputPolicy' for a Dict, 'CnnPolicy' for pictures (uint8, 0 to 255), and "
             "'MlpPolicy' for all else",
+        )
+
+
+def check_settings(agent: Any) -> None:
+    """Refuses, in an agent, what is no energy, backup or loss, and numbers out of range.
+
+    Raises:
+        ParameterError: If there is one.
+    """
+    kinds = (("energy", ActionEnergy, "MixtureEnergy()"), ("backup", Backup, "SoftBackup()"))
+    for name, kind, example in kinds:
+        if not isinstance(getattr(agent, name), kind):
+            raise ParameterError(
+                f"{name} = {getattr(agent, name)!r}",
+                f"Give an instance of a class of isinglass.agents, such as {example}",
+            )
+    if not (callable(agent.loss) or (isinstance(agent.loss, str) and agent.loss in LOSSES)):
+        raise ParameterError(
+            f"loss = {agent.loss!r}", "Give 'mse', 'huber', or a function of values and targets"
+        )
+    for check, names in (
+        (check_positive, ABOVE_ZERO),
+        (check_fraction, ("tau", "gamma")),
+    ):
+        for name in names:
+            setattr(agent, name, check(name, getattr(agent, name)))
+    for name, least in LEAST.items():
+        setattr(agent, name, check_count(name.lstrip("_"), getattr(agent, name), least))
+    if not isinstance(agent.replay_buffer_kwargs, dict):
+        raise ParameterError(
+            f"replay_buffer_kwargs = {agent.replay_buffer_kwargs!r}", "Give a dictionary, or None"
+        )
+    agent.train_freq = check_train_freq(agent.train_freq)
+    if not callable(agent.learning_rate):
+        check_at_least_zero("learning_rate", agent.learning_rate)
+    if agent.final_temperature > agent.initial_temperature:
+        raise ParameterError(
+            f"final_temperature = {agent.final_temperature} above "
+            f"initial_temperature = {agent.initial_temperature}",
+            "Give a final_temperature no higher than initial_temperature: T falls",
         )
 
 

@@ -16,13 +16,24 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from isinglass.agents.mask_reader import MaskedEnv
 from isinglass.agents.vec_env import GymnasiumVecEnv
 from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError
 
-__all__ = ["check_agent_file", "finite_loss", "fitting_weights", "same_spaces", "whole_steps"]
+__all__ = [
+    "check_agent_file",
+    "diagnosed_divergence",
+    "finite_loss",
+    "fitting_weights",
+    "same_spaces",
+    "whole_steps",
+]
 
 # Where an environment's step is unpacked and its reward becomes a number.
-UNPACKED = (Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVecEnv.step_wait)
+UNPACKED = (
+    Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVecEnv.step_wait,
+    MaskedEnv.step, MaskedEnv.reset, Monitor.reset, DummyVecEnv.reset,
+)  # fmt: skip
 
 
 def check_agent_file(operation: str, path: Any, rule: str) -> None:
@@ -109,9 +120,10 @@ def whole_steps(operation: str) -> Iterator[None]:
         if frame.f_code not in [unwrap(step).__code__ for step in UNPACKED]:
             raise
         raise DomainError(
-            f"a step of the environment that cannot be taken in ({error})",
+            f"a step or reset of the environment that cannot be taken in ({error})",
             "Let step return (observation, reward, terminated, truncated, info), the reward one "
-            "number; gymnasium.utils.env_checker.check_env says more",
+            "number, and reset (observation, info); gymnasium.utils.env_checker.check_env says "
+            "more",
             operation=operation,
         ) from error
 
@@ -129,3 +141,17 @@ def finite_loss(loss: float) -> float:
             "no NaN; then start from an earlier agent",
         )
     return loss
+
+
+@contextmanager
+def diagnosed_divergence() -> Iterator[None]:
+    """Says by name that nothing can be drawn, since learning has diverged."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor" not in str(error):
+            raise
+        raise DivergenceError(
+            "weights or values that are NaN or infinite: learning has diverged",
+            "Lower the learning rate or max_grad_norm, and start from an earlier agent",
+        ) from error

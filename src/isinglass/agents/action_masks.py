@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
 
 from isinglass._support.typing import Bool
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
-__all__ = ["MASK_KEY", "MaskLayout", "acting_infos"]
+__all__ = ["MASK_KEY", "MaskLayout", "find_mask"]
 
 MASK_KEY = "action_mask"
 
@@ -110,7 +109,7 @@ class MaskLayout:
                 a part, and with that every action.
             ParameterError: If the actions are a ``Box``.
         """
-        found = [info.get(MASK_KEY) for info in infos]
+        found = [find_mask(info) for info in infos]
         rows = {i: self._flatten(_truths(mask)) for i, mask in enumerate(found) if mask is not None}
         if not rows:
             return None
@@ -127,8 +126,15 @@ class MaskLayout:
             masks[ended] = True
         return self._check(masks)
 
-    def rows(self, masks: object, count: int) -> Bool[np.ndarray, "count width"]:
+    def rows(
+        self, masks: object, count: int, ended: Bool[np.ndarray, "count"] | None = None
+    ) -> Bool[np.ndarray, "count width"]:
         """Reads masks of a user, one for all rows or one for each, as ``(count, width)`` bools.
+
+        Args:
+            masks: The masks.
+            count: How many rows.
+            ended: As of :meth:`read`.
 
         Raises:
             ShapeError: As :meth:`read`.
@@ -138,7 +144,18 @@ class MaskLayout:
         given = _truths(masks)
         one = given.shape in (self.parts, (self.flat_size,), (self.joint_size,))
         flat = self._flatten(given, () if one else (count,))
-        return self._check(np.tile(flat, (count, 1)) if one else flat)
+        rows = np.tile(flat, (count, 1)) if one else flat
+        return self._check(rows if ended is None else rows | ended[:, None])
+
+    def observed(self, masks: np.ndarray) -> Bool[np.ndarray, "count width"]:
+        """Reads masks of observations; all is allowed where nothing is, as in last states.
+
+        Raises:
+            ShapeError: As :meth:`read`.
+            DomainError: If a mask is not made of bools or of 0 and 1.
+        """
+        rows = self._flatten(_truths(masks), (len(masks),))
+        return rows | ~self._possible(rows).all(-1, keepdims=True)
 
     def joint(self, masks: Bool[np.ndarray, "*rows flat"]) -> Bool[np.ndarray, "*rows joint"]:
         """Turns flat masks into joint ones, ``(..., joint_size)``: allowed where all parts are."""
@@ -203,9 +220,13 @@ class MaskLayout:
             operation="reading action masks",
         )
 
-    def _check(self, masks: np.ndarray) -> np.ndarray:
+    def _possible(self, masks: np.ndarray) -> np.ndarray:
+        """Whether each piece allows something, ``(rows, pieces)``."""
         starts = np.cumsum((0, *self._sizes(masks)[:-1]))
-        possible = np.logical_or.reduceat(masks, starts, axis=-1)
+        return np.logical_or.reduceat(masks, starts, axis=-1)
+
+    def _check(self, masks: np.ndarray) -> np.ndarray:
+        possible = self._possible(masks)
         if not possible.all():
             row, part = np.argwhere(~possible)[0]
             raise DomainError(
@@ -218,32 +239,15 @@ class MaskLayout:
         return masks
 
 
-def acting_infos(
-    env: VecEnv,
-    infos: Sequence[dict[str, Any]] | None = None,
-    dones: np.ndarray | None = None,
-) -> list[dict[str, Any]]:
-    """Returns the infos of the states to act in: after ``env.reset()``, or after a step.
-
-    Where an episode is over, ``infos`` speak of its last state; the state to act in is the first
-    of the next episode, and its info is what the reset gave.
-
-    Args:
-        env: Environment that was reset or stepped, wrapped or not.
-        infos: What the step gave; None after a reset.
-        dones: What the step gave.
+def find_mask(told: Mapping[str, Any]) -> Any | None:
+    """Returns the mask in an info or an observation, by either of its names; None if none is there.
 
     Examples:
-        >>> from stable_baselines3.common.env_util import make_vec_env
-        >>> env = make_vec_env("Taxi-v4", 2, seed=0)
-        >>> state = env.reset()
-        >>> MaskLayout.of(env.action_space).read(acting_infos(env)).shape
-        (2, 6)
+        >>> find_mask({"action_masks": [True, False]})
+        [True, False]
     """
-    resets = env.unwrapped.reset_infos  # a wrapper has a list of its own, which nobody fills
-    if infos is None or dones is None:
-        return list(resets)
-    return [reset if done else info for reset, info, done in zip(resets, infos, dones, strict=True)]
+    mask = told.get(MASK_KEY)
+    return told.get(f"{MASK_KEY}s") if mask is None else mask
 
 
 def _truths(mask: object) -> np.ndarray:
@@ -257,7 +261,7 @@ def _truths(mask: object) -> np.ndarray:
         ) from error
     if array.dtype == bool:
         return array
-    if array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all():
+    if array.dtype.kind in "iuf" and ((array == 0) | (array == 1)).all():
         return array.astype(bool)
     raise DomainError(
         f"masks of {array.dtype} that are not all 0 or 1",

@@ -15,21 +15,15 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from isinglass._support.validation import (
-    check_at_least_zero,
-    check_count,
-    check_fraction,
-    check_positive,
-)
 from isinglass.agents._arguments import (
     LOSSES,
     check_device,
-    check_parts,
     check_policy,
+    check_settings,
     check_storage,
-    check_train_freq,
     environment,
     without,
 )
@@ -41,15 +35,12 @@ from isinglass.agents._faults import (
     whole_steps,
 )
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
-from isinglass.agents.action_masks import MaskLayout, acting_infos
+from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.backups import Backup, SoftBackup
+from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
+from isinglass.agents.mask_reader import MaskReader, observe_masks
 from isinglass.agents.network import check_real
-from isinglass.agents.policy import (
-    Constraint,
-    FreeEnergyCnnPolicy,
-    FreeEnergyMultiInputPolicy,
-    FreeEnergyPolicy,
-)
+from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay_buffer import (
     MaskedDictReplayBuffer,
     MaskedReplayBuffer,
@@ -63,10 +54,6 @@ __all__ = ["FreeEnergyQ"]
 FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
 MOST_TOGETHER = 16  # gradient steps whose targets are made at once
 NUMBERS_TOGETHER = 2**20  # in the observations that are looked at for it
-_ABOVE_NONE = ("batch_size", "buffer_size", "n_steps", "_stats_window_size")
-_LEAST = dict.fromkeys(_ABOVE_NONE, 1) | {"learning_starts": 0, "gradient_steps": -1}
-_ABOVE_ZERO = ("initial_temperature", "final_temperature", "annealing_fraction", "max_grad_norm")
-
 #: From values Q(s, a) and their targets to one number to differentiate.
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
@@ -92,8 +79,9 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     One temperature T serves Q, V, π and the target. It falls from its initial to its final value
     by a constant factor a step. Acting samples π; ``predict(deterministic=True)`` is greedy.
-    A time limit does not count as ``done``. What ``info["action_mask"]`` forbids is neither taken
-    nor backed up.
+    A time limit does not count as ``done``. What an action mask forbids is neither taken nor
+    backed up, whether ``info["action_mask"]``, an entry of the observations or ``action_masks()``
+    tells it.
 
     All else, ``learn``, ``predict``, ``save``, ``load``, callbacks, loggers, vector environments,
     is Stable-Baselines3's. The random stream of the actions belongs to the policy and is saved
@@ -121,7 +109,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         gamma: Discount factor γ, 0 to 1.
         n_steps: Steps whose rewards are summed before the value of the next state is taken.
         train_freq: Environment steps between updates, or ``(n, "step" | "episode")``.
-        gradient_steps: Gradient steps an update; −1 for as many as environment steps.
+        gradient_steps: Gradient steps an update; −1 for as many as environment steps, 0 for none.
         initial_temperature: T at the start, in units of the reward.
         final_temperature: T after annealing, in units of the reward, no higher than at the start.
         annealing_fraction: Fraction of the training over which T falls; above 1, T never gets
@@ -227,6 +215,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.max_grad_norm = max_grad_norm
         self._saved_by = self._rule
         self._allowed: np.ndarray | None = None
+        self._masks: MaskReader | None = None
         if _init_setup_model:
             self._setup_model()
 
@@ -268,10 +257,23 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         """Goes on in another environment of the same spaces.
 
         Raises:
-            ParameterError: If it has other spaces, or is no environment.
+            ParameterError: If it has other spaces, is another number of environments at a time,
+                or is no environment.
         """
+        given = environment(env, required=True)
+        count = given.num_envs if isinstance(given, VecEnv) else 1
+        if count != self.n_envs:
+            raise ParameterError(
+                f"{count} environments at a time, where the agent has learned in {self.n_envs}",
+                f"Save it, and {type(self).__name__}.load(path, env=env): the buffer begins anew",
+            )
         with same_spaces(f"{type(self).__name__}.set_env"):
-            super().set_env(environment(env, required=True), force_reset)
+            super().set_env(given, force_reset)
+
+    def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
+        """Writes the agent to a file, its random stream too; all arguments are SB3's."""
+        self._acting_state = self.policy.acting_state
+        super().save(path, exclude, include)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -291,7 +293,9 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         operation = f"{cls.__name__}.load"
         check_agent_file(operation, path, cls._rule)
         with same_spaces(operation), fitting_weights(operation, path):
-            return super().load(path, environment(env, required=False), *args, **kwargs)
+            agent = super().load(path, environment(env, required=False), *args, **kwargs)
+        agent.policy.acting_state = agent._acting_state
+        return agent
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """Takes steps of the optimizer on replayed transitions, and the target network's.
@@ -341,18 +345,13 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         ``tb_log_name`` is the name of the class if it is not given.
         """
         with whole_steps(f"{type(self).__name__}.learn"):
+            name = tb_log_name or type(self).__name__
             return super().learn(
-                total_timesteps,
-                callback,
-                log_interval,
-                tb_log_name or type(self).__name__,
-                reset_num_timesteps,
-                progress_bar,
+                total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar
             )
 
     def _setup_model(self) -> None:
-        check_parts(self.energy, self.backup, self.loss)
-        self._check_numbers()  # here, so that what ``load`` is given is checked as well
+        check_settings(self)  # here, so that what ``load`` is given is checked as well
         if self.optimize_memory_usage:
             check_storage(self.replay_buffer_kwargs, self.observation_space)
         given, n_steps = self.policy_kwargs, self.n_steps
@@ -371,31 +370,6 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.policy_kwargs, self.n_steps = given, n_steps
         self.replay_buffer_class, self.replay_buffer_kwargs = buffer, settings
 
-    def _check_numbers(self) -> None:
-        for name in _ABOVE_ZERO:
-            setattr(self, name, check_positive(name, getattr(self, name)))
-        for name in ("tau", "gamma"):
-            setattr(self, name, check_fraction(name, getattr(self, name)))
-        for name, least in _LEAST.items():
-            count = check_count(name.lstrip("_"), getattr(self, name), least)
-            setattr(self, name, count)
-        if self.gradient_steps == 0:
-            raise ParameterError("gradient_steps = 0", "Give 1 or more, or −1")
-        if not isinstance(self.replay_buffer_kwargs, dict):
-            raise ParameterError(
-                f"replay_buffer_kwargs = {self.replay_buffer_kwargs!r}",
-                "Give a dictionary, or None",
-            )
-        self.train_freq = check_train_freq(self.train_freq)
-        if not callable(self.learning_rate):
-            check_at_least_zero("learning_rate", self.learning_rate)
-        if self.final_temperature > self.initial_temperature:
-            raise ParameterError(
-                f"final_temperature = {self.final_temperature} above "
-                f"initial_temperature = {self.initial_temperature}",
-                "Give a final_temperature no higher than initial_temperature: T falls",
-            )
-
     def _setup_learn(
         self,
         total_timesteps: int,
@@ -410,14 +384,32 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         )
         check_real("the first observation", self._last_obs)
         if fresh and self.env is not None:
-            self._allowed = self._layout.read(acting_infos(self.env))
+            self._masks = MaskReader(self.env)
+            self._note_masks(self._masks.read(cast(Any, self._last_obs)))
             if isinstance(self.replay_buffer, MaskedReplayBuffer):
                 self.replay_buffer.cut()  # the episode that was under way is given up
+        if self.policy.masks_told and self._vec_normalize_env is None:
+            observe_masks(ready[1])
         return ready
 
-    @property
-    def _layout(self) -> MaskLayout:
-        return MaskLayout.of(self.action_space)
+    def _note_masks(self, masks: np.ndarray | None) -> None:
+        """Keeps the masks to act by.
+
+        Raises:
+            ParameterError: If the replay buffer would not keep them.
+        """
+        if masks is None and self.policy.masks_told:  # here everything is allowed
+            masks = np.ones((self.n_envs, MaskLayout.of(self.action_space).flat_size), dtype=bool)
+        self._allowed = masks
+        if masks is None or self._masks is None or self._masks.source in (None, "observation"):
+            return
+        self.policy.masks_told = True
+        if not isinstance(self.replay_buffer, MaskedReplayBuffer):
+            raise ParameterError(
+                f"a {type(self.replay_buffer).__name__}, which keeps no action masks",
+                "Leave replay_buffer_class out: the default keeps masks and n steps; or learn in "
+                "isinglass.agents.ObservedMasks(env) with a buffer for dictionaries",
+            )
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -425,10 +417,11 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         """Draws uniformly among allowed actions before learning starts, then from the policy."""
         if self._allowed is None:
             return super()._sample_action(learning_starts, action_noise, n_envs)
+        layout = MaskLayout.of(self.action_space)
         if self.num_timesteps < learning_starts:
-            actions = self._layout.draw_allowed(self._allowed, self.action_space.np_random)
+            actions = layout.draw_allowed(self._allowed, self.action_space.np_random)
         else:
-            masks = self._layout.by_parts(self._allowed)
+            masks = layout.by_parts(self._allowed)
             actions, _ = self.predict(cast(Any, self._last_obs), action_masks=masks)
         return actions, actions
 
@@ -447,8 +440,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         for info in infos:
             if "terminal_observation" in info:
                 check_real("the last observation", info["terminal_observation"])
-        if self.env is not None:
-            self._allowed = self._layout.read(acting_infos(self.env, infos, dones))
+        if self._masks is not None:
+            masks = self._masks.read(new_obs, infos, dones)
+            self._note_masks(masks)
+            self._masks.complete(masks, infos, dones)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
     def _on_step(self) -> None:
@@ -461,9 +456,12 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         if self.replay_buffer is None:
             raise ParameterError("no replay buffer", "Call learn() first")
         found = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-        if isinstance(found, Transitions):
-            return found
-        return Transitions(**found._asdict())  # of a buffer of the user's choice
+        if not isinstance(found, Transitions):
+            found = Transitions(**found._asdict())  # of a buffer of the user's choice
+        if found.next_masks is None:
+            masks = self.policy.observed_masks(found.next_observations)
+            found = found._replace(next_masks=masks)
+        return found
 
     def _steps_together(self, batch_size: int) -> int:
         """Returns for how many gradient steps targets are made at once: few for large inputs."""
@@ -486,6 +484,9 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         # n-step buffers say by how much each return is discounted
         gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
         return self.backup.target(self.policy, batch, gamma * (1 - batch.dones.flatten()))
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_masks", "_allowed"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []

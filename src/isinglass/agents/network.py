@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
@@ -74,7 +75,6 @@ class FreeEnergyNetwork(BaseModel):
 
     Examples:
         >>> observations, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
-        >>> import torch
         >>> from isinglass.agents import MixtureEnergy
         >>> from stable_baselines3.common.torch_layers import FlattenExtractor
         >>> extractor = FlattenExtractor(observations)
@@ -121,7 +121,16 @@ class FreeEnergyNetwork(BaseModel):
         return self.head.score(self._features(obs), temperature, state)
 
     def _features(self, obs: PyTorchObs) -> Tensor:
-        features = self.extract_features(obs, self.extractor)
+        features = self.extract_features(_from_zero(obs, self.observation_space), self.extractor)
         if isinstance(self.observation_space, spaces.MultiBinary):
             features = 2 * features - 1
         return self.trunk(features)
+
+
+def _from_zero(obs: PyTorchObs, space: spaces.Space) -> PyTorchObs:
+    """Returns observations whose choices count from 0, as SB3 needs them to make them one-hot."""
+    if isinstance(obs, dict) and isinstance(space, spaces.Dict):
+        return {key: _from_zero(part, space[key]) for key, part in obs.items()}  # pyright: ignore[reportReturnType]
+    if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete) or not np.any(space.start):
+        return obs
+    return obs - torch.as_tensor(space.start, device=obs.device)  # pyright: ignore[reportOperatorIssue, reportAttributeAccessIssue]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -14,7 +13,6 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
-    CombinedExtractor,
     FlattenExtractor,
     NatureCNN,
 )
@@ -23,14 +21,14 @@ from torch import Generator, Tensor, nn
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_positive
+from isinglass.agents._faults import diagnosed_divergence
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
-from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
 from isinglass.agents.constraints import choose_accepted
 from isinglass.agents.network import FreeEnergyNetwork, check_real
 from isinglass.distributions import Distribution, Enumerated
 from isinglass.errors import (
-    DivergenceError,
     DomainError,
     IsinglassError,
     ParameterError,
@@ -42,19 +40,16 @@ Constraint: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 FEW_ACTIONS = 256
 
-__all__ = [
-    "FreeEnergyCnnPolicy",
-    "FreeEnergyMultiInputPolicy",
-    "FreeEnergyPolicy",
-]
+__all__ = ["FreeEnergyPolicy", "has_few_actions"]
 
 
 class FreeEnergyPolicy(BasePolicy):
     """The Boltzmann policy π(a|s) = exp((Q(s,a) − V(s))/T) over actions too many to enumerate.
 
     Holds the network, its target copy, the temperature and the random stream that actions are
-    drawn from. The stream is seeded, like the weights, from torch's global one; its state and
-    the temperature are part of ``state_dict``.
+    drawn from. The stream is seeded, like the weights, from torch's global one. ``state_dict`` has
+    weights and temperature, floats alone, so that parameters can be averaged; the stream is saved
+    with the agent.
 
     Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
     JMLR 5:1063-1088 (Q = −F); Haarnoja et al. 2017, arXiv:1702.08165 (π and V).
@@ -142,6 +137,7 @@ class FreeEnergyPolicy(BasePolicy):
             )
             if next(online.buffers(recurse=False), None) is not None
         ]
+        self.masks_told = False
         self._seed = int(torch.randint(2**63 - 1, ()))
         self._generator: Generator | None = None
 
@@ -165,9 +161,11 @@ class FreeEnergyPolicy(BasePolicy):
 
         Args:
             obs: Observations.
-            masks: Which actions are allowed, bools: flat or joint as :class:`MaskLayout` has it.
+            masks: Which actions are allowed, bools: flat or joint as :class:`MaskLayout` has it;
+                by default what the observations say, see :meth:`observed_masks`.
             target: Whether the target network says.
         """
+        masks = self.observed_masks(obs) if masks is None else masks
         distribution = (self.q_net_target if target else self.q_net)(obs, self.temperature)
         layout = MaskLayout.of(self.action_space)
         closed = distribution.exact_value and len(layout.parts) == 1  # a flat mask is a joint one
@@ -176,6 +174,13 @@ class FreeEnergyPolicy(BasePolicy):
         if not distribution.exact_value and has_few_actions(distribution):
             distribution = Enumerated.of(distribution)
         return distribution if masks is None else self.code.forbid(distribution, masks)
+
+    def observed_masks(self, obs: PyTorchObs) -> Tensor | None:
+        """Returns the masks in a dictionary of observations, all allowed where nothing is."""
+        if not isinstance(obs, Mapping) or (told := find_mask(obs)) is None:
+            return None
+        masks = MaskLayout.of(self.action_space).observed(told.cpu().numpy())
+        return torch.as_tensor(masks, device=told.device)
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -258,12 +263,14 @@ class FreeEnergyPolicy(BasePolicy):
         With :class:`MixtureEnergy` a draw is an exact one from π given the restrictions.
 
         Args:
-            observation: One observation, or a batch.
+            observation: One observation, or a batch; an entry ``"action_mask"`` of a dictionary is
+                taken for the masks, as :class:`~isinglass.agents.ObservedMasks` gives it.
             state: Not used, given back.
             episode_start: Not used.
             deterministic: The greedy action instead of a draw.
             action_masks: What is allowed, for one observation or each: flat or joint bools, see
-                :class:`~isinglass.agents.MaskLayout`.
+                :class:`~isinglass.agents.MaskLayout`. Needed where the agent has learned with
+                masks that are not part of the observation.
             fixed: Values of some parts of the action, NaN where free, shaped like an action, for
                 one observation or each.
             constraint: From actions ``(n, *shape)`` to n bools: which may be taken. Exact where
@@ -272,7 +279,8 @@ class FreeEnergyPolicy(BasePolicy):
 
         Raises:
             DivergenceError: If the values of actions are NaN or infinite.
-            ParameterError: If the constraint cannot be called.
+            ParameterError: If the constraint cannot be called, or there are no masks where the
+                environment has told some.
             DomainError: If an observation is not finite, a fixed value is not in the action space
                 or forbidden, a mask forbids every value of a part, or no draw meets the constraint.
             ShapeError: If an observation, a mask or ``fixed`` does not fit its space, or the
@@ -284,6 +292,7 @@ class FreeEnergyPolicy(BasePolicy):
                 "Give a function from actions to bools, one an action",
             )
         self.set_training_mode(False)
+        observation, action_masks = self._take_masks(observation, action_masks)
         obs, batched = self.obs_to_tensor(observation)
         with torch.no_grad():
             masks = self._masks(action_masks, obs)
@@ -297,6 +306,29 @@ class FreeEnergyPolicy(BasePolicy):
                 distribution = distribution.condition(states, observed)
             actions = self._choose_actions(distribution, deterministic, constraint)
         return (actions if batched else actions.squeeze(0)), state
+
+    def _take_masks(
+        self, observation: np.ndarray | dict[str, np.ndarray], masks: np.ndarray | None
+    ) -> tuple[Any, np.ndarray | None]:
+        """Returns an observation of the space, and the masks that were given, with it or in it.
+
+        Raises:
+            ParameterError: If there is none, though the environment has told masks.
+        """
+        space = self.observation_space
+        if isinstance(observation, Mapping) and (told := find_mask(observation)) is not None:
+            masks = told if masks is None else masks
+            if not isinstance(space, spaces.Dict):  # as ObservedMasks gives it
+                observation = observation.get("observation", observation)
+            elif MASK_KEY not in space.spaces:
+                observation = {key: observation[key] for key in space if key in observation}
+        if masks is None and self.masks_told:
+            raise ParameterError(
+                "no action_masks, in an environment that forbids actions",
+                "Give predict action_masks=info['action_mask']; evaluate in "
+                "isinglass.agents.ObservedMasks(env), which tells them with the observation",
+            )
+        return observation, masks
 
     def _masks(self, masks: np.ndarray | None, obs: PyTorchObs) -> Tensor | None:
         if masks is None:
@@ -344,7 +376,7 @@ class FreeEnergyPolicy(BasePolicy):
         """Chooses actions, in the form that the environment takes."""
         if constraint is None:
             return self._decode(self._choose_states(distribution, deterministic))
-        with _diagnose_divergence():
+        with diagnosed_divergence():
             states = choose_accepted(
                 distribution,
                 lambda drawn: self._accepts(drawn, constraint),
@@ -354,7 +386,7 @@ class FreeEnergyPolicy(BasePolicy):
         return self._decode(states)
 
     def _choose_states(self, distribution: Distribution, deterministic: bool) -> Tensor:
-        with _diagnose_divergence():
+        with diagnosed_divergence():
             return distribution.mode() if deterministic else distribution.sample(self.generator)
 
     def _accepts(self, states: Tensor, constraint: Constraint) -> Tensor:
@@ -387,14 +419,36 @@ class FreeEnergyPolicy(BasePolicy):
             self.q_net.set_training_mode(mode)
         self.training = mode
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Returns temperature and random stream, for ``state_dict``."""
-        return {"temperature": self.temperature, "generator": self.generator.get_state()}
+    def get_extra_state(self) -> Tensor:
+        """Returns the temperature, for ``state_dict``."""
+        return torch.tensor(self.temperature, dtype=torch.float64)
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restores temperature and random stream, from ``state_dict``."""
-        self.temperature = float(state["temperature"])
-        stream = state["generator"].cpu()
+    def set_extra_state(self, state: Tensor) -> None:
+        """Restores the temperature, from ``state_dict``."""
+        self.temperature = float(state)
+
+    def save(self, path: Any) -> None:
+        """Writes the policy alone to a file, its random stream too."""
+        parts = {"state_dict": self.state_dict(), "data": self._get_constructor_parameters()}
+        torch.save({**parts, "acting_state": self.acting_state}, path)
+
+    @classmethod
+    def load(cls, path: Any, device: torch.device | str = "auto") -> FreeEnergyPolicy:
+        """Reads a policy from a file that :meth:`save` has written; load only what you trust."""
+        policy = super().load(path, device)
+        policy.acting_state = torch.load(path, "cpu", weights_only=False)["acting_state"]
+        return policy
+
+    @property
+    def acting_state(self) -> dict[str, Any]:
+        """What acting depends on besides weights and temperature, for JSON; may be set."""
+        stream = self.generator.get_state().cpu().numpy().tobytes().hex()
+        return {"masks_told": self.masks_told, "stream": stream}
+
+    @acting_state.setter
+    def acting_state(self, state: dict[str, Any]) -> None:
+        self.masks_told = state["masks_told"]
+        stream = torch.frombuffer(bytearray.fromhex(state["stream"]), dtype=torch.uint8)
         # A stream of another kind of device cannot be carried on; the new one is as random.
         if stream.shape == self.generator.get_state().shape:
             self.generator.set_state(stream)
@@ -427,20 +481,6 @@ class FreeEnergyPolicy(BasePolicy):
         }
 
 
-@contextmanager
-def _diagnose_divergence() -> Iterator[None]:
-    """Says by name that nothing can be drawn, since learning has diverged."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "probability tensor" not in str(error):
-            raise
-        raise DivergenceError(
-            "weights or values that are NaN or infinite: learning has diverged",
-            "Lower the learning rate or max_grad_norm, and start from an earlier agent",
-        ) from error
-
-
 def _check_widths(net_arch: object) -> list[int]:
     if not isinstance(net_arch, list | tuple):
         raise ParameterError(
@@ -453,45 +493,3 @@ def _check_widths(net_arch: object) -> list[int]:
 def has_few_actions(distribution: Distribution) -> bool:
     """Returns whether looking at every action costs less than a chain."""
     return distribution.unit.state_count(distribution.temperature) <= FEW_ACTIONS
-
-
-class FreeEnergyCnnPolicy(FreeEnergyPolicy):
-    """:class:`FreeEnergyPolicy` for images: the features are those of SB3's ``NatureCNN``.
-
-    Reference: Mnih et al. 2015, "Human-level control through deep reinforcement learning",
-    Nature 518:529-533 (the network); Sallans & Hinton 2004, JMLR 5:1063-1088 (Q = −F).
-
-    Examples:
-        >>> pictures, actions = spaces.Box(0, 255, (1, 36, 36), np.uint8), spaces.MultiBinary(5)
-        >>> policy = FreeEnergyCnnPolicy(pictures, actions, lambda _: 1e-3, energy=MixtureEnergy(4))
-        >>> action, _ = policy.predict(np.zeros((1, 36, 36), np.uint8))
-        >>> actions.contains(action)
-        True
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("features_extractor_class", NatureCNN)
-        super().__init__(*args, **kwargs)
-
-
-class FreeEnergyMultiInputPolicy(FreeEnergyPolicy):
-    """:class:`FreeEnergyPolicy` for dictionaries: SB3's ``CombinedExtractor``.
-
-    Bits inside the dictionary are seen as 0 and 1, not as spins.
-
-    Reference: Sallans & Hinton 2004, "Reinforcement learning with factored states and actions",
-    JMLR 5:1063-1088 (Q = −F).
-
-    Examples:
-        >>> parts = {"bits": spaces.MultiBinary(3), "speed": spaces.Box(-1, 1, (2,))}
-        >>> seen, actions = spaces.Dict(parts), spaces.MultiBinary(5)
-        >>> energy = MixtureEnergy(4)
-        >>> policy = FreeEnergyMultiInputPolicy(seen, actions, lambda _: 1e-3, energy=energy)
-        >>> action, _ = policy.predict({"bits": np.ones(3), "speed": np.zeros(2)})
-        >>> actions.contains(action)
-        True
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("features_extractor_class", CombinedExtractor)
-        super().__init__(*args, **kwargs)

@@ -74,7 +74,7 @@ class GymnasiumVecEnv(VecEnv):
         self._started = time.time()
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
-        self._due = np.zeros(self.num_envs, dtype=bool)  # to be reset by the next step
+        self.due_resets = np.zeros(self.num_envs, dtype=bool)  # to be reset by the next step
 
     def reset(self) -> VecEnvObs:
         """Resets every environment, with the seeds and options given before.
@@ -86,7 +86,7 @@ class GymnasiumVecEnv(VecEnv):
         self.reset_infos = list(infos)
         self._reset_seeds()
         self._reset_options()
-        self._returns[:] = self._lengths[:] = self._due[:] = 0
+        self._returns[:] = self._lengths[:] = self.due_resets[:] = 0
         return deepcopy(seen)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -99,8 +99,8 @@ class GymnasiumVecEnv(VecEnv):
         seen, rewards, infos = deepcopy(seen), np.array(rewards, dtype=np.float32), list(infos)
         dones = np.asarray(terminated | truncated, dtype=bool)
         self._returns += rewards
-        self._lengths += ~self._due
-        for i in np.flatnonzero(self._due):
+        self._lengths += ~self.due_resets
+        for i in np.flatnonzero(self.due_resets):
             self.reset_infos[i] = dict(infos[i])
             infos[i]["reset_transition"] = True
         for i in np.flatnonzero(dones):
@@ -109,7 +109,7 @@ class GymnasiumVecEnv(VecEnv):
             info["TimeLimit.truncated"] = bool(cut and not ended)
         self._returns[dones] = self._lengths[dones] = 0
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._due = dones.copy()
+            self.due_resets = dones.copy()
         elif self.autoreset_mode is AutoresetMode.DISABLED and dones.any():
             seen = self._reset_now(dones)
         return seen, rewards, dones, infos

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -15,9 +16,36 @@ with require_extra("cli"):
     from rich.console import Console
     from rich.markup import escape
 
-__all__ = ["LARGEST_SEED", "ForceOption", "JsonOption", "Output", "QuietOption", "free_name"]
+__all__ = [
+    "LARGEST_SEED", "ForceOption", "JsonOption", "Output", "QuietOption", "free_name", "whole",
+]  # fmt: skip
 
 LARGEST_SEED = 2**32 - 1  # numpy's, which seeds scikit-learn and the agents
+
+
+def whole(least: int, most: float = math.inf) -> Callable[[str | int], int]:
+    """Returns a parser of whole numbers within bounds, which may be typed as ``20_000`` or ``2e4``.
+
+    Examples:
+        >>> whole(1)("2e4")
+        20000
+    """
+
+    def integer(text: str | int) -> int:
+        try:
+            number = Decimal(str(text))
+            value = int(number)
+        except (ArithmeticError, ValueError):
+            raise typer.BadParameter(f"{text!r} is no whole number.") from None
+        if value != number:
+            raise typer.BadParameter(f"{text!r} is no whole number.")
+        if not least <= value <= most:
+            within = f"{least} or more" if most == math.inf else f"from {least} to {most}"
+            raise typer.BadParameter(f"{text} is not {within}.")
+        return value
+
+    return integer
+
 
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")

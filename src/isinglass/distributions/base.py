@@ -96,6 +96,8 @@ class Distribution(ABC):
                 f"Give {self.unit.size} bools, True where a component is allowed",
             )
         forbidden = ~allowed.expand(self.zeros_like_event().shape)
+        if not any(part.pointwise for part in self.unit.parts):  # one-hot units alone
+            return self._without(forbidden) if bool(forbidden.any()) else self
         two_state, lowest = _two_state_components(self.unit, forbidden)
         off, excluded = forbidden & two_state, forbidden & ~two_state
         given = self.condition(lowest.to(self.zeros_like_event()), off) if bool(off.any()) else self
@@ -209,13 +211,10 @@ def _two_state_components(unit: Unit, forbidden: Tensor) -> tuple[Tensor, Tensor
 
 def _check_possible(unit: Unit, forbidden: Tensor) -> None:
     """Refuses a mask that leaves no value to a one-hot unit."""
-    ids = unit.variable_ids().to(forbidden.device)
-    left = torch.zeros(
-        *forbidden.shape[:-1], int(ids[-1]) + 1, dtype=torch.int32, device=forbidden.device
-    )
-    left.index_add_(-1, ids, (~forbidden).int())
-    if bool((left == 0).any()):
-        *row, number = (left == 0).nonzero()[0].tolist()
+    pieces = zip(unit.parts, forbidden.split([part.size for part in unit.parts], -1), strict=True)
+    nothing = [piece.unflatten(-1, (part.count, -1)).all(-1) for part, piece in pieces]
+    if any(bool(part.any()) for part in nothing):
+        *row, number = torch.cat(nothing, -1).nonzero()[0].tolist()
         raise DomainError(
             f"a mask that forbids every value of unit {number}"
             + (f" in row {row[0] if len(row) == 1 else tuple(row)}" if row else ""),

@@ -204,9 +204,9 @@ class PatternMixture(FieldDistribution):
             new = observed & ~self.observed  # what was clamped before stays as it was
             observed, clamped = observed | self.observed, self.clamped
         given = torch.where(new, state, 0.0)
-        keys = self._overlap(given) - self.unit.base_measure_energy(
-            given, self.temperature
-        ).unsqueeze(-1)
+        keys = self._overlap(given)
+        if self.unit.has_base_measure_energy:
+            keys = keys - self.unit.base_measure_energy(given, self.temperature).unsqueeze(-1)
         conditional = replace(
             self,
             keys=keys,

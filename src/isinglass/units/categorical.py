@@ -19,6 +19,8 @@ from isinglass.units.base import EDGE, Draw, Flags, PerRow, States, Unit, gumbel
 
 __all__ = ["Categorical", "Multinomial"]
 
+FEW_NUMBERS = 2**16  # masks times fields, below which they are formed: fewer calls
+
 
 @dataclass(frozen=True)
 class Multinomial(Unit):
@@ -171,9 +173,11 @@ class Multinomial(Unit):
         beta = self.sharpness(temperature)
         masks, groups = self._split(allowed), self._split(fields)
         if _infinite(beta):
-            masked = groups.masked_fill(~masks.unsqueeze(-3), -torch.inf)
-            return masked.amax(-1).nan_to_num(neginf=0.0).sum(-1)
+            best = groups.masked_fill(~masks.unsqueeze(-3), -torch.inf).amax(-1)
+            return best.where(masks.any(-1).unsqueeze(-2), 0.0).sum(-1)
         logits = beta * groups  # (M, groups, states)
+        if masks.numel() * len(fields) <= FEW_NUMBERS:
+            return _log_sum(logits, masks.unsqueeze(-3)).sum(-1) / beta
         top = logits.amax(-1)
         weights = (logits - top.unsqueeze(-1)).exp()
         sums = torch.einsum("...gc,mgc->...gm", masks.to(fields), weights)
@@ -182,8 +186,7 @@ class Multinomial(Unit):
         logs = sums.clamp_min(kind.tiny).log() + top.mT
         if bool(low.any()):
             *row, group, field = low.nonzero(as_tuple=True)
-            exact = logits[field, group].masked_fill(~masks[(*row, group)], -torch.inf)
-            exact = exact.logsumexp(-1).nan_to_num(neginf=0.0)
+            exact = _log_sum(logits[field, group], masks[(*row, group)])
             logs = logs.index_put((*row, group, field), exact)
         return logs.sum(-2) / beta
 
@@ -347,6 +350,13 @@ def _check_beta(name: str, beta: float | Tensor) -> float | Tensor:
     if values_visible(beta):
         check_positive("beta", beta.item())
     return beta
+
+
+def _log_sum(logits: Tensor, allowed: Tensor) -> Tensor:
+    """log Σ_{i allowed} exp(I_i); 0 where nothing is."""
+    some = allowed.any(-1)  # where nothing is, all is summed, so that no slope is NaN
+    total = logits.masked_fill(~allowed & some.unsqueeze(-1), -torch.inf).logsumexp(-1)
+    return torch.where(some, total, 0.0)
 
 
 def _infinite(beta: float | Tensor) -> bool:

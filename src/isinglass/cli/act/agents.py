@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import gymnasium as gym
-import numpy as np
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -30,13 +29,16 @@ from isinglass.agents import (
     DoubleBackup,
     FreeEnergyQ,
     FreeEnergySarsa,
+    MaskedEnv,
     MixtureEnergy,
     PairwiseEnergy,
     ProductOfMixtures,
     RBMEnergy,
     SoftBackup,
 )
+from isinglass.agents._arguments import SMALLEST_PICTURE, check_reset
 from isinglass.agents._faults import check_agent_file
+from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.sarsa import OF_REPLAY
 from isinglass.cli.act.run import Request
 from isinglass.envs import make_env
@@ -75,26 +77,6 @@ BACKUPS: dict[str, Backup] = {
 }  # fmt: skip
 
 
-class Masked(gym.Wrapper):
-    """Wrapper that gives the mask in ``info`` by a method too, as sb3-contrib asks for it."""
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """Resets the environment and keeps the mask."""
-        observation, info = self.env.reset(**kwargs)
-        self._mask = info["action_mask"]
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Steps the environment and keeps the mask."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        self._mask = info["action_mask"]
-        return observation, reward, terminated, truncated, info
-
-    def action_masks(self) -> np.ndarray:
-        """Returns the mask of the state that was observed last."""
-        return self._mask
-
-
 def make_environments(
     request: Request, count: int, name: str = "", *, capped: bool = False
 ) -> DummyVecEnv:
@@ -120,8 +102,9 @@ def make_environments(
                 f"no setting {unknown[1]!r}" if unknown else f"it refuses its settings: {error}",
                 "Look at what it takes, and mend --env-set", operation=f"making {request.env}",
             ) from error  # fmt: skip
+        check_reset(env)
         if name == "MaskablePPO":
-            env = Masked(env)
+            env = MaskedEnv(env)
         return Monitor(gym.wrappers.TimeLimit(env, LONGEST_EPISODE) if capped else env)
 
     return DummyVecEnv([make_one] * count)
@@ -147,7 +130,7 @@ def choose_peers(env: VecEnv, wanted: str) -> list[str]:
     """Chooses the peers that support the spaces, or those of them that are asked for.
 
     Args:
-        env: The environment, reset.
+        env: The environment; it is reset.
         wanted: ``auto``, ``none``, or names with commas between.
 
     Raises:
@@ -158,8 +141,10 @@ def choose_peers(env: VecEnv, wanted: str) -> list[str]:
         supported.append("DQN")
     if isinstance(env.action_space, spaces.Box):
         supported.append("SAC")
-    mask = env.reset_infos[0].get("action_mask")
-    if mask is not None and np.ndim(mask) == 1 and importlib.util.find_spec("sb3_contrib"):
+    reader = MaskReader(env)
+    masks, parts = reader.read(env.reset()), reader.layout.parts
+    flat = masks is not None and (len(parts) == 1 or not reader.layout.is_joint(masks))
+    if flat and importlib.util.find_spec("sb3_contrib"):
         supported.append("MaskablePPO")
     if wanted == "auto":
         return supported
@@ -180,9 +165,10 @@ def build_agent(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
         ParameterError: If a setting is not known or not taken, or the start is of other spaces.
         FileError: If the start cannot be read.
     """
-    image = is_image_space(env.observation_space)
+    seen = env.observation_space
+    image = is_image_space(seen) and sorted(seen.shape)[1] >= SMALLEST_PICTURE  # for a CNN
     policy = "CnnPolicy" if image else "MlpPolicy"
-    if isinstance(env.observation_space, spaces.Dict):
+    if isinstance(seen, spaces.Dict):
         policy = "MultiInputPolicy"
     common: dict[str, Any] = {
         "policy": policy, "env": env, "seed": request.seed, "device": request.device,
@@ -272,9 +258,11 @@ def parse_settings(settings: dict[str, str]) -> dict[str, Any]:
     for name, text in settings.items():
         word = text.capitalize()
         try:
-            values[name] = ast.literal_eval(word if word in {"True", "False", "None"} else text)
+            value = ast.literal_eval(word if word in {"True", "False", "None"} else text)
         except (SyntaxError, ValueError):
-            values[name] = text
+            value = text
+        typed_as_count = isinstance(value, float) and value.is_integer() and "." not in text
+        values[name] = int(value) if typed_as_count else value  # 1e4
     return values
 
 

@@ -30,7 +30,7 @@ from isinglass.cli.act.options import (
     Steps,
     Threads,
 )
-from isinglass.errors import FileError, ParameterError
+from isinglass.errors import ParameterError
 
 with require_extra("cli"):
     import typer
@@ -100,8 +100,9 @@ def act(
 
 def _resume_run(output: Output, context: typer.Context, folder: Path) -> bool:
     """Go on with a run as it was started: anything else would not be one run."""
-    from isinglass.cli.act.run import read_request
+    from isinglass.cli.act.run import LOCK, read_request
     from isinglass.cli.act.runner import carry_out
+    from isinglass.io.lock import claim
 
     for name in context.params.keys() - {"resume", "as_json", "quiet"}:
         source = context.get_parameter_source(name)
@@ -111,17 +112,20 @@ def _resume_run(output: Output, context: typer.Context, folder: Path) -> bool:
                 "Leave it out; to begin anew with the weights, use --from",
                 operation="isinglass act --resume",
             )  # fmt: skip
-    return carry_out(output, folder, read_request(folder))
+    request = read_request(folder)
+    with claim(folder / LOCK, f"resuming {folder}"):
+        return carry_out(output, folder, request)
 
 
 def _start_run(output: Output, out: Path | None, request: Request, peers: str) -> bool:
     """Check all that was asked for, make the folder of the run, and learn."""
-    from isinglass.cli.act.run import free_folder, new_folder
+    from isinglass.cli.act.run import make_folder, new_folder
     from isinglass.cli.act.runner import carry_out
 
-    folder = out or free_folder(request.env)
-    request = _check_request(output, folder, request, peers)
-    with new_folder(folder, request):
+    request, spaces = _check_request(request, peers)
+    folder, made = make_folder(out, request.env)
+    with new_folder(folder, made, request):
+        output.say(f"{spaces}. Writing to [bold]{escape(str(folder))}[/bold].")
         return carry_out(output, folder, request)
 
 
@@ -135,18 +139,11 @@ def _require(env: str | None) -> str:
     return env
 
 
-def _check_request(output: Output, folder: Path, request: Request, peers: str) -> Request:
+def _check_request(request: Request, peers: str) -> tuple[Request, str]:
     """Check all that was asked for, before there is a folder of the run; choose the peers."""
     from isinglass.cli.act.agents import build_agent, choose_peers, make_environments, own_agent
 
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileError(
-            "something is there already",
-            f"Choose another --out, or go on with what is there: --resume {folder}",
-            operation=f"writing {folder}",
-        )  # fmt: skip
     env = make_environments(request, 1)
-    env.reset()
     request = replace(request, peers=choose_peers(env, peers))
     build_agent(own_agent(request), request, env)
     env.close()
@@ -154,11 +151,7 @@ def _check_request(output: Output, folder: Path, request: Request, peers: str) -
         escape(shorten(str(space), 60, placeholder=" …"))
         for space in (env.observation_space, env.action_space)
     )
-    output.say(
-        f"{escape(request.env)}: observations {observations}, actions {actions}. "
-        f"Writing to [bold]{escape(str(folder))}[/bold]."
-    )
-    return request
+    return request, f"{escape(request.env)}: observations {observations}, actions {actions}"
 
 
 def _assignments(option: str, texts: list[str] | None) -> dict[str, str]:

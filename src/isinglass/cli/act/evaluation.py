@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from isinglass.agents.action_masks import MaskLayout, acting_infos
+from isinglass.agents.mask_reader import MaskReader
 from isinglass.cli.act.agents import make_environments
 from isinglass.cli.act.run import RandomBaseline, Request
 
@@ -40,7 +40,7 @@ class _Actor:
 
     def __init__(self, agent: BaseAlgorithm | None, env: DummyVecEnv, stop: Event) -> None:
         self.agent, self.env, self.stop = agent, env, stop
-        self.has_stepped = False
+        self.reader, self.has_stepped = MaskReader(env), False
         signature = inspect.signature(agent.predict) if agent is not None else None
         self.takes_masks = signature is not None and "action_masks" in signature.parameters
 
@@ -54,24 +54,19 @@ class _Actor:
         """Choose an action for each copy of the environment."""
         if self.stop.is_set():
             raise Stopped
-        env: Any = self.env
-        stepped = (env.buf_infos, env.buf_dones) if self.has_stepped else ()
-        infos = acting_infos(env, *stepped)
+        stepped = (self.env.buf_infos, self.env.buf_dones) if self.has_stepped else ()
         self.has_stepped = True
+        allowed = self.reader.read(observation, *stepped)
+        space, layout = self.env.action_space, self.reader.layout
+        if self.agent is None and allowed is not None:
+            return layout.draw_allowed(allowed, space.np_random), None
         if self.agent is None:
-            return self._random(infos), None
+            return np.array([space.sample() for _ in range(self.env.num_envs)]), None
         masks: dict[str, Any] = {}
-        if self.takes_masks and "action_mask" in infos[0]:
-            masks["action_masks"] = np.stack([info["action_mask"] for info in infos])
+        if self.takes_masks and allowed is not None:
+            one = len(layout.parts) == 1
+            masks["action_masks"] = allowed if one else layout.by_parts(allowed)
         return self.agent.predict(observation, deterministic=deterministic, **masks)
-
-    def _random(self, infos: list[dict[str, Any]]) -> np.ndarray:
-        space = self.env.action_space
-        layout = MaskLayout.of(space)
-        allowed = layout.read(infos)
-        if allowed is not None:
-            return layout.draw_allowed(allowed, space.np_random)
-        return np.array([space.sample() for _ in infos])
 
 
 def episode_returns(
@@ -103,8 +98,10 @@ def measure_random_baseline(request: Request) -> RandomBaseline:
     env.seed(seed)
     env.action_space.seed(seed)
     returns = episode_returns(None, env, request.episodes, False, Event())
+    reader = MaskReader(env)
+    reader.read(env.reset())
     env.close()
-    return RandomBaseline(*mean_and_error(returns), masked="action_mask" in env.reset_infos[0])
+    return RandomBaseline(*mean_and_error(returns), reader.source)
 
 
 def mean_and_error(returns: np.ndarray) -> tuple[float, float]:

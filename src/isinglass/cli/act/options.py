@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from isinglass._support.optional import require_extra
-from isinglass.cli._common import LARGEST_SEED
+from isinglass.cli._common import LARGEST_SEED, whole
 
 with require_extra("cli"):
     import typer
@@ -45,7 +45,7 @@ EnvironmentId: TypeAlias = Annotated[
         help="A registered id, module:id, or module:ClassName; modules of this folder too.",
     ),
 ]
-Steps: TypeAlias = Annotated[int, Option(min=1, help="Steps of the environment.")]
+Steps: TypeAlias = Annotated[int, Option(parser=whole(1), help="Steps of the environment.")]
 RuleChoice: TypeAlias = Annotated[
     RuleName, Option(help="Soft Q-learning with replay, or SARSA on each step as it comes.")
 ]
@@ -71,19 +71,23 @@ Peers: TypeAlias = Annotated[
     str, Option(help="auto, none, or some of ppo,dqn,sac,maskableppo: learned beside it.")
 ]
 EvaluationEpisodes: TypeAlias = Annotated[
-    int, Option(min=1, metavar="N", help="Episodes of each evaluation.")
+    int, Option(parser=whole(1), metavar="N", help="Episodes of each evaluation.")
 ]
 EvaluationInterval: TypeAlias = Annotated[
     int | None,
     Option(
-        min=1, help="Steps between evaluations, each with a checkpoint.",
+        parser=whole(1), help="Steps between evaluations, each with a checkpoint.",
         show_default="a 20th of the steps, 1000 or more",
     ),
 ]  # fmt: skip
-Copies: TypeAlias = Annotated[int, Option(min=1, help="Copies of the environment at a time.")]
-Seed: TypeAlias = Annotated[int, Option(min=0, max=LARGEST_SEED, help="Seed of everything random.")]
+Copies: TypeAlias = Annotated[
+    int, Option(parser=whole(1), help="Copies of the environment at a time.")
+]
+Seed: TypeAlias = Annotated[
+    int, Option(parser=whole(0, LARGEST_SEED), help="Seed of everything random.")
+]
 Device: TypeAlias = Annotated[str, Option(help="auto, cpu, cuda, cuda:1, …")]
-Threads: TypeAlias = Annotated[int, Option(min=1, help="Threads of torch on the CPU.")]
+Threads: TypeAlias = Annotated[int, Option(parser=whole(1), help="Threads of torch on the CPU.")]
 StartFrom: TypeAlias = Annotated[
     Path | None, Option("--from", help="Begin with the weights of another run or checkpoint.")
 ]

@@ -107,18 +107,25 @@ def _mask_note(results: Sequence[Result], baseline: RandomBaseline) -> str:
     return f"{said}; {' and '.join(blind)} may take any." if blind else f"{said}."
 
 
-def loading_code(folder: Path, request: Request) -> str:
-    """Returns Python code that loads the best agent and acts once."""
+#: How a mask is given to ``predict``, by who tells it; the agent finds it in an observation.
+GIVEN_MASKS = {
+    "info": ', action_masks=info["action_mask"]',
+    "method": ', action_masks=env.get_wrapper_attr("action_masks")()',
+}
+
+
+def loading_code(folder: Path, request: Request, mask_source: str | None = None) -> str:
+    """Returns Python code that loads the best agent and acts once, by the rules."""
     settings = parse_settings(request.env_settings)
     given = "".join(f", {name}={value!r}" for name, value in settings.items())
-    name = own_agent(request)
+    name, masks = own_agent(request), GIVEN_MASKS.get(mask_source or "", "")
     return f"""from isinglass.agents import {name}
 from isinglass.envs import make_env
 
 env = make_env({request.env!r}{given})
 agent = {name}.load({str(folder / name / "best.zip")!r})
-observation, _ = env.reset()
-action, _ = agent.predict(observation, deterministic=True)
+observation, {"info" if mask_source == "info" else "_"} = env.reset()
+action, _ = agent.predict(observation, deterministic=True{masks})
 env.step(action)"""
 
 
@@ -163,7 +170,7 @@ def build_report(
 {_settings_table(hyper_parameters(request))}
 <p class="note">{escape(note)}</p>
 <h2>Go on with it</h2>
-<pre><code>{escape(loading_code(folder, request))}</code></pre>
+<pre><code>{escape(loading_code(folder, request, baseline.mask_source))}</code></pre>
 <p>All scalars: <code>tensorboard --logdir {escape(str(folder))}</code></p>
 <footer><p>{escape(describe_machine(request.threads))}, {versions}.</p></footer>""",
     )

@@ -9,19 +9,31 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
+from isinglass.io.lock import claim
 
 __all__ = [
-    "RESULT", "History", "RandomBaseline", "Request", "Result", "free_folder", "new_folder",
-    "plus_minus", "read_request", "read_result", "write_json",
+    "LOCK",
+    "RESULT",
+    "History",
+    "RandomBaseline",
+    "Request",
+    "Result",
+    "make_folder",
+    "new_folder",
+    "plus_minus",
+    "read_request",
+    "read_result",
+    "write_json",
 ]  # fmt: skip
 
-REQUEST, RESULT = "run.json", "result.json"
+REQUEST, RESULT, LOCK = "run.json", "result.json", ".lock"
 BINS = 200  # of the curve of returns while learning
 
 
@@ -92,20 +104,50 @@ class Result:
 
 
 class RandomBaseline(NamedTuple):
-    """Mean return of uniformly random actions, its standard error, and if masks were obeyed."""
+    """Mean return of uniformly random actions, its standard error, and who told masks, if any."""
 
     mean: float
     error: float
-    masked: bool
+    mask_source: str | None = None
+
+    @property
+    def masked(self) -> bool:
+        """Whether masks were obeyed."""
+        return self.mask_source is not None
 
 
-def free_folder(env: str) -> Path:
-    """Returns ``runs/ENV-date-number``, the first number that is not taken."""
+def make_folder(out: Path | None, env: str) -> tuple[Path, list[Path]]:
+    """Makes the folder of a run, ``runs/ENV-date-number`` where none is named.
+
+    Making it is claiming it: of several runs at once each gets a number of its own.
+
+    Returns:
+        The folder, and all that had to be made for it.
+
+    Raises:
+        FileError: If it cannot be made.
+    """
     name = re.sub(r"[^\w.-]", "-", re.split("[/:]", env)[-1])
-    number = 1
-    while (folder := Path("runs", f"{name}-{time.strftime('%Y-%m-%d')}-{number}")).exists():
-        number += 1
-    return folder
+    stem = f"{name}-{time.strftime('%Y-%m-%d')}"
+    folder = out or Path("runs", stem)
+    made = [path for path in folder.parents if not path.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if out is not None:
+            made = made if out.exists() else [out, *made]
+            out.mkdir(exist_ok=True)
+            return out, made
+        for number in count(1):
+            with suppress(FileExistsError):
+                folder = Path("runs", f"{stem}-{number}")
+                folder.mkdir()
+                break
+    except OSError as error:
+        raise FileError(
+            f"{error.strerror}", "Name a folder that can be made: --out",
+            operation=f"making {folder}",
+        ) from error  # fmt: skip
+    return folder, [folder, *made]
 
 
 def plus_minus(mean: float, error: float) -> str:
@@ -129,21 +171,36 @@ def read_result(folder: Path) -> Result | None:
 
 
 @contextmanager
-def new_folder(folder: Path, request: Request) -> Iterator[None]:
-    """Writes there what was asked for; after an error before anything is learned, undoes it."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        write_json(folder / REQUEST, asdict(request))
-        yield
-    except Exception:
-        if not any(folder.glob("*/*.zip")):
-            with suppress(OSError):  # whatever else is there is the user's
-                (folder / REQUEST).unlink(missing_ok=True)
-                for log in folder.glob("*/events.out.*"):
-                    log.unlink()
-                for path in (*folder.glob("*"), *made):
-                    path.rmdir()
-        raise
+def new_folder(folder: Path, made: list[Path], request: Request) -> Iterator[None]:
+    """Writes there what was asked for; after an error before anything is learned, undoes it.
+
+    Raises:
+        FileError: If something is there already, or another process writes there.
+    """
+    with claim(folder / LOCK, f"writing {folder}"):
+        if any(path.name != LOCK for path in folder.iterdir()):
+            raise FileError(
+                "something is there already",
+                f"Choose another --out, or go on with what is there: --resume {folder}",
+                operation=f"writing {folder}",
+            )
+        try:
+            write_json(folder / REQUEST, asdict(request))
+            yield
+        except Exception:
+            if not any(folder.glob("*/*.zip")):
+                _undo(folder, made)
+            raise
+
+
+def _undo(folder: Path, made: list[Path]) -> None:
+    """Removes what a run has written before it learned anything; all else is the user's."""
+    with suppress(OSError):
+        for written in (folder / REQUEST, folder / LOCK, *folder.glob("*/events.out.*")):
+            written.unlink(missing_ok=True)
+        for path in (*folder.glob("*"), *made):
+            with suppress(FileNotFoundError):
+                path.rmdir()
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -152,14 +209,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     Raises:
         FileError: If the disk refuses it.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"{error.strerror}",
-            "Name a folder that can be made: --out",
-            operation=f"making {path.parent}",
-        ) from error
     with atomic_write(path, overwrite=True) as aside:
         aside.write_text(json.dumps(content, indent=2), encoding="utf-8")
 

@@ -119,7 +119,7 @@ def _report(output: Output, folder: Path, request: Request, results: list[Result
     console.print(title, highlight=False, soft_wrap=True)
     console.print(terminal_table(results, baseline))
     console.print(Text(footnote(request, results, baseline), "dim"), highlight=False)
-    code = escape(loading_code(folder, request))
+    code = escape(loading_code(folder, request, baseline.mask_source))
     console.print(code, style="dim", highlight=False, soft_wrap=True)
     output.say(f"Open [bold]{escape(str(report))}[/bold].")
     output.finish(_summary(folder, report, request, results, baseline))

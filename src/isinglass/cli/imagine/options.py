@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from isinglass._support.optional import require_extra
-from isinglass.cli._common import LARGEST_SEED
+from isinglass.cli._common import LARGEST_SEED, whole
 
 with require_extra("cli"):
     from typer import Argument, Option
@@ -33,7 +33,7 @@ Data: TypeAlias = Annotated[
     Argument(help="A table (.csv, .tsv, .npy, .npz), or images: files, folders, arrays (n, h, w)."),
 ]
 Sample: TypeAlias = Annotated[
-    int | None, Option(min=1, help="Draw so many fresh rows or images.")
+    int | None, Option(parser=whole(1), help="Draw so many fresh rows or images.")
 ]  # fmt: skip
 Impute: TypeAlias = Annotated[
     bool, Option("--impute", help="Fill the unknown cells or transparent pixels.")
@@ -49,16 +49,17 @@ Fill: TypeAlias = Annotated[
     How, Option(help="Fill a cell by its mean, the likeliest row, or a draw.")
 ]  # fmt: skip
 Memories: TypeAlias = Annotated[
-    int | None, Option(min=1, help="How many memories.", show_default="chosen on rows held out")
+    int | None,
+    Option(parser=whole(1), help="How many memories.", show_default="chosen on rows held out"),
 ]
 Steps: TypeAlias = Annotated[
-    int | None, Option(min=1, help="Most steps of learning.", show_default="200")
+    int | None, Option(parser=whole(1), help="Most steps of learning.", show_default="200")
 ]
 Starts: TypeAlias = Annotated[
-    int | None, Option(min=1, help="Starts to choose the best of.", show_default="1")
+    int | None, Option(parser=whole(1), help="Starts to choose the best of.", show_default="1")
 ]
 Seed: TypeAlias = Annotated[
-    int, Option(min=0, max=LARGEST_SEED, help="Seed of everything random.")
+    int, Option(parser=whole(0, LARGEST_SEED), help="Seed of everything random.")
 ]  # fmt: skip
 Model: TypeAlias = Annotated[
     Path | None, Option(help="Keep the fitted machine in this .safetensors; use it if it is there.")
@@ -83,7 +84,7 @@ Image: TypeAlias = Annotated[
 ]
 Size: TypeAlias = Annotated[
     int | None,
-    Option(min=2, max=512, help="Height to bring images to.", show_default="the first's"),
+    Option(parser=whole(2, 512), help="Height to bring images to.", show_default="the first's"),
 ]
 Curve: TypeAlias = Annotated[
     Path | None,

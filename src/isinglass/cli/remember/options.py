@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from isinglass._support.optional import require_extra
+from isinglass.cli._common import whole
 
 with require_extra("cli"):
     from typer import Argument, Option
@@ -62,13 +63,12 @@ Hide: TypeAlias = Annotated[
     Half | None, Option(help="Images: treat this half of the cue as unknown.")
 ]
 Index: TypeAlias = Annotated[
-    int | None, Option(min=0, help="Images: which one of a cue file of several.")
+    int | None, Option(parser=whole(0), help="Images: which one of a cue file of several.")
 ]
 Size: TypeAlias = Annotated[
     int | None,
     Option(
-        min=2,
-        max=LARGEST_SIZE,
+        parser=whole(2, LARGEST_SIZE),
         help="Images: height in pixels to bring them to.",
         show_default="the first image's",
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from isinglass._support.optional import require_extra
-from isinglass.cli._common import LARGEST_SEED, JsonOption, Output, QuietOption, free_name
+from isinglass.cli._common import LARGEST_SEED, JsonOption, Output, QuietOption, free_name, whole
 
 with require_extra("cli"):
     import typer
@@ -37,7 +37,7 @@ def tour(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything random.")
+        int, typer.Option(parser=whole(0, LARGEST_SEED), help="Seed of everything random.")
     ] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite the page named by --out.")
