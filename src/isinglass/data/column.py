@@ -290,13 +290,15 @@ def truths(known: Cells) -> bool:
 def _numbers(operation: str, cells: Cells) -> np.ndarray:
     """Returns cells as numbers, NaN where unknown."""
     unknown = is_unknown(cells)
-    if cells.dtype.kind in "Mm" or any(isinstance(cell, TIMES) for cell in cells[~unknown][:1]):
+    if cells.dtype.kind in "Mm" or (
+        cells.dtype == object and any(isinstance(cell, TIMES) for cell in cells[~unknown])
+    ):
         raise DomainError(
             "dates or times", "Turn them into numbers first, such as days", operation=operation
         )
     try:
         values = np.where(unknown, np.nan, cells).astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise DomainError(
             f"a cell that is no number ({error})",
             "Call it categorical, or mend the cell",

@@ -202,7 +202,7 @@ def _records(text: str, sep: str, spaced: bool = False) -> Any:
 
 
 def _delimiter(operation: str, text: str) -> str:
-    """Returns what divides most lines into equally many cells, and those into most numbers."""
+    """Returns what divides most lines into equally many cells, most of their text into numbers."""
     scores: dict[str, tuple[float, float]] = {}
     for sep in DELIMITERS:
         try:
@@ -211,9 +211,10 @@ def _delimiter(operation: str, text: str) -> str:
             continue
         width = mode(map(len, records)) if records else 1
         alike = [cells for cells in records if len(cells) == width]
-        numbers = sum(bool(NUMBER_LIKE.fullmatch(c.strip())) for cells in alike for c in cells)
+        found = [cell.strip() for cells in alike for cell in cells]
+        numbers = sum(len(cell) for cell in found if NUMBER_LIKE.fullmatch(cell))
         if width > 1:
-            scores[sep] = len(alike) / len(records), numbers / (width * len(alike))
+            scores[sep] = len(alike) / len(records), numbers / max(1, sum(map(len, found)))
     if not scores:  # one column, or a quote that is never closed: named when the lines are read
         first = next((line for line in io.StringIO(text) if line.strip()), "")
         return max(DELIMITERS, key=first.count)
@@ -259,15 +260,6 @@ def _first_record(
             above = widths[first:place].any() and width > 1
             return place if above and (named or header) else first
     return first
-
-
-def _look(cells: Iterable[str]) -> str:
-    """Returns what most of these cells look like: "number", "truth", "date", or else ""."""
-    cells = list(islice(cells, SAMPLE))
-    for look, pattern in LOOKS.items():
-        if 2 * sum(bool(pattern.fullmatch(cell)) for cell in cells) > len(cells):
-            return look
-    return ""
 
 
 def holds_names(first: list[str], bodies: list[dict[str, int]]) -> bool | None:

@@ -253,7 +253,8 @@ class _Reader:
             for name, column in zip(header, columns, strict=True)
             if name not in drop
         }
-        self._drop_empty(header)
+        if not names:
+            self._drop_empty(header)
         marks = self._marks()
         texts = self.text.cells.iloc[int(named) :].reset_index(drop=True)
         texts = texts.set_axis(list(header), axis=1)[list(self.columns)]
@@ -266,7 +267,7 @@ class _Reader:
             remedy = "Give one that says something of others"
             raise DomainError(said, remedy, operation=self.operation)
         written = [header[name] for name in self.columns] if named else None
-        decided = self._decided(*texts.shape, named, list(marks.values()))
+        decided = self._decided(texts.shape, named, list(marks.values()))
         return Table(found, texts, self.text, written, spellings, words, decided, self.notes)
 
     def _named(self, columns: list[pd.Series], names: Sequence[str]) -> bool:
@@ -442,8 +443,9 @@ class _Reader:
                 f"taken for names; if that is an unknown cell, say --na {quote(odd[0])}"
             )
 
-    def _decided(self, rows: int, columns: int, named: bool, marks: list[Numerals]) -> str:
+    def _decided(self, shape: tuple[int, int], named: bool, marks: list[Numerals]) -> str:
         """Returns how the file was read, in a line."""
+        rows, columns = shape
         size = f"{rows} row{'s' * (rows != 1)}, {columns} column{'s' * (columns != 1)}"
         said = [DELIMITERS.get(self.text.sep, repr(self.text.sep))]
         points = {way.decimal for way in marks}
