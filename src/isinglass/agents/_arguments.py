@@ -165,7 +165,7 @@ def _check_sight(
         )
     named, normalized = isinstance(space, spaces.Dict), not given.get("normalize_images", True)
     pictures = [part for part in parts if is_image_space(part, normalized_image=normalized)]
-    small = [p for p in pictures if sorted(p.shape)[1] < SMALLEST_PICTURE]
+    small = [p for p in pictures if sorted(p.shape or ())[1] < SMALLEST_PICTURE]
     own = "features_extractor_class" in given
     if small and not own and issubclass(kind, FreeEnergyCnnPolicy | FreeEnergyMultiInputPolicy):
         raise ParameterError(

@@ -109,7 +109,7 @@ class MaskedEnv(gym.Wrapper):
         observation, info = self._note(observation, info)
         return observation, reward, terminated, truncated, info
 
-    def action_masks(self) -> np.ndarray:
+    def action_masks(self) -> Any:
         """Returns the mask of the state that was observed last."""
         return self._mask
 

@@ -166,7 +166,7 @@ def build_agent(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
         FileError: If the start cannot be read.
     """
     seen = env.observation_space
-    image = is_image_space(seen) and sorted(seen.shape)[1] >= SMALLEST_PICTURE  # for a CNN
+    image = is_image_space(seen) and sorted(seen.shape or ())[1] >= SMALLEST_PICTURE  # for a CNN
     policy = "CnnPolicy" if image else "MlpPolicy"
     if isinstance(seen, spaces.Dict):
         policy = "MultiInputPolicy"

@@ -54,9 +54,11 @@ class _Actor:
         """Choose an action for each copy of the environment."""
         if self.stop.is_set():
             raise Stopped
-        stepped = (self.env.buf_infos, self.env.buf_dones) if self.has_stepped else ()
+        infos, dones = (
+            (self.env.buf_infos, self.env.buf_dones) if self.has_stepped else (None, None)
+        )
         self.has_stepped = True
-        allowed = self.reader.read(observation, *stepped)
+        allowed = self.reader.read(observation, infos, dones)
         space, layout = self.env.action_space, self.reader.layout
         if self.agent is None and allowed is not None:
             return layout.draw_allowed(allowed, space.np_random), None

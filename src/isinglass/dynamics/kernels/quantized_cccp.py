@@ -38,7 +38,7 @@ class SoftmaxMemory(Protocol):
         ...
 
     def energy_from(
-        self, state: Float[Tensor, "*batch d"], log_partition: Float[Tensor, "*batch"]
+        self, state: Float[Tensor, "*batch d"], potential: Float[Tensor, "*batch"]
     ) -> Float[Tensor, "*batch"]:
         """Computes E(ξ) from lse_β(Xξ), which the step has found."""
         ...
@@ -120,8 +120,9 @@ class QuantizedCCCP(Kernel[KernelState]):
         """Averages values by the softmax weights of the patterns, by the same index."""
         return self._lookup(energy, state, values).average
 
-    def fits(self, memory: SoftmaxMemory) -> bool:
+    def fits(self, energy: Energy) -> bool:
         """Tells whether the patterns are still those of which the copy was made, or a copy."""
+        memory = _softmax_memory(energy)
         if _identity(memory.patterns) == self._keys:
             return True
         if not self.index.fits(memory.patterns):
@@ -132,7 +133,7 @@ class QuantizedCCCP(Kernel[KernelState]):
 
     def _lookup(self, energy: Energy, state: Tensor, values: Tensor | None = None) -> Lookup:
         memory = _softmax_memory(energy)
-        if not self.fits(memory):
+        if not self.fits(energy):
             raise ParameterError(
                 "the patterns are not those of which the 8-bit copy was made",
                 "Build it anew after patterns change or move: QuantizedCCCP(memory)",

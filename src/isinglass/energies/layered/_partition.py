@@ -114,7 +114,7 @@ def _precision(harmonium: Harmonium) -> Tensor:
     return precision
 
 
-def check_normalizable(harmonium: Harmonium) -> None:
+def check_normalizable(harmonium: Harmonium, /) -> None:
     """Refuses a machine of real units whose couplings let them run away, so that Z is infinite.
 
     Gaussian units do where ½sᵀs − Σ sᵀWs falls without end in some direction; rectified ones where

@@ -331,7 +331,8 @@ class StochasticAttention(nn.MultiheadAttention):
         lengths = torch.tensor([rows.shape[0] for rows in tokens.unbind()], device=padded.device)
         real = torch.arange(padded.shape[1], device=padded.device) < lengths.unsqueeze(-1)
         output, shares = self.forward(padded, padded, padded, ~real, **settings)
-        return torch._nested_tensor_from_mask(output, real), shares
+        nested = torch._nested_tensor_from_mask(output, real)  # pyright: ignore[reportPrivateImportUsage]
+        return nested, shares
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         if self.in_proj_weight is not None and query is key is value:
