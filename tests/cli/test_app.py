@@ -192,7 +192,7 @@ def test_remember_decides_by_what_it_is_given(tables, capsys):
         np.testing.assert_allclose(np.load(out), tables[:2], atol=0.05)
     assert reports[0]["stored"] == 12
     assert [cue["nearest"] for cue in reports[0]["cues"]] == [0, 1]
-    assert all(cue["converged"] for cue in reports[0]["cues"])
+    assert all(cue["familiar"] for cue in reports[0]["cues"])
     assert reports[0]["notes"] == reports[1]["notes"]
     images = ["remember", "images.npy", "--cue", "images.npy", "--index", "2", "--hide", "left"]
     assert run([*images, "--json"]) == 0
@@ -206,8 +206,8 @@ def test_remember_decides_by_what_it_is_given(tables, capsys):
 def test_options_of_the_other_kind_are_wrong_usage(tables, capsys):
     assert run(["remember", "rows.csv", "--cue", "cue.npy", "--hide", "left"]) == 2
     assert "--hide with a table" in capsys.readouterr().err
-    assert run(["remember", "images.npy", "--cue", "images.npy", "--standardize"]) == 2
-    assert "--standardize with images" in capsys.readouterr().err
+    assert run(["remember", "images.npy", "--cue", "images.npy", "--clean"]) == 2
+    assert "--clean with images" in capsys.readouterr().err
     assert run(["remember", "rows.csv", "--cue", "cue.npy", "--beta", "-1"]) == 2
     assert "isinglass remember: --beta -1.0. Give a finite --beta above" in capsys.readouterr().err
 

@@ -193,7 +193,7 @@ def test_ids_and_dates_are_written_but_not_learned(folder, capsys):
     imagined(folder, capsys, text, *model)
     rows, said = imagined(folder, capsys, ",id,when,a\n0,x,y,\n", *model)
     assert rows[1:] == ["0,x,y,1"]
-    assert "id: not in the machine, left out" in said
+    assert "id: not learned, left out" in said
     assert "Filled 1 unknown cell of 1 row:" in said
 
 

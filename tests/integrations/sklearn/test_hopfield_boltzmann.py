@@ -311,5 +311,5 @@ def test_polars_frames_come_back_as_such():
 
 
 def test_a_series_is_refused_by_name():
-    with pytest.raises(ShapeError, match=r"a Series, which is no table. Give a table: to_frame"):
+    with pytest.raises(ShapeError, match=r"a Series, which is no table. Give a data frame"):
         HopfieldBoltzmannMachine(1).fit(pd.Series([1.0, 2.0]))

@@ -28,7 +28,8 @@ class TableMixin:
         """Returns the cells of each column, checked as scikit-learn does."""
         if type(rows).__name__ in {"Series", "LazyFrame"}:
             raise ShapeError(
-                f"a {type(rows).__name__}, which is no table", "Give a table: to_frame(), collect()"
+                f"a {type(rows).__name__}, which is no table",
+                "Give a data frame (to_frame, collect)",
             )
         if _is_columns(rows) or _is_polars(rows):
             table = self._mapping(_by_name(rows), reset)
