@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -38,7 +38,7 @@ from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
-from isinglass.agents.mask_reader import MaskReader, observe_masks
+from isinglass.agents.mask_reader import MaskReader, lend_masks
 from isinglass.agents.network import check_real
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay_buffer import (
@@ -379,6 +379,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         **kwargs: Any,
     ) -> tuple[int, BaseCallback]:
         fresh = self._last_obs is None or reset_num_timesteps
+        lend_masks(callback, None)  # SB3 compares the kinds of environments
         ready = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, *args, **kwargs
         )
@@ -389,7 +390,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             if isinstance(self.replay_buffer, MaskedReplayBuffer):
                 self.replay_buffer.cut()  # the episode that was under way is given up
         if self.policy.masks_told and self._vec_normalize_env is None:
-            observe_masks(ready[1])
+            masks = self._allowed
+            lend_masks(
+                ready[1], masks is not None and MaskLayout.of(self.action_space).is_joint(masks)
+            )
         return ready
 
     def _note_masks(self, masks: np.ndarray | None) -> None:
@@ -432,7 +436,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         new_obs: np.ndarray | dict[str, np.ndarray],
         reward: np.ndarray,
         dones: np.ndarray,
-        infos: list[dict[str, Any]],
+        infos: Sequence[dict[str, Any]],
     ) -> None:
         """Keeps out what would turn the weights into NaN many steps later."""
         check_real("the reward", reward)
@@ -444,7 +448,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             masks = self._masks.read(new_obs, infos, dones)
             self._note_masks(masks)
             self._masks.complete(masks, infos, dones)
-        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, list(infos))
 
     def _on_step(self) -> None:
         annealed = min((1 - self._current_progress_remaining) / self.annealing_fraction, 1.0)

@@ -17,7 +17,7 @@ from isinglass._support.typing import Bool
 from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
 from isinglass.errors import ParameterError, ShapeError
 
-__all__ = ["MaskReader", "MaskedEnv", "ObservedMasks", "acting_infos", "observe_masks"]
+__all__ = ["MaskReader", "MaskedEnv", "ObservedMasks", "acting_infos", "lend_masks"]
 
 METHOD = "action_masks"
 OBSERVATION = "observation"
@@ -191,6 +191,10 @@ class ObservedMasks(VecEnvWrapper):
         return masks.reshape(rows, *self.shape).astype(np.int8)
 
 
+class _LentMasks(ObservedMasks):
+    """What an agent has put around the environment of an ``EvalCallback``."""
+
+
 def acting_infos(
     env: VecEnv,
     infos: Sequence[dict[str, Any]] | None = None,
@@ -212,10 +216,19 @@ def acting_infos(
     return [reset if done else info for reset, info, done in zip(resets, infos, dones, strict=True)]
 
 
-def observe_masks(callback: object) -> None:
-    """Lets an ``EvalCallback``, and each that a callback calls, see the masks where it plays."""
-    if isinstance(callback, EvalCallback) and not isinstance(callback.eval_env, ObservedMasks):
-        callback.eval_env = ObservedMasks(callback.eval_env)
-    for inner in (getattr(callback, "callback", None), *getattr(callback, "callbacks", ())):
+def lend_masks(callback: object, joint: bool | None) -> None:
+    """Puts masks into what each ``EvalCallback`` sees, or takes them out again.
+
+    Args:
+        callback: A callback, or a list of some; those that it calls are looked at too.
+        joint: Whether masks are joint; None takes them out.
+    """
+    if isinstance(callback, EvalCallback):
+        if joint is None and isinstance(callback.eval_env, _LentMasks):
+            callback.eval_env = callback.eval_env.venv
+        elif joint is not None and not isinstance(callback.eval_env, ObservedMasks):
+            callback.eval_env = _LentMasks(callback.eval_env, joint)
+    within = [getattr(callback, "callback", None), *getattr(callback, "callbacks", ())]
+    for inner in callback if isinstance(callback, list) else within:
         if inner is not None:
-            observe_masks(inner)
+            lend_masks(inner, joint)
