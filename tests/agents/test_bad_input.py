@@ -358,3 +358,39 @@ def test_observations_stored_once():
     small_agent(**given).learn(40)
     with pytest.raises(ParameterError, match="optimize_memory_usage = True for a Dict"):
         FreeEnergyQ("MultiInputPolicy", Plain(NAMED), **QUICK, **given)
+
+
+def test_small_pictures_are_refused_by_name():
+    class Tiny(gym.Env):
+        observation_space, action_space = (
+            spaces.Box(0, 255, (20, 20, 3), np.uint8),
+            spaces.Discrete(2),
+        )
+
+    with pytest.raises(ParameterError, match=r"\(20, 20, 3\) for FreeEnergyCnnPolicy.*36 × 36"):
+        FreeEnergyQ("CnnPolicy", Tiny(), **QUICK)
+    named = Tiny()
+    named.observation_space = spaces.Dict({"seen": Tiny.observation_space})
+    with pytest.raises(ParameterError, match=r"for FreeEnergyMultiInputPolicy.*ResizeObservation"):
+        FreeEnergyQ("MultiInputPolicy", named, **QUICK)
+    FreeEnergyQ("MlpPolicy", Tiny(), **QUICK)
+
+
+def test_an_environment_whose_reset_takes_no_seed():
+    class Unseeded(LargeAction):
+        def reset(self):
+            return super().reset()
+
+    for env in (Unseeded(**SMALL), DummyVecEnv([lambda: Unseeded(**SMALL)])):
+        with pytest.raises(
+            ParameterError, match=r"Unseeded\.reset\(\) without a seed.*Let reset take a seed"
+        ):
+            FreeEnergyQ("MlpPolicy", env, **QUICK)
+
+
+def test_no_gradient_steps_are_none():
+    agent = small_agent(gradient_steps=0)
+    before = [weight.clone() for weight in agent.policy.weights]
+    agent.learn(60)
+    assert agent._n_updates == 0
+    assert all(map(torch.equal, before, agent.policy.weights))

@@ -10,6 +10,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from isinglass.agents import DoubleBackup, FreeEnergyPolicy, FreeEnergyQ, MixtureEnergy, SoftBackup
+from isinglass.agents.network import _from_zero
 from isinglass.envs import LargeAction
 from isinglass.errors import FileError, ParameterError
 from tests.agents.small import ENERGIES, QUICK, SMALL, SPACES, Guarded, small_agent
@@ -186,3 +187,45 @@ def test_the_same_seed_is_the_same_run(space):
         assert torch.equal(own, theirs)
     actions = (agent.replay_buffer.actions[:40] for agent in (first, second))
     np.testing.assert_array_equal(*actions)
+
+
+@pytest.mark.usefixtures("plain_annotations")
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(5, start=2),
+        spaces.MultiDiscrete([2, 3], start=[-1, 4]),
+        spaces.Dict({"cell": spaces.Discrete(3, start=-7), "two": spaces.Discrete(2)}),
+    ],
+)
+def test_observed_choices_may_start_anywhere(space):
+    class Seen(Guarded):
+        observation_space = space
+
+        def seen(self):
+            return space.sample(), super().seen()[1]
+
+    policy = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
+    agent = FreeEnergyQ(policy, Seen(spaces.Discrete(3)), seed=SEED, **QUICK).learn(40)
+    obs, _ = agent.policy.obs_to_tensor(space.sample())
+    counted = _from_zero(obs, space)
+    parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    for key, part in parts.items():
+        numbers = counted[key] if key else counted
+        most = np.max(getattr(part, "nvec", getattr(part, "n", 0)))
+        assert 0 <= numbers.min() <= numbers.max() < most
+
+
+def test_state_dicts_hold_floats_alone_and_can_be_averaged():
+    """As users average agents; temperature is a number among the weights."""
+    one, two = (
+        FreeEnergyQ("MlpPolicy", LargeAction(**SMALL), seed=seed, **QUICK, initial_temperature=t)
+        for seed, t in ((0, 1.0), (1, 3.0))
+    )
+    dicts = [agent.policy.state_dict() for agent in (one, two)]
+    assert all(torch.is_floating_point(value) for value in dicts[0].values())
+    mean = {name: (dicts[0][name] + dicts[1][name]) / 2 for name in dicts[0]}
+    one.policy.load_state_dict(mean)
+    assert one.policy.temperature == 2.0
+    ours, theirs = one.policy.state_dict(), {k: v.clone() for k, v in mean.items()}
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -91,6 +91,45 @@ class Guarded(Walk):
 
     def step(self, action):
         return *super().step(action)[:4], self.info()
+
+class Observed(Guarded):
+    """The same, told in the observation."""
+
+    observation_space = spaces.Dict({
+        "cell": Walk.observation_space, "action_mask": spaces.MultiBinary(3),
+    })
+
+    def seen(self):
+        mask = Guarded.info(self)["action_mask"].astype(np.int8)
+        return {"cell": super().seen(), "action_mask": mask}
+
+    def info(self):
+        return {}
+
+class Asked(Guarded):
+    """The same, told if asked for."""
+
+    def action_masks(self):
+        return Guarded.info(self)["action_mask"]
+
+    def info(self):
+        return {}
+
+class Unseeded(Walk):
+    def reset(self):
+        return super().reset()
+
+class Bare(Walk):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+class Tiny(Walk):
+    """Seen as a picture."""
+
+    observation_space = spaces.Box(0, 255, (20, 20, 3), np.uint8)
+
+    def seen(self):
+        return np.full((20, 20, 3), 20 * self.cell, np.uint8)
 '''
 QUICK = ["--set", "learning_starts=20", "--set", "batch_size=16", "--device", "cpu"]
 SHORT = [*QUICK, "--set", "policy_kwargs={'net_arch': [16]}", "--evaluate", "4", "--peers", "none"]
@@ -477,6 +516,76 @@ def test_masks_are_obeyed_when_evaluated_and_by_maskable_ppo(folder, capsys):
     np.testing.assert_array_equal(env.env_method("action_masks"), [[True, False, False]] * 3)
     assert run(["act", "walks:Guarded", "--peers", "none,ppo", "--out", "no"]) == 2
     assert "Give none, auto or some of ppo,dqn,maskableppo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["Observed", "Asked"])
+def test_masks_told_in_other_ways_are_obeyed(folder, capsys, way):
+    """Any other action is an error; the lines of the report play by the rules too."""
+    assert run(["act", f"walks:{way}", *SHORT, "--steps", "60", "--every", "30", "--out", way]) == 0
+    printed = capsys.readouterr().out
+    assert "random, masked" in printed
+    exec(printed[printed.index("from isinglass.agents") : printed.index("Open ")], {})  # noqa: S102
+    pytest.importorskip("sb3_contrib")
+    assert run(["act", f"walks:{way}", "--peers", "none,ppo", "--out", "no"]) == 2
+    assert "Give none, auto or some of ppo,dqn,maskableppo" in capsys.readouterr().err
+
+
+def test_the_lines_of_the_report_give_the_mask(folder, capsys):
+    assert run(["act", "walks:Guarded", *SHORT, "--steps", "30", "--out", "guarded"]) == 0
+    printed = capsys.readouterr().out
+    exec(printed[printed.index("from isinglass.agents") : printed.index("Open ")], {})  # noqa: S102
+
+
+def test_runs_at_once_have_folders_of_their_own(folder, capfd):
+    command = [sys.executable, "-m", "isinglass", *WALK, "--quiet"]
+    runs = [subprocess.Popen([*command, "--seed", str(seed)]) for seed in range(3)]
+    assert [process.wait() for process in runs] == [0] * 3
+    found = [json.loads((out / "run.json").read_text()) for out in (folder / "runs").iterdir()]
+    assert sorted(request["seed"] for request in found) == [0, 1, 2]
+    assert len(list((folder / "runs").glob("*/report.html"))) == 3
+    assert not list((folder / "runs").glob("*/.*"))
+
+
+def test_a_second_writer_is_refused_and_a_killed_one_is_not_waited_for(folder, capsys):
+    command = [sys.executable, "-m", "isinglass", *WALK, "--env-set", "pause=0.05", "--quiet"]
+    with subprocess.Popen([*command, "--out", "one"]) as process:
+        limit = time.monotonic() + 300
+        while not list(folder.glob("one/*/checkpoint-*")) and time.monotonic() < limit:
+            time.sleep(0.02)
+        before = (folder / "one" / "run.json").read_bytes()
+        for wrong in (["act", "--resume", "one"], [*WALK, "--out", "one"]):
+            assert run(wrong) == 1
+            assert "another process is writing there" in capsys.readouterr().err
+        assert (folder / "one" / "run.json").read_bytes() == before
+        process.kill()
+    assert run(["act", "--resume", "one"]) == 0
+    assert run([*WALK, "--out", "one"]) == 1
+    assert "something is there already" in capsys.readouterr().err
+
+
+def test_counts_may_be_typed_as_powers_of_ten(folder, capsys):
+    counts = ["--steps", "1e2", "--every", "5_0", "--out", "ten"]
+    typed = ["--set", "buffer_size=1e3", "--set", "gamma=1e0", "--set", "learning_rate=1e-3"]
+    assert run(["act", "walks:Walk", *SHORT, *counts, *typed]) == 0
+    request = json.loads((folder / "ten" / "run.json").read_text())
+    assert (request["steps"], request["every"]) == (100, 50)
+    assert weights(newest(folder / "ten"))[1] == 100
+    for wrong in ("1.5", "1e-1", "0", "ten", "nan", "inf"):
+        assert run(["act", "walks:Walk", "--steps", wrong]) == 2
+        assert "is no whole number" in capsys.readouterr().err or wrong == "0"
+
+
+@pytest.mark.parametrize("kind", ["Unseeded", "Bare"])
+def test_an_environment_whose_reset_is_of_another_kind(folder, capsys, kind):
+    assert run(["act", f"walks:{kind}", *SHORT, "--steps", "40", "--out", "no"]) != 0
+    said = capsys.readouterr().err
+    wanted = {"Unseeded": "Let reset take a seed", "Bare": "reset (observation, info)"}
+    assert wanted[kind] in said
+    assert not (folder / "no").exists()
+
+
+def test_pictures_too_small_for_a_cnn_are_learned_from_flat(folder):
+    assert run(["act", "walks:Tiny", *SHORT, "--steps", "40", "--out", "tiny"]) == 0
 
 
 def test_each_copy_plays_its_share(folder):

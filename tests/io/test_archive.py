@@ -17,6 +17,7 @@ import isinglass as ig
 from isinglass.errors import FileError
 from isinglass.io.archive import read_note
 from isinglass.io.atomic import atomic_write
+from isinglass.io.lock import claim, take_lock
 from tests.cases import ENERGIES, double
 
 
@@ -221,3 +222,91 @@ def test_a_note_is_kept_with_the_energy_and_guarded(tmp_path):
         read_note(path)
     ig.save(ig.ModernHopfield(torch.eye(3)), path, overwrite=True)
     assert read_note(path) is None
+
+
+HALF = """
+import sys, time
+from isinglass.io.atomic import atomic_write
+from isinglass.io.lock import claim, take_lock
+with atomic_write(sys.argv[1], overwrite=True) as aside:
+    aside.write_text("half")
+    print("half", flush=True)
+    time.sleep(120)
+"""
+
+
+def start_writing(path):
+    command = [sys.executable, "-c", HALF, str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    return process
+
+
+def test_what_a_killed_writer_left_is_swept_and_no_other(tmp_path):
+    """By the next write in the folder, whatever its name; one that still writes is left alone."""
+    killed, alive = start_writing(tmp_path / "killed.csv"), start_writing(tmp_path / "alive.csv")
+    try:
+        killed.kill()
+        killed.wait()
+        assert len(list(tmp_path.iterdir())) == 2
+        with atomic_write(tmp_path / "next") as aside:
+            aside.write_text("whole")
+        (left,) = (path for path in tmp_path.iterdir() if path.name != "next")
+        assert (left / "alive.csv").read_text() == "half"
+    finally:
+        for process in (killed, alive):
+            process.kill()
+            process.wait()
+            process.stdout.close()
+    with atomic_write(tmp_path / "last") as aside:
+        aside.write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "next"]
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_file_that_came_meanwhile_stays(tmp_path, monkeypatch, linked):
+    """With links it is refused in one step; without them it is looked for once more."""
+    if not linked:
+
+        def refuse(*_):
+            raise OSError("no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "one"
+    with pytest.raises(FileError, match="exists already"), atomic_write(path) as aside:  # noqa: PT012
+        aside.write_text("mine")
+        path.write_text("theirs")
+    assert path.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [path]
+    with atomic_write(tmp_path / "two") as aside:
+        aside.write_text("mine")
+    assert (tmp_path / "two").read_text() == "mine"
+
+
+def test_a_lock_is_held_by_one_and_goes_with_its_process(tmp_path):
+    path = tmp_path / ".lock"
+    with (
+        claim(path, "trying"),
+        pytest.raises(FileError, match="another process is writing"),
+        claim(path, "trying again"),
+    ):
+        pass
+    assert not path.exists()
+    script = "import sys, time; from pathlib import Path; from isinglass.io.lock import take_lock\n"
+    script += "take_lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(120)"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert take_lock(path) is None
+        process.kill()
+        process.wait()
+    with claim(path, "after a kill"):
+        assert path.exists()
+    with (
+        pytest.raises(FileError, match="cannot be written"),
+        claim(tmp_path / "no" / "x", "trying"),
+    ):
+        pass

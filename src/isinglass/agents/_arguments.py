@@ -94,7 +94,7 @@ def check_reset(env: Env) -> None:
     if not any(p.name == "seed" or p.kind is Parameter.VAR_KEYWORD for p in taken):
         raise ParameterError(
             f"{type(env.unwrapped).__name__}.reset{signature(env.unwrapped.reset)} without a seed",
-            "Write it reset(self, *, seed=None, options=None), with super().reset(seed=seed)",
+            "Let reset take a seed and options, as that of gymnasium.Env does",
         )
 
 

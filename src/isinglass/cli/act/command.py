@@ -141,10 +141,12 @@ def _require(env: str | None) -> str:
 
 def _check_request(request: Request, peers: str) -> tuple[Request, str]:
     """Check all that was asked for, before there is a folder of the run; choose the peers."""
+    from isinglass.agents._faults import whole_steps
     from isinglass.cli.act.agents import build_agent, choose_peers, make_environments, own_agent
 
     env = make_environments(request, 1)
-    request = replace(request, peers=choose_peers(env, peers))
+    with whole_steps("isinglass act"):
+        request = replace(request, peers=choose_peers(env, peers))
     build_agent(own_agent(request), request, env)
     env.close()
     observations, actions = (
