@@ -373,3 +373,32 @@ def test_a_kill_loses_nothing(folder):
         assert "Traceback" not in said
         assert [path.name for path in (folder / stop.name).iterdir()] == ["large-sampled.npy"]
         assert (folder / stop.name / "large-sampled.npy").read_bytes() == b"before"
+
+
+def test_nothing_learned_is_said(folder, capsys):
+    """Twelve photos without anything in common, and a number of memories told."""
+    (folder / "few").mkdir()
+    for number, pixels in enumerate(numpy_seeded(3).integers(0, 256, (12, 16, 16), np.uint8)):
+        Image.fromarray(pixels).save(folder / f"few/{number:02}.png")
+    assert run(["imagine", "few", "--sample", "4"]) == 0
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "No better than independent pixels" in said
+    assert "--memories 6" in said
+    assert run(["imagine", "table.csv", "--impute", "--memories", "3"]) == 0
+    assert "No better than" not in " ".join(capsys.readouterr())
+
+
+def test_rare_pixels_and_odd_cells_do_not_decide(folder, capsys):
+    """A pixel of one image is worth no thousands of nats, a cell of 1e9 no memory."""
+    rows = numpy_seeded(4).integers(0, 5, (60, 6)).astype(float)
+    rows[:, :3] = rows[:, 3:] + 0.0
+    rows[:, 0] = 0
+    rows[7, 0] = 1
+    np.save(folder / "rare.npy", rows)
+    assert run(["imagine", "rare.npy", "--sample", "4", "--memories", "5"]) == 0
+    held = re.search(r"this machine.*?│.*?│\s*(\S+)", capsys.readouterr().out).group(1)
+    assert float(held.replace("−", "-")) > -30
+    rows[3, 4] = 1e9
+    np.save(folder / "odd.npy", rows)
+    assert run(["imagine", "odd.npy", "--sample", "4", "--memories", "5"]) == 0
+    assert "1 cell so far from the others" in " ".join("".join(capsys.readouterr()).split())

@@ -22,6 +22,11 @@ def has_inverse(unit: ig.Unit) -> bool:
 UNITS = [unit for unit in cases.UNITS if has_inverse(unit)]
 
 
+def parts_of(unit: ig.Unit) -> list[ig.Unit]:
+    """What each component is."""
+    return [part for part in unit.parts for _ in range(part.size)]
+
+
 def data_for(unit: ig.Unit, count: int = 80) -> torch.Tensor:
     return unit.sample(2 * double(4, unit.size)[torch.arange(count) % 4], 1.0)
 
@@ -33,8 +38,18 @@ def test_each_memory_moves_to_the_mean_of_its_data(unit, pseudo_count, generator
     data = data_for(unit)
     seed_memories(machine, data, generator)
     reads = machine.mixture().responsibilities(data).detach()
+    expected = (reads.T @ data) / reads.sum(0)[:, None]
+    given, center = torch.full_like(expected, pseudo_count), data.mean(0)
+    if gaussian := [n for n, part in enumerate(parts_of(unit)) if part.is_gaussian]:
+        # At the median, and the fewer the farther the memory's rows are from there.
+        first, third = (data.quantile(q, 0, interpolation=i)
+                        for q, i in ((0.25, "lower"), (0.75, "higher")))  # fmt: skip
+        median = data.quantile(0.5, 0, interpolation="midpoint")
+        away = (expected - median) / ((third - first) / 1.349)
+        center[gaussian] = median[gaussian]
+        given[:, gaussian] /= (1 + away.square() / 4)[:, gaussian]
+    expected = (reads.T @ data + given * center) / (reads.sum(0)[:, None] + given)
     mass = reads.sum(0) + pseudo_count
-    expected = (reads.T @ data + pseudo_count * data.mean(0)) / mass[:, None]
     em_step(machine, data, pseudo_count=pseudo_count)
     mixture = machine.mixture()
     means = unit.mean(mixture.fields, machine.temperature).detach()

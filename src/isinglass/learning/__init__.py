@@ -22,7 +22,7 @@ from isinglass.learning.objectives.score_matching import DenoisingScoreMatching,
 from isinglass.learning.objectives.stepwise_em import ExpectationMaximization
 from isinglass.learning.objectives.tempered_pcd import TemperedPCD
 from isinglass.learning.pretraining import greedy_pretraining
-from isinglass.learning.sufficient_statistics import SufficientStatistics
+from isinglass.learning.sufficient_statistics import PseudoCounts, SufficientStatistics
 from isinglass.learning.trainer.centering import centered_step
 from isinglass.learning.trainer.evaluation import Likelihood
 from isinglass.learning.trainer.history import FitReport
@@ -37,6 +37,7 @@ __all__ = [
     "Likelihood",
     "Objective",
     "PersistentCD",
+    "PseudoCounts",
     "PseudoLikelihood",
     "SlicedScoreMatching",
     "SufficientStatistics",

@@ -19,7 +19,11 @@ from isinglass._support.validation import (
 )
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
 from isinglass.errors import DomainError, ParameterError
-from isinglass.learning.sufficient_statistics import NO_MASS, SufficientStatistics
+from isinglass.learning.sufficient_statistics import (
+    NO_MASS,
+    PseudoCounts,
+    SufficientStatistics,
+)
 from isinglass.units import Unit
 
 __all__ = [
@@ -98,8 +102,8 @@ def m_step(
     learn_scale: Bool[Tensor, " d"] | bool = False,
     *,
     learn_beta: bool = False,
-    pseudo_count: float = 0.0,
-    least_scale: float = 1e-3,
+    pseudo_count: float | PseudoCounts = 0.0,
+    least_scale: float | Float[Tensor, " d"] = 1e-3,
 ) -> Float[Tensor, " d"]:
     r"""Maximizes the expected log-likelihood over the parameters, in place: the M-step.
 
@@ -113,8 +117,9 @@ def m_step(
         scale: s as it is, ``(d,)``; None is 1.
         learn_scale: Which components' s to fit, Gaussian ones only; True is all Gaussian ones.
         learn_beta: Whether to fit T = 1/β instead, as one variance of all Gaussian units.
-        pseudo_count: How many rows at the data's mean every memory is given, as a share of rows.
-        least_scale: The least s to be fitted.
+        pseudo_count: How many rows every memory is given, as a share of the rows: at the mean of
+            the statistics if a number, else as the :class:`PseudoCounts` say.
+        least_scale: The least s to be fitted, one for all or ``(d,)``.
 
     Returns:
         The new s, ``(d,)``.
@@ -126,6 +131,9 @@ def m_step(
     """
     scale = torch.ones_like(statistics.origin) if scale is None else scale
     chosen = _scales_to_learn(machine, scale, learn_scale, learn_beta=learn_beta)
+    if not isinstance(pseudo_count, PseudoCounts):
+        center = statistics.origin + statistics.center()
+        pseudo_count = PseudoCounts(pseudo_count, center, torch.full_like(center, torch.inf))
     rows = statistics.with_pseudo_counts(pseudo_count)
     means = torch.where(
         rows.mass > NO_MASS, rows.total / rows.mass.clamp_min(NO_MASS), statistics.center()
@@ -134,7 +142,8 @@ def m_step(
         machine.beta = 1 / _variance(statistics, means, scale, _is_gaussian(machine.visible, scale))
     else:
         variance = rows.deviation(means) / rows.mass.sum(0).clamp_min(NO_MASS)
-        fitted = (variance / machine.temperature).sqrt().clamp_min(least_scale)
+        least = torch.as_tensor(least_scale, dtype=scale.dtype, device=scale.device)
+        fitted = (variance / machine.temperature).sqrt().clamp_min(least)
         scale = torch.where(chosen & (statistics.mass.sum(0) > NO_MASS), fitted, scale)
     # A memory without any row stays where it is: it has no mean to move to.
     write_memories(
@@ -165,8 +174,9 @@ def em_step(
     Args:
         machine: One group, one draw; changed in place.
         data: ``(n, d)``, states of the visible units.
-        pseudo_count: How many imagined examples at the data's mean every memory is given; above
-            zero it keeps probabilities of discrete units off 0 and 1.
+        pseudo_count: How many imagined examples in the middle of the data every memory is given
+            (:class:`~isinglass.learning.PseudoCounts`); above zero it keeps probabilities of
+            discrete units off 0 and 1.
         learn_beta: Whether to fit T = 1/β too, as the variance of Gaussian units, the one of all
             Gaussian columns where kinds are mixed; of the others it scales the memories alone.
 
@@ -196,7 +206,8 @@ def em_step(
     statistics = SufficientStatistics.of(
         responsibilities, data, origin=_origin(machine, data, None)
     )
-    m_step(machine, statistics, learn_beta=learn_beta, pseudo_count=pseudo_count / len(data))
+    pseudo = _pseudo_counts(machine, data, None, pseudo_count)
+    m_step(machine, statistics, learn_beta=learn_beta, pseudo_count=pseudo)
     return float(log_prob.mean())
 
 
@@ -212,7 +223,7 @@ def expectation_maximization(
     steps: int = 100,
     tolerance: float = 1e-4,
     pseudo_count: float = 0.0,
-    least_scale: float = 1e-3,
+    least_scale: float | Float[Tensor, " d"] = 1e-3,
     on_step: Callable[[int, float], None] | None = None,
 ) -> EMReport:
     r"""Fits a one-group machine by EM, until the likelihood converges.
@@ -234,9 +245,9 @@ def expectation_maximization(
         learn_beta: Whether to fit T = 1/β instead; see :func:`em_step`.
         steps: Most steps to take.
         tolerance: Rise of the mean log-likelihood, in nats, below which the fit has converged.
-        pseudo_count: How many imagined rows at the data's mean every memory is given; see
+        pseudo_count: How many imagined rows in the middle of the data every memory is given; see
             :func:`em_step`.
-        least_scale: The least s to be fitted.
+        least_scale: The least s to be fitted, one for all or ``(d,)``.
         on_step: Called with the step's number and the mean log-likelihood before it.
 
     Returns:
@@ -278,6 +289,7 @@ def expectation_maximization(
     scale = torch.ones_like(data[0]) if scale is None else scale
     machine.visible.check(_states(data, observed, scale), observed)
     origin = _origin(machine, data, observed)
+    pseudo = _pseudo_counts(machine, data, observed, pseudo_count)
     history: list[float] = []
     converged = False
     for step in range(steps):
@@ -289,7 +301,7 @@ def expectation_maximization(
             on_step(step, history[-1])
         scale = m_step(
             machine, SufficientStatistics.of(responsibilities, data, observed, origin), scale,
-            learn_scale, learn_beta=learn_beta, pseudo_count=pseudo_count / len(data),
+            learn_scale, learn_beta=learn_beta, pseudo_count=pseudo,
             least_scale=least_scale,
         )  # fmt: skip
         converged = step > 0 and abs(history[-1] - history[-2]) < tolerance
@@ -374,6 +386,13 @@ def _origin(machine: HopfieldBoltzmann, data: Tensor, observed: Tensor | None) -
     else:
         mean = torch.where(observed, data, 0.0).sum(0) / observed.sum(0).clamp_min(1)
     return torch.where(_is_gaussian(machine.visible, data), mean, 0.0)
+
+
+def _pseudo_counts(
+    machine: HopfieldBoltzmann, data: Tensor, observed: Tensor | None, count: float
+) -> PseudoCounts:
+    gaussian = _is_gaussian(machine.visible, data)
+    return PseudoCounts.of(data, observed, gaussian, count / len(data))
 
 
 def _is_gaussian(unit: Unit, like: Tensor) -> Tensor:

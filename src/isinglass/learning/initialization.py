@@ -16,7 +16,7 @@ from isinglass.learning.em import (
     m_step,
     write_memories,
 )
-from isinglass.learning.sufficient_statistics import SufficientStatistics
+from isinglass.learning.sufficient_statistics import PseudoCounts, SufficientStatistics
 
 __all__ = ["seed_biases", "seed_cluster_means", "seed_memories"]
 
@@ -28,7 +28,8 @@ def seed_memories(
     """Starts every memory near an example, the examples spread out by k-means++.
 
     Each example is chosen with probability proportional to its squared distance from the nearest
-    one chosen before; each memory starts halfway between its example and the data's mean.
+    one chosen before; each memory starts halfway between its example and
+    the middle of the data: the median of Gaussian units, the mean of others.
 
     Reference: Arthur & Vassilvitskii 2007.
 
@@ -70,7 +71,8 @@ def seed_cluster_means(
 ) -> Float[Tensor, " d"]:
     """Starts every memory at the mean of the rows nearest to an example of k-means++.
 
-    Missing units take their column's mean while distances are measured, and only then.
+    Missing units take their column's median (mean if not Gaussian) while distances are measured,
+    and only then.
 
     Reference: Arthur & Vassilvitskii 2007.
 
@@ -96,28 +98,27 @@ def seed_cluster_means(
         >>> data = torch.tensor([[0.0], [1.0], [8.0], [9.0]])
         >>> machine = ig.HopfieldBoltzmann(ig.Gaussian(1), memories=2)
         >>> scale = seed_cluster_means(machine, data, generator=torch.Generator().manual_seed(0))
-        >>> scale, machine.patterns.detach().sort(0).values  # with one row at the mean, 4½, each
-        (tensor([1.]), tensor([[1.8333],
-                [7.1667]]))
+        >>> scale, machine.patterns.detach().sort(0).values  # with not quite one row at 4½ each
+        (tensor([1.]), tensor([[1.7580],
+                [7.2420]]))
     """
     observed = check_data(machine, data, observed)
     machine.visible.check(data, observed)
     _check_enough(machine, data, "rows")
-    filled = data
-    if observed is not None:
-        seen = torch.where(observed, data, 0.0)
-        filled = torch.where(observed, data, seen.sum(0) / observed.sum(0).clamp_min(1))
+    # One row in the middle for each memory keeps probabilities off 0 and 1, where EM never leaves.
+    gaussian = components_where(machine.visible, data, lambda part: part.is_gaussian)
+    pseudo = PseudoCounts.of(data, observed, gaussian, share=1 / len(data))
+    filled = data if observed is None else torch.where(observed, data, pseudo.center)
     seeds = filled[_spread_out(filled, machine.memories, generator)]
     # |x − y|² but for what all seeds share.
     distance = seeds.square().sum(-1) - 2 * filled @ seeds.mT
     nearest = distance.argmin(-1, keepdim=True)
     responsibilities = torch.zeros_like(distance).scatter_(-1, nearest, 1.0)
-    # One row at the mean for each memory keeps probabilities off 0 and 1, where EM never leaves.
     return m_step(
         machine,
         SufficientStatistics.of(responsibilities, data, observed),
         learn_scale=learn_scale,
-        pseudo_count=1 / len(data),
+        pseudo_count=pseudo,
     )
 
 
@@ -181,8 +182,9 @@ def _spread_out(data: Tensor, count: int, generator: Generator | None) -> Tensor
 
 
 def _center(machine: HopfieldBoltzmann, data: Tensor) -> Tensor:
-    """The data's mean, a little off the edges that bounded units cannot reach."""
-    mean = data.mean(0)
+    """The middle of the data, a little off the edges that bounded units cannot reach."""
+    gaussian = components_where(machine.visible, data, lambda part: part.is_gaussian)
+    mean = PseudoCounts.of(data, None, gaussian, share=1.0).center
     middle = machine.visible.mean(torch.zeros_like(mean), machine.temperature)
     bounded = components_where(machine.visible, data, lambda part: part.bounded)
     return torch.where(bounded, (len(data) * mean + middle) / (len(data) + 1), mean)

@@ -1,4 +1,4 @@
-"""Expected sufficient statistics of a Hopfield–Boltzmann machine: what the E-step hands on."""
+"""What EM needs of the data: expected sufficient statistics, and imagined rows beside them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,56 @@ import torch
 from torch import Tensor
 
 from isinglass._support.typing import Bool, Float
+from isinglass.learning.robust import RobustStatistics
 
-__all__ = ["NO_MASS", "SufficientStatistics"]
+__all__ = ["NO_MASS", "PseudoCounts", "SufficientStatistics"]
 
 #: Responsibility, as a share of the rows, below which a memory has none: 0/0 is not to be taken.
 NO_MASS = 1e-12
+#: Degrees of freedom of the Student prior of means: how soon a far memory is let go.
+FREEDOM = 4.0
+
+
+@dataclass(frozen=True)
+class PseudoCounts:
+    r"""Imagined rows at the middle of the data, a Student prior on the means of memories.
+
+        κ_μi = κ / (1 + ((m_μi − c_i)/s_i)²/4)      rows of memory μ for unit i
+
+    keeps probabilities off 0 and 1 and memories of few rows near the rest. A memory that has its
+    rows far outside is let go: an odd row is not drawn to the middle, nor the middle to it.
+
+    Attributes:
+        share: κ, as a share of the rows.
+        center: c, ``(d,)``: the median of Gaussian units, the mean of others.
+        spread: s, ``(d,)``: by the quartiles of Gaussian units, infinite for others.
+    """
+
+    share: float
+    center: Float[Tensor, " d"]
+    spread: Float[Tensor, " d"]
+
+    @classmethod
+    def of(
+        cls,
+        data: Float[Tensor, "n d"],
+        observed: Bool[Tensor, "n d"] | None,
+        gaussian: Bool[Tensor, " d"],
+        share: float,
+    ) -> PseudoCounts:
+        """Places them in the middle of the data, where the flags say Gaussian by the median."""
+        seen = data if observed is None else torch.where(observed, data, 0.0)
+        count = len(data) if observed is None else observed.sum(0).clamp_min(1)
+        center, spread = seen.sum(0) / count, torch.full_like(data[0], torch.inf)
+        if share > 0 and bool(gaussian.any()):
+            chosen = gaussian.nonzero().squeeze(-1)
+            robust = RobustStatistics.of(
+                data[:, chosen], None if observed is None else observed[:, chosen]
+            )
+            center[chosen] = robust.center
+            # Where the middle half of a column are equal nothing says what is far.
+            spread[chosen] = torch.where(robust.spread > 0, robust.spread, torch.inf)
+        return cls(share, center, spread)
 
 
 @dataclass(frozen=True)
@@ -85,15 +130,18 @@ class SufficientStatistics:
         """Returns the mean of what was observed of each unit, less the origin."""
         return self.total.sum(0) / self.mass.sum(0).clamp_min(NO_MASS)
 
-    def with_pseudo_counts(self, share: float) -> SufficientStatistics:
-        """Adds rows at the mean to every memory: each counts as this share of the rows."""
-        center = self.center()
+    def with_pseudo_counts(self, pseudo: PseudoCounts) -> SufficientStatistics:
+        """Adds imagined rows at the middle of the data, fewer to a memory that is far from it."""
+        center = pseudo.center - self.origin
+        means = self.total / self.mass.clamp_min(NO_MASS)
+        away = torch.where(self.mass > NO_MASS, means - center, 0.0) / pseudo.spread
+        share = pseudo.share / (1 + away.square() / FREEDOM)
         return replace(
             self,
-            weight=self.weight + share,
+            weight=self.weight + pseudo.share,
             mass=self.mass + share,
             total=self.total + share * center,
-            square=self.square + len(self.weight) * share * center.square(),
+            square=self.square + share.sum(0) * center.square(),
         )
 
     def deviation(self, means: Float[Tensor, "N d"]) -> Float[Tensor, " d"]:

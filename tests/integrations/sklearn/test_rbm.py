@@ -1,10 +1,14 @@
 """RBMTransformer stands in BernoulliRBM's place, and does better."""
 
+import copy
 import pickle
+import resource
+import time
 
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -16,8 +20,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import isinglass as ig
 from isinglass.errors import ParameterError
 from isinglass.integrations.sklearn import RBMTransformer
-from isinglass.learning import ExactGradient, pseudo_log_likelihood
-from tests.seeds import SEED
+from isinglass.integrations.sklearn._bits import PersistentChains
+from isinglass.learning import ExactGradient, centered_step, pseudo_log_likelihood
+from tests.seeds import SEED, seeded
 
 
 @parametrize_with_checks([RBMTransformer(n_components=5, n_iter=2, random_state=SEED)])
@@ -124,7 +129,7 @@ def test_sparse_rows_are_taken_too(digits):
     rows = digits[0][:40]
     dense = RBMTransformer(4, n_iter=1, random_state=SEED).fit_transform(rows)
     sparse = RBMTransformer(4, n_iter=1, random_state=SEED).fit_transform(csr_matrix(rows))
-    np.testing.assert_array_equal(sparse, dense)
+    np.testing.assert_allclose(sparse, dense, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -138,3 +143,70 @@ def test_sparse_rows_are_taken_too(digits):
 def test_wrong_parameters_are_refused_at_fit(digits, wrong):
     with pytest.raises(ParameterError):
         RBMTransformer(**wrong).fit(digits[0][:20])
+
+
+def test_wide_sparse_rows_are_taken_a_batch_at_a_time():
+    """What is dense at once is a block, not the table: 20,000 × 20,000 would be 3 GB."""
+    wide = sparse.random_array((20_000, 20_000), density=1e-5, format="csr", rng=SEED)
+    wide.data[:] = 1.0
+    model = RBMTransformer(2, batch_size=100, n_iter=1, random_state=SEED)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    features = model.fit(wide).transform(wide)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1.5e6  # KiB
+    assert features.shape == (20_000, 2)
+
+
+def test_single_and_double_precision_learn_the_same(digits):
+    """But for rounding, as the random numbers are the same: scikit-learn's own to 1e-6."""
+    rows = digits[0][:500]
+    single, double = (
+        RBMTransformer(20, n_iter=3, random_state=SEED).fit(rows.astype(dtype)).components_
+        for dtype in (np.float32, np.float64)
+    )
+    assert single.dtype == np.float32
+    assert np.linalg.norm(single - double) < 1e-3 * np.linalg.norm(double)
+
+
+def test_the_closed_form_is_a_step_of_the_general_one():
+    """The gradient of the same batch and the same fantasies, by automatic differentiation."""
+    machine = ig.RBM(ig.Bernoulli(5), ig.Bernoulli(3), scale=0.5, generator=seeded()).double()
+    data = torch.bernoulli(torch.full((7, 5), 0.4, dtype=torch.float64), generator=seeded(1))
+    before = [parameter.detach().clone() for parameter in machine.parameters()]
+    plain = PersistentChains(
+        machine, 4, data.mean(0), learning_rate=0.1, momentum=0.0, centered=False,
+        generator=seeded(2),
+    )  # fmt: skip
+    twin = copy.deepcopy(machine)
+    uniform = torch.rand(4, 5, generator=seeded(2))
+    fantasies = (uniform < torch.sigmoid(twin.biases[0])).double()  # hidden units start off
+    (twin.free_energy(data).mean() - twin.free_energy(fantasies).mean()).backward()
+    slopes = [parameter.grad for parameter in twin.parameters()]
+    plain.run([data])
+    for now, old, slope in zip(machine.parameters(), before, slopes, strict=True):
+        torch.testing.assert_close(now.detach(), old - 0.1 * slope, rtol=0, atol=1e-12)
+    centered = PersistentChains(
+        twin, 4, data.mean(0), learning_rate=0.1, momentum=0.0, centered=True, generator=seeded(2)
+    )
+    reference = copy.deepcopy(twin)
+    for parameter, slope in zip(reference.parameters(), slopes, strict=True):
+        parameter.grad = slope.clone()
+    centered.run([data])
+    with centered_step(reference, list(centered.offsets)):
+        torch.optim.SGD(reference.parameters(), lr=0.1).step()
+    for now, expected in zip(twin.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(now.detach(), expected.detach(), rtol=0, atol=1e-12)
+
+
+def test_small_batches_are_as_quick_as_bernoulli_rbm_s(digits):
+    """Best of three in one process: at most three times as long, with room for a busy machine."""
+
+    def seconds(model):
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            model.fit(digits[0])
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    settings = {"n_components": 100, "batch_size": 10, "n_iter": 1, "random_state": SEED}
+    assert seconds(RBMTransformer(**settings)) < 4 * seconds(BernoulliRBM(**settings))

@@ -10,8 +10,9 @@ from isinglass._support.optional import require_extra
 from isinglass.cli._common import Output
 from isinglass.cli.imagine.source import Source
 from isinglass.data.columns import kind_of
-from isinglass.errors import DomainError, ParameterError
+from isinglass.errors import ParameterError
 from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
+from isinglass.integrations.sklearn._numbers import said_of_odd
 
 with require_extra("cli"):
     from rich.table import Table
@@ -72,7 +73,10 @@ def fitted_machine(
     verbose = output.console.is_terminal and not output.console.quiet
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # said below in the command's words
+        warnings.filterwarnings("ignore", "n_memories='auto'|.*not learned from")
         fitted = HopfieldBoltzmannMachine(**settings, verbose=verbose).fit(source.rows)
+        if fitted.odd_cells_:
+            output.warn(said_of_odd(fitted.odd_cells_))
         if path is not None:  # before anything else, so that a later failure does not lose it
             fitted.save(path, overwrite=True)
             output.say(f"Kept the machine in [bold]{path}[/bold].")
@@ -100,7 +104,7 @@ def _print_likelihoods(
     settings: dict[str, Any],
 ) -> None:
     """Prints how likely rows are under the machine, beside independent columns."""
-    held, rule = _held_out(source, fitted, settings)
+    held, rule = _held_out(source, fitted)
     table = Table(caption=f"Held out: {rule}", caption_justify="left")
     for column in ("log-likelihood, nats a row", "fitted", "held out"):
         table.add_column(column, justify="right" if table.columns else "left")
@@ -112,31 +116,41 @@ def _print_likelihoods(
             "–" if score is None else f"{score:.4g}",
         )  # fmt: skip
     output.console.print(table)
+    _warn_of_nothing_learned(output, source, fitted, held)
 
 
-def _held_out(
-    source: Source, fitted: HopfieldBoltzmannMachine, settings: dict[str, Any]
-) -> tuple[dict[int, float], str]:
+def _warn_of_nothing_learned(
+    output: Output, source: Source, fitted: HopfieldBoltzmannMachine, held: dict[int, float]
+) -> None:
+    """Warns where rows held out are no likelier than if columns were independent."""
+    alone, count = held.get(1), fitted.n_memories_
+    if len(fitted.columns_.columns) < 2:
+        return
+    if count > 1 and (alone is None or held.get(count, alone) > alone):
+        return
+    images = source.shape is not None
+    less = "smaller images (--size 16)" if images else "fewer columns (--drop COLUMN)"
+    output.warn(
+        f"No better than independent {'pixels' if images else 'columns'} on rows held out: what is "
+        f"drawn is noise, what is filled in the mean of its {'pixel' if images else 'column'}. "
+        f"Give more {source.noun}s than {source.count}, or {less}; --memories "
+        f"{max(2, source.count // 2)} learns these {source.noun}s by heart"
+    )
+
+
+def _held_out(source: Source, fitted: HopfieldBoltzmannMachine) -> tuple[dict[int, float], str]:
     """Returns held-out likelihoods by number of memories, and how they were found, or why not."""
     rule = (
-        "a fifth of the rows, under machines of the others; categories only there count as unknown"
+        "a fifth of the rows at a time, under machines of the others; the least likely twentieth "
+        "left out; categories only there count as unknown"
     )
     if fitted.validation_scores_:
         return fitted.validation_scores_, f"{rule}. They chose the number of memories"
     if source.count < FEWEST_ROWS:
         return {}, f"none of fewer than {FEWEST_ROWS} rows"
-    train, held = (source.take(index) for index in source.split(settings["random_state"]))
-    told: dict[str, Any] = {
-        "columns": kinds_of(fitted),
-        "handle_unknown": "missing",
-    }
-    scores: dict[int, float] = {}
-    for count in {1, fitted.n_memories_}:
-        half = HopfieldBoltzmannMachine(**dict(settings | told, n_memories=count))
-        try:
-            scores[count] = half.fit(train).score(held)
-        except (DomainError, ParameterError) as error:  # no cell of a column, or too few rows
-            return {}, f"the other rows do not do, {error.operation}: {error.found}"
+    scores = fitted.held_out_scores(source.rows, {1, fitted.n_memories_})
+    if fitted.n_memories_ not in scores:
+        return {}, "the other rows do not do, they are fewer than the memories"
     return scores, rule
 
 

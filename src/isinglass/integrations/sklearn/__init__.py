@@ -6,10 +6,12 @@ from isinglass.integrations.sklearn.gaussian_mixture import (
     to_gaussian_mixture,
 )
 from isinglass.integrations.sklearn.hopfield_boltzmann import HopfieldBoltzmannMachine
+from isinglass.integrations.sklearn.imputer import HopfieldBoltzmannImputer
 from isinglass.integrations.sklearn.rbm import RBMTransformer
 
 __all__ = [
     "DenseMemoryClassifier",
+    "HopfieldBoltzmannImputer",
     "HopfieldBoltzmannMachine",
     "RBMTransformer",
     "from_gaussian_mixture",

@@ -12,10 +12,11 @@ from isinglass.data.columns import Cells
 from isinglass.errors import ShapeError
 
 with require_extra("sklearn"):
+    from scipy.sparse import issparse
     from sklearn.utils import check_array
     from sklearn.utils.validation import validate_data
 
-__all__ = ["TableMixin", "form_of", "of_form", "rows_like"]
+__all__ = ["TableMixin", "check_form", "form_of", "kinds_of", "of_form", "rows_like"]
 
 
 class TableMixin:
@@ -26,11 +27,7 @@ class TableMixin:
 
     def _table(self, rows: Any, reset: bool = False) -> list[Cells]:
         """Returns the cells of each column, checked as scikit-learn does."""
-        if type(rows).__name__ in {"Series", "LazyFrame"}:
-            raise ShapeError(
-                f"a {type(rows).__name__}, which is no table",
-                "Give a data frame (to_frame, collect)",
-            )
+        check_form(rows)
         if _is_columns(rows) or _is_polars(rows):
             table = self._mapping(_by_name(rows), reset)
         elif _is_frame(rows):
@@ -92,6 +89,16 @@ def _by_name(rows: Any) -> Mapping[str, Any]:
 def _is_frame(rows: Any) -> bool:
     """Returns whether these are a pandas data frame, or something with its interface."""
     return hasattr(rows, "iloc") and hasattr(rows, "dtypes")
+
+
+def check_form(rows: Any) -> None:
+    """Refuses what is no table."""
+    if issparse(rows):
+        remedy = "Make it dense: X.toarray(), whose zeros are numbers, not unknown cells"
+        raise ShapeError(f"a sparse {type(rows).__name__}", remedy)
+    if type(rows).__name__ in {"Series", "LazyFrame"}:
+        remedy = "Give a data frame (to_frame, collect)"
+        raise ShapeError(f"a {type(rows).__name__}, which is no table", remedy)
 
 
 def _check_names(names: list[Any]) -> None:
@@ -163,11 +170,29 @@ def of_form(form: Mapping[str, Any]) -> Any:
     return None
 
 
-def categories_of(example: Any) -> list[str]:
-    """Returns the columns that a data frame calls categorical."""
-    if not _is_frame(example):
-        return []
-    return [str(name) for name, dtype in example.dtypes.items() if hasattr(dtype, "categories")]
+def kinds_of(example: Any, names: list[str], table: list[Cells]) -> dict[str, str]:
+    """Returns the kinds of columns that the form of the rows implies, whatever they hold.
+
+    What a fold of the rows happens to hold must not decide: an array of floats is numeric, one of
+    whole numbers too unless all of it is 0 and 1. A data frame names its categories, and has floats
+    for truths only where some are unknown.
+
+    Examples:
+        >>> kinds_of(None, ["0", "1"], [np.array([0.0, 1.0]), np.array([3.0, 4.0])])
+        {'0': 'numeric', '1': 'numeric'}
+    """
+    if _is_frame(example) or _is_polars(example):
+        named = [_is_frame(example) and hasattr(dtype, "categories") for dtype in example.dtypes]
+        return {
+            name: "categorical" if category else "numeric"
+            for name, category, cells in zip(names, named, table, strict=True)
+            if category or (cells.dtype.kind == "f" and not np.isnan(cells).any())
+        }
+    kinds = {cells.dtype.kind for cells in table}
+    if _is_columns(example) or not kinds <= set("iuf"):
+        return {}
+    bits = "f" not in kinds and all(np.isin(cells, (0, 1)).all() for cells in table)
+    return dict.fromkeys(names, "binary" if bits else "numeric")
 
 
 def _describe(dtype: Any) -> Any:

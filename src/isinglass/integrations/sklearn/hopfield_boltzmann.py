@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,26 +13,22 @@ from torch import Generator, Tensor
 
 from isinglass._support.optional import require_extra
 from isinglass._support.validation import check_at_least_zero, check_count, check_positive
-from isinglass.data.columns import Cells, Columns, is_unknown
+from isinglass.data.columns import Cells, is_unknown
 from isinglass.energies import HopfieldBoltzmann, PatternMixture
-from isinglass.errors import FileError, ParameterError
+from isinglass.errors import ParameterError
+from isinglass.integrations.sklearn._files import FileMixin
 from isinglass.integrations.sklearn._frames import (
     TableMixin,
-    categories_of,
-    form_of,
-    of_form,
+    kinds_of,
     rows_like,
 )
+from isinglass.integrations.sklearn._memory_count import choose_count, held_out_scores
+from isinglass.integrations.sklearn._mixture import MixtureMixin
+from isinglass.integrations.sklearn._numbers import fit_columns, said_of_odd
 from isinglass.integrations.sklearn._shared import generator_of, learning_bar
-from isinglass.io.archive import load, read_note, save
-from isinglass.learning.em import (
-    EMReport,
-    e_step,
-    expectation_maximization,
-    m_step,
-)
+from isinglass.learning.em import EMReport, e_step, expectation_maximization, m_step
 from isinglass.learning.initialization import seed_cluster_means
-from isinglass.learning.sufficient_statistics import SufficientStatistics
+from isinglass.learning.sufficient_statistics import PseudoCounts, SufficientStatistics
 
 with require_extra("sklearn"):
     from sklearn.base import (
@@ -46,24 +42,20 @@ with require_extra("sklearn"):
 
 __all__ = ["HopfieldBoltzmannMachine"]
 
-#: Numbers of memories that "auto" tries, as long as the rows held out gain.
-CANDIDATES = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200)
-#: How many candidates in a row may gain nothing.
-PATIENCE = 2
-#: Share of the rows that "auto" holds out.
-HELD_OUT = 0.2
 #: Stepwise EM forgets as (batches + 2)^−FORGETTING.
 FORGETTING = 0.6
-#: Under which name files keep what the columns are.
-NOTE = "table"
-#: Parameters that files keep too.
-KEPT = ("max_iter", "tol", "pseudo_count", "least_spread", "n_init")
 #: Most numbers of rows × memories × components filled in at once.
 BLOCK = 1 << 22
 
 
 class HopfieldBoltzmannMachine(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, TableMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    DensityMixin,
+    MixtureMixin,
+    FileMixin,
+    TableMixin,
+    BaseEstimator,
 ):
     r"""Hopfield–Boltzmann machine of a table of mixed columns: density, samples, imputation.
 
@@ -79,17 +71,19 @@ class HopfieldBoltzmannMachine(
     Moulines 2009, arXiv:0712.4273 (``partial_fit``); Arthur & Vassilvitskii 2007 (the start).
 
     Args:
-        n_memories: N; "auto" holds out a fifth of the rows, and takes the fewest memories under
-            which they are as likely as under any number, within one standard error.
+        n_memories: N; "auto" holds rows out, a fifth at a time, and takes the fewest under which
+            they are as likely as under any number, within one standard error; the least likely
+            twentieth of the rows has no say.
         columns: "numeric", "binary" or "categorical" for columns that are not as they look, by
-            name or number. Strings look categorical, 0 and 1 together binary, other
-            numbers numeric.
+            name or number, or for all. Strings look categorical. An array of floats is numeric,
+            one of whole numbers too unless all of it is 0 and 1; in a data frame or dictionary
+            each column of 0 and 1 is binary, but for floats of a data frame without gaps.
         max_iter: Most steps of EM.
         tol: Rise of the mean log-likelihood, in nats a row, below which the fit has converged.
-        pseudo_count: How many imagined rows at the data's mean every memory is given: keeps
+        pseudo_count: How many imagined rows in the middle of the data every memory is given: keeps
             probabilities off 0 and 1, and memories of few rows near the rest.
         least_spread: The least spread of a numeric column about a memory, as a share of the
-            column's standard deviation.
+            column's own; nor is it below δ/√12 where neighboring values are δ apart.
         n_init: How many starts to try; the best likelihood stays.
         warm_start: Whether :meth:`fit` goes on from where it was.
         handle_unknown: What a category not seen in the fit is: "error", or "missing".
@@ -104,8 +98,11 @@ class HopfieldBoltzmannMachine(
         log_likelihood_curve_: Mean log p(x) of the rows before each step, and after the last.
         n_iter_: Steps of EM.
         converged_: Whether the likelihood converged.
-        validation_scores_: Mean log p(x) held out, by number of memories; None unless "auto".
-            Categories that only rows held out have count as unknown.
+        validation_scores_: Mean log p(x) of the rows held out but for the least likely twentieth,
+            by number of memories; None unless "auto". Categories that only rows held out have
+            count as unknown.
+        odd_cells_: How many cells of each column lie so far outside that they were not learned
+            from, by column; empty if there are none.
         n_samples_seen_: Rows seen by ``fit`` and ``partial_fit``.
         n_features_in_: Number of columns.
         feature_names_in_: Their names, if X had names.
@@ -164,13 +161,18 @@ class HopfieldBoltzmannMachine(
 
         Warns:
             ConvergenceWarning: If ``max_iter`` ran out before the likelihood converged.
+            UserWarning: If "auto" finds one memory best, or cells lie far outside their column:
+                few, over six spreads from its median and over three times farther than all others.
         """
         self._check_parameters()
         again = self.warm_start and hasattr(self, "machine_")
         table = self._table(X, reset=not again)
         if not again:
-            self.columns_ = Columns.of(self._names(), table, self._kinds())
-        data, observed = self._encode(table)
+            self.columns_, self._bounds = fit_columns(self._names(), table, self._kinds(table))
+        data, observed = self._learned(table)
+        self._pseudo = PseudoCounts.of(
+            data, observed, self.columns_.numeric, self.pseudo_count / len(data)
+        )
         with learning_bar(self.verbose, self.max_iter) as show:
             if again:
                 report = self._learn(self.machine_, data, observed, self.scale_, show)
@@ -211,7 +213,7 @@ class HopfieldBoltzmannMachine(
         if not hasattr(self, "machine_"):
             return self.fit(X)
         self._check_parameters()
-        data, observed = self._encode(self._table(X))
+        data, observed = self._learned(self._table(X))
         self._batches += 1
         self.n_samples_seen_ += len(data)
         batch = self._expect(data, observed)
@@ -219,9 +221,10 @@ class HopfieldBoltzmannMachine(
         self._statistics = (
             batch if self._statistics is None else self._statistics.toward(batch, rate)
         )
+        share = self.pseudo_count / self.n_samples_seen_
         self.scale_ = m_step(
             self.machine_, self._statistics, self.scale_, self.columns_.numeric,
-            pseudo_count=self.pseudo_count / self.n_samples_seen_, least_scale=self.least_spread,
+            pseudo_count=replace(self._pseudo, share=share), least_scale=self._least(),
         )  # fmt: skip
         return self
 
@@ -244,24 +247,33 @@ class HopfieldBoltzmannMachine(
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """Returns the responsibilities p(μ | x) of the memories given known cells, ``(n, N)``."""
-        data, observed = self._rows(X)
-        return e_step(self.machine_, data, observed, self.scale_)[0].numpy()
+        return self.predict_proba(X)
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
+    def sample(
+        self, n_samples: int = 1, random_state: Any = None, *, return_labels: bool = False
+    ) -> Any:
         """Draws fresh rows, exact and independent, in the form of the fit's.
 
         Args:
             n_samples: How many.
             random_state: Seed; None is the estimator's own, so that an estimator with a seed draws
                 the same rows at every call.
+            return_labels: Whether to return the memory of each row too, ``(n_samples,)``, as
+                scikit-learn's mixtures do.
 
         Raises:
             ParameterError: If ``n_samples`` is not a whole number of at least one.
         """
         check_is_fitted(self)
         check_count("n_samples", n_samples)
-        states = self.machine_.sample(n_samples, generator=self._generator(random_state))
-        return rows_like(self._example, self.columns_.decode(states * self.scale_))
+        generator = self._generator(random_state)
+        states = self.machine_.sample(n_samples, generator=generator)
+        rows = rows_like(self._example, self.columns_.decode(states * self.scale_))
+        if not return_labels:
+            return rows
+        # A row and then its memory given the row, the same as a memory and then its row.
+        weights = e_step(self.machine_, states)[0]
+        return rows, torch.multinomial(weights, 1, generator=generator).squeeze(-1).numpy()
 
     def impute(self, X: Any, how: str = "mean", random_state: Any = None) -> Any:  # noqa: N803
         """Fills unknown cells by their exact distribution given the known ones of the row.
@@ -310,61 +322,6 @@ class HopfieldBoltzmannMachine(
         with torch.no_grad():
             return self.machine_.conditional(*self._states(self._table(X)))
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Writes the fitted machine and what its columns are to one safetensors file, no pickle.
-
-        Args:
-            path: The file, by custom ``*.safetensors``; :func:`isinglass.load` reads its machine.
-            overwrite: Whether a file already there may be replaced.
-
-        Raises:
-            FileError: If the file exists and ``overwrite`` is false, or cannot be written.
-        """
-        check_is_fitted(self)
-        note = {
-            "columns": self.columns_.config(),
-            "scale": self.scale_.tolist(),
-            "named": hasattr(self, "feature_names_in_"),
-            "form": form_of(self._example),
-            "curve": self.log_likelihood_curve_,
-            "converged": self.converged_,
-            "validation": self.validation_scores_ and list(self.validation_scores_.items()),
-            "rows": self.n_samples_seen_,
-            "parameters": {name: getattr(self, name) for name in KEPT},
-        }
-        save(self.machine_, path, overwrite=overwrite, note={NOTE: note})
-
-    @classmethod
-    def load(cls, path: str | Path) -> HopfieldBoltzmannMachine:
-        """Loads a fitted estimator from a file written by :meth:`save`.
-
-        What ``partial_fit`` has gathered is not in the file: it starts from the next batch.
-
-        Raises:
-            FileError: If the file is missing, damaged, or holds something else.
-        """
-        note = (read_note(path) or {}).get(NOTE)
-        machine = load(path)
-        if note is None or not isinstance(machine, HopfieldBoltzmann):
-            raise FileError(
-                "it describes no columns of a table",
-                "Give a file written by HopfieldBoltzmannMachine.save or isinglass imagine --model",
-                operation=f"loading {path}",
-            )  # fmt: skip
-        model = cls(n_memories=machine.memories, **note.get("parameters", {}))
-        model.machine_, model.n_memories_ = machine, machine.memories
-        model.columns_ = Columns.from_config(note["columns"])
-        model.scale_ = torch.tensor(note["scale"], dtype=torch.float64)
-        model.n_features_in_ = len(note["columns"])
-        if note["named"]:
-            model.feature_names_in_ = np.array(model.columns_.names, dtype=object)
-        model._example = of_form(note["form"])
-        model.log_likelihood_curve_, model.converged_ = note["curve"], note["converged"]
-        model.n_iter_ = len(note["curve"]) - 1
-        model.validation_scores_ = note["validation"] and dict(note["validation"])
-        model.n_samples_seen_, model._batches, model._statistics = note["rows"], 0, None
-        return model
-
     def __sklearn_tags__(self) -> Any:
         """Tells scikit-learn that unknown cells and categories are allowed."""
         tags = super().__sklearn_tags__()
@@ -395,10 +352,30 @@ class HopfieldBoltzmannMachine(
         names = getattr(self, "feature_names_in_", range(self.n_features_in_))
         return [str(name) for name in names]
 
-    def _kinds(self) -> dict[str, str]:
-        """Returns the kinds that the data frame names, overridden by those of the user."""
+    def _kinds(self, table: list[Cells]) -> dict[str, str]:
+        """Returns the kinds that arrays and data frames imply, overridden by those of the user."""
+        names = self._names()
+        if isinstance(self.columns, str):
+            return dict.fromkeys(names, self.columns)
         told = {str(name): kind for name, kind in (self.columns or {}).items()}
-        return dict.fromkeys(categories_of(self._example), "categorical") | told
+        return kinds_of(self._example, names, table) | told
+
+    def _learned(self, table: list[Cells]) -> tuple[Tensor, Tensor]:
+        """Returns states to learn from, those far outside unknown."""
+        data, observed = self._encode(table)
+        odd = self._bounds.outside(data, observed)
+        self.odd_cells_ = {
+            column.name: count
+            for column, place in zip(self.columns_.columns, self.columns_.places, strict=True)
+            if (count := int(odd[:, place].sum()))
+        }
+        if self.odd_cells_:
+            warnings.warn(said_of_odd(self.odd_cells_), UserWarning, stacklevel=3)
+        return torch.where(odd, 0.0, data), observed & ~odd
+
+    def _least(self) -> Tensor:
+        """Returns the least scale of each component."""
+        return self._bounds.resolution.clamp_min(self.least_spread)
 
     def _encode(self, table: list[Cells]) -> tuple[Tensor, Tensor]:
         return self.columns_.encode(type(self).__name__, table, self.handle_unknown)
@@ -433,22 +410,46 @@ class HopfieldBoltzmannMachine(
                     "Ask for fewer memories, or give more rows",
                 )  # fmt: skip
             return count
-        held = int(HELD_OUT * len(data))
-        order = torch.randperm(len(data), generator=generator)
-        test, train = order[:held], order[held:]
-        seen = observed[test] & ~self.columns_.new(data[test], data[train])
-        found: dict[int, Tensor] = {}
-        best = 1
-        for count in CANDIDATES:
-            if held == 0 or count > len(train) or _stale(list(found), best):
-                break
+
+        score = self._held_out(data, observed, generator)
+        count, self.validation_scores_ = choose_count(len(data), score, generator, show)
+        if count == 1 and len(self.columns_.columns) > 1:
+            warnings.warn(
+                "n_memories='auto' found no number better than 1, under which columns are "
+                "independent: nothing is learned of one from another. Give more rows or fewer "
+                "columns, or say n_memories=2 or more",
+                UserWarning, stacklevel=3,
+            )  # fmt: skip
+        return count
+
+    def _held_out(
+        self, data: Tensor, observed: Tensor, generator: Generator
+    ) -> Callable[[int, Tensor, Tensor], Tensor]:
+        """Returns what scores some rows under N memories fitted to others, in the data's units."""
+
+        def score(count: int, train: Tensor, test: Tensor) -> Tensor:
             machine, report = self._best(count, data[train], observed[train], generator)
+            seen = observed[test] & ~self.columns_.new(data[test], data[train])
             _, log_prob = e_step(machine, data[test], seen, report.scale)
-            found[count] = log_prob - self._volume(seen)
-            show(f"{count} memories, {float(found[count].mean()):.4g} nats a row held out")
-            best = max(found, key=lambda count: float(found[count].mean()))
-        self.validation_scores_ = {count: float(scores.mean()) for count, scores in found.items()}
-        return next((count for count in found if _as_good(found[count], found[best])), best)
+            return log_prob - self._volume(seen)
+
+        return score
+
+    def held_out_scores(self, X: Any, counts: Iterable[int]) -> dict[int, float]:  # noqa: N803
+        """Returns the mean log p of rows held out under some numbers of memories, as "auto" does.
+
+        Columns are those of the fit, whose machine stays. Each fifth of the rows is held out in
+        turn, until there are enough; the least likely twentieth has no say.
+
+        Args:
+            X: An array, a data frame, or a dictionary of columns, ``(n, columns)``.
+            counts: Numbers of memories; those that other rows are too few for are left out.
+        """
+        data, observed = self._rows(X)
+        observed = observed & ~self._bounds.outside(data, observed)
+        data, generator = torch.where(observed, data, 0.0), generator_of(self.random_state)
+        score = self._held_out(data, observed, generator)
+        return held_out_scores(len(data), score, generator, counts)
 
     def _volume(self, observed: Tensor) -> Tensor:
         """Returns Σ_i log spread_i of what was observed, the Jacobian from states to the data."""
@@ -481,20 +482,9 @@ class HopfieldBoltzmannMachine(
         return expectation_maximization(
             machine, data, observed, scale=scale, learn_scale=self.columns_.numeric,
             steps=self.max_iter, tolerance=self.tol, pseudo_count=self.pseudo_count,
-            least_scale=self.least_spread,
+            least_scale=self._least(),
             on_step=lambda _, value: show(f"{machine.memories} memories, {value:.4g} nats a row"),
         )  # fmt: skip
 
     def _generator(self, random_state: Any) -> Generator:
         return generator_of(self.random_state if random_state is None else random_state)
-
-
-def _stale(counts: list[int], best: int) -> bool:
-    """Returns whether the last candidates have gained nothing."""
-    return len(counts) > PATIENCE and best not in counts[-PATIENCE:]
-
-
-def _as_good(scores: Tensor, best: Tensor) -> bool:
-    """Returns whether rows are as likely as under the best, within one standard error."""
-    gap = best - scores
-    return len(gap) > 1 and float(gap.mean()) <= float(gap.std()) / len(gap) ** 0.5
