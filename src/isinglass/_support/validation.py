@@ -367,7 +367,7 @@ def check_attention_mask(
 
 
 def check_device(device: torch.device | str | None) -> None:
-    """Refuse a device that torch does not know or this machine does not have.
+    """Refuses a device that torch does not know or this machine does not have.
 
     Raises:
         ParameterError: If no tensor can be made there.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import check_finite
 from isinglass.units import Unit
 
-__all__ = ["Energy", "numbers_of"]
+__all__ = ["Energy"]
 
 
 class Energy(nn.Module, ABC):
@@ -37,8 +36,6 @@ class Energy(nn.Module, ABC):
 
     #: What to do instead where a class lacks a capability, by the capability's name; for errors.
     instead: ClassVar[Mapping[str, str]] = {}
-    #: Numbers beside the tensors that belong to the state, such as β, by attribute.
-    numbers: ClassVar[tuple[str, ...]] = ()
 
     @property
     def temperature(self) -> float:
@@ -87,51 +84,3 @@ class Energy(nn.Module, ABC):
             IsinglassError: The subclass that names what is wrong.
         """
         check_finite("the state", state)
-
-    def own_numbers(self) -> dict[str, Tensor]:
-        """Returns the :attr:`numbers` that are not learned, as tensors of no dimension."""
-        values = {name: getattr(self, name) for name in self.numbers}
-        return {
-            name: torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
-            for name, value in values.items()
-            if not isinstance(value, Tensor)
-        }
-
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination.update({prefix + name: value for name, value in self.own_numbers().items()})
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        given, keys = dict(state_dict), [prefix + name for name in self.own_numbers()]
-        found = {key: given.pop(key) for key in keys if key in given}
-        super()._load_from_state_dict(given, prefix, *args, **kwargs)
-        for key in keys:
-            name = key.removeprefix(prefix)
-            if key in found:
-                setattr(self, name, found[key].item())
-            else:
-                warnings.warn(
-                    f"{type(self).__name__}: the state holds no {name}, as it is of an older "
-                    f"version: {name} = {getattr(self, name)} stays",
-                    stacklevel=2,
-                )
-
-
-def numbers_of(module: nn.Module) -> dict[str, Tensor]:
-    """Returns what a state dict holds beside parameters and buffers: numbers, by their keys.
-
-    Examples:
-        >>> import isinglass as ig
-        >>> numbers_of(nn.Sequential(ig.ModernHopfield(torch.eye(2), beta=3.0)))
-        {'0.beta': tensor(3., dtype=torch.float64)}
-    """
-    return {
-        f"{path}.{name}".lstrip("."): value
-        for path, part in module.named_modules()
-        if isinstance(part, Energy)
-        for name, value in part.own_numbers().items()
-    }

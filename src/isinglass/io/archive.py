@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from isinglass._support.registry import name_of, subclasses_by_name
 from isinglass._support.validation import check_device
 from isinglass.core.capabilities import Serializable, require
-from isinglass.core.energy import Energy, numbers_of
+from isinglass.core.energy import Energy
+from isinglass.core.numbers import numbers_of
 from isinglass.errors import FileError, ParameterError
 from isinglass.io._format1 import rename
 from isinglass.io.atomic import atomic_write

@@ -21,6 +21,7 @@ from isinglass._support.validation import (
     values_visible,
 )
 from isinglass.core.capabilities import Serializable
+from isinglass.core.numbers import Numbered
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.units import RectifiedGaussian, Unit
 
@@ -65,7 +66,7 @@ class EnergyLayerNorm(nn.Module):
         return tokens.shape[-1] * self.log_scale.exp() * deviation + tokens @ self.bias
 
 
-class TokenEnergy(Serializable):
+class TokenEnergy(Numbered, Serializable):
     r"""The energy of a set of tokens: that each is foretold by others, and that each is familiar.
 
         E(g) = − β⁻¹ Σ_h Σ_C log Σ_{B ≠ C} exp(β K_hB · Q_hC)  −  Σ_C A(Ξ g_C)

@@ -19,6 +19,7 @@ from isinglass._support.validation import (
     known_cells,
 )
 from isinglass.core.capabilities import ConcaveConvex
+from isinglass.core.numbers import Numbered
 from isinglass.dynamics import Kernel, Recall, recall
 from isinglass.energies.hopfield._completion import HeldCCCP
 from isinglass.energies.hopfield.base import Memory
@@ -29,7 +30,7 @@ from isinglass.retrieval.scores import keys_center, overlaps, partial_scores, wi
 __all__ = ["ContinuousHopfield"]
 
 
-class ContinuousHopfield(ConcaveConvex, Memory):
+class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
     r"""A memory of real vectors, recalled by attention: one convex Ω decides how it attends.
 
         E(ξ) = ½|ξ|² − Φ(Xξ),   Φ(s) = max_p p·s − β⁻¹Ω(p)      p over the simplex, or a part of it

@@ -1,0 +1,81 @@
+"""Numbers that belong to the state of a module, such as β, kept in its state dict."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Numbered", "numbers_of"]
+
+# To the type checker too it is a module; at run time it comes before one in a class's bases.
+Base = nn.Module if TYPE_CHECKING else object
+
+
+class Numbered(Base):
+    """A mixin of modules that keeps numbers beside tensors in the state dict.
+
+    A load that matches all keys then restores all that the state is made of.
+
+    Examples:
+        >>> class Scaled(Numbered, nn.Module):
+        ...     numbers = ("scale",)
+        ...     scale = 2.0
+        >>> one, other = Scaled(), Scaled()
+        >>> one.scale = 5.0
+        >>> other.load_state_dict(one.state_dict()), other.scale
+        (<All keys matched successfully>, 5.0)
+    """
+
+    #: Those that belong to the state, by attribute.
+    numbers: ClassVar[tuple[str, ...]] = ()
+
+    def own_numbers(self) -> dict[str, Tensor]:
+        """Returns the :attr:`numbers` that are not learned, as tensors of no dimension."""
+        values = {name: getattr(self, name) for name in self.numbers}
+        return {
+            name: torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+            for name, value in values.items()
+            if not isinstance(value, Tensor)
+        }
+
+    def _save_to_state_dict(
+        self, destination: dict[str, object], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination.update({prefix + name: value for name, value in self.own_numbers().items()})
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, object], prefix: str, *args: object, **kwargs: object
+    ) -> None:
+        given, keys = dict(state_dict), [prefix + name for name in self.own_numbers()]
+        found = {key: given.pop(key) for key in keys if key in given}
+        super()._load_from_state_dict(given, prefix, *args, **kwargs)
+        for key in keys:
+            name = key.removeprefix(prefix)
+            if key in found:
+                setattr(self, name, found[key].item())
+            else:
+                warnings.warn(
+                    f"{type(self).__name__}: the state holds no {name}, as it is of an older "
+                    f"version: {name} = {getattr(self, name)} stays",
+                    stacklevel=2,
+                )
+
+
+def numbers_of(module: nn.Module) -> dict[str, Tensor]:
+    """Returns what a state dict holds beside parameters and buffers: numbers, by their keys.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> numbers_of(nn.Sequential(ig.ModernHopfield(torch.eye(2), beta=3.0)))
+        {'0.beta': tensor(3., dtype=torch.float64)}
+    """
+    return {
+        f"{path}.{name}".lstrip("."): value
+        for path, part in module.named_modules()
+        if isinstance(part, Numbered)
+        for name, value in part.own_numbers().items()
+    }
