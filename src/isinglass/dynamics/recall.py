@@ -104,17 +104,27 @@ def recall(
         (tensor(True), True)
     """
     if isinstance(cues, Tensor) and is_autocast(cues):  # whose rounding would never rest
-        tensors = chain(energy.parameters(), energy.buffers())
-        dtype = next((t.dtype for t in tensors if t.is_floating_point()), cues.dtype)
         with torch.autocast(cues.device.type, enabled=False):
             return recall(
-                energy, cues.to(dtype), kernel, max_steps=max_steps, tolerance=tolerance,
-                trace=trace,
+                energy, _in_dtype_of(energy, cues), kernel, max_steps=max_steps,
+                tolerance=tolerance, trace=trace,
             )  # fmt: skip
     max_steps = _check_steps(energy, cues, kernel, max_steps)
     if tolerance is not None:
         check_at_least_zero("tolerance", tolerance)
 
+    return _descend(energy, cues, kernel, max_steps, tolerance, trace)
+
+
+def _descend(
+    energy: Energy,
+    cues: Tensor,
+    kernel: Kernel,
+    max_steps: int,
+    tolerance: float | None,
+    trace: bool,
+) -> Recall:
+    """Steps until every row is at rest, rows at rest leaving the batch."""
     batch, size = cues.shape[:-1], cues.shape[-1]
     state = cues.reshape(-1, size).clone()
     steps = torch.zeros(len(state), dtype=torch.int64, device=state.device)
@@ -161,6 +171,13 @@ def recall(
         torch.stack(energies).reshape(-1, *batch) if trace else None,
         {name: value.reshape(batch + value.shape[1:]) for name, value in said.items()},
     )
+
+
+def _in_dtype_of(energy: Energy, cues: Tensor) -> Tensor:
+    """Brings cues to the dtype of the energy's tensors, where it has any."""
+    tensors = chain(energy.parameters(), energy.buffers())
+    dtype = next((t.dtype for t in tensors if t.is_floating_point()), cues.dtype)
+    return cues.to(dtype)
 
 
 def _check_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int | None) -> int:

@@ -204,7 +204,10 @@ def test_dtypes(name, dtype):
     patterns, states = double(30, 8), double(5, 8, seed=1)
     memory = MEMORIES[name](patterns.to(dtype), 0.7)
     weights = memory.association(states.to(dtype))
-    assert weights.dtype == memory(states.to(dtype)).dtype == memory.offset.dtype == dtype
+    assert weights.dtype == dtype
+    # Energies are beyond the range of half precision before the states are.
+    wide = torch.float32 if dtype == torch.float16 else dtype
+    assert memory(states.to(dtype)).dtype == memory.offset.dtype == wide
     scores = double(50, 30, seed=2).to(dtype)
     expected = MEMORIES[name](patterns, 0.7).weigh(scores.double())
     error = (memory.weigh(scores).double() - expected).abs()

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import (
-    check_attention_mask,
     check_count,
     check_device,
     check_finite,
@@ -24,6 +23,7 @@ from isinglass._support.validation import (
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.nn.attention.functional import Gradient, check_draws, check_gradient, look_up
 from isinglass.nn.attention.fused import fused_attention
+from isinglass.nn.attention.masks import keys_mask, merge_masks, pairs_mask
 
 __all__ = ["StochasticAttention", "replace_attention"]
 
@@ -242,9 +242,9 @@ class StochasticAttention(nn.MultiheadAttention):
         batched = query.ndim == 3
         inputs = self._batch_first(query, key, value)
         (size, length, _), source = inputs[0].shape, inputs[1].shape[1]
-        mask = _merge(
-            _pairs_mask(attn_mask, (length, source), size, self.num_heads, is_causal, query),
-            _keys_mask(key_padding_mask, source, size, batched, query),
+        mask = merge_masks(
+            pairs_mask(attn_mask, (length, source), size, self.num_heads, is_causal, query),
+            keys_mask(key_padding_mask, source, size, batched, query),
         )
         inputs = self._seen(inputs, mask, key_padding_mask)
         q, k, v = (
@@ -461,49 +461,3 @@ def replace_attention(
             "Call isinglass.nn.stochastic_attention where the model attends",
         )
     return model
-
-
-def _pairs_mask(
-    mask: Tensor | None,
-    pairs: tuple[int, int],
-    batch: int,
-    heads: int,
-    causal: bool,
-    like: Tensor,
-) -> Tensor | None:
-    """``attn_mask`` as it broadcasts to ``(N, heads, L, S)``."""
-    if mask is None:
-        return torch.ones(pairs, dtype=torch.bool, device=like.device).triu(1) if causal else None
-    _check_mask("attn_mask", mask, (pairs, (batch * heads, *pairs)), like)
-    return mask.unflatten(0, (batch, heads)) if mask.ndim == 3 else mask
-
-
-def _keys_mask(
-    mask: Tensor | None, keys: int, batch: int, batched: bool, like: Tensor
-) -> Tensor | None:
-    """``key_padding_mask`` as it broadcasts to ``(N, heads, L, S)``."""
-    if mask is None:
-        return None
-    _check_mask("key_padding_mask", mask, ((batch, keys) if batched else (keys,),), like)
-    return mask.reshape(batch, 1, 1, keys)
-
-
-def _check_mask(name: str, mask: Tensor, shapes: tuple[tuple[int, ...], ...], like: Tensor) -> None:
-    check_attention_mask(name, mask, [(shape, "") for shape in shapes])
-    if mask.device != like.device:
-        raise DomainError(f"{name} on {mask.device}, inputs on {like.device}", "Move it there")
-
-
-def _merge(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """Both masks in one: both boolean, or both added."""
-    if one is None or other is None:
-        return other if one is None else one
-    if one.dtype == other.dtype == torch.bool:
-        return one | other
-    added = [
-        torch.zeros(mask.shape, device=mask.device).masked_fill(mask, -torch.inf)
-        if mask.dtype == torch.bool
-        else mask
-        for mask in (one, other)
-    ]
-    return added[0] + added[1]
