@@ -127,7 +127,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         """Returns layer 0 of a joint state."""
         return state[..., : self.visible.size]
 
-    check_normalizable = check_normalizable
+    check_normalizable = check_normalizable  # pyright: ignore[reportAssignmentType]
 
     def default_sampler(self) -> BlockGibbs:
         """Returns block Gibbs, exact at every temperature."""
