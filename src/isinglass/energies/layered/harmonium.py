@@ -17,12 +17,7 @@ from isinglass._support.validation import (
     check_like,
     check_temperature,
 )
-from isinglass.core.capabilities import (
-    Clampable,
-    ConcaveConvex,
-    Serializable,
-    Tractable,
-)
+from isinglass.core.capabilities import Clampable, ConcaveConvex, Serializable, Tractable
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.layered._fast_gradient import FastContrastiveGradient

@@ -21,11 +21,7 @@ from isinglass._support.validation import (
     check_positive,
     check_temperature,
 )
-from isinglass.core.capabilities import (
-    Clampable,
-    Serializable,
-    Tractable,
-)
+from isinglass.core.capabilities import Clampable, Serializable, Tractable
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.pairwise._mean_field import mean_field_bound
 from isinglass.energies.pairwise.boltzmann_path import BoltzmannPath
