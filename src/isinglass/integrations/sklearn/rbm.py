@@ -165,7 +165,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )  # fmt: skip
         if isinstance(self._training, PersistentChains):
             self._training.run([bits])
-        else:
+        elif self._training is not None:
             self._training.step(bits)
         self._check_finite()
         return self
@@ -315,19 +315,22 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Applies a function to rows in [0, 1], a block of them dense at a time."""
         checked = self._check(rows, reset=False)
         size = max(1, BLOCK // checked.shape[1])
-        outside, found = 0, []
+        outside, found = 0, torch.empty(0)
         slack = 1e-6 * (self.data_max_ - self.data_min_)
         least, most = _tensor(self.data_min_ - slack), _tensor(self.data_max_ + slack)
         for start in range(0, checked.shape[0], size):
             block = _unpacked(checked[start : start + size])
             outside += int(((block < least) | (block > most)).any(-1).sum())
-            found.append(function(self._scale(block)))
+            part = function(self._scale(block))
+            if start == 0:  # all at once, as parts kept one by one leave no room for the next block
+                found = part.new_empty(checked.shape[0], *part.shape[1:])
+            found[start : start + size] = part
         if outside:
             warnings.warn(
                 f"{outside} of {checked.shape[0]} rows leave the range of the fit "
                 "and are cut off there: scale the data first", UserWarning, stacklevel=3,
             )  # fmt: skip
-        return torch.cat(found).numpy()
+        return found.numpy()
 
     def _inputs(self, rows: Any) -> Tensor:
         return torch.from_numpy(self._by_blocks(rows, lambda block: block))
