@@ -39,7 +39,7 @@ from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import MaskReader, lend_masks
-from isinglass.agents.network import check_real
+from isinglass.agents.network import FreeEnergyNetwork, check_real
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay_buffer import (
     MaskedDictReplayBuffer,
@@ -159,6 +159,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         "MultiInputPolicy": FreeEnergyMultiInputPolicy,
     }
     policy: FreeEnergyPolicy
+    q_net: FreeEnergyNetwork
+    q_net_target: FreeEnergyNetwork
     _rule: ClassVar[str] = "FreeEnergyQ"  # a subclass that learns otherwise has another name
 
     def __init__(
@@ -366,6 +368,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             self.replay_buffer_kwargs = {"n_steps": n_steps, "gamma": self.gamma} | settings
             self.n_steps = 1  # or SB3 would look for a buffer of its own
         super()._setup_model()
+        self.q_net, self.q_net_target = self.policy.q_net, self.policy.q_net_target
         # All as it was, so that a saved agent is set up the same way.
         self.policy_kwargs, self.n_steps = given, n_steps
         self.replay_buffer_class, self.replay_buffer_kwargs = buffer, settings
@@ -490,7 +493,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         return self.backup.target(self.policy, batch, gamma * (1 - batch.dones.flatten()))
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_masks", "_allowed"]
+        return [*super()._excluded_save_params(), "q_net", "q_net_target", "_masks", "_allowed"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []

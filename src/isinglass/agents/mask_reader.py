@@ -100,11 +100,11 @@ class MaskedEnv(gym.Wrapper):
     """A wrapper that tells the mask in ``info`` and by ``action_masks()``, whoever told it how."""
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """Resets, and notes the mask."""
+        """Resets the environment, and notes the mask."""
         return self._note(*self.env.reset(**kwargs))
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Steps, and notes the mask."""
+        """Steps the environment, and notes the mask."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         observation, info = self._note(observation, info)
         return observation, reward, terminated, truncated, info
@@ -159,7 +159,7 @@ class ObservedMasks(VecEnvWrapper):
         super().__init__(venv, spaces.Dict(parts))
 
     def reset(self) -> VecEnvObs:
-        """Resets every environment, and reads its mask."""
+        """Resets every environment, and shows the masks."""
         seen = self.venv.reset()
         return self._with_masks(seen, self.reader.read(seen))
 
