@@ -159,7 +159,7 @@ class ObservedMasks(VecEnvWrapper):
         super().__init__(venv, spaces.Dict(parts))
 
     def reset(self) -> VecEnvObs:
-        """Resets every environment, and reads its mask."""
+        """Resets every environment, and shows the masks."""
         seen = self.venv.reset()
         return self._with_masks(seen, self.reader.read(seen))
 

@@ -30,7 +30,7 @@ def rename(header: dict[str, Any]) -> dict[str, Any]:
         header: As read; its checksum is that of the old names, so check it first.
 
     Examples:
-        >>> renamed({"class": "RBM", "config": {"areas": [{"kind": "Bit", "size": 2}]}})
+        >>> rename({"class": "RBM", "config": {"areas": [{"kind": "Bit", "size": 2}]}})
         {'class': 'RBM', 'config': {'layers': [{'kind': 'Bernoulli', 'size': 2}]}}
     """
     found = dict(header)
