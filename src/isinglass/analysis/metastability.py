@@ -9,9 +9,9 @@ from torch import Tensor
 
 from isinglass._support.typing import Float, Int
 from isinglass._support.validation import (
+    check_above_zero,
     check_finite,
     check_fraction,
-    check_positive,
     check_tensor,
     values_visible,
 )
@@ -61,7 +61,7 @@ def metastable_size(weights: Float[Tensor, "*batch N"], mass: float = 0.9) -> In
         tensor([1, 2])
     """
     _check_weights(weights)
-    mass = check_fraction("mass", check_positive("mass", mass))
+    mass = check_fraction("mass", check_above_zero("mass", mass))
     held = weights.to(torch.promote_types(weights.dtype, torch.float32))
     held = held.sort(-1, descending=True).values.cumsum(-1)
     total = held[..., -1:]

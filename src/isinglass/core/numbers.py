@@ -48,7 +48,7 @@ class Numbered(Base):
         destination.update({prefix + name: value for name, value in self.own_numbers().items()})
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, object], prefix: str, *args: object, **kwargs: object
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object, **kwargs: object
     ) -> None:
         given, keys = dict(state_dict), [prefix + name for name in self.own_numbers()]
         found = {key: given.pop(key) for key in keys if key in given}

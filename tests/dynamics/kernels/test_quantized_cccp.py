@@ -68,7 +68,7 @@ def test_stale_copies_are_refused():
     kernel = QuantizedCCCP(memory)
     memory.recall(memory.patterns[:2], kernel=kernel)
     with pytest.raises(ParameterError, match="anew"):
-        ig.ModernHopfield(gallery(300)).recall(memory.patterns[:2], kernel=kernel)
+        ig.ModernHopfield(-gallery(300)).recall(memory.patterns[:2], kernel=kernel)
     part = ig.ModernHopfield(memory.patterns[:100], beta=50.0, copy=False)  # the same place
     with pytest.raises(ParameterError, match="anew"):
         part.recall(memory.patterns[:2], kernel=kernel)

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import torch
 
-from isinglass._support.validation import check_at_least_zero, check_count, check_positive
+from isinglass._support.validation import check_above_zero, check_at_least_zero, check_count
 
 __all__ = [
     "critical_load",
@@ -43,7 +43,7 @@ def one_step_error(load: float) -> float:
         >>> round(one_step_error(0.138), 4)
         0.0036
     """
-    return NORMAL.cdf(-1 / math.sqrt(check_positive("load", load)))
+    return NORMAL.cdf(-1 / math.sqrt(check_above_zero("load", load)))
 
 
 def _load_of(y: float) -> float:
@@ -202,5 +202,5 @@ def projection_stability(load: float) -> float:
         >>> projection_stability(0.5), projection_stability(1.0)
         (1.0, 0.0)
     """
-    load = check_positive("load", load)
+    load = check_above_zero("load", load)
     return math.sqrt(max(0.0, (1 - load) / load))

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from isinglass._support.validation import check_at_least_zero, check_count, check_positive
+from isinglass._support.validation import check_above_zero, check_at_least_zero, check_count
 from isinglass.errors import ParameterError
 
 __all__ = [
@@ -57,7 +57,7 @@ def dense_one_step_error(
         >>> [round(dense_one_step_error(load, n), 4) for n, load in ((2, 0.1507), (3, 0.0502))]
         [0.005, 0.005]
     """
-    load = check_positive("load", load)
+    load = check_above_zero("load", load)
     degree = check_count("degree", degree, least=2)
     if size is None:
         noise = math.log(load) + math.log(_odd_factorial(degree)) - math.log(2 if rectified else 1)
@@ -100,7 +100,7 @@ def dense_critical_load(degree: int, error: float = 0.005, *, rectified: bool = 
         [0.15072, 0.05024, 0.01005]
     """
     degree = check_count("degree", degree, least=2)
-    error = check_positive("error", error)
+    error = check_above_zero("error", error)
     if error >= 0.5:
         raise ParameterError(f"error = {error}", "Give a share between 0 and ½")
     load = 1 / (NORMAL.inv_cdf(error) ** 2 * _odd_factorial(degree))

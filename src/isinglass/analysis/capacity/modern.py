@@ -10,10 +10,10 @@ from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import (
+    check_above_zero,
     check_count,
     check_fraction,
     check_patterns,
-    check_positive,
 )
 from isinglass.errors import DomainError, ParameterError
 
@@ -87,7 +87,7 @@ def retrieval_error_bound(
         >>> bool(((moved - torch.eye(3)).norm(dim=-1) <= bound).all())
         True
     """
-    beta = check_positive("beta", beta)
+    beta = check_above_zero("beta", beta)
     leak = _leak(patterns, beta, distance)
     return 2 * _length(patterns) * leak
 
@@ -116,7 +116,7 @@ def jacobian_bound(
         >>> bool((jacobian_bound(torch.eye(3), beta=10.0) < 0.01).all())
         True
     """
-    beta = check_positive("beta", beta)
+    beta = check_above_zero("beta", beta)
     leak = _leak(patterns, beta, distance)
     return 2 * beta * len(patterns) * _length(patterns) ** 2 * leak
 
@@ -145,7 +145,7 @@ def basin_radius(patterns: Float[Tensor, "N d"], beta: float) -> Float[Tensor, "
         >>> basin_radius(torch.eye(4), beta=1.0)
         tensor([0., 0., 0., 0.])
     """
-    beta = check_positive("beta", beta)
+    beta = check_above_zero("beta", beta)
     apart, length, count = separation(patterns), _length(patterns), len(patterns)
     needed = (2 / count + torch.log(2 * (count - 1) * count * beta * length**2)) / beta
     return torch.where(apart >= needed, 1 / (beta * count * length), 0.0)
@@ -172,7 +172,7 @@ def fixed_point_error_bound(patterns: Float[Tensor, "N d"], beta: float) -> Floa
         >>> bool((fixed_point_error_bound(torch.eye(3), beta=10.0) < 1e-3).all())
         True
     """
-    beta = check_positive("beta", beta)
+    beta = check_above_zero("beta", beta)
     leak = _leak(patterns, beta, 0.0)
     proven = basin_radius(patterns, beta) > 0
     return torch.where(proven, 2 * math.e * _length(patterns) * leak, torch.inf)
@@ -225,8 +225,8 @@ def exact_retrieval_radius(
         >>> exact_retrieval_radius(torch.eye(3), beta=4.0)
         tensor([0.3750, 0.3750, 0.3750])
     """
-    beta = check_positive("beta", beta)
-    margin = check_positive("margin", margin)
+    beta = check_above_zero("beta", beta)
+    margin = check_above_zero("margin", margin)
     return ((separation(patterns) - margin / beta) / (2 * _length(patterns))).clamp_min(0)
 
 
@@ -277,9 +277,9 @@ def storage_capacity(beta: float, scale: float, size: int, failure: float) -> St
         >>> round(found.base, 4), round(found.count, 2), found.proven
         (3.1546, 7.41, True)
     """
-    beta, scale = check_positive("beta", beta), check_positive("scale", scale)
+    beta, scale = check_above_zero("beta", beta), check_above_zero("scale", scale)
     degrees = check_count("size", size, least=2) - 1
-    failure = check_fraction("failure", check_positive("failure", failure))
+    failure = check_fraction("failure", check_above_zero("failure", failure))
     a = 2 / degrees * (1 + math.log(2 * beta * scale**2 * failure * degrees))
     b = 2 * scale**2 * beta / 5
     # W = exp(a + log b − W), so b/W = exp(W − a), and nothing overflows on the way.

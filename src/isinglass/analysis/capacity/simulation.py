@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count, check_fraction, check_positive
+from isinglass._support.validation import check_above_zero, check_count, check_fraction
 from isinglass.dynamics import FieldEnergy, Recall
 from isinglass.errors import ParameterError
 
@@ -215,8 +215,8 @@ def large_size_limit(
             f"{len(sizes)} sizes, {len(values)} values, {len(errors)} errors",
             "Give one value and one error for each of two or more sizes",
         )
-    check_positive("exponent", exponent)
-    weights = [check_positive("error", error) ** -2 for error in errors]
+    check_above_zero("exponent", exponent)
+    weights = [check_above_zero("error", error) ** -2 for error in errors]
     line = torch.tensor([[1.0, size**-exponent] for size in sizes], dtype=torch.float64)
     weighted = line * torch.tensor(weights, dtype=torch.float64)[:, None]
     covariance = torch.linalg.inv(weighted.mT @ line)

@@ -76,10 +76,8 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         self.couplings = tuple((int(a), int(b)) for a, b in couplings)
         for first, second in self.couplings:
             if not (0 <= first < len(layers) and 0 <= second < len(layers)) or first == second:
-                raise ParameterError(
-                    f"coupling ({first}, {second}) among {len(layers)} layers",
-                    "Join two different layers, numbered from 0",
-                )
+                found = f"coupling ({first}, {second}) among {len(layers)} layers"
+                raise ParameterError(found, "Join two different layers, numbered from 0")
         if len({frozenset(pair) for pair in self.couplings}) < len(self.couplings):
             raise ParameterError(f"couplings {self.couplings}", "Name each pair once")
         first, *others = colors(len(layers), self.couplings)
