@@ -140,7 +140,7 @@ def test_what_stands_for_unknown_is_said_and_can_be_switched_off(tmp_path):
     [
         "a,b\n1,x\n,y\n".encode("utf-8-sig"),
         b"sep=;\na;b\n1;x\n;y\n",
-        "Titel\n\na;b\n1,5;grün\n;rot\n".encode("cp1252"),
+        "Obst\n\na;b\n1,5;grün\n;rot\n".encode("cp1252"),
         "a\tb\n1\tgrün\n\trot\n".encode("utf-16"),
         b'a,b\r\n1,"x, ""y"""\r\n,"two\nlines"\r\n',
     ],

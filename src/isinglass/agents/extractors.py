@@ -21,7 +21,7 @@ MOST_PROPOSITIONS = 2**16
 class CenteredExtractor(FlattenExtractor):
     """A features extractor that scales a bounded ``Box`` to −1 … 1 and flattens it.
 
-    Centerd features learn faster where the network has no hidden layers. Not with
+    Centered features learn faster where the network has no hidden layers. Not with
     ``VecNormalize``, which centers by itself.
 
     Raises:
