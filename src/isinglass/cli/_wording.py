@@ -27,6 +27,7 @@ PHRASES = (
     (r"Convert (it|them)( first)?: [\w.]+\(.*?\)", r"Give \1 as floating-point numbers"),
     (r"Remove or fill them \(.*?\) before the call", "Remove them, or leave their cells empty"),
     (r"Make it dense: .*", "Give a dense array"),
+    (r"; images( as rows of pixels)?: .*", "; images as rows of pixels"),
     (r"Bring them together first: .*", "Give numbers of one type"),
     (r"Go on with it: isinglass\..*", "Give a file that --model has kept"),
     (r", such as torch\..*", ""),
