@@ -167,7 +167,8 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         if index is not None and index.fits(self):
             return index
         self._index = None
-        self._asked += cues[..., 0].numel()
+        if isinstance(cues, Tensor):  # what is none is refused by recall itself
+            self._asked += cues.numel() // self.patterns.shape[-1]
         small = self.patterns.nbytes <= LARGEST
         if len(self.patterns) >= MANY and self._asked >= OFTEN and small:
             self._asked = 0
