@@ -47,7 +47,7 @@ def test_it_is_sampled_by_default_and_as_told():
     assert isinstance(ig.DeepEnergy(network(), 2).default_sampler(), HMC)
     energy = ig.DeepEnergy(network(), 2, sampler=MALA(0.3))
     assert isinstance(energy.default_sampler(), MALA)
-    energy.sampler = energy.sampler.tune(energy, double(20, 2), 1.0, steps=20)
+    energy.sampler, _ = energy.sampler.warm_up(energy, double(20, 2), 1.0, steps=20)
     assert energy.default_sampler().step_size != 0.3
     state = ig.run(energy.default_sampler(), energy, double(9, 2), steps=2, temperature=1.0)
     assert state.isfinite().all()

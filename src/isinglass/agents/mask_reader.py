@@ -170,7 +170,7 @@ class ObservedMasks(VecEnvWrapper):
         for info in infos:
             if "terminal_observation" in info:
                 ended = np.array([not info.get("TimeLimit.truncated", False)])
-                mask = self._shaped(self.reader.layout.read([info], ended), 1)[0]
+                mask = self._shape(self.reader.layout.read([info], ended), 1)[0]
                 last = info["terminal_observation"]
                 parts = last if isinstance(last, Mapping) else {OBSERVATION: last}
                 info["terminal_observation"] = {**parts, MASK_KEY: mask}
@@ -178,9 +178,9 @@ class ObservedMasks(VecEnvWrapper):
 
     def _with_masks(self, seen: VecEnvObs | tuple[Any, ...], masks: np.ndarray | None) -> VecEnvObs:
         parts = dict(seen) if isinstance(seen, Mapping) else {OBSERVATION: seen}
-        return {**parts, MASK_KEY: self._shaped(masks, self.num_envs)}  # pyright: ignore[reportReturnType]
+        return {**parts, MASK_KEY: self._shape(masks, self.num_envs)}  # pyright: ignore[reportReturnType]
 
-    def _shaped(self, masks: np.ndarray | None, rows: int) -> np.ndarray:
+    def _shape(self, masks: np.ndarray | None, rows: int) -> np.ndarray:
         layout = self.reader.layout
         if masks is None:
             masks = np.ones((rows, math.prod(self.shape)), dtype=bool)

@@ -17,6 +17,7 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.utils import get_device
 from torch import Generator, Tensor, nn
 
 from isinglass._support.typing import Float
@@ -435,9 +436,12 @@ class FreeEnergyPolicy(BasePolicy):
     @classmethod
     def load(cls, path: Any, device: torch.device | str = "auto") -> FreeEnergyPolicy:
         """Reads a policy from a file that :meth:`save` has written; load only what you trust."""
-        policy = super().load(path, device)
-        policy.acting_state = torch.load(path, "cpu", weights_only=False)["acting_state"]
-        return policy
+        # As Stable-Baselines3 keeps a policy: its spaces and classes are pickled.
+        saved = torch.load(path, get_device(device), weights_only=False)
+        policy = cls(**saved["data"])
+        policy.load_state_dict(saved["state_dict"])
+        policy.acting_state = saved["acting_state"]
+        return policy.to(get_device(device))
 
     @property
     def acting_state(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from isinglass._support.precision import at_least_single
 from isinglass._support.typing import Float, Int
 from isinglass._support.validation import (
     check_above_zero,
@@ -62,8 +63,7 @@ def metastable_size(weights: Float[Tensor, "*batch N"], mass: float = 0.9) -> In
     """
     _check_weights(weights)
     mass = check_fraction("mass", check_above_zero("mass", mass))
-    held = weights.to(torch.promote_types(weights.dtype, torch.float32))
-    held = held.sort(-1, descending=True).values.cumsum(-1)
+    held = at_least_single(weights).sort(-1, descending=True).values.cumsum(-1)
     total = held[..., -1:]
     # A sum that falls short by a millionth, by rounding, has reached the mass.
     return (held < (1 - 1e-6) * mass * total).sum(-1) + (total[..., 0] > 0)

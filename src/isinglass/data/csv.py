@@ -154,16 +154,16 @@ def read_text(path: Path, reading: Reading) -> Text:
         notes.append("The text is not UTF-8: read as cp1252; --encoding says another")
     titles, blank = start - (declared is not None), int((widths[start:] == 0).sum())
     if titles:
-        notes.append(f"{_counted(titles, 'line')} above the table: taken for a title")
+        notes.append(f"{_count(titles, 'line')} above the table: taken for a title")
     if blank:
-        notes.append(f"{_counted(blank, 'blank line')} left out")
+        notes.append(f"{_count(blank, 'blank line')} left out")
     preamble = "".join(islice(io.StringIO(text, newline=""), int(lines[kept[0]]) - 1))
     preamble = preamble if start else ""
     newline = "\r\n" if "\r\n" in text[: 1 << 16] else "\n"
     return Text(cells.iloc[kept, :width], lines[kept], sep, encoding, preamble, newline, notes)
 
 
-def _counted(count: int, noun: str) -> str:
+def _count(count: int, noun: str) -> str:
     return f"1 {noun} is" if count == 1 else f"{count} {noun}s are"
 
 

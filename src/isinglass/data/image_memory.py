@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from isinglass._support.validation import (
 from isinglass.dynamics import Recall
 from isinglass.energies import ModernHopfield
 from isinglass.energies.hopfield.resemblance import Resemblance
-from isinglass.retrieval.scores import nearest_keys
+from isinglass.retrieval.scores import everywhere, nearest_keys, spaced_rows
 
 __all__ = ["Completion", "ImageMemory"]
 
@@ -35,20 +34,27 @@ class Completion:
 
     Attributes:
         images: The completed images, ``(*batch, d)``; known cells are those of the cue.
-        resemblance: How much each cue, as it is shown, resembles what is stored.
         recall: What the memory recalled, in its own units: steps, energy, convergence.
-        weigh: What computes :attr:`weights`.
+        memory: The memory itself.
+        shown: The cues in its units, zero where they are unknown.
+        known: Which cells were given.
     """
 
     images: Float[Tensor, "*batch d"]
-    resemblance: Resemblance
     recall: Recall
-    weigh: Callable[[], Tensor] = field(repr=False)
+    memory: ModernHopfield = field(repr=False)
+    shown: Float[Tensor, "*batch d"] = field(repr=False)
+    known: Bool[Tensor, "*mask d"] = field(repr=False)
 
-    @property
+    @cached_property
     def weights(self) -> Float[Tensor, "*batch N"]:
-        """How much of each stored image is in the completion; computed when asked for."""
-        return self.weigh()
+        """How much of each stored image is in the completion, computed when asked for."""
+        return self.memory.association(self.recall.state, everywhere(self.recall.state))
+
+    @cached_property
+    def resemblance(self) -> Resemblance:
+        """How much each cue, as it is shown, resembles what is stored; computed when asked for."""
+        return self.memory.resemblance(self.shown, self.known)
 
     @property
     def nearest(self) -> Int[Tensor, "*batch"]:
@@ -134,14 +140,9 @@ class ImageMemory:
         shown = torch.where(known, cells - self.mean, 0.0) / self.scale
         check_finite("the cues less the mean image", shown)
         found = self.memory.recall(shown, known=known, max_steps=max_steps, trace=trace)
-        everywhere = torch.ones(known.shape[-1], dtype=torch.bool, device=known.device)
-        images = self.memory.expected(found.state, everywhere, self.images)
-        return Completion(
-            torch.where(known, cells, images),
-            self.memory.resemblance(shown, known),
-            found,
-            partial(self.memory.association, found.state, everywhere),
-        )
+        state = found.state
+        images = self.memory.average(state, self.images, everywhere(state))
+        return Completion(torch.where(known, cells, images), found, self.memory, shown, known)
 
 
 def _sharpest(patterns: Tensor) -> float:
@@ -152,9 +153,8 @@ def _sharpest(patterns: Tensor) -> float:
     count = len(patterns)
     if count < 2:
         return 1.0
-    rows = torch.linspace(0, count - 1, min(count, SAMPLE)).long()
-    every = torch.ones(patterns.shape[-1], dtype=torch.bool, device=patterns.device)
     same = 2 * SAME * torch.finfo(patterns.dtype).eps
-    nearest = nearest_keys(patterns[rows], every, patterns, beyond=same)
+    shown = patterns[spaced_rows(patterns, SAMPLE)]
+    nearest = nearest_keys(shown, everywhere(shown), patterns, beyond=same)
     separation = float(nearest.squared_distance.amin()) / 2
     return max(math.log(999 * (count - 1)) / separation, 1.0)

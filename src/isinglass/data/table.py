@@ -81,13 +81,13 @@ class Table:
         texts = self.texts.copy()
         for column, new in zip(columns.columns, cells, strict=True):
             unknown = is_unknown(self.columns[column.name]) | everywhere
-            texts.loc[unknown, column.name] = self._spelled(column, new[unknown])
+            texts.loc[unknown, column.name] = self._spell(column, new[unknown])
         return texts
 
     def fresh(self, columns: Columns, cells: Sequence[Cells]) -> pd.DataFrame:
         """Returns new rows of these columns, empty in those that were not learned from."""
         pairs = zip(columns.columns, cells, strict=True)
-        new = {column.name: self._spelled(column, rows) for column, rows in pairs}
+        new = {column.name: self._spell(column, rows) for column, rows in pairs}
         return pd.DataFrame(new).reindex(columns=self.texts.columns, fill_value="")
 
     def matching(self, other: Table) -> Table:
@@ -144,7 +144,7 @@ class Table:
         except UnicodeEncodeError:  # a word that this encoding does not have
             path.write_bytes(text.encode("utf-8-sig"))
 
-    def _spelled(self, column: Column, cells: Cells) -> Any:
+    def _spell(self, column: Column, cells: Cells) -> Any:
         if self.text is None:
             return cells
         if isinstance(column, CategoricalColumn):
@@ -240,7 +240,7 @@ class _Reader:
     ) -> Table:
         """Returns the table, without the columns in ``drop``, learned from those in ``fitted``."""
         columns = [_categories(self.text.cells[place].str.strip()) for place in self.text.cells]
-        named = self._named(columns, names)
+        named = self._holds_names(columns, names)
         header = self._header(named, names)
         kinds = fitted or {}
         self.kinds = {**{name: kinds[name] for name in header if name in kinds}, **self.kinds}
@@ -267,10 +267,10 @@ class _Reader:
             remedy = "Give one that says something of others"
             raise DomainError(said, remedy, operation=self.operation)
         written = [header[name] for name in self.columns] if named else None
-        decided = self._decided(texts.shape, named, list(marks.values()))
+        decided = self._describe(texts.shape, named, list(marks.values()))
         return Table(found, texts, self.text, written, spellings, words, decided, self.notes)
 
-    def _named(self, columns: list[pd.Series], names: Sequence[str]) -> bool:
+    def _holds_names(self, columns: list[pd.Series], names: Sequence[str]) -> bool:
         """Decides whether the first record holds names."""
         first = [str(column.iloc[0]) for column in columns]
         first = ["" if cell in self.unknown else cell for cell in first]
@@ -388,10 +388,10 @@ class _Reader:
                 style for style in (str.upper, str.lower, str.title) if style(plain[0]) == plain[0]
                 or style is str.title
             )  # fmt: skip
-            found = _mapped(column, words, None, lambda cell: TRUTHS[cell.lower()])
+            found = _map(column, words, None, lambda cell: TRUTHS[cell.lower()])
             return found, style, words
         if way and not padded:
-            cells = _mapped(column, words, np.nan, way.parse).astype(np.float64)
+            cells = _map(column, words, np.nan, way.parse).astype(np.float64)
             if np.isinf(cells).any():
                 cell = str(column.iloc[int(np.isinf(cells).argmax())])
                 said = f"an infinite number in {self._place(name, cell)}"
@@ -421,7 +421,7 @@ class _Reader:
                 f"{name}: 'NA' {counts['NA']}× is a code of two letters, as the others are; "
                 "--na NA takes it as unknown"
             )
-        return _mapped(self.columns[name], words, None, str), str, words
+        return _map(self.columns[name], words, None, str), str, words
 
     def _place(self, name: str, cell: str) -> str:
         row = int(np.argmax(self.columns[name].to_numpy() == cell))
@@ -443,7 +443,7 @@ class _Reader:
                 f"taken for names; if that is an unknown cell, say --na {quote(odd[0])}"
             )
 
-    def _decided(self, shape: tuple[int, int], named: bool, marks: list[Numerals]) -> str:
+    def _describe(self, shape: tuple[int, int], named: bool, marks: list[Numerals]) -> str:
         """Returns how the file was read, in a line."""
         rows, columns = shape
         size = f"{rows} row{'s' * (rows != 1)}, {columns} column{'s' * (columns != 1)}"
@@ -467,7 +467,7 @@ def _counts(column: pd.Series) -> dict[str, int]:
     return {c: n for c, n in zip(column.cat.categories.tolist(), counts, strict=False) if n}
 
 
-def _mapped(
+def _map(
     column: pd.Series, words: Collection[str], missing: Any, convert: Callable[[str], Any]
 ) -> np.ndarray:
     """Returns each cell converted, or missing if it is one of the words."""

@@ -74,7 +74,7 @@ class ConditionalBoltzmannMachine(AnnealedConditional):
         return self._mask_scores(self._unit_terms(state) + self._pair_terms(state), state)
 
     def _pair_terms(self, states: Tensor) -> Tensor:
-        """Returns ½ vᵀJv."""
+        """Computes ½ vᵀJv, the terms of pairs."""
         return ((states @ self.coupling) * states).sum(-1) / 2
 
     def _score_increment(self, states: Tensor, before: float, after: float) -> Tensor:

@@ -47,7 +47,7 @@ class DeepEnergy(Sampled):
         width: w > 0, in units of the state; the default, 2, is twice the spread of standardized
             data. None leaves the bowl out: E = f, and a finite Z is your affair.
         sampler: What samples it unless another is named; None is :class:`HMC`. May be set anew,
-            to what :meth:`~isinglass.dynamics.HMC.tune` gives.
+            to what :meth:`~isinglass.dynamics.HMC.warm_up` gives.
 
     Raises:
         ParameterError: If ``module`` is not a module, ``size`` no whole number above zero,

@@ -41,13 +41,11 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         'whole or not at all'
     """
     path = Path(path).resolve()  # what a link points to is written, not the link
-    if path.exists() and not path.is_file():
-        raise FileError(
-            "it is a folder or a device", "Give the path of a file", operation=f"writing {path}"
-        )
-    if path.exists() and not overwrite:
-        raise _exists(f"writing {path}")
     operation = f"writing {path}"
+    if path.exists() and not path.is_file():
+        raise FileError("it is a folder or a device", "Give the path of a file", operation)
+    if path.exists() and not overwrite:
+        raise _exists(operation)
     try:
         _sweep(path.parent)
         folder, lock = _make_folder(path.parent)

@@ -214,7 +214,7 @@ def _check_optimizer(make: MakeOptimizer | None) -> MakeOptimizer | None:
     remedy = "Give what makes a torch.optim optimizer, such as partial(torch.optim.SGD, lr=0.05)"
 
     def made(parameters: Any) -> Optimizer:
-        optimizer = _made("optimizer", make, parameters, Optimizer, remedy)
+        optimizer = _make("optimizer", make, parameters, Optimizer, remedy)
         if isinstance(optimizer, LBFGS | SparseAdam):
             raise ParameterError(
                 f"optimizer = {type(optimizer).__name__}, for which the gradient of one "
@@ -233,10 +233,10 @@ def _check_scheduler(make: MakeScheduler | None) -> MakeScheduler | None:
     )
     if make is None:
         return None
-    return lambda optimizer: _made("scheduler", make, optimizer, LRScheduler, remedy)
+    return lambda optimizer: _make("scheduler", make, optimizer, LRScheduler, remedy)
 
 
-def _made(name: str, make: Any, given: Any, kind: type[Any], remedy: str) -> Any:
+def _make(name: str, make: Any, given: Any, kind: type[Any], remedy: str) -> Any:
     """Calls ``make`` and checks what it makes.
 
     Raises:

@@ -57,8 +57,8 @@ class RobustStatistics:
         observed = torch.ones_like(data, dtype=torch.bool) if observed is None else observed
         count = observed.sum(0)
         ordered = torch.where(observed, data, torch.inf).sort(0).values
-        center = (_quantile(ordered, count, 0.5) + _upper(ordered, count, 0.5)) / 2
-        first, third = _quantile(ordered, count, 0.25), _upper(ordered, count, 0.75)
+        center = (_lower(ordered, count, 0.5) + _upper(ordered, count, 0.5)) / 2
+        first, third = _lower(ordered, count, 0.25), _upper(ordered, count, 0.75)
         spread = (third - first) / NORMAL
         # Ascending distances; what is not observed is nowhere, and never the last of the near.
         distance = torch.where(observed, (data - center).abs(), torch.inf).sort(0).values
@@ -129,10 +129,10 @@ def resolution(
     count = gaps.isfinite().sum(0)
     if not len(gaps):
         return torch.zeros_like(data[0])
-    return _quantile(gaps.sort(0).values, count, 0.5)
+    return _lower(gaps.sort(0).values, count, 0.5)
 
 
-def _quantile(ordered: Tensor, count: Tensor, share: float) -> Tensor:
+def _lower(ordered: Tensor, count: Tensor, share: float) -> Tensor:
     """Picks the value below a share of the first ``count`` of a column; 0 where there is none."""
     return _pick(ordered, count, ((count - 1) * share).floor())
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from isinglass._support.precision import at_least_single
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_count,
@@ -165,7 +166,7 @@ class TokenEnergy(Numbered, Serializable):
         self.check(state, mask, padding)
         attention, slope = self._attention(state, self._unseen(state, mask, padding))
         field = F.linear(state, self.patterns)
-        memory = self.hidden.log_partition(_precise(field), 0.0)
+        memory = self.hidden.log_partition(at_least_single(field), 0.0)
         recalled = F.linear(self.hidden.mean(field, 0.0), self.patterns.mT)
         if padding is not None:
             memory = memory.masked_fill(padding, 0.0)
@@ -215,7 +216,7 @@ class TokenEnergy(Numbered, Serializable):
             F.linear(tokens, weight.flatten(0, 1)).unflatten(-1, (heads, size)).transpose(-3, -2)
             for weight in (self.key, self.query)
         )
-        scores = _precise((self.beta * query) @ key.mT)  # a row a query
+        scores = at_least_single((self.beta * query) @ key.mT)  # a row a query
         if unseen is None:
             shares, total = torch.softmax(scores, -1), torch.logsumexp(scores, -1)
         else:  # a token that may look at none takes no part as a query
@@ -376,7 +377,7 @@ class EnergyTransformerBlock(nn.Module):
         padding: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "*batch"]:
         """Computes E at the normalized tokens, one number a set; errors as for :meth:`descend`."""
-        tokens = self._checked(tokens, mask, padding)
+        tokens = self._check_tokens(tokens, mask, padding)
         return self.token_energy(self.norm(tokens), mask, padding)
 
     def update(
@@ -411,7 +412,7 @@ class EnergyTransformerBlock(nn.Module):
                 a mask is not boolean.
             ParameterError: If ``steps`` is negative.
         """
-        given, tokens = tokens, self._checked(tokens, mask, padding)
+        given, tokens = tokens, self._check_tokens(tokens, mask, padding)
         if steps is None:
             steps = self.steps
         check_count("steps", steps, least=0)
@@ -430,7 +431,7 @@ class EnergyTransformerBlock(nn.Module):
         """Shows the number and length of steps."""
         return f"steps={self.steps}, step_size={self.step_size}, halvings={self.halvings}"
 
-    def _checked(self, tokens: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor:
+    def _check_tokens(self, tokens: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor:
         """Checks tokens, and sets those that are none to zero: there may be anything, NaN too."""
         self.token_energy.check(tokens, mask, padding)
         if padding is not None:
@@ -472,8 +473,3 @@ class EnergyTransformerBlock(nn.Module):
             torch.where(stays, slope, found[2]),
             size.masked_fill(rises, 0.0),
         )
-
-
-def _precise(values: Tensor) -> Tensor:
-    """At least float32: energies are compared."""
-    return values.float() if values.dtype.itemsize < 4 else values

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from isinglass._support.precision import wide_enough
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_count,
@@ -20,7 +21,7 @@ from isinglass._support.validation import (
     check_values,
 )
 from isinglass.errors import ShapeError
-from isinglass.retrieval.scores import BLOCK, score_blocks, wide_enough
+from isinglass.retrieval.scores import BLOCK, score_blocks
 
 __all__ = ["Lookup", "check_lookup", "streamed_lookup", "without_denormals"]
 

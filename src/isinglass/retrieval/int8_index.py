@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from isinglass._support.precision import at_least_single, wide_enough
 from isinglass._support.typing import Float
 from isinglass._support.validation import (
     check_count,
@@ -16,7 +17,6 @@ from isinglass._support.validation import (
     check_positive,
 )
 from isinglass.retrieval.chunked import Lookup, check_lookup, streamed_lookup
-from isinglass.retrieval.scores import wide_enough
 
 __all__ = ["Int8Index"]
 
@@ -73,7 +73,7 @@ class Int8Index:
         self._codes = torch.zeros(size, dtype=torch.int8, device=keys.device)
         self._scales = torch.ones(size[0] // GROUP, dtype=torch.float32, device=keys.device)
         for block, code, scale in self._blocks(self.keys):
-            exact = _padded(block, code)
+            exact = _pad(block, code)
             scale.copy_(exact.abs().view(len(scale), -1).amax(-1) / 127)
             scale[scale == 0] = 1.0
             code.copy_((exact / _steps(scale, exact)).round_().clamp_(-127, 127))
@@ -101,12 +101,12 @@ class Int8Index:
         """max |k − k̂| and max |k̂|."""
         error = length = 0.0
         for block, code, scale in self._blocks(keys):
-            exact = _padded(block, code)
+            exact = _pad(block, code)
             copy = code.to(exact.dtype) * _steps(scale, exact)
             length = max(length, float(copy.norm(dim=-1).max()))
             error = max(error, float((exact - copy).norm(dim=-1).max()))
         # What float32 rounds off in products and norms of so many numbers is added.
-        rounding = 2 * self._codes.shape[1] * torch.finfo(_wide(keys)).eps
+        rounding = 2 * self._codes.shape[1] * torch.finfo(at_least_single(keys[:1]).dtype).eps
         return error + rounding * (error + length), length * (1 + rounding)
 
     @property
@@ -167,7 +167,7 @@ class Int8Index:
         if self.keys.shape[1] > WIDEST:
             nothing = queries.new_ones(len(queries))
             return Lookup(queries.new_zeros(len(queries), values.shape[1]), nothing, nothing)
-        exact = queries.to(torch.promote_types(queries.dtype, torch.float32))
+        exact = at_least_single(queries)
         code, scale, error = _round(exact)
         norm = exact.norm(dim=-1)
         slack = beta * (self._error * norm + self._length * error)
@@ -231,15 +231,10 @@ class Int8Index:
         return cell, best, rest
 
 
-def _wide(keys: Tensor) -> torch.dtype:
-    """At least float32; no more for keys of that, which are many."""
-    return torch.promote_types(keys.dtype, torch.float32)
-
-
-def _padded(keys: Tensor, code: Tensor) -> Tensor:
+def _pad(keys: Tensor, code: Tensor) -> Tensor:
     """Keys in at least float32, zeros where there is none."""
     rows, columns = (whole - part for whole, part in zip(code.shape, keys.shape, strict=True))
-    return torch.nn.functional.pad(keys.to(_wide(keys)), (0, columns, 0, rows))
+    return torch.nn.functional.pad(at_least_single(keys), (0, columns, 0, rows))
 
 
 def _steps(scale: Tensor, like: Tensor) -> Tensor:

@@ -8,17 +8,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from isinglass._support.precision import wide_enough
 from isinglass._support.typing import Bool, Float, Int
 
 __all__ = [
     "BLOCK",
     "Nearest",
+    "everywhere",
     "keys_center",
     "nearest_keys",
     "overlaps",
     "partial_scores",
     "score_blocks",
-    "wide_enough",
+    "spaced_rows",
 ]
 
 BLOCK = 2048  # keys at a time: they stay in the cache from scoring to summing
@@ -37,11 +39,6 @@ class Nearest(NamedTuple):
     number: Int[Tensor, "*batch"]
     squared_distance: Float[Tensor, "*batch"]
     log_mass: Float[Tensor, "*batch"]
-
-
-def wide_enough(values: Tensor) -> Tensor:
-    """Returns half precision in single: its largest number, 65504, products soon exceed."""
-    return values.float() if values.dtype == torch.float16 else values
 
 
 def overlaps(
@@ -146,5 +143,14 @@ def score_blocks(
 
 def keys_center(keys: Float[Tensor, "N d"]) -> Float[Tensor, " d"]:
     """Averages a thousand of the keys, evenly spaced."""
-    rows = torch.linspace(0, len(keys) - 1, min(len(keys), SAMPLE), device=keys.device).long()
-    return keys[rows].mean(0)
+    return keys[spaced_rows(keys, SAMPLE)].mean(0)
+
+
+def spaced_rows(keys: Tensor, most: int) -> Int[Tensor, " rows"]:
+    """Returns the numbers of at most so many rows, evenly spaced from the first to the last."""
+    return torch.linspace(0, len(keys) - 1, min(len(keys), most), device=keys.device).long()
+
+
+def everywhere(states: Tensor) -> Bool[Tensor, " d"]:
+    """Returns the mask of states of which every feature is known."""
+    return torch.ones(states.shape[-1], dtype=torch.bool, device=states.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.precision import at_least_single
 from isinglass._support.random import source
 from isinglass._support.typing import Float, Int
 from isinglass._support.validation import is_hollow
@@ -31,7 +32,7 @@ def draw_indices(
         tensor([[1, 1, 1, 1],
                 [2, 2, 2, 2]])
     """
-    reached = _precise(weights).cumsum(-1)
+    reached = at_least_single(weights).cumsum(-1)
     total = reached[..., -1:]
     uniform = torch.rand(
         *weights.shape[:-1], draws, dtype=total.dtype, device=total.device, **source(generator)
@@ -67,7 +68,7 @@ def draw_counts(
         >>> counts.sum(), counts[0], bool((counts[1] - 2500).abs() < 200)
         (tensor(10000.), tensor(0.), True)
     """
-    weights = _precise(weights)
+    weights = at_least_single(weights)
     # Binomial draws cannot be compiled, nor be made of a shape alone.
     if draws > 2 * weights.shape[-1] and not (torch.compiler.is_compiling() or is_hollow(weights)):
         return _split_counts(weights, draws, generator)
@@ -104,8 +105,3 @@ def _binomial(counts: Tensor, share: Tensor, generator: Generator | None) -> Ten
             'Give vmap randomness="different", or at most two draws a weight',
             operation="draws by halves of a row",
         ) from error
-
-
-def _precise(weights: Tensor) -> Tensor:
-    """At least float32: half precision would lose small weights from sums."""
-    return weights.float() if weights.dtype.itemsize < 4 else weights

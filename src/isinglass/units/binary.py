@@ -56,7 +56,7 @@ class _TwoState(Unit):
 
     @property
     def bounded(self) -> bool:
-        """Means lie between ``low`` and ``high``."""
+        """Means lie between Returns both states, ``low`` and ``high``."""
         return True
 
     @property
@@ -84,7 +84,7 @@ class _TwoState(Unit):
         return temperature / span * odds.clamp(-EDGE, EDGE)
 
     def enumerate_states(self, temperature: float = 1.0) -> Float[Tensor, "states size"]:
-        """All 2^size states."""
+        """Lists all 2^size states, one a row."""
         if self.size > 24:
             raise IntractableError(
                 f"2^{self.size} states",

@@ -157,7 +157,7 @@ def _check_request(request: Request, peers: str) -> tuple[Request, str]:
 
 
 def _assignments(option: str, texts: list[str] | None) -> dict[str, str]:
-    """Read NAME=VALUE pairs."""
+    """Reads pairs written NAME=VALUE."""
     pairs = [text.partition("=") for text in texts or []]
     for name, equals, _ in pairs:
         if not equals:

@@ -201,7 +201,7 @@ def curves(request: Request, results: Sequence[Result], baseline: float) -> Figu
 
 
 def _merge_bins(bins: list[float] | list[int]) -> np.ndarray:
-    """Sum adjacent bins."""
+    """Sums bins that are adjacent, so many at a time."""
     return np.pad(bins, (0, -len(bins) % MERGED)).reshape(-1, MERGED).sum(1)
 
 

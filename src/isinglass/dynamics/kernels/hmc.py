@@ -33,7 +33,7 @@ __all__ = ["HMC"]
 
 Tuned = TypeVar("Tuned", bound="HMC")
 PATIENCE = 5  # rejections, more than acceptances, before a row shrinks its step in warm-up
-TRIED = 20  # steps from the start, to see whether a tuned kernel moves there
+ENOUGH = 20  # steps of warm-up after which a chain that never moved is reported
 PILOTS = 4  # runs whose variance sets the mass of the next: each sees further than the one before
 
 
@@ -159,38 +159,6 @@ class HMC(GradientKernel):
             momentum = momentum - size / 2 * kernel_state.grad
         return kernel_state, momentum
 
-    def tune(
-        self: Tuned,
-        energy: Energy,
-        state: Float[Tensor, "*batch size"],
-        temperature: float,
-        generator: Generator | None = None,
-        *,
-        steps: int = 300,
-        target: float | None = None,
-        adapt_mass: bool = False,
-    ) -> Tuned:
-        """Returns the kernel of :meth:`warm_up` without the position that goes with it.
-
-        Warns:
-            SamplingWarning: If from the states given no chain would move by it: they lie where the
-                energy is steeper than where the chains went. Go on from where warm-up ended.
-        """
-        kernel, _ = self.warm_up(
-            energy, state, temperature, generator,
-            steps=steps, target=target, adapt_mass=adapt_mass,
-        )  # fmt: skip
-        start = kernel.init(energy, state.reshape(-1, state.shape[-1]))
-        kicks = torch.Generator(state.device).manual_seed(0)  # asked, not moved: no draw is used up
-        tried = [kernel.step(energy, start, temperature, kicks)[1] for _ in range(TRIED)]
-        if not any(bool(info["accepted"].any()) for info in tried):
-            warnings.warn(
-                f"{type(self).__name__}.tune: no chain moves from the states given at the step "
-                f"size {kernel.step_size:.3g}, which suits where they went. Go on from there: "
-                "kernel, position = kernel.warm_up(…)", SamplingWarning, stacklevel=2,
-            )  # fmt: skip
-        return kernel
-
     @torch.no_grad()
     def warm_up(
         self: Tuned,
@@ -257,7 +225,7 @@ class HMC(GradientKernel):
             energy, kernel_state, temperature, generator, steps, aim
         )
         stuck = int((kernel_state.position == before).all(-1).sum())
-        if stuck and steps >= TRIED:
+        if stuck and steps >= ENOUGH:
             warnings.warn(
                 f"{type(self).__name__}.warm_up: {stuck} of {len(before)} chains never moved in "
                 f"{steps} steps: the energy is steeper there than where the others are. Start them "

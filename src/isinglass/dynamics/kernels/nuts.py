@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.random import source
 from isinglass._support.validation import check_count
 from isinglass.core.energy import Energy
 from isinglass.dynamics.kernels._gradient import GradientState, choose, evaluate, normal_like
@@ -45,6 +46,10 @@ class NUTS(HMC):
     That leaves exp(−E/T) exactly as it is. All rows double together, and those that have turned
     wait. At T = 0 it rolls from rest, as :class:`HMC` does.
 
+    The info of a step has ``acceptance``, the mean of min(1, exp(−ΔH/T)) over the points;
+    ``accepted``, whether the row moved; ``leaps``, how many leapfrog steps it took; and
+    ``divergent``, whether the leapfrog lost the flow, which a smaller h mends.
+
     Reference: Hoffman & Gelman 2014, arXiv:1111.4246; Betancourt 2017, arXiv:1701.02434
     (multinomial draws, the criterion); Phan, Pradhan & Jankowiak 2019, arXiv:1912.11554 (without
     recursion).
@@ -71,26 +76,9 @@ class NUTS(HMC):
     doublings: int = 8
     leaps: int = field(default=5, init=False, repr=False)
 
-    monotone: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("doublings", self.doublings)
-
-    def step(
-        self,
-        energy: Energy,
-        kernel_state: GradientState,
-        temperature: float = 0.0,
-        generator: Generator | None = None,
-    ) -> tuple[GradientState, dict[str, Tensor]]:
-        """Kicks every row, doubles its orbit until it turns, and draws a point of it.
-
-        The info has ``acceptance``, the mean of min(1, exp(−ΔH/T)) over the points;
-        ``accepted``, whether the row moved; ``leaps``, how many leapfrog steps it took; and
-        ``divergent``, whether the leapfrog lost the flow, which a smaller h mends.
-        """
-        return super().step(energy, kernel_state, temperature, generator)
 
     def _move(
         self,
@@ -153,7 +141,7 @@ class _Orbit:
         """Doubles the orbits of these rows, and draws anew between the two halves."""
         old = _rows(self.tree, rows)
         forward = self._uniform(len(rows)) < 0.5
-        new = self._grown(rows, old, forward, depth)
+        new = self._grow(rows, old, forward, depth)
         # Later halves are preferred: a Metropolis step between the two, which mixes faster.
         take = new.going & (self._uniform(len(rows)).log() < new.log_weight - old.log_weight)
         left = choose(forward, old.left, new.left)
@@ -166,11 +154,11 @@ class _Orbit:
             left, left_momentum, right, right_momentum, momenta,
             choose(take, new.proposal, old.proposal),
             torch.logaddexp(old.log_weight, new.log_weight),
-            new.going & ~self._turned(left_momentum, right_momentum, momenta),
+            new.going & ~self._turns(left_momentum, right_momentum, momenta),
         )  # fmt: skip
         self.tree = _put(self.tree, rows, joined)
 
-    def _grown(self, rows: Tensor, old: Tree, forward: Tensor, depth: int) -> Tree:
+    def _grow(self, rows: Tensor, old: Tree, forward: Tensor, depth: int) -> Tree:
         """Grows 2^depth leaves from one end; rows that turn or diverge on the way are dropped."""
         edge = choose(forward, old.right, old.left)
         momentum = torch.where(forward.unsqueeze(-1), old.right_momentum, old.left_momentum)
@@ -198,14 +186,11 @@ class _Orbit:
             # A leaf ends as many balanced subtrees as its number has trailing ones: each is
             # checked between its first leaf, which was kept, and this one.
             kept.append((momentum, before))
-            ended, number = 0, leaf
-            while number & 1:
-                ended, number = ended + 1, number >> 1
+            ended = (~leaf & (leaf + 1)).bit_length() - 1
             for back in range(ended):
                 begun, sum_before = kept[-2 - back]
-                going = going & ~self._turned(begun, momentum, momenta - sum_before)
-            if ended:
-                del kept[len(kept) - ended :]
+                going = going & ~self._turns(begun, momentum, momenta - sum_before)
+            del kept[len(kept) - ended :]
             if not bool(going.any()):
                 break
         column = forward.unsqueeze(-1)
@@ -239,7 +224,7 @@ class _Orbit:
         lost = rows[going & (rise > DIVERGENT)]
         self.divergent = self.divergent.index_fill(0, lost, True)
 
-    def _turned(self, begin: Tensor, end: Tensor, momenta: Tensor) -> Tensor:
+    def _turns(self, begin: Tensor, end: Tensor, momenta: Tensor) -> Tensor:
         inner = (momenta - (begin + end) / 2) / self.mass
         return ((begin * inner).sum(-1) <= 0) | ((end * inner).sum(-1) <= 0)
 
@@ -248,7 +233,7 @@ class _Orbit:
 
     def _uniform(self, count: int) -> Tensor:
         like = self.heat
-        return torch.rand(count, dtype=like.dtype, device=like.device, generator=self.generator)
+        return torch.rand(count, dtype=like.dtype, device=like.device, **source(self.generator))
 
 
 def _rows(tree: Tree, rows: Tensor) -> Tree:

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from isinglass._support.typing import Bool, Float
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import Kernel, descending_only
+from isinglass.retrieval.scores import everywhere
 
 if TYPE_CHECKING:
     from isinglass.energies.hopfield.continuous import ContinuousHopfield
@@ -61,7 +62,7 @@ class HeldCCCP(Kernel[HeldState]):
         descending_only(temperature)
         state, known = kernel_state
         memory = cast("ContinuousHopfield", energy)
-        moved = memory.expected(state, torch.ones_like(known[0]))
+        moved = memory.average(state, memory.patterns, everywhere(state))
         return HeldState(torch.where(known, state, moved), known), {}
 
     def energy(self, energy: Energy, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:

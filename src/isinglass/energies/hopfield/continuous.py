@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from isinglass._support.precision import wide_enough
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     ROWS,
@@ -25,7 +26,7 @@ from isinglass.energies.hopfield._completion import HeldCCCP
 from isinglass.energies.hopfield.base import Memory
 from isinglass.energies.hopfield.resemblance import Resemblance, resemblance
 from isinglass.errors import ParameterError
-from isinglass.retrieval.scores import keys_center, overlaps, partial_scores, wide_enough
+from isinglass.retrieval.scores import everywhere, keys_center, overlaps, partial_scores
 
 __all__ = ["ContinuousHopfield"]
 
@@ -161,11 +162,14 @@ class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
         """
         if known is not None:
             state = known_cells(state, known)
-            self._check_operand(state)
-            scores = partial_scores(state, known, self.patterns)
-        else:
-            self._check_operand(state)
+        self._check_operand(state)
+        return self._weights(state, known)
+
+    def _weights(self, state: Tensor, known: Tensor | None) -> Tensor:
+        if known is None:
             scores = overlaps(state, self.patterns)
+        else:
+            scores = partial_scores(state, known, self.patterns)
         weights = self.weigh(scores)
         return weights.to(state.dtype) if state.dtype == torch.float16 else weights
 
@@ -195,27 +199,19 @@ class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
             >>> memory.complete(torch.tensor([2.9, torch.nan]), torch.tensor([True, False]))
             tensor([ 2.9000, -1.0000])
         """
-        state = known_cells(cues, known)
-        self._check_operand(state)
-        return torch.where(known, state, self.expected(state, known))
+        return torch.where(known, cues, self.read(cues, self.patterns, known))
 
-    def expected(
+    def average(
         self,
         state: Float[Tensor, "*batch d"],
-        known: Bool[Tensor, "*mask d"],
-        values: Float[Tensor, "N e"] | None = None,
+        values: Float[Tensor, "N e"],
+        known: Bool[Tensor, "*mask d"] | None = None,
     ) -> Float[Tensor, "*batch e"]:
-        """Computes Σ_μ p_μ value_μ, of patterns weighed by their distance in the known cells.
+        """Computes Σ_μ p_μ value_μ as :meth:`read` does, unchecked: for the steps of a recall."""
+        return self._weights(state, known) @ values
 
-        Args:
-            state: ``(*batch, d)``; unknown cells may be anything.
-            known: True where a cell is given, broadcast over the batch.
-            values: One value a pattern, ``(N, e)``; None is the patterns themselves.
-        """
-        return self.association(state, known) @ (self.patterns if values is None else values)
-
-    def recall_kernel(self, cues: Float[Tensor, "*batch d"]) -> Kernel:
-        """Returns the kernel by which these cues are recalled unless another is named."""
+    def choose_kernel(self, cues: Float[Tensor, "*batch d"]) -> Kernel:
+        """Chooses the kernel by which these cues are recalled unless another is named."""
         return self.default_kernel()
 
     def recall(
@@ -253,7 +249,7 @@ class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
             tensor([ 2.9000, -1.0000])
         """
         if known is None:
-            kernel = self.recall_kernel(cues) if kernel is None else kernel
+            kernel = self.choose_kernel(cues) if kernel is None else kernel
             return super().recall(
                 cues, kernel=kernel, max_steps=max_steps, tolerance=tolerance, trace=trace
             )
@@ -296,8 +292,7 @@ class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
 
     def energy_of_distance(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Computes −Φ_μ(−½|x_μ − ξ|²): E, but that patterns do not gain by their length."""
-        everywhere = torch.ones(state.shape[-1], dtype=torch.bool, device=state.device)
-        scores = partial_scores(state, everywhere, self.patterns)
+        scores = partial_scores(state, everywhere(state), self.patterns)
         length = wide_enough(state - keys_center(self.patterns)).square().sum(-1)
         return length / 2 - self.potential(scores)
 
@@ -314,23 +309,31 @@ class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
 
     def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """Takes one concave–convex step, ξ ← Xᵀp."""
-        return self.association(state) @ self.patterns
+        self._check_operand(state)
+        return self.average(state, self.patterns)
 
     def read(
-        self, state: Float[Tensor, "*batch d"], values: Float[Tensor, "N e"]
+        self,
+        state: Float[Tensor, "*batch d"],
+        values: Float[Tensor, "N e"],
+        known: Bool[Tensor, "*mask d"] | None = None,
     ) -> Float[Tensor, "*batch e"]:
         """Computes Σ_μ p_μ value_μ: what goes with the patterns that this state recalls.
 
         Args:
             state: ``(*batch, d)``.
             values: One value a pattern, ``(N, e)``.
+            known: If given, True where a cell of the state is known, as in :meth:`association`.
 
         Raises:
             ShapeError: If there is not one value a pattern, or a state has the wrong size.
             DomainError: If dtype or device of the values is not the patterns'.
         """
         check_values(values, self.patterns)
-        return self.association(state) @ values
+        if known is not None:
+            state = known_cells(state, known)
+        self._check_operand(state)
+        return self.average(state, values, known)
 
     def attend(
         self, query: nn.Module | None = None, *, values: Tensor | None = None, steps: int = 1

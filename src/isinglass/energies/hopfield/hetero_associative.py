@@ -119,15 +119,13 @@ class HeteroMemory(ConcaveConvex, Serializable):
             ShapeError: If a cue has the wrong number of features, or there is none.
             DomainError: If a cue is not finite.
         """
-        kernel = kernel or self.memory.recall_kernel(cues) if known is None else kernel
+        kernel = kernel or self.memory.choose_kernel(cues) if known is None else kernel
         found = self.memory.recall(cues, known=known, kernel=kernel, **settings)
         state = found.state if known is None else cues
-        if known is not None:
-            values = self.memory.expected(state, known, self.values)
-        elif isinstance(kernel, QuantizedCCCP):
+        if isinstance(kernel, QuantizedCCCP):
             values = kernel.read(self.memory, state, self.values)
         else:
-            values = self.memory.read(state, self.values)
+            values = self.memory.average(state, self.values, known)
         return HeteroRecall(values, found, partial(self.memory.association, state, known))
 
     def read(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch e"]:

@@ -142,7 +142,7 @@ class Exponential(Interaction):
         check_positive("beta", self.beta)
 
     def __call__(self, overlap: Tensor) -> Tensor:
-        """F(o) = exp(βo)."""
+        """Computes F(o) = exp(βo), for each overlap."""
         return (self.beta * overlap).exp()
 
     def energy(self, overlap: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:

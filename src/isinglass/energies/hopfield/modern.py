@@ -12,7 +12,7 @@ from isinglass.dynamics import Kernel
 from isinglass.dynamics.kernels.quantized_cccp import QuantizedCCCP
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.retrieval import BLOCK, Lookup, streamed_lookup
-from isinglass.retrieval.scores import nearest_keys, overlaps
+from isinglass.retrieval.scores import everywhere, nearest_keys, overlaps
 from isinglass.units import Multinomial
 
 __all__ = ["ModernHopfield"]
@@ -92,44 +92,30 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
             return super().forward(state)
         return self.energy_from(state, self._lookup(state).log_partition)
 
-    def cccp_update(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """Takes one concave–convex step, ξ ← Xᵀ softmax(βXξ)."""
-        return self._lookup(state).average if self._streams(state) else super().cccp_update(state)
-
-    def expected(
+    def average(
         self,
         state: Float[Tensor, "*batch d"],
-        known: Bool[Tensor, "*mask d"],
-        values: Float[Tensor, "N e"] | None = None,
+        values: Float[Tensor, "N e"],
+        known: Bool[Tensor, "*mask d"] | None = None,
     ) -> Float[Tensor, "*batch e"]:
-        """Computes Σ_μ p_μ value_μ, with p = softmax(−½β Σ_known (x_μ − ξ)²)."""
+        """Computes Σ_μ p_μ value_μ, block by block where patterns are many."""
         if not self._streams(state):
-            return super().expected(state, known, values)
-        beta = float(self.beta)
-        return streamed_lookup(state, self.patterns, beta, values, known=known).average
+            return super().average(state, values, known)
+        return self._lookup(state, values, known).average
 
     def energy_of_distance(self, state: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Computes −β⁻¹ log Σ_μ exp(−½β|x_μ − ξ|²)."""
         if not self._streams(state):
             return super().energy_of_distance(state)
-        everywhere = torch.ones(state.shape[-1], dtype=torch.bool, device=state.device)
-        found = nearest_keys(state, everywhere, self.patterns, float(self.beta))
+        found = nearest_keys(state, everywhere(state), self.patterns, float(self.beta))
         return -found.log_mass / self.beta
-
-    def read(
-        self, state: Float[Tensor, "*batch d"], values: Float[Tensor, "N e"]
-    ) -> Float[Tensor, "*batch e"]:
-        """Computes Σ_μ softmax_μ(βXξ) value_μ; see :meth:`ContinuousHopfield.read`."""
-        if values is None or not self._streams(state):
-            return super().read(state, values)
-        return self._lookup(state, values).average
 
     def build_index(self, *, tolerance: float = 1e-4, cells: int = 16) -> QuantizedCCCP:
         """Builds an 8-bit index of the patterns, by which recall then looks them up.
 
         From now on :meth:`recall` uses it unless another kernel is named, until the patterns
         change; copied or loaded together with the memory it goes on. A memory of many patterns
-        that is asked again and again builds it by itself (:meth:`recall_kernel`).
+        that is asked again and again builds it by itself (:meth:`choose_kernel`).
 
         Args:
             tolerance: Largest softmax mass, 0 to 1, that a step may leave out; ``recall`` reports a
@@ -156,8 +142,8 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
         self._index = QuantizedCCCP(self, tolerance=tolerance, cells=cells)
         return self._index
 
-    def recall_kernel(self, cues: Float[Tensor, "*batch d"]) -> Kernel:
-        """Returns the index of the patterns where there is one, otherwise :class:`CCCP`.
+    def choose_kernel(self, cues: Float[Tensor, "*batch d"]) -> Kernel:
+        """Chooses the index of the patterns where there is one, otherwise :class:`CCCP`.
 
         The index is built by :meth:`build_index`, or here, once a memory of 50,000 patterns or
         more has been asked for 1,000 cues: by then it has paid for itself. It takes a quarter of
@@ -175,8 +161,11 @@ class ModernHopfield(Gibbs, ContinuousHopfield):
             return self.build_index()
         return self.default_kernel()
 
-    def _lookup(self, state: Tensor, values: Tensor | None = None) -> Lookup:
-        return streamed_lookup(state, self.patterns, torch.as_tensor(self.beta).item(), values)
+    def _lookup(
+        self, state: Tensor, values: Tensor | None = None, known: Tensor | None = None
+    ) -> Lookup:
+        beta = torch.as_tensor(self.beta).item()
+        return streamed_lookup(state, self.patterns, beta, values, known=known)
 
     def _streams(self, state: Tensor) -> bool:
         """Whether to go block by block: many patterns, and nothing to differentiate or trace."""

@@ -16,7 +16,7 @@ from isinglass._support.validation import (
     check_patterns,
     known_cells,
 )
-from isinglass.retrieval.scores import nearest_keys
+from isinglass.retrieval.scores import BLOCK, everywhere, nearest_keys, spaced_rows
 
 __all__ = ["Resemblance", "resemblance"]
 
@@ -94,7 +94,7 @@ def resemblance(
     """
     check_features(cues, patterns.shape[-1])
     if known is None:
-        known = torch.ones(patterns.shape[-1], dtype=torch.bool, device=cues.device)
+        known = everywhere(cues)
     cells = known_cells(cues, known)
     check_like(cells, patterns)
     found = nearest_keys(cells, known, patterns, beta)
@@ -120,8 +120,7 @@ def _novelty(squared: Tensor, known: Tensor, patterns: Tensor, held_out: Tensor 
     if held_out is None:
         if len(patterns) == 1:  # nothing to be compared with but its own absence
             return (squared >= torch.where(known, patterns[0], 0.0).square().sum(-1)).to(squared)
-        rows = torch.linspace(0, len(patterns) - 1, min(len(patterns), REFERENCES)).long()
-        references = patterns[rows.to(patterns.device)]
+        references = patterns[spaced_rows(patterns, REFERENCES)]
         # A pattern is no neighbor of itself, nor of its copies.
         spread = (references - references.mean(0)).square().sum(-1).mean()
         beyond = 1e3 * torch.finfo(patterns.dtype).eps * float(spread)
@@ -131,12 +130,11 @@ def _novelty(squared: Tensor, known: Tensor, patterns: Tensor, held_out: Tensor 
         check_like(held_out, patterns, "held-out cues")
         references = held_out
     masks, which = known.reshape(-1, known.shape[-1]).unique(dim=0, return_inverse=True)
-    together = max(1, TOGETHER // (len(references) * 2048))
+    together = max(1, TOGETHER // (len(references) * BLOCK))
     parts = [
         nearest_keys(references, some.unsqueeze(1), patterns, beyond=beyond).squared_distance
         for some in masks.split(together)
     ]
-    # An exact copy is as near as can be: no reference counts as nearer to its pattern.
     distances = torch.cat(parts).sort(-1).values  # masks × references
     asked = squared.reshape(-1, 1)
     nearer = torch.searchsorted(distances[which.expand(len(asked))], asked)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isinglass._support.optional import require_extra
+from isinglass._support.precision import at_least_single
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_positive
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
@@ -90,7 +91,7 @@ class SparseHopfield(ContinuousHopfield):
         """Computes p = entmax_α(βs), the association weights."""
         # For α > 2 weights have no bound on their slope at zero: there an eps of the scores is
         # the (α − 1)-th root of it in a weight, and by normalization in all of them.
-        logits = self.beta * (scores.double() if self.alpha > 2 else _wide(scores))
+        logits = self.beta * (scores.double() if self.alpha > 2 else at_least_single(scores))
         if self.alpha == 1:
             return torch.softmax(logits, -1).to(scores.dtype)
         import entmax
@@ -185,7 +186,7 @@ class SubsetHopfield(ContinuousHopfield):
 
     def weigh(self, scores: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
         """Computes the point of {0 ≤ y ≤ 1, Σy = k} nearest to βs, over k."""
-        chosen = _onto_subsets(self.beta * _wide(scores), self.subset)
+        chosen = _onto_subsets(self.beta * at_least_single(scores), self.subset)
         return (chosen / self.subset).to(scores.dtype)
 
     def negentropy(self, weights: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
@@ -225,8 +226,3 @@ def _active(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     above, below = bends.gather(-1, passing), bends.gather(-1, passing + 1)
     capped = scores - 1 >= above
     return (scores > below) & ~capped, capped
-
-
-def _wide(scores: Tensor) -> Tensor:
-    """At least float32: sums of half-precision numbers would not reach one."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))

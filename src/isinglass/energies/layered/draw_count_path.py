@@ -106,7 +106,7 @@ class DrawCountPath(AnnealingPath):
         return torch.where((draws - draws.round()).abs() < 1e-9, draws.round(), draws)
 
     def _scores(self, visible: Tensor) -> Tensor:
-        """c_μ + x_μ·v."""
+        """Computes c_μ + x_μ·v, the scores of memories."""
         return self.machine.memory_bias + visible @ self.machine.patterns.mT
 
     def _log_weight(self, visible: Tensor, scores: Tensor, draws: Tensor) -> Tensor:

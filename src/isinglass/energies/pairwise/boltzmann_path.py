@@ -70,7 +70,7 @@ class BoltzmannPath(AnnealingPath):
 
     @torch.no_grad()
     def _change(self, state: Tensor) -> Tensor:
-        """d log w/dλ."""
+        """Computes d log w/dλ of every row."""
         felt = self.couplings(state) / 2 + (self.bias - self.base)
         return (felt * state).sum(-1) / self.temperature
 

@@ -68,9 +68,9 @@ class PersistentChains:
         rate, fall, chains = self.learning_rate, self.momentum, len(self.hidden)
         for data in batches:
             # Data, then fantasies; the rows are summed by what they count in gradients and means.
-            below = torch.cat([data, self._drawn(torch.addmm(b, self.hidden, weight).sigmoid_())])
+            below = torch.cat([data, self._draw(torch.addmm(b, self.hidden, weight).sigmoid_())])
             above = torch.addmm(c, below, weight.mT).sigmoid_()
-            self.hidden = self._drawn(above[len(data) :])
+            self.hidden = self._draw(above[len(data) :])
             counts = self._counts(len(data), chains)
             (slope_b, middle_v), (slope_c, middle_h) = counts @ below, counts @ above
             above *= counts[0].unsqueeze(1)
@@ -97,7 +97,7 @@ class PersistentChains:
             self._kept = (signs / sizes).repeat_interleave(sizes, 1)
         return self._kept
 
-    def _drawn(self, probability: Tensor) -> Tensor:
+    def _draw(self, probability: Tensor) -> Tensor:
         uniform = torch.rand(probability.shape, dtype=torch.float32, generator=self.generator)
         return (uniform < probability).to(probability)
 
@@ -109,12 +109,12 @@ def bits_of(shades: Float[Tensor, "n d"], generator: Generator) -> Float[Tensor,
         >>> bits_of(torch.tensor([[0.0, 1.0, 1.0]]), torch.Generator())
         tensor([[0., 1., 1.]])
     """
-    grey = (shades > 0) & (shades < 1)
-    if not bool(grey.any()):
+    gray = (shades > 0) & (shades < 1)
+    if not bool(gray.any()):
         return shades
-    chances = shades[grey]
-    uniform = torch.rand(chances.shape, dtype=torch.float32, generator=generator)
-    return shades.masked_scatter(grey, (uniform < chances).to(shades))
+    probability = shades[gray]
+    uniform = torch.rand(probability.shape, dtype=torch.float32, generator=generator)
+    return shades.masked_scatter(gray, (uniform < probability).to(shades))
 
 
 @torch.no_grad()

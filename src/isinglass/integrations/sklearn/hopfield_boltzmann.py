@@ -169,7 +169,7 @@ class HopfieldBoltzmannMachine(
         table = self._table(X, reset=not again)
         if not again:
             self.columns_, self._bounds = fit_columns(self._names(), table, self._kinds(table))
-        data, observed = self._learned(table)
+        data, observed = self._examples(table)
         self._pseudo = PseudoCounts.of(
             data, observed, self.columns_.numeric, self.pseudo_count / len(data)
         )
@@ -213,7 +213,7 @@ class HopfieldBoltzmannMachine(
         if not hasattr(self, "machine_"):
             return self.fit(X)
         self._check_parameters()
-        data, observed = self._learned(self._table(X))
+        data, observed = self._examples(self._table(X))
         self._batches += 1
         self.n_samples_seen_ += len(data)
         batch = self._expect(data, observed)
@@ -360,7 +360,7 @@ class HopfieldBoltzmannMachine(
         told = {str(name): kind for name, kind in (self.columns or {}).items()}
         return kinds_of(self._example, names, table) | told
 
-    def _learned(self, table: list[Cells]) -> tuple[Tensor, Tensor]:
+    def _examples(self, table: list[Cells]) -> tuple[Tensor, Tensor]:
         """Returns states to learn from, those far outside unknown."""
         data, observed = self._encode(table)
         odd = self._bounds.outside(data, observed)

@@ -117,7 +117,7 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
             places = {name: n for n, name in enumerate(self._names(None))}
             told = {str(places.get(name, name)): kind for name, kind in estimator.columns.items()}
             estimator.set_params(columns=told)
-        self.estimator_ = estimator.fit(self._torn(rows, missing))
+        self.estimator_ = estimator.fit(self._tear(rows, missing))
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -137,7 +137,7 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
         some = torn.any(1)
         if some.any():
             how = "draw" if self.sample_posterior else "mean"
-            given = self._torn(rows[some], missing[some])
+            given = self._tear(rows[some], missing[some])
             seed = self._random.randint(2**31 - 1) if self.sample_posterior else 0
             found = self.estimator_.impute(given, how, random_state=seed)
             filled[some] = np.where(torn[some], self._clip(found), rows[some])
@@ -193,7 +193,7 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
             return np.column_stack([is_unknown(cells) for cells in rows.T])
         return np.asarray(rows == self.missing_values, bool)
 
-    def _torn(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    def _tear(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """Returns rows with NaN for what is missing; columns of which nothing is known are zero."""
         table = rows.astype(np.float64 if rows.dtype.kind == "f" else object)
         table[missing] = np.nan

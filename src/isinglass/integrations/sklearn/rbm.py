@@ -319,7 +319,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         slack = 1e-6 * (self.data_max_ - self.data_min_)
         least, most = _tensor(self.data_min_ - slack), _tensor(self.data_max_ + slack)
         for start in range(0, checked.shape[0], size):
-            block = _unpacked(checked[start : start + size])
+            block = _unpack(checked[start : start + size])
             outside += int(((block < least) | (block > most)).any(-1).sum())
             part = function(self._scale(block))
             if start == 0:  # all at once, as parts kept one by one leave no room for the next block
@@ -342,7 +342,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         )
 
     def _dense(self, rows: Rows) -> Tensor:
-        return self._scale(_unpacked(rows))
+        return self._scale(_unpack(rows))
 
     def _scale(self, rows: Tensor) -> Tensor:
         least, most = _tensor(self.data_min_), _tensor(self.data_max_)
@@ -358,8 +358,8 @@ def _tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(values))
 
 
-def _unpacked(rows: Rows) -> Tensor:
-    """Makes rows dense."""
+def _unpack(rows: Rows) -> Tensor:
+    """Returns sparse rows as dense ones."""
     return torch.from_numpy(cast("Any", rows).toarray()) if issparse(rows) else _tensor(rows)
 
 

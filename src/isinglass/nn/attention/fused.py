@@ -48,7 +48,7 @@ def fused_attention(
     if torch.compiler.is_compiling():
         return _kernel(query, key, value, mask, dropout, scale)
     if forward_ad._current_level >= 0 or not all(map(values_visible, tables)):
-        return _formed(query, key, value, mask, dropout, scale)
+        return _form(query, key, value, mask, dropout, scale)
     learns = torch.is_grad_enabled() and any(table.requires_grad for table in tables)
     if not learns or dropout > 0:  # which no kernel draws again
         return _kernel(query, key, value, mask, dropout, scale)
@@ -66,7 +66,7 @@ def _kernel(
     )
 
 
-def _formed(
+def _form(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float
 ) -> Tensor:
     if query.dtype == torch.float16:  # whose largest number scores soon exceed
@@ -97,7 +97,7 @@ class _Enter(torch.autograd.Function):
             return None, None, *slopes
         tables = [table.view_as(table) for table in ctx.saved_tensors]  # each by itself
         query, key, value, *mask = tables
-        found = _formed(query, key, value, mask[0] if mask else None, 0.0, ctx.scale)
+        found = _form(query, key, value, mask[0] if mask else None, 0.0, ctx.scale)
         leaves = [table for table, wants in zip(tables, wanted, strict=True) if wants]
         found = iter(torch.autograd.grad(found, leaves, ctx.box.pop(), create_graph=True))
         return None, None, *(next(found) if wants else None for wants in wanted)

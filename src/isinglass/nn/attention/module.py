@@ -235,7 +235,7 @@ class StochasticAttention(nn.MultiheadAttention):
         if query.is_nested:
             if key_padding_mask is not None or attn_mask is not None:
                 raise DomainError("masks with a nested query", "Leave them out, or pad the query")
-            return self._nested(
+            return self._attend_nested(
                 query, need_weights=need_weights, average_attn_weights=average_attn_weights,
                 is_causal=is_causal, generator=generator,
             )  # fmt: skip
@@ -325,7 +325,7 @@ class StochasticAttention(nn.MultiheadAttention):
             check_finite("query, key or value", rows)
         return inputs
 
-    def _nested(self, tokens: Tensor, **settings: Any) -> tuple[Tensor, Tensor | None]:
+    def _attend_nested(self, tokens: Tensor, **settings: Any) -> tuple[Tensor, Tensor | None]:
         """Attends within sets of several lengths, as nn.TransformerEncoder makes of padding."""
         padded = torch.nested.to_padded_tensor(tokens, 0.0)
         lengths = torch.tensor([rows.shape[0] for rows in tokens.unbind()], device=padded.device)

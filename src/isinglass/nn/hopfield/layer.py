@@ -358,9 +358,9 @@ class Hopfield(nn.Module):
         shape = (batch, self.options.num_heads, state.shape[1], stored.shape[1])
         seen = Mask.of(padding, mask, shape, self._extra)
         if seen is not None:  # what nobody sees may be anything, NaN too
-            stored, projection = _cleared(stored, seen.unseen), _cleared(projection, seen.unseen)
+            stored, projection = _clear(stored, seen.unseen), _clear(projection, seen.unseen)
             if padding is not None and given[1] is given[0]:
-                state = _cleared(state, padding.reshape(-1, state.shape[1]))
+                state = _clear(state, padding.reshape(-1, state.shape[1]))
         for name, patterns in zip(NAMES, (stored, state, projection), strict=True):
             check_finite(f"a {name}", patterns)
         stored = _through(self.norm_stored_pattern, stored)
@@ -434,7 +434,7 @@ class Hopfield(nn.Module):
             self.register_buffer("scaling", beta)
 
 
-def _cleared(patterns: Tensor, unseen: Tensor) -> Tensor:
+def _clear(patterns: Tensor, unseen: Tensor) -> Tensor:
     """Clears unseen rows of NaN; of rows that a batch shares, those that none of it sees."""
     if patterns.shape[0] == 1:
         unseen = unseen.all(0, keepdim=True)

@@ -65,7 +65,7 @@ class _Block(nn.Module):
 
     @property
     def output_size(self) -> int:
-        """The same."""
+        """The features of the output, as many as of the input."""
         return self.input_size
 
 
