@@ -23,7 +23,7 @@ ROOMS = [
     {"dynamics", "io"},
     {"energies"},
     {"learning", "analysis"},
-    {"nn", "data", "testing"},
+    {"nn", "data", "testing", "thinking"},
     {"envs", "integrations"},
     {"agents"},
     {"cli", "_api", "__main__", "__init__"},

@@ -1,0 +1,1 @@
+"""Thinking: sets of propositions, rules as stored patterns, derivations with their energies."""
