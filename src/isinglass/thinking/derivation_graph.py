@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from isinglass._support.typing import Float, Int
 from isinglass.errors import IntractableError
@@ -13,10 +13,12 @@ from isinglass.thinking.mind import Mark, Mind
 from isinglass.thinking.rule import Form
 from isinglass.thinking.vocabulary import Vocabulary
 
-__all__ = ["DerivationGraph", "RuleTable"]
+__all__ = ["DerivationGraph", "RuleTable", "code_of", "rows_of", "uses_of"]
 
 #: More uses of rules than this are refused: they would not fit into memory.
 MOST_USES = 2**26
+#: A sum over all derivations that is not final by then does not converge, or too slowly.
+MOST_ROUNDS = 1000
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class DerivationGraph:
     Attributes:
         codes: Each proposition as one number ((b·n + x)·n + y)·R + r, ascending, ``(P,)``.
         given: Which are given.
-        premises: Positions of the premises of each use, ``(E, 2)``; P, a row of value 0, where there
-            is no second.
+        premises: Positions of the premises of each use, ``(E, 2)``; where there is no second, P,
+            which has the value 0.
         rules: Row of the rule that is used, ``(E,)``.
         conclusions: Position of what is concluded, ``(E,)``, ascending.
         shape: B, n, n, R.
@@ -81,11 +83,11 @@ class DerivationGraph:
         kept = mind.held & (mind.marks != Mark.OPEN)
         batch = kept.nonzero()[:, 0]
         relation, subject, other = mind.rows[kept].unbind(-1)
-        known = new = torch.unique(_code(batch, subject, other, relation, shape))
+        known = new = torch.unique(code_of(batch, subject, other, relation, shape))
         given, uses, size, round_ = known, [], 0, 0
         while len(new) and (depth is None or round_ < depth):
             old = known[~torch.isin(known, new, assume_unique=True)]
-            found = [use for form in table.forms for use in _uses(old, new, form, table, shape)]
+            found = [use for form in table.forms for use in uses_of(old, new, form, table, shape)]
             size += sum(len(use) for use in found)
             if size > MOST_USES:
                 raise IntractableError(
@@ -111,34 +113,140 @@ class DerivationGraph:
         )
 
     def values(
-        self, log_weights: Float[Tensor, " N"], temperature: float = 0.0, most_rounds: int = 200
+        self, log_weights: Float[Tensor, " N"], temperature: float = 0.0, depth: int | None = None
     ) -> Float[Tensor, " P"]:
         """Computes V of every proposition, log-probability at T = 1; differentiable in the weights.
 
         Args:
             log_weights: w of every rule, in the rows of the table.
             temperature: T at least 0.
-            most_rounds: How many times the recursion is applied before it is given up.
+            depth: How deep derivations are at most; None is no limit.
 
         Raises:
-            IntractableError: If the sum does not converge, since rules lead in circles.
+            IntractableError: If the sum over all does not converge, since rules lead in circles.
         """
+        value, _, converged = self._solve(log_weights, temperature, depth or MOST_ROUNDS)
+        if depth is None and not converged:
+            raise IntractableError(
+                f"a sum over derivations that does not converge at T = {temperature}",
+                "Rules lead in circles: use a lower temperature, 0 for the best derivation",
+            )
+        return value
+
+    def best(self, log_weights: Float[Tensor, " N"]) -> tuple[Tensor, Tensor]:
+        """Computes V at T = 0 and the last step of a derivation that has it.
+
+        Args:
+            log_weights: w of every rule, in the rows of the table.
+
+        Returns:
+            V, ``(P,)``, and rule and positions of the premises, ``(P, 3)``, −1 where there is none.
+        """
+        weights = log_weights.detach()
+        value, rank, _ = self._solve(weights, 0.0, len(self.codes) + 1)
+        padded, early = torch.cat([value, value.new_zeros(1)]), torch.cat([rank, rank.new_zeros(1)])
+        first, second = self.premises.unbind(-1)
+        reached = padded[first] + padded[second] + weights[self.rules] == value[self.conclusions]
+        # A step whose premises were final before leads back to what is given, never in a circle.
+        reached &= torch.maximum(early[first], early[second]) < rank[self.conclusions]
+        use = torch.arange(len(self.rules), device=rank.device).masked_fill(
+            ~reached, len(self.rules)
+        )
+        last = torch.full_like(rank, len(self.rules)).scatter_reduce(
+            0, self.conclusions, use, "amin"
+        )
+        step = torch.full((len(self.codes), 3), -1, device=rank.device)
+        derived = last < len(self.rules)
+        chosen = last[derived]
+        premises = self.premises[chosen]
+        step[derived, 0] = self.rules[chosen]
+        step[derived, 1:] = premises.masked_fill(premises == len(self.codes), -1)
+        return value, step
+
+    def _solve(
+        self, log_weights: Tensor, temperature: float, most_rounds: int
+    ) -> tuple[Tensor, Tensor, bool]:
+        """Returns V, the round in which each value became what it is, and whether all are final."""
         weights = log_weights[self.rules]
         start = torch.where(self.given, 0.0, -torch.inf).to(log_weights.dtype)
         value, (first, second) = start, self.premises.unbind(-1)
-        for _ in range(most_rounds):
+        rank = torch.zeros_like(self.codes)
+        slack = 1e-13 * (1 + temperature) if temperature > 0 else 0.0
+        for round_ in range(1, most_rounds + 1):
             padded = torch.cat([value, value.new_zeros(1)])
             step = padded[first] + padded[second] + weights
             new = _join(start, step, self.conclusions, temperature)
-            slack = 1e-13 * (1 + temperature) if temperature > 0 else 0.0
             change = (new - value).detach().abs().nan_to_num(nan=0.0)  # −∞ stays −∞
             value = new
-            if not bool((change > slack * (1 + value.detach().abs())).any()):
-                return value
-        raise IntractableError(
-            f"a sum over derivations that does not converge at T = {temperature}",
-            "Rules lead in circles: use a lower temperature, 0 for the best derivation",
+            moved = change > slack * (1 + value.detach().abs())
+            if not bool(moved.any()):
+                return value, rank, True
+            rank = rank.masked_fill(moved, round_)
+        return value, rank, False
+
+    def toward(self, targets: Int[Tensor, " K"]) -> DerivationGraph:
+        """Returns the graph without the uses that lead to none of some propositions."""
+        wanted = torch.zeros(len(self.codes) + 1, dtype=torch.bool, device=self.codes.device)
+        wanted[targets] = True
+        while True:
+            kept = wanted[self.conclusions]
+            before = int(wanted.sum())
+            wanted[self.premises[kept].flatten()] = True
+            if int(wanted.sum()) == before:
+                break
+        return replace(
+            self,
+            premises=self.premises[kept],
+            rules=self.rules[kept],
+            conclusions=self.conclusions[kept],
         )
+
+    def sample(
+        self,
+        targets: Int[Tensor, " K"],
+        log_weights: Float[Tensor, " N"],
+        value: Float[Tensor, " P"],
+        generator: Generator | None = None,
+    ) -> tuple[Int[Tensor, " U"], Int[Tensor, " U"]]:
+        """Draws one derivation of each target from p ∝ exp(−energy), from the top down.
+
+        Args:
+            targets: Positions of propositions that can be derived.
+            log_weights: w of every rule.
+            value: V at T = 1 with these weights.
+            generator: Where the draws come from.
+
+        Returns:
+            Which rules are used, and for which of the targets.
+        """
+        padded = torch.cat([value, value.new_zeros(1)])
+        logits = log_weights[self.rules] + padded[self.premises].sum(-1)
+        begin = torch.searchsorted(self.conclusions, torch.arange(len(self.codes) + 1).to(targets))
+        open_, row = targets, torch.arange(len(targets), device=targets.device)
+        rules, rows = [], []
+        while len(open_):
+            count = begin[open_ + 1] - begin[open_]
+            which = torch.repeat_interleave(torch.arange(len(open_)).to(row), count)
+            offset = torch.arange(len(which)).to(row) - (count.cumsum(0) - count)[which]
+            use = begin[open_][which] + offset
+            noise = torch.rand(
+                len(use), generator=generator, dtype=torch.float64, device=use.device
+            )
+            drawn = logits[use] - torch.log(-torch.log(noise.clamp(1e-300, 1 - 1e-16)))
+            # That it is given competes with what derives it.
+            given = torch.where(self.given[open_], 0.0, -torch.inf).to(drawn)
+            noise = torch.rand(
+                len(open_), generator=generator, dtype=torch.float64, device=use.device
+            )
+            given = given - torch.log(-torch.log(noise.clamp(1e-300, 1 - 1e-16)))
+            best = given.scatter_reduce(0, which, drawn, "amax")
+            chosen = drawn == best[which]
+            rules.append(self.rules[use[chosen]])
+            rows.append(row[which[chosen]])
+            premises = self.premises[use[chosen]]
+            real = premises < len(self.codes)
+            open_, row = premises[real], row[which[chosen]].unsqueeze(-1).expand_as(real)[real]
+        return torch.cat([*rules, self.rules[:0]]), torch.cat([*rows, self.rules[:0]])
 
     def locate(self, codes: Int[Tensor, " K"]) -> Int[Tensor, " K"]:
         """Returns the positions of propositions, −1 where they cannot be derived."""
@@ -149,16 +257,22 @@ class DerivationGraph:
 
     def rows(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns mind, subject, object, relation of every proposition."""
-        _, n, _, count = self.shape
-        pair, relation = self.codes // count, self.codes % count
-        return pair // (n * n), pair // n % n, pair % n, relation
+        return rows_of(self.codes, self.shape)
 
 
-def _code(
+def code_of(
     batch: Tensor, subject: Tensor, other: Tensor, relation: Tensor, shape: tuple[int, ...]
 ) -> Tensor:
+    """Returns propositions as numbers, ((b·n + x)·n + y)·R + r."""
     _, n, _, count = shape
     return ((batch * n + subject) * n + other) * count + relation
+
+
+def rows_of(codes: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns mind, subject, object, relation of propositions."""
+    _, n, _, count = shape
+    pair, relation = codes // count, codes % count
+    return pair // (n * n), pair // n % n, pair % n, relation
 
 
 def _join(start: Tensor, step: Tensor, conclusions: Tensor, temperature: float) -> Tensor:
@@ -174,15 +288,17 @@ def _join(start: Tensor, step: Tensor, conclusions: Tensor, temperature: float) 
     return torch.where(total > 0, pivot + temperature * safe.log(), -torch.inf)
 
 
-def _uses(
+def uses_of(
     old: Tensor,
     new: Tensor,
     form: tuple[Form, int, int],
     table: RuleTable,
     shape: tuple[int, int, int, int],
 ) -> list[Tensor]:
-    """Returns the uses of rules of one form with a new premise, rows of (rule, premise, premise,
-    conclusion), the propositions by their codes."""
+    """Returns the uses of rules of one form that have a new premise.
+
+    Each is a row (rule, premise, premise, conclusion) of codes, −1 for no second premise.
+    """
     (first, second, _), begin, end = form
     relations = table.relations[begin:end]
     left_new = _matching(new, first, relations[:, 0], shape)
@@ -278,5 +394,5 @@ def _conclude(
     rule = order[start[which] + offset]
     batch = match[which, 0] // count // n**2
     subject, other = (entity[variable][apart][which] for variable in last)
-    concluded = _code(batch, subject, other, relations[rule, 2], shape)
+    concluded = code_of(batch, subject, other, relations[rule, 2], shape)
     return torch.stack([rule + begin, match[which, 0], match[which, 1], concluded], -1)

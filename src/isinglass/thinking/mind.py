@@ -120,8 +120,11 @@ class Mind:
     def from_dicts(
         cls, facts: Iterable[Mapping[str, str]], vocabulary: Vocabulary | None = None
     ) -> Mind:
-        """Makes one mind from dictionaries with the keys relation, subject and, where there are
-        two arguments, object.
+        """Makes one mind from dictionaries.
+
+        Args:
+            facts: Each with the keys relation, subject and, where there are two arguments, object.
+            vocabulary: The relations; None takes those that are spoken of.
 
         Raises:
             DomainError: If a key is missing or a value is empty.
@@ -147,7 +150,7 @@ class Mind:
         return max((len(names) for names in self.names), default=0)
 
     def values(self, dtype: torch.dtype = torch.float64) -> Float[Tensor, "B n n R"]:
-        """Returns log p of every proposition (x, y, r): 0 where it is given or asserted, else −∞."""
+        """Returns log p of every proposition (x, y, r): 0 where it is held and not open, or −∞."""
         known = self.held & (self.marks != Mark.OPEN)
         batch, _ = known.nonzero(as_tuple=True)
         relation, subject, other = self.rows[known].unbind(-1)
@@ -157,8 +160,9 @@ class Mind:
         return values
 
     def to_tuples(self, mark: Mark | None = None) -> list[list[Proposition]]:
-        """Returns the propositions of every mind in alphabetical order, but for those that say
-        what a named entity is.
+        """Returns the propositions of every mind in alphabetical order.
+
+        Those that say what a named entity is are left out.
 
         Args:
             mark: Which; None is what is given and what is asserted.
@@ -189,7 +193,7 @@ class Mind:
         """
         if len(self) != 1:
             raise ShapeError(f"{len(self)} minds", "Write one at a time: mind[i].to_csv(...)")
-        with atomic_write(path) as temporary, open(temporary, "w", newline="") as file:
+        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows([*fact, ""][:3] for fact in self.to_tuples(mark)[0])

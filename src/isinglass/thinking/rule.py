@@ -89,16 +89,29 @@ class Rule:
             ParameterError: If the text is no rule.
         """
         body, arrow, head = text.replace("→", "->").partition("->")
-        premises, conclusion = _atoms(body), _atoms(head)
-        if not arrow or not premises or len(conclusion or ()) != 1:
+        premises, conclusion = cls.atoms(body), cls.atoms(head)
+        if not arrow or not premises or len(conclusion) != 1:
             raise ParameterError(
                 f"the rule {text!r}", "Write it as mother(X,Z), mother(Z,Y) -> grandmother(X,Y)"
             )
         return cls(premises, conclusion[0])
 
+    @staticmethod
+    def atoms(text: str) -> list[Proposition]:
+        """Reads atoms such as ``mother(X,Z), aunt(Z,Y)``; returns none if the text is none."""
+        found, end = [], 0
+        while end < len(text.rstrip()):
+            match = _ATOM.match(text, end)
+            if match is None:
+                return []
+            found.append((match[1], *(word.strip() for word in match[2].split(","))))
+            end = match.end()
+        return found
+
     def codes(self, vocabulary: Vocabulary) -> tuple[int, int, int, Form]:
-        """Returns the numbers of the three relations, of the second −1 where there is none, and
-        the form.
+        """Returns the numbers of the three relations and the form.
+
+        The number of a second premise that is not there is −1.
 
         Raises:
             DomainError: If a relation is unknown.
@@ -133,15 +146,3 @@ class Rule:
 
 def _written(atom: Proposition) -> str:
     return f"{atom[0]}({','.join(atom[1:])})"
-
-
-def _atoms(text: str) -> list[Proposition]:
-    """Returns the atoms of one side, or none if something else stands there."""
-    found, end = [], 0
-    while end < len(text.rstrip()):
-        match = _ATOM.match(text, end)
-        if match is None:
-            return []
-        found.append((match[1], *(word.strip() for word in match[2].split(","))))
-        end = match.end()
-    return found

@@ -94,8 +94,9 @@ class Vocabulary:
         return self.arities[self.index(relation)]
 
     def check(self, proposition: Sequence[str]) -> tuple[int, str, str]:
-        """Returns the relation's number, the subject and the object, which is the subject again
-        where there is only one argument.
+        """Returns the relation's number, the subject and the object.
+
+        The object is the subject again where there is only one argument.
 
         Raises:
             DomainError: If the relation is unknown, or an argument is missing or empty.

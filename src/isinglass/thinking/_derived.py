@@ -1,0 +1,142 @@
+"""What was derived, from a whole graph or from a search, with the best derivation of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from isinglass.thinking.derivation_graph import DerivationGraph, rows_of
+from isinglass.thinking.mind import Mind
+from isinglass.thinking.proof import Proof
+from isinglass.thinking.rule_memory import RuleMemory
+from isinglass.thinking.search import Search
+
+__all__ = ["Derived", "from_graph", "from_search"]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Propositions with their energies, and the last step of the best derivation of each.
+
+    Attributes:
+        mind: Who speaks of them.
+        rules: The memory.
+        shape: B, n, n, R.
+        codes: The propositions, ascending, ``(P,)``.
+        energy: Free energies, ``(P,)``.
+        best: Energies of the best derivations, ``(P,)``.
+        step: Rule and premises of the last step, ``(P, 3)``; −1 for what is given, and for a second
+            premise that is not there.
+        thoughts: How many propositions each mind derived, ``(B,)``.
+    """
+
+    mind: Mind
+    rules: RuleMemory
+    shape: tuple[int, int, int, int]
+    codes: Tensor
+    energy: Tensor
+    best: Tensor
+    step: Tensor
+    thoughts: Tensor
+
+    @cached_property
+    def _rows(self) -> list[list[int]]:
+        return torch.stack(rows_of(self.codes, self.shape), -1).tolist()
+
+    @cached_property
+    def _steps(self) -> list[list[int]]:
+        return self.step.tolist()
+
+    @cached_property
+    def _stored(self) -> tuple[list[float], Tensor]:
+        return self.rules.log_weights().exp().tolist(), self.rules.codes
+
+    @cached_property
+    def energies(self) -> list[float]:
+        """Free energies as plain numbers."""
+        return self.energy.tolist()
+
+    def cheapest(self, places: list[int]) -> list[int]:
+        """Returns positions by rising energy, each proposition once."""
+        found: dict[tuple[int, ...], int] = {}
+        for place in sorted(places, key=lambda place: self.energies[place]):
+            found.setdefault(tuple(self._rows[place]), place)
+        return list(found.values())
+
+    def row(self, place: int, *, relation_first: bool = False) -> tuple[int, int, int, int]:
+        """Returns mind, subject, object, relation; or mind, relation, subject, object."""
+        batch, subject, other, relation = self._rows[place]
+        if relation_first:
+            return batch, relation, subject, other
+        return batch, subject, other, relation
+
+    def matching(self, asked: Tensor) -> Tensor:
+        """Returns the positions of answers to a question of each mind."""
+        batch, subject, other, relation = rows_of(self.codes, self.shape)
+        wanted = asked[batch]
+        found = torch.stack([relation, subject, other], -1)
+        return ((wanted == found) | (wanted < 0)).all(-1).nonzero()[:, 0]
+
+    def weakest_step(self, place: int) -> float:
+        """Returns the smallest p(conclusion | premises) in the best derivation."""
+        weights, least, open_ = self._stored[0], 1.0, [place]
+        while open_:
+            rule, *premises = self._steps[open_.pop()]
+            if rule >= 0:
+                least = min(least, weights[rule])
+                open_ += [premise for premise in premises if premise >= 0]
+        return least
+
+    def proof(self, place: int) -> Proof:
+        """Returns the best derivation as a tree."""
+        rule, *premises = self._steps[place]
+        proposition = self.mind.proposition(*self.row(place, relation_first=True))
+        if rule < 0:
+            return Proof(proposition, 0.0)
+        return Proof(
+            proposition,
+            float(self.best[place]),
+            self.rules.rule(rule),
+            tuple(self.proof(premise) for premise in premises if premise >= 0),
+        )
+
+
+def from_graph(
+    graph: DerivationGraph, rules: RuleMemory, mind: Mind, temperature: float
+) -> Derived:
+    """Returns all that a graph derives."""
+    weights = rules.log_weights().to(graph.rules.device)
+    best, step = graph.best(weights)
+    value = graph.values(weights, temperature) if temperature > 0 else best
+    batch = rows_of(graph.codes, graph.shape)[0]
+    thoughts = torch.bincount(batch[~graph.given], minlength=len(mind))
+    return Derived(mind, rules, graph.shape, graph.codes, -value, -best, step, thoughts)
+
+
+def from_search(search: Search, rules: RuleMemory, mind: Mind, chains: int) -> Derived:
+    """Returns what a search thought; of a proposition of several chains the best is kept."""
+    given = search.given
+    thoughts = torch.cat([given.new_zeros(0, 4), *search.history])
+    energy = torch.cat([search.energy.new_zeros(len(given)), *search.energies])
+    codes = torch.cat([given, thoughts[:, 3]])
+    rule = torch.cat([torch.full_like(given, -1), thoughts[:, 0]])
+    premises = torch.cat([torch.full((len(given), 2), -1, device=given.device), thoughts[:, 1:3]])
+    # A chain's own propositions are told apart until its steps are linked.
+    order = torch.argsort(energy, stable=True)
+    order = order[codes[order].argsort(stable=True)]
+    codes, energy, rule, premises = codes[order], energy[order], rule[order], premises[order]
+    linked = torch.searchsorted(codes, premises.contiguous()).clamp(max=max(len(codes) - 1, 0))
+    linked = torch.where(premises < 0, -1, linked)
+    step = torch.cat([rule.unsqueeze(-1), linked], -1)
+    if chains > 1:
+        size = search.shape[1] ** 2 * search.shape[3]
+        codes = codes // size // chains * size + codes % size
+    counted = search.thoughts.reshape(len(mind), chains).float().mean(-1)
+    return Derived(mind, rules, _of_one(search.shape, chains), codes, energy, energy, step, counted)
+
+
+def _of_one(shape: tuple[int, int, int, int], chains: int) -> tuple[int, int, int, int]:
+    return shape[0] // chains, *shape[1:]

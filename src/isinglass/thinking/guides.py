@@ -1,0 +1,110 @@
+"""What to think next: an order on the thoughts that could be had."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from isinglass._support.typing import Bool, Float, Int
+
+__all__ = ["BestFirst", "BreadthFirst", "Guide", "Possible", "TowardQuery"]
+
+
+@dataclass(frozen=True)
+class Possible:
+    """Thoughts that could be had, over a batch of minds, a row each.
+
+    Attributes:
+        batch: Of which mind.
+        conclusion: Relation, subject and object, ``(K, 3)``.
+        energy: Energy of the derivation it would complete.
+        since: After how many thoughts it became possible.
+        continued: How many known rules could use it together with what is held, before others are
+            thought.
+        query: Relation, subject and object that are asked of each mind, −1 where open, ``(B, 3)``.
+    """
+
+    batch: Int[Tensor, " K"]
+    conclusion: Int[Tensor, "K 3"]
+    energy: Float[Tensor, " K"]
+    since: Float[Tensor, " K"]
+    continued: Float[Tensor, " K"]
+    query: Int[Tensor, "B 3"]
+
+    def fits(self, column: int) -> Bool[Tensor, " K"]:
+        """Tells which conclusions have what is asked in a column, where that is not open."""
+        return self.query[self.batch, column] == self.conclusion[:, column]
+
+    def answers(self) -> Bool[Tensor, " K"]:
+        """Tells which conclusions are answers."""
+        asked = self.query[self.batch]
+        return ((asked == self.conclusion) | (asked < 0)).all(-1)
+
+
+class Guide(ABC):
+    """An order of thoughts: the one of highest priority comes next.
+
+    At T > 0 a thought is drawn with probability ∝ exp(priority/T).
+
+    Examples:
+        >>> class Lazy(Guide):
+        ...     def priority(self, possible):
+        ...         return -possible.energy
+        >>> isinstance(Lazy(), Guide)
+        True
+    """
+
+    @abstractmethod
+    def priority(self, possible: Possible) -> Float[Tensor, " K"]:
+        """Computes a number for every possible thought; the highest of a mind is thought."""
+
+
+class BreadthFirst(Guide):
+    """What became possible first is thought first, as in a queue: no guidance at all."""
+
+    def priority(self, possible: Possible) -> Float[Tensor, " K"]:
+        """Returns minus the time at which each thought became possible."""
+        return -possible.since
+
+
+class BestFirst(Guide):
+    """The derivation of lowest energy first; the first answer is the best one.
+
+    Reference: Knuth 1977, doi:10.1016/0020-0190(77)90002-3.
+    """
+
+    def priority(self, possible: Possible) -> Float[Tensor, " K"]:
+        """Returns minus the energy of the derivation."""
+        return -possible.energy
+
+
+@dataclass(frozen=True)
+class TowardQuery(Guide):
+    """Answers first, then what starts at the subject that is asked about and can be continued.
+
+    Attributes:
+        subject: What it adds that a conclusion has the subject that is asked about.
+        other: The same for the object.
+        continued: What it adds that a rule can use the conclusion at once.
+        energy: What a unit of energy takes away.
+        since: What a thought of waiting takes away.
+    """
+
+    subject: float = 2.0
+    other: float = 1.0
+    continued: float = 2.0
+    energy: float = 1.0
+    since: float = -0.01
+
+    def priority(self, possible: Possible) -> Float[Tensor, " K"]:
+        """Returns the sum of what speaks for a thought; an answer comes before all."""
+        return (
+            1e3 * possible.answers().to(possible.energy)
+            + self.subject * possible.fits(1)
+            + self.other * possible.fits(2)
+            + self.continued * (possible.continued > 0)
+            - self.energy * possible.energy
+            - self.since * possible.since
+        )

@@ -1,0 +1,135 @@
+"""A derivation to read: what follows from what, by which rule, as text, data or a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from isinglass.io.atomic import atomic_write
+from isinglass.thinking.rule import Rule
+from isinglass.thinking.vocabulary import Proposition
+
+__all__ = ["Proof"]
+
+WIDTH, HEIGHT, GAP = 190, 64, 14
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A proposition and what it was derived from: a tree whose leaves are given.
+
+    Attributes:
+        proposition: What is proved.
+        energy: Sum of −log p over the rules that are used, each time one is.
+        rule: The last rule; None if the proposition is given.
+        premises: Proofs of the premises of that rule.
+
+    Examples:
+        >>> given = [Proof(("mother", "Ann", "Bea"), 0.0), Proof(("mother", "Bea", "Cleo"), 0.0)]
+        >>> rule = Rule.compose("mother", "mother", "grandmother")
+        >>> print(Proof(("grandmother", "Ann", "Cleo"), 0.0, rule, tuple(given)))
+        grandmother(Ann,Cleo)   by mother(X,Z), mother(Z,Y) -> grandmother(X,Y)
+          mother(Ann,Bea)   given
+          mother(Bea,Cleo)   given
+    """
+
+    proposition: Proposition
+    energy: float
+    rule: Rule | None = None
+    premises: tuple[Proof, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{'  ' * depth}{node.words}   {'given' if node.rule is None else f'by {node.rule}'}"
+            for depth, node in self.walk()
+        )
+
+    @property
+    def words(self) -> str:
+        """Writes the proposition as ``mother(Ann,Bea)``."""
+        return f"{self.proposition[0]}({','.join(self.proposition[1:])})"
+
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, Proof]]:
+        """Yields every node with its depth, the conclusion first."""
+        yield depth, self
+        for premise in self.premises:
+            yield from premise.walk(depth + 1)
+
+    def given(self) -> list[Proposition]:
+        """Returns the given propositions that it rests on, each once."""
+        leaves = (node.proposition for _, node in self.walk() if node.rule is None)
+        return list(dict.fromkeys(leaves))
+
+    def thoughts(self) -> list[Proposition]:
+        """Returns the derived propositions, each once, in an order in which they can be thought."""
+        derived = [node.proposition for _, node in self.walk() if node.rule is not None]
+        return list(dict.fromkeys(reversed(derived)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the tree as plain data, for JSON."""
+        return {
+            "proposition": list(self.proposition),
+            "energy": self.energy,
+            "rule": None if self.rule is None else str(self.rule),
+            "premises": [premise.to_dict() for premise in self.premises],
+        }
+
+    def to_dot(self) -> str:
+        """Returns the tree in the language of Graphviz."""
+        lines = ["digraph proof {", "  rankdir=BT; node [shape=box];"]
+        names = {id(node): f"n{i}" for i, (_, node) in enumerate(self.walk())}
+        for _, node in self.walk():
+            label = node.words.replace('"', r"\"")
+            lines.append(f'  {names[id(node)]} [label="{label}"];')
+            lines += [f"  {names[id(p)]} -> {names[id(node)]};" for p in node.premises]
+        return "\n".join([*lines, "}"])
+
+    def to_svg(self) -> str:
+        """Returns the tree as a picture, the conclusion on top, what is given in gray."""
+        boxes: list[str] = []
+        lines: list[str] = []
+        depths = [depth for depth, _ in self.walk()]
+        leaves = sum(not node.premises for _, node in self.walk())
+        width, height = leaves * (WIDTH + GAP) + GAP, (max(depths) + 1) * HEIGHT + GAP
+
+        def place(node: Proof, depth: int, left: float) -> tuple[float, float]:
+            """Draws a subtree from ``left`` on; returns its middle and its right end."""
+            right, middles = left, []
+            for premise in node.premises:
+                middle, right = place(premise, depth + 1, right)
+                middles.append(middle)
+            if not middles:
+                right = left + WIDTH + GAP
+            x, y = (left + right) / 2, GAP + depth * HEIGHT
+            lines.extend(
+                f'<path d="M{middle:.0f} {y + HEIGHT} L{x:.0f} {y + 36}" stroke="#888"/>'
+                for middle in middles
+            )
+            fill = "#e4e6ea" if node.rule is None else "#cfe3ff"
+            tip = "given" if node.rule is None else escape(str(node.rule))
+            boxes.append(
+                f'<g><title>{tip}</title><rect x="{x - WIDTH / 2:.0f}" y="{y}" width="{WIDTH}" '
+                f'height="36" rx="6" fill="{fill}" stroke="#667"/><text x="{x:.0f}" y="{y + 23}" '
+                f'text-anchor="middle" textLength="{min(WIDTH - 12, 7 * len(node.words))}" '
+                f'lengthAdjust="spacingAndGlyphs">{escape(node.words)}</text></g>'
+            )
+            return x, right
+
+        place(self, 0, GAP / 2)
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}" font-family="sans-serif" font-size="13">'
+            f'<rect width="100%" height="100%" fill="white"/>{"".join(lines + boxes)}</svg>\n'
+        )
+
+    def draw(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Writes :meth:`to_svg` into a file.
+
+        Raises:
+            FileError: If the file exists and ``overwrite`` is false, or cannot be written.
+        """
+        with atomic_write(path, overwrite=overwrite) as temporary:
+            temporary.write_text(self.to_svg(), encoding="utf-8")

@@ -1,0 +1,339 @@
+"""The thinker: from what is given and the rules to answers with their derivations, or unsure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.typing import Int
+from isinglass._support.validation import check_count, check_fraction, check_temperature
+from isinglass.errors import ParameterError, ShapeError
+from isinglass.thinking._derived import Derived, from_graph, from_search
+from isinglass.thinking.derivation_graph import DerivationGraph
+from isinglass.thinking.guides import Guide, TowardQuery
+from isinglass.thinking.mind import Mind
+from isinglass.thinking.proof import Proof
+from isinglass.thinking.rule_memory import RuleMemory
+from isinglass.thinking.search import Search
+from isinglass.thinking.vocabulary import Proposition
+
+__all__ = ["Answer", "Contradiction", "Reply", "Thinker"]
+
+#: Stands for what is asked.
+ANYTHING = "?"
+#: A rival of this probability speaks against an answer, however certain its own steps are.
+LIKELY = 0.6
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A proposition that answers a question.
+
+    Attributes:
+        proposition: The answer.
+        energy: Its free energy −V at the temperature of the thought; at T = 0 that of the best
+            derivation, the sum of −log p over the rules used.
+        share: Its part of exp(−energy) among the answers that compete with it.
+        sure: Whether the share reaches the thinker's confidence, every step being more likely than
+            not; or the steps together do, and no other answer is likely.
+    """
+
+    proposition: Proposition
+    energy: float
+    share: float
+    sure: bool
+    _derived: Derived = field(repr=False, compare=False)
+    _place: int = field(repr=False, compare=False)
+
+    @cached_property
+    def proof(self) -> Proof:
+        """The best derivation, a :class:`Proof`."""
+        return self._derived.proof(self._place)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a thinker says to one question.
+
+    Attributes:
+        query: What was asked.
+        answers: All that was derived, lowest energy first; empty if nothing was.
+        thoughts: How many propositions were derived on the way.
+    """
+
+    query: Proposition
+    answers: tuple[Answer, ...]
+    thoughts: int
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is an answer, and the best one is sure."""
+        return bool(self.answers) and self.answers[0].sure
+
+    @property
+    def best(self) -> Proposition | None:
+        """The answer of lowest energy; None if there is none."""
+        return self.answers[0].proposition if self.answers else None
+
+    def __str__(self) -> str:
+        if not self.answers:
+            return f"{_words(self.query)}  unsure: nothing follows"
+        head = f"{_words(self.query)}  {'sure' if self.sure else 'unsure'}"
+        lines = [
+            f"  {_words(answer.proposition)}   energy {answer.energy:.3f}, share {answer.share:.3f}"
+            for answer in self.answers
+        ]
+        return "\n".join([head, *lines])
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Two propositions that exclude each other, both derived.
+
+    Attributes:
+        first: Derivation of the one.
+        second: Derivation of the other.
+    """
+
+    first: Proof
+    second: Proof
+
+    def given(self) -> list[Proposition]:
+        """Returns the given propositions that cannot all be true, each once."""
+        return list(dict.fromkeys([*self.first.given(), *self.second.given()]))
+
+
+@dataclass(frozen=True)
+class Thinker:
+    """Derives answers from what a mind holds by the rules of a memory.
+
+        V(p) = T log[ [p is given] + Σ_uses exp((w + V(premise₁) + V(premise₂))/T) ],   energy −V
+
+    Without a budget all derivations are weighed, exactly. With one, thoughts come one after another
+    in the order of the guide, until there is an answer or the budget is spent.
+
+    Reference: Goodman 1999, doi:10.1162/089120199561.
+
+    Args:
+        rules: The long-term memory.
+        guide: The order of thoughts within a budget.
+        confidence: The share that an answer needs among those that compete with it to be sure.
+
+    Raises:
+        ParameterError: If the confidence is no fraction.
+
+    Examples:
+        >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
+        >>> family = Vocabulary(["mother", "grandmother"])
+        >>> memory = RuleMemory(family, ["mother(X,Z), mother(Z,Y) -> grandmother(X,Y)"])
+        >>> mind = Mind.from_tuples([("mother", "Ann", "Bea"), ("mother", "Bea", "Cleo")], family)
+        >>> reply = Thinker(memory).think(mind, ("grandmother", "Ann", "?"))
+        >>> print(reply.answers[0].proof)
+        grandmother(Ann,Cleo)   by mother(X,Z), mother(Z,Y) -> grandmother(X,Y)
+          mother(Ann,Bea)   given
+          mother(Bea,Cleo)   given
+    """
+
+    rules: RuleMemory
+    guide: Guide = field(default_factory=TowardQuery)
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_fraction("confidence", self.confidence)
+        if not isinstance(self.guide, Guide):
+            raise ParameterError(
+                f"the guide {self.guide!r}", "Give a Guide, such as BreadthFirst()"
+            )
+
+    def settle(self, mind: Mind, *, depth: int | None = None) -> Mind:
+        """Asserts all that is forced: the conclusions of certain rules, until nothing is new.
+
+        Args:
+            mind: The minds.
+            depth: How many rounds at most; None is until nothing is new.
+
+        Raises:
+            DomainError: If the mind speaks another vocabulary than the rules.
+        """
+        graph = self._graph(mind, depth)
+        weights = self.rules.log_weights().to(graph.rules.device)
+        forced = (graph.values(weights) > math.log(self.confidence)) & ~graph.given
+        batch, subject, other, relation = (column[forced] for column in graph.rows())
+        width = int(torch.bincount(batch, minlength=1).max())
+        rows = mind.rows.new_zeros(len(mind), width, 3)
+        held = mind.held.new_zeros(len(mind), width)
+        start = torch.searchsorted(batch, batch)  # rows are sorted by mind
+        place = torch.arange(len(batch), device=batch.device) - start
+        rows[batch, place] = torch.stack([relation, subject, other], -1)
+        held[batch, place] = True
+        return mind.with_asserted(rows, held)
+
+    def think(
+        self,
+        mind: Mind,
+        query: Sequence[str] | Sequence[Sequence[str]],
+        *,
+        budget: int | None = None,
+        temperature: float = 0.0,
+        chains: int = 1,
+        consuming: bool = False,
+        generator: Generator | None = None,
+    ) -> Reply | list[Reply]:
+        """Answers one question of each mind.
+
+        Args:
+            mind: What is given.
+            query: A proposition with ``"?"`` for what is asked, ``("?", "Ann", "Bob")``; or one for
+                each mind.
+            budget: How many thoughts each mind may have; None weighs all derivations at once.
+            temperature: T at least 0. Without a budget answers have free energies at T; with one,
+                thoughts are drawn at T, the hotter the more diverse.
+            chains: How many times each mind thinks on its own within a budget; of answers of all
+                chains the one of lowest energy is kept.
+            consuming: Whether premises are spent by the thought that uses them, within a budget.
+            generator: Where draws at T > 0 come from.
+
+        Returns:
+            A :class:`Reply`; a list of them where several minds or questions were given.
+
+        Raises:
+            DomainError: If relation or entity is unknown, or the vocabularies differ.
+            ShapeError: If there is not one question for each mind.
+            ParameterError: If a budget, temperature or number of chains cannot be.
+            IntractableError: If there are too many derivations, or their sum does not converge.
+        """
+        check_temperature(temperature) if temperature else None
+        check_count("chains", chains)
+        self._check(mind)
+        one = not query or isinstance(query[0], str)
+        queries = [tuple(query)] * len(mind) if one else [tuple(asked) for asked in query]  # pyright: ignore[reportArgumentType]
+        if len(queries) != len(mind):
+            raise ShapeError(f"{len(queries)} questions for {len(mind)} minds", "Give one for each")
+        asked = self._numbers(mind, queries)
+        if budget is None:
+            if chains > 1 or consuming:
+                raise ParameterError(
+                    "chains or consuming thoughts without a budget", "Give a budget of thoughts"
+                )
+            derived = from_graph(self._graph(mind), self.rules, mind, temperature)
+        else:
+            check_count("budget", budget, 0)
+            search = Search(
+                _repeated(mind, chains),
+                self.rules.table(),
+                self.rules.log_weights().to(mind.rows.device),
+                asked.repeat_interleave(chains, 0),
+                self.guide,
+                temperature,
+                consuming,
+                generator,
+            )
+            # Who asks for an entity may have several right answers.
+            search.run(budget, until_answered=all(ANYTHING not in q[1:] for q in queries))
+            derived = from_search(search, self.rules, mind, chains)
+        replies = self._replies(derived, queries, asked)
+        return replies[0] if one and len(replies) == 1 else replies
+
+    def contradictions(self, mind: Mind) -> list[list[Contradiction]]:
+        """Finds what each mind cannot hold together, the one of fewest given propositions first.
+
+        Two propositions exclude each other if the vocabulary says so; only certain rules count.
+
+        Raises:
+            DomainError: If the mind speaks another vocabulary than the rules.
+        """
+        derived = from_graph(self._graph(mind), self.rules, mind, 0.0)
+        certain = derived.energy < -math.log(self.confidence)
+        found: list[list[Contradiction]] = [[] for _ in range(len(mind))]
+        groups = [
+            {mind.vocabulary.index(name) for name in group} for group in mind.vocabulary.exclusive
+        ]
+        by_pair: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        for place in certain.nonzero()[:, 0].tolist():
+            batch, subject, other, relation = derived.row(place)
+            by_pair.setdefault((batch, subject, other), []).append((relation, place))
+        for (batch, _, _), held in by_pair.items():
+            for i, (relation, place) in enumerate(held):
+                for rival, second in held[i + 1 :]:
+                    if any(relation in group and rival in group for group in groups):
+                        pair = derived.proof(place), derived.proof(second)
+                        found[batch].append(Contradiction(*pair))
+        return [sorted(these, key=lambda c: len(c.given())) for these in found]
+
+    def _graph(self, mind: Mind, depth: int | None = None) -> DerivationGraph:
+        self._check(mind)
+        return DerivationGraph.of(mind, self.rules.table(), depth)
+
+    def _check(self, mind: Mind) -> None:
+        if mind.vocabulary.relations != self.rules.vocabulary.relations:
+            raise ParameterError(
+                f"a mind of the relations {', '.join(mind.vocabulary.relations[:5])}, rules of "
+                f"{', '.join(self.rules.vocabulary.relations[:5])}",
+                "Make the mind with the vocabulary of the rules: Mind.from_tuples(facts, "
+                "rules.vocabulary)",
+            )
+
+    def _numbers(self, mind: Mind, queries: Sequence[Proposition]) -> Int[Tensor, "B 3"]:
+        """Returns relation, subject and object of each question, −1 where open."""
+        rows = []
+        for batch, query in enumerate(queries):
+            relation = query[0] if query else ""
+            if relation != ANYTHING:
+                self.rules.vocabulary.check(query)
+            elif len(query) not in (2, 3):
+                raise ShapeError(f"the question {query}", 'Write ("?", "Ann", "Bob")')
+            numbers = [-1 if name == ANYTHING else mind.number(batch, name) for name in query[1:]]
+            index = -1 if relation == ANYTHING else self.rules.vocabulary.index(relation)
+            rows.append([index, numbers[0], numbers[-1]])
+        return torch.tensor(rows, dtype=torch.long, device=mind.rows.device).reshape(-1, 3)
+
+    def _replies(
+        self, derived: Derived, queries: Sequence[Proposition], asked: Tensor
+    ) -> list[Reply]:
+        found: list[list[int]] = [[] for _ in queries]
+        for place in derived.matching(asked).tolist():
+            found[derived.row(place)[0]].append(place)
+        thoughts = derived.thoughts.tolist()
+        replies = []
+        for batch, query in enumerate(queries):
+            unary = len(query) == 2
+            kept = [p for p in found[batch] if not unary or derived.row(p)[1] == derived.row(p)[2]]
+            kept = derived.cheapest(kept)
+            answers = tuple(self._answer(derived, place, kept, query) for place in kept)
+            replies.append(Reply(query, answers, thoughts[batch]))
+        return replies
+
+    def _answer(self, derived: Derived, place: int, kept: list[int], query: Proposition) -> Answer:
+        energy = derived.energies[place]
+        rivals = [place]
+        if query[0] == ANYTHING:  # relations of the same entities compete
+            pair = derived.row(place)[1:3]
+            rivals = [other for other in kept if derived.row(other)[1:3] == pair]
+        total = sum(math.exp(energy - derived.energies[other]) for other in rivals)
+        share = 1 / total
+        rival = max((-derived.energies[other] for other in rivals if other != place), default=-1e9)
+        sure = share >= self.confidence and derived.weakest_step(place) > 0.5
+        # Certain steps prove it, whatever else might follow by steps that are not.
+        sure |= energy <= -math.log(self.confidence) and rival <= math.log(LIKELY)
+        proposition = derived.mind.proposition(*derived.row(place, relation_first=True))
+        return Answer(proposition, energy, share, sure, derived, place)
+
+
+def _repeated(mind: Mind, chains: int) -> Mind:
+    """Returns each mind as often as it thinks on its own."""
+    return replace(
+        mind,
+        rows=mind.rows.repeat_interleave(chains, 0),
+        held=mind.held.repeat_interleave(chains, 0),
+        marks=mind.marks.repeat_interleave(chains, 0),
+        names=tuple(names for names in mind.names for _ in range(chains)),
+    )
+
+
+def _words(query: Proposition) -> str:
+    return f"{query[0]}({','.join(query[1:])})"
