@@ -5,6 +5,7 @@ from isinglass.thinking.guides import BestFirst, BreadthFirst, Guide, Possible, 
 from isinglass.thinking.mind import Mark, Mind
 from isinglass.thinking.proof import Proof
 from isinglass.thinking.rule import Rule
+from isinglass.thinking.rule_learner import RuleLearner
 from isinglass.thinking.rule_memory import RuleMemory, StoredRule
 from isinglass.thinking.thinker import Answer, Contradiction, Reply, Thinker
 from isinglass.thinking.vocabulary import Vocabulary
@@ -22,6 +23,7 @@ __all__ = [
     "Proof",
     "Reply",
     "Rule",
+    "RuleLearner",
     "RuleMemory",
     "RuleTable",
     "StoredRule",

@@ -14,7 +14,7 @@ LEAST = 0.6
 def share_among_twins(counts: Tensor, other: Tensor, share: float) -> Tensor:
     """Returns counts of compositions with a share of those of their twin rules.
 
-    With σ the exchange of twins, rules (r₁, r₂ → r₃), (σr₁, r₂ → r₃) and (r₁, σr₂ → σr₃) go together.
+    With σ the exchange of twins, (r₁, r₂ → r₃), (σr₁, r₂ → r₃) and (r₁, σr₂ → σr₃) go together.
 
     Args:
         counts: Uses of the rules, ``(R, R, R)``.

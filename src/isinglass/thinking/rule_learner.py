@@ -69,12 +69,20 @@ class RuleLearner:
         if not 0 <= self.twins <= 1:
             raise ParameterError(f"twins = {self.twins}", "Give a number from 0 to 1")
 
-    def fit(self, mind: Mind, answers: Sequence[Sequence[str]]) -> RuleMemory:
+    def fit(
+        self,
+        mind: Mind,
+        answers: Sequence[Sequence[str]],
+        *,
+        generator: Generator | None = None,
+    ) -> RuleMemory:
         """Learns from facts and an answer for each mind.
 
         Args:
             mind: The facts of each question.
             answers: What follows in each mind, a whole proposition: ``("aunt", "Ann", "Bob")``.
+            generator: Where the little noise comes from that tells rules apart at the start; None is
+                the same noise every time.
 
         Raises:
             DomainError: If an answer speaks of what is unknown, or none can be derived by any rule.
@@ -86,13 +94,14 @@ class RuleLearner:
         known = targets >= 0
         graph, weight = task.graph.toward(targets[known]), task.weight[known]
         targets = targets[known]
+        generator = generator or Generator().manual_seed(0)
         # First without twins, which are told by the counts; then with them, which tells more.
         passes = 3 if self.twins else 1
-        table = counts = self._start(task)
+        table = counts = self._start(task, generator)
         twins = None
         with progress_bar(passes * self.rounds, "rules", shown=self.shown) as report:
             for pass_ in range(passes):
-                table = self._start(task)
+                table = self._start(task, generator)
                 for round_ in range(self.rounds):
                     logs = table.log().requires_grad_()
                     value = graph.values(logs, 1.0, task.depth)
@@ -123,7 +132,7 @@ class RuleLearner:
             queries: What is asked of each, ``("?", "Ann", "Bob")``.
             reward: Takes the answer to every question, None where there is none, and returns a
                 reward of at least 0 for each.
-            generator: Where the draws come from.
+            generator: Where the draws come from; None is the same draws every time.
 
         Raises:
             DomainError: If a question speaks of what is unknown, or a reward is below 0 or none.
@@ -135,7 +144,8 @@ class RuleLearner:
         codes = task.codes.unsqueeze(-1) + torch.arange(len(words))  # all relations of the pair
         places = task.graph.locate(codes.flatten()).reshape(codes.shape)[task.row]
         task.check_some(places)
-        table, total = self._start(task), torch.zeros(len(task.table.relations)).double()
+        generator = generator or Generator().manual_seed(0)
+        table, total = self._start(task, generator), torch.zeros(len(task.table.relations)).double()
         with progress_bar(self.rounds, "rules", shown=self.shown) as report:
             for round_ in range(self.rounds):
                 logs = table.log()
@@ -158,11 +168,9 @@ class RuleLearner:
                 report(round_ + 1, f"reward {float(returns.mean()):.3f}")
         return self._memory(counts, task)
 
-    def _start(self, task: _Task) -> Tensor:
+    def _start(self, task: _Task, generator: Generator) -> Tensor:
         """Returns equal probabilities but for a little: rules of equal weight would stay equal."""
-        noise = torch.rand(
-            len(task.table.relations), generator=Generator().manual_seed(0), dtype=torch.float64
-        )
+        noise = torch.rand(len(task.table.relations), generator=generator, dtype=torch.float64)
         weights = 1 + 0.1 * noise
         return weights / task.per_premises(weights)[task.pair]
 
@@ -214,8 +222,7 @@ class RuleLearner:
 
 @dataclass(frozen=True)
 class _Task:
-    """Questions, equal ones once, with the graph of all derivations by all rules of the form
-    first(X,Z), second(Z,Y) → conclusion(X,Y).
+    """Questions, equal ones once, with all derivations by rules that compose two relations.
 
     Attributes:
         mind: The different questions.

@@ -54,20 +54,25 @@ class Search:
         self._since = self.energy.new_zeros(0)
         self._admit(self.held[:0], self.held, 0)
 
-    def answered(self) -> Tensor:
-        """Tells which minds hold an answer."""
+    def answered(self, energy: float) -> Tensor:
+        """Tells which minds hold an answer of an energy that is not higher."""
         batch, subject, other, relation = rows_of(self.held, self.shape)
         asked = self.query[batch]
         found = torch.stack([relation, subject, other], -1)
-        hit = ((asked == found) | (asked < 0)).all(-1)
+        hit = ((asked == found) | (asked < 0)).all(-1) & (self.energy <= energy)
         return torch.zeros(len(self.mind), dtype=torch.bool, device=hit.device).index_fill(
             0, batch[hit], True
         )
 
-    def run(self, budget: int, *, until_answered: bool) -> None:
-        """Thinks until every mind has spent its budget, has nothing to think, or is answered."""
+    def run(self, budget: int, *, enough: float | None) -> None:
+        """Thinks until every mind has spent its budget, has nothing to think, or is answered.
+
+        Args:
+            budget: How many thoughts a mind may have.
+            enough: Energy of an answer that ends the search of a mind; None is never.
+        """
         for step in range(1, budget + 1):
-            rest = self.answered() if until_answered else None
+            rest = None if enough is None else self.answered(enough)
             chosen = self._choose(rest)
             if not len(chosen):
                 return

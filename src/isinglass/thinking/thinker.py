@@ -115,7 +115,7 @@ class Thinker:
         V(p) = T log[ [p is given] + Σ_uses exp((w + V(premise₁) + V(premise₂))/T) ],   energy −V
 
     Without a budget all derivations are weighed, exactly. With one, thoughts come one after another
-    in the order of the guide, until there is an answer or the budget is spent.
+    in the order of the guide, until there is an answer of certain steps or the budget is spent.
 
     Reference: Goodman 1999, doi:10.1162/089120199561.
 
@@ -234,7 +234,8 @@ class Thinker:
                 generator,
             )
             # Who asks for an entity may have several right answers.
-            search.run(budget, until_answered=all(ANYTHING not in q[1:] for q in queries))
+            several = any(ANYTHING in asked[1:] for asked in queries)
+            search.run(budget, enough=None if several else -math.log(self.confidence))
             derived = from_search(search, self.rules, mind, chains)
         replies = self._replies(derived, queries, asked)
         return replies[0] if one and len(replies) == 1 else replies
