@@ -405,14 +405,14 @@ def test_a_set_of_propositions_has_no_order():
     env = TicTacToe(opponent="random", seat="second")
     seen, _ = env.reset(seed=SEED)
     seen, *_ = env.step(np.argwhere(env._info()["action_mask"])[0])
-    random_dihedral_augmentation = {name: np.roll(rows, 4, axis=0) for name, rows in seen.items()}
-    assert known_by(seen) == known_by(random_dihedral_augmentation)
+    turned = {name: np.roll(rows, 4, axis=0) for name, rows in seen.items()}
+    assert known_by(seen) == known_by(turned)
     assert known_by(seen) != known_by({**seen, "mask": np.zeros(9, np.int8)})
     assert known_by(np.arange(3)) == np.arange(3).tobytes()
     features = BoardFeatures(env.observation_space)
     boards = [
         features({name: torch.tensor(rows)[None].float() for name, rows in some.items()})
-        for some in (seen, random_dihedral_augmentation)
+        for some in (seen, turned)
     ]
     assert torch.equal(*boards)
     filled = {tuple(row) for row in seen["propositions"][seen["mask"] > 0].tolist()}

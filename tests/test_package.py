@@ -2,9 +2,11 @@
 
 import ast
 import importlib.metadata
+import inspect
 import re
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -102,12 +104,55 @@ def says_what_is_done(node: ast.AST, line: str) -> bool:
 def test_docstrings_say_what_is_done():
     """The commands are left out: theirs are the imperative help of a shell."""
     files = [path for path in SOURCE.rglob("*.py") if path.name != "command.py"]
+    files += SOURCE.parents[1].glob("docs/extend/*.py")  # copied as they are
     assert not [
         f"{name}: {line}"
         for path in files
         for name, node, line in docstrings(path)
         if not says_what_is_done(node, line)
     ]
+
+
+def constructed() -> list[type]:
+    """The classes that rooms export and that a user calls: not results, contracts or warnings."""
+    modules = [".".join(path.parent.relative_to(SOURCE.parent).parts)
+               for path in SOURCE.rglob("__init__.py")]  # fmt: skip
+    names = {
+        getattr(module, name)
+        for module in map(importlib.import_module, sorted(modules))
+        if not module.__name__.startswith(("isinglass._support", "isinglass.cli"))
+        for name in getattr(module, "__all__", ())
+    }
+    return [
+        kind
+        for kind in names
+        if inspect.isclass(kind)
+        and not (inspect.isabstract(kind) or getattr(kind, "_is_protocol", False))
+        and not issubclass(kind, Exception | Enum | tuple)
+    ]
+
+
+def test_classes_can_be_used_from_their_docstrings():
+    kinds = constructed()
+    assert len(kinds) > 90
+    lacking = []
+    for kind in kinds:
+        text = inspect.getdoc(kind) or ""
+        arguments = [
+            name
+            for name, argument in inspect.signature(kind).parameters.items()
+            if argument.kind.name[:3] != "VAR" and name[0] != "_"
+        ]
+        if "Arguments are those of" in text:
+            arguments = []
+        lacking += [
+            f"{kind.__name__}: {name}"
+            for name in arguments
+            if not re.search(rf"(?<!\w){name}\b", text)
+        ]
+        if ">>>" not in text:
+            lacking.append(f"{kind.__name__} has no example")
+    assert not lacking
 
 
 @pytest.mark.parametrize("line", ["Return the sum of both.", "Returns it.", ""])

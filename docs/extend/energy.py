@@ -38,18 +38,18 @@ class CurieWeiss(Gibbs, Tractable, Annealable, Trainable, Serializable):
         return (self.unit,)
 
     def forward(self, state: Tensor) -> Tensor:
-        """Compute E(s) = −J (Σ s)²/2n."""
+        """Computes E(s) = −J (Σ s)²/2n."""
         return -self.coupling * state.sum(-1).square() / (2 * self.unit.size)
 
     def check_state(self, state: Tensor) -> None:
-        """Refuse what is not n spins."""
+        """Refuses what is not n spins."""
         self.unit.check(state)
 
     @torch.no_grad()
     def sweep(
         self, state: Tensor, temperature: float, generator: Generator | None = None
     ) -> Tensor:
-        """Draw every spin given the others, in turn: field J Σ_{j≠i} s_j/n."""
+        """Draws every spin given the others, in turn: field J Σ_{j≠i} s_j/n."""
         state, one = state.clone(), Spin(1)
         for site in range(self.unit.size):
             others = state.sum(-1, keepdim=True) - state[..., site : site + 1]
@@ -62,7 +62,7 @@ class CurieWeiss(Gibbs, Tractable, Annealable, Trainable, Serializable):
         return state
 
     def exact_log_partition(self, temperature: float | None = None) -> Tensor:
-        """Compute log Σ_k C(n, k) exp(J (2k − n)²/2nT)."""
+        """Computes log Σ_k C(n, k) exp(J (2k − n)²/2nT)."""
         n = torch.tensor(float(self.unit.size), dtype=torch.float64)
         k = torch.arange(self.unit.size + 1, dtype=torch.float64)
         ways = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
@@ -70,20 +70,20 @@ class CurieWeiss(Gibbs, Tractable, Annealable, Trainable, Serializable):
         return torch.logsumexp(ways + scale * (2 * k - n).square(), 0)
 
     def path(self, temperature: float | None = None, data: Tensor | None = None) -> AnnealingPath:
-        """Build the path that scales J from zero."""
+        """Builds the path that scales J from zero."""
         return CurieWeissPath(self, self.temperature if temperature is None else temperature)
 
     def default_sampler(self) -> Kernel:
-        """Return block Gibbs, which calls :meth:`sweep`."""
+        """Returns block Gibbs, which calls :meth:`sweep`."""
         return BlockGibbs()
 
     def config(self) -> dict[str, object]:
-        """Return the number of spins; J is a tensor of the file."""
+        """Returns the number of spins; J is a tensor of the file."""
         return {"size": self.unit.size}
 
 
 class CurieWeissPath(AnnealingPath):
-    """Anneal by log w_λ(s) = λJ (Σ s)²/2nT: p₀ is uniform, transitions are sweeps at λJ."""
+    """Anneals by log w_λ(s) = λJ (Σ s)²/2nT: p₀ is uniform, transitions are sweeps at λJ."""
 
     reversible: ClassVar[bool] = False  # a sweep in one order is not its own reversal
 
@@ -96,20 +96,20 @@ class CurieWeissPath(AnnealingPath):
         return torch.tensor(2.0, dtype=torch.float64).log() * self.energy.unit.size
 
     def draw_base(self, count: int, generator: Generator | None = None) -> Tensor:
-        """Draw every spin without a field."""
+        """Draws every spin without a field."""
         field = torch.zeros(count, self.energy.unit.size, dtype=torch.float64)
         return self.energy.unit.sample(field, self.temperature, generator)
 
     @torch.no_grad()
     def log_weight(self, state: Tensor, lambda_: Tensor) -> Tensor:
-        """Compute −λ E(s)/T."""
+        """Computes log w_λ(s) = −λ E(s)/T."""
         return -lambda_ * self.energy(state) / self.temperature
 
     @torch.no_grad()
     def transition(
         self, state: Tensor, lambda_: Tensor, generator: Generator | None = None
     ) -> Tensor:
-        """Draw every spin given the others, at each row's own λJ."""
+        """Draws every spin given the others, at each row's own λJ."""
         state, one, size = state.clone(), Spin(1), self.energy.unit.size
         for site in range(size):
             others = state.sum(-1) - state[:, site]

@@ -9,7 +9,7 @@ from isinglass.core import Energy, Memoryless
 
 
 class MetropolisFlip(Memoryless):
-    """Propose to turn one random spin, accept with probability min(1, exp(−ΔE/T)).
+    """Proposes to turn one random spin, accepts with probability min(1, exp(−ΔE/T)).
 
     Reference: Metropolis et al. 1953, doi:10.1063/1.1699114.
     """
@@ -20,7 +20,7 @@ class MetropolisFlip(Memoryless):
     def transition(
         self, energy: Energy, state: Tensor, temperature: float, generator: Generator | None
     ) -> Tensor:
-        """Turn one spin of every row, or leave it."""
+        """Turns one spin of every row, or leaves it."""
         rows = torch.arange(len(state))
         site = torch.randint(state.shape[-1], (len(state),), generator=generator)
         proposal = state.clone()

@@ -10,7 +10,7 @@ from isinglass.core import AnnealingPath, Energy
 
 
 class ScaledEnergyPath(AnnealingPath):
-    """Anneal by log w_λ(s) = −λ E(s)/T on n spins: p₀ is uniform and log Z₀ = n log 2.
+    """Anneals by log w_λ(s) = −λ E(s)/T on n spins: p₀ is uniform and log Z₀ = n log 2.
 
     Reference: Neal 2001, doi:10.1023/A:1008923215028.
     """
@@ -26,18 +26,18 @@ class ScaledEnergyPath(AnnealingPath):
         return torch.tensor(self.size * math.log(2), dtype=torch.float64)
 
     def draw_base(self, count: int, generator: Generator | None = None) -> Tensor:
-        """Draw every spin by a coin."""
+        """Draws every spin by a coin."""
         coin = torch.rand(count, self.size, dtype=torch.float64, generator=generator)
         return torch.where(coin < 0.5, -1.0, 1.0).to(coin)
 
     def log_weight(self, state: Tensor, lambda_: Tensor) -> Tensor:
-        """Compute −λ E(s)/T, each row at its own λ."""
+        """Computes −λ E(s)/T, each row at its own λ."""
         return -lambda_ * self.energy(state) / self.temperature
 
     def transition(
         self, state: Tensor, lambda_: Tensor, generator: Generator | None = None
     ) -> Tensor:
-        """Turn one random spin with probability min(1, w_λ(s')/w_λ(s))."""
+        """Turns one random spin with probability min(1, w_λ(s')/w_λ(s))."""
         rows = torch.arange(len(state))
         site = torch.randint(self.size, (len(state),), generator=generator)
         proposal = state.clone()

@@ -16,14 +16,14 @@ class Ternary(Unit):
     """
 
     def log_partition(self, field: Tensor, temperature: float = 1.0) -> Tensor:
-        """Compute A_T(I), summed over the layer."""
+        """Computes A_T(I), summed over the layer."""
         if temperature == 0:
             return (field.abs() - 0.5).clamp_min(0.0).sum(-1)
         scores = torch.stack([field - 0.5, torch.zeros_like(field), -field - 0.5], -1)
         return (temperature * torch.logsumexp(scores / temperature, -1)).sum(-1)
 
     def mean(self, field: Tensor, temperature: float = 1.0) -> Tensor:
-        """Compute ∂A_T/∂I."""
+        """Computes m(I) = ∂A_T/∂I, the mean of each unit."""
         if temperature == 0:
             return field.sign() * (field.abs() > 0.5)
         scores = torch.stack([field - 0.5, torch.zeros_like(field), -field - 0.5], -1)
@@ -33,7 +33,7 @@ class Ternary(Unit):
     def sample(
         self, field: Tensor, temperature: float = 1.0, generator: Generator | None = None
     ) -> Tensor:
-        """Draw s ~ exp((I s − U(s))/T)."""
+        """Draws s ~ exp((I s − U(s))/T)."""
         if temperature == 0:
             return self.mean(field, 0.0)
         scores = torch.stack([-field - 0.5, torch.zeros_like(field), field - 0.5], -1)
@@ -42,20 +42,20 @@ class Ternary(Unit):
         return (uniform > below[..., 0]).to(field) + (uniform > below[..., 1]).to(field) - 1
 
     def argmax_state(self, field: Tensor, current: Tensor) -> Tensor:
-        """Return the state of largest I s − U(s); at |I| = ½ two tie, and the current one stays."""
+        """Returns the state of largest I s − U(s); of two that tie, the current one stays."""
         best = self.mean(field, 0.0)
         tied = (field.abs() == 0.5) & ((current == 0) | (current == field.sign()))
         return torch.where(tied, current, best)
 
     def base_measure_energy(self, state: Tensor, temperature: float = 1.0) -> Tensor:
-        """Compute U(s) = θ Σ s²."""
+        """Computes U(s) = θ Σ s²."""
         return state.square().sum(-1) / 2
 
     def contains(self, state: Tensor) -> Tensor:
-        """Tell which components are −1, 0 or +1."""
+        """Tells which components are −1, 0 or +1."""
         return (state == state.round()) & (state.abs() <= 1)
 
     def enumerate_states(self, temperature: float = 1.0) -> Tensor:
-        """Return every state of the layer, one a row, in float64."""
+        """Returns every state of the layer, one a row, in float64."""
         one = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
         return torch.cartesian_prod(*[one] * self.size).reshape(-1, self.size)

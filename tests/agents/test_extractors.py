@@ -75,8 +75,8 @@ def test_every_proposition_has_a_vector_of_its_own():
 
 def test_the_order_of_the_rows_says_nothing():
     extractor, seen, order = SetExtractor(SETS), sets(), torch.tensor([2, 0, 3, 1])
-    random_dihedral_augmentation = {name: rows[:, order] for name, rows in seen.items()}
-    torch.testing.assert_close(extractor(random_dihedral_augmentation), extractor(seen))
+    turned = {name: rows[:, order] for name, rows in seen.items()}
+    torch.testing.assert_close(extractor(turned), extractor(seen))
 
 
 def test_rows_that_are_not_filled_say_nothing_whatever_they_hold():
@@ -120,11 +120,8 @@ def test_a_policy_sees_sets():
         features_extractor_class=SetExtractor, features_extractor_kwargs={"features_dim": 3},
     )  # fmt: skip
     seen = {name: rows.numpy() for name, rows in sets().items()}
-    random_dihedral_augmentation = {name: rows[:, ::-1].copy() for name, rows in seen.items()}
-    some, same = (
-        policy.predict(given, deterministic=True)[0]
-        for given in (seen, random_dihedral_augmentation)
-    )
+    turned = {name: rows[:, ::-1].copy() for name, rows in seen.items()}
+    some, same = (policy.predict(given, deterministic=True)[0] for given in (seen, turned))
     np.testing.assert_array_equal(some, same)
 
 

@@ -218,7 +218,7 @@ def test_samples_of_one_mode_are_doubted(generator):
     samples = torch.full((100, 11), -1.0).double()
     found = log_partition(machine, "ais", samples=samples, levels=400, generator=generator)
     assert found.status is PartitionStatus.ESTIMATED
-    assert abs(found.value - log_partition(machine).value) < 3 * found.standard_error
+    assert abs(found.value - log_partition(machine).value) < 5 * found.standard_error
     assert found.bracket[0] <= found.bracket[1]
 
 

@@ -34,6 +34,13 @@ class ActionEnergy(ABC):
     A new one is a frozen dataclass of sizes whose ``head`` returns a
     :class:`~isinglass.agents.heads.Head`, a module from features of a state to a
     :class:`~isinglass.distributions.Distribution` of actions.
+
+    Examples:
+        >>> from isinglass.agents import FreeEnergyQ, RBMEnergy
+        >>> from isinglass.envs import LargeAction
+        >>> agent = FreeEnergyQ("MlpPolicy", LargeAction(), energy=RBMEnergy(hidden=20))
+        >>> type(agent.policy.q_net.head).__name__, agent.policy.q_net.head.weight.shape
+        ('ConditionalRBMHead', torch.Size([20, 40]))
     """
 
     @abstractmethod
@@ -75,8 +82,12 @@ class MixtureEnergy(ActionEnergy):
         ParameterError: If ``memories`` is not a whole number of at least one.
 
     Examples:
-        >>> MixtureEnergy(memories=64)
-        MixtureEnergy(memories=64, state_fields=False)
+        >>> from isinglass.agents import FreeEnergyQ
+        >>> from isinglass.envs import LargeAction
+        >>> env = LargeAction()
+        >>> agent = FreeEnergyQ("MlpPolicy", env, energy=MixtureEnergy(memories=64))
+        >>> agent.predict(env.reset(seed=0)[0])[0].shape
+        (40,)
     """
 
     memories: int = 32

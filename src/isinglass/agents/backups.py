@@ -70,6 +70,13 @@ class SoftBackup(Backup):
 
     Args:
         mellowmax: Mean instead of sum.
+
+    Examples:
+        >>> from isinglass.agents import FreeEnergyQ
+        >>> from isinglass.envs import LargeAction
+        >>> agent = FreeEnergyQ("MlpPolicy", LargeAction(), backup=SoftBackup(mellowmax=True))
+        >>> agent.backup
+        SoftBackup(mellowmax=True)
     """
 
     mellowmax: bool = False
@@ -97,6 +104,12 @@ class DoubleBackup(Backup):
 
     Reference: van Hasselt, Guez & Silver 2016, "Deep reinforcement learning with double
     Q-learning", arXiv:1509.06461.
+
+    Examples:
+        >>> from isinglass.agents import FreeEnergyQ
+        >>> from isinglass.envs import LargeAction
+        >>> FreeEnergyQ("MlpPolicy", LargeAction(), backup=DoubleBackup()).backup
+        DoubleBackup()
     """
 
     def target(

@@ -24,6 +24,9 @@ class CenteredExtractor(FlattenExtractor):
     Centered features learn faster where the network has no hidden layers. Not with
     ``VecNormalize``, which centers by itself.
 
+    Args:
+        observation_space: Space of the observations, a ``Box`` with finite bounds.
+
     Raises:
         ParameterError: If the space is no bounded ``Box``.
 

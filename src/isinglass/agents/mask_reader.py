@@ -97,7 +97,19 @@ class MaskReader:
 
 
 class MaskedEnv(gym.Wrapper):
-    """A wrapper that tells the mask in ``info`` and by ``action_masks()``, whoever told it how."""
+    """A wrapper that tells the mask in ``info`` and by ``action_masks()``, whoever told it how.
+
+    Args:
+        env: Environment that tells masks in ``info["action_mask"]``, an entry ``"action_mask"`` of
+            its observations, or by ``action_masks()``.
+
+    Examples:
+        >>> from isinglass.envs import TicTacToe
+        >>> env = MaskedEnv(TicTacToe())
+        >>> _, info = env.reset(seed=0)
+        >>> bool((env.action_masks() == info["action_mask"]).all())
+        True
+    """
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Resets the environment, and notes the mask."""

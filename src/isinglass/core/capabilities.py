@@ -105,6 +105,15 @@ class Clampable(Gibbs):
     """An energy whose Gibbs sweep can hold observed units fixed: s_free ~ p(s_free | s_observed).
 
     Reference: Ackley, Hinton & Sejnowski 1985, doi:10.1207/s15516709cog0901_7.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> machine = ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2))
+        >>> isinstance(machine, Clampable), isinstance(ig.BoltzmannMachine(ig.Spin(3)), Clampable)
+        (True, True)
+        >>> observed = torch.tensor([True, True, False, False, False])
+        >>> machine.clamped_sweep(torch.ones(5), observed, 1.0)[:2].tolist()  # as they were
+        [1.0, 1.0]
     """
 
     lacking: ClassVar[str] = "has no layers of units with exact conditionals given some units"
@@ -125,6 +134,17 @@ class ConcaveConvex(Capability):
     """An energy given as E = U − A with U and A convex, which has a step that cannot go uphill.
 
     Reference: Yuille & Rangarajan 2003, doi:10.1162/08997660360581958.
+
+    Examples:
+        >>> class Quartic(ConcaveConvex):
+        ...     "E(s) = s⁴/4 − s²/2: at T = 0 the step is argmin s⁴/4 − s₀ s."
+        ...     def forward(self, state):
+        ...         return (state**4 / 4 - state**2 / 2).sum(-1)
+        ...     def cccp_update(self, state):
+        ...         return state.sign() * state.abs() ** (1 / 3)
+        >>> import isinglass as ig
+        >>> ig.recall(Quartic(), torch.tensor([0.1, -2.0]), ig.CCCP()).state.round(decimals=3)
+        tensor([ 1., -1.])
     """
 
     lacking: ClassVar[str] = "is not given as a difference of two convex functions"
@@ -136,7 +156,20 @@ class ConcaveConvex(Capability):
 
 
 class Tractable(Capability):
-    """An energy whose log-partition function log Z is a closed form, or a sum over its states."""
+    """An energy whose log-partition function log Z is a closed form, or a sum over its states.
+
+    Examples:
+        >>> class Coins(Tractable):
+        ...     "E(s) = −½ Σ s on three spins; log Z = 3 log 2cosh(1/2T)."
+        ...     def forward(self, state):
+        ...         return -0.5 * state.sum(-1)
+        ...     def exact_log_partition(self, temperature=None):
+        ...         field = torch.tensor(0.5 / (temperature or self.temperature)).double()
+        ...         return 3 * (2 * field.cosh()).log()
+        >>> import isinglass as ig
+        >>> print(ig.log_partition(Coins()))
+        log Z = 2.439785063 (exact)
+    """
 
     lacking: ClassVar[str] = "has no closed form of log Z and no list of states"
     remedy: ClassVar[str] = "Estimate it: log_partition(energy, method='ais')"
@@ -155,7 +188,14 @@ class Tractable(Capability):
 
 
 class Annealable(Capability):
-    """An energy that names a path to exp(−E/T) from a distribution that is drawn exactly."""
+    """An energy that names a path to exp(−E/T) from a distribution that is drawn exactly.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> path = ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2)).path()
+        >>> path.draw_base(10).shape, round(float(path.base_log_partition.exp()))  # all 2⁵ alike
+        (torch.Size([10, 5]), 32)
+    """
 
     lacking: ClassVar[str] = "names no path from a distribution that is drawn exactly"
     remedy: ClassVar[str] = (
@@ -175,7 +215,20 @@ class Annealable(Capability):
 
 
 class Serializable(Capability):
-    """An energy that can be saved: its configuration and its tensors build it again."""
+    """An energy that can be saved: its configuration and its tensors build it again.
+
+    Examples:
+        >>> class Bowl(Serializable):
+        ...     def __init__(self, size):
+        ...         super().__init__()
+        ...         self.center = torch.nn.Parameter(torch.zeros(size))
+        ...     def forward(self, state):
+        ...         return (state - self.center).square().sum(-1)
+        ...     def config(self):
+        ...         return {"size": len(self.center)}
+        >>> Bowl.from_config(Bowl(3).config())
+        Bowl()
+    """
 
     lacking: ClassVar[str] = "does not say how it is saved"
     remedy: ClassVar[str] = (
@@ -200,6 +253,15 @@ class Trainable(Capability):
     units overrides the first four methods.
 
     Reference: Hinton 2002, doi:10.1162/089976602760128018.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> machine = ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2))
+        >>> data, chains = torch.ones(4, 3), torch.zeros(8, 5)
+        >>> loss, chains = machine.persistent_contrastive_loss(data, chains)
+        >>> loss.backward()
+        >>> chains.shape, type(machine.default_sampler()).__name__
+        (torch.Size([8, 5]), 'BlockGibbs')
     """
 
     lacking: ClassVar[str] = "names no kernel that samples it"

@@ -37,6 +37,15 @@ class Annealing:
 
     Raises:
         ParameterError: If a number is not whole and at least one.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> slow = Annealing(chains=32, levels=96)
+        >>> distribution = ig.ConditionalRBM(
+        ...     ig.Spin(3), torch.zeros(3), ig.Bernoulli(2), torch.zeros(2), torch.ones(2, 3),
+        ...     annealing=slow)
+        >>> distribution.sample(torch.Generator().manual_seed(0)).shape
+        torch.Size([3])
     """
 
     chains: int = 8

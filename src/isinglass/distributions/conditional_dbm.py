@@ -35,6 +35,15 @@ class ConditionalDBM(Distribution):
         unit: The kind of the units v.
         joint: The machine over (v, h²), its unit :class:`~isinglass.Mixed`, its hidden layer h¹.
         steps: Steps of mean-field inference.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> both = ig.Mixed([ig.Spin(3), ig.Bernoulli(2)])  # v and h²
+        >>> joint = ig.ConditionalRBM(
+        ...     both, torch.zeros(5), ig.Bernoulli(4), torch.zeros(4), torch.zeros(4, 5))
+        >>> distribution = ConditionalDBM(ig.Spin(3), joint)
+        >>> distribution.score(torch.ones(3)), distribution.mode().shape
+        (tensor(0.), torch.Size([3]))
     """
 
     unit: Unit

@@ -135,7 +135,8 @@ class ExpectedEnergyRBM(ConditionalRBM):
 
     S is minus ⟨E(v, h)⟩ over p(h|v), for hidden units without an energy of their own, and has no
     log that grows with every idle unit. The chains still follow −F, as do greedy states when they
-    are climbed to; weights are corrected by exp((S + F)/T) at the end.
+    are climbed to; weights are corrected by exp((S + F)/T) at the end. Arguments are those of
+    :class:`ConditionalRBM`.
 
     Reference: Elfwing, Uchibe & Doya 2016, "From free energy to expected energy: Improving
     energy-based value function approximation in reinforcement learning",

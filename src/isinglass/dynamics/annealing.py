@@ -24,6 +24,14 @@ class Annealed(NamedTuple):
     Attributes:
         state: The last states, ``(chains, size)``.
         log_weights: Σ_k log w_{k+1}(s_k) − log w_k(s_k) of each walk, ``(chains,)``, in float64.
+
+    Examples:
+        >>> import math, isinglass as ig
+        >>> path = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(4)).path()
+        >>> walked = anneal(path, path.draw_base(10), path.levels(20))
+        >>> log_ratio = walked.log_weights.logsumexp(0) - math.log(10)  # estimates log Z₁/Z₀
+        >>> walked.state.shape, walked.log_weights.shape
+        (torch.Size([10, 10]), torch.Size([10]))
     """
 
     state: Tensor
@@ -87,6 +95,13 @@ class Schedule(NamedTuple):
     Attributes:
         levels: λ of every stop, from 0 to 1, in float64.
         length: ℒ; with K steps the variance of log weights is about ℒ²/K.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> path = ig.RBM(ig.Bernoulli(6), ig.Bernoulli(4), scale=1.0).path()
+        >>> schedule = even_schedule(path, 5)
+        >>> float(schedule.levels[0]), float(schedule.levels[-1]), schedule.length > 0
+        (0.0, 1.0, True)
     """
 
     levels: Tensor

@@ -42,6 +42,11 @@ class Diagnosis:
         bulk_size: Effective sample size of the bulk.
         tail_size: Effective sample size of the 5 % and 95 % quantiles, the smaller.
         autocorrelation: By lag, averaged over chains, ``(lags, quantities)``.
+
+    Examples:
+        >>> report = diagnose(torch.randn(500, 4, generator=torch.Generator().manual_seed(0)))
+        >>> report.mixed, abs(report.mean[0]) < 5 * report.standard_error[0]
+        (True, True)
     """
 
     names: tuple[str, ...]

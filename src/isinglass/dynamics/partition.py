@@ -252,6 +252,7 @@ class _Mean:
     @classmethod
     def of(cls, log_weights: Tensor) -> _Mean:
         count = len(log_weights)
+        # softmax takes out the largest: weights themselves are beyond floats from 709 nats on.
         size = float(torch.softmax(log_weights, 0).square().sum().reciprocal())
         error = math.sqrt(max(1 / size - 1 / count, 0.0))
         return cls(float(log_weights.logsumexp(0)) - math.log(count), error, size)
@@ -315,6 +316,8 @@ def _exchange(
     """
     tick(0.5, "exchanging replicas")
     kernel = ReplicaExchange.tune(model, temperature=temperature, path=path, generator=generator)
+    # Resampled by weight, the walks are states of the model already, up to what few walks know;
+    # exchange then forgets which of them were drawn twice.
     chosen = torch.softmax(walked.log_weights, 0).multinomial(
         len(walked.state), replacement=True, generator=generator
     )
@@ -384,6 +387,9 @@ def _acceptance_ratio(up: Tensor, down: Tensor) -> tuple[float, float]:
 
     Σ_up σ(u − x − M) = Σ_down σ(d + x + M),   M = log(#up/#down)
     """
+    # The left side falls in x and the right side grows, so bisection cannot miss the root, where
+    # Newton's step runs away on flat sigmoids. Works 50 nats off weigh e⁻⁵⁰; 100 halvings are
+    # beyond what a double tells apart.
     offset = math.log(len(up) / len(down))
     both = torch.cat([up, -down])
     low, high = float(both.min()) - 50, float(both.max()) + 50

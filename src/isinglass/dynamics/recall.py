@@ -32,6 +32,15 @@ class Recall:
             rest staying level; None unless asked for.
         info: What the kernel said of each row in the row's last step, by name, each tensor with
             the batch first; empty if no step was taken.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(3), beta=20.0)
+        >>> found = memory.recall(torch.tensor([[0.9, 0.2, 0.1]]), trace=True)
+        >>> found.state.round(decimals=3), found.converged
+        (tensor([[1., 0., 0.]]), tensor([True]))
+        >>> bool((found.energy_trace.diff(dim=0) <= 0).all())
+        True
     """
 
     state: Float[Tensor, "*batch size"]

@@ -46,6 +46,14 @@ class EMReport:
         log_likelihood: Mean log p(x_O) of the rows before each step, and after the last, in nats.
         converged: Whether it rose by less than the tolerance in the last step.
         scale: s, what the data are divided by to be states of the machine, ``(d,)``.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> data = torch.tensor([[1.0, 1, -1], [-1, -1, 1]]).repeat(20, 1)
+        >>> machine = ig.HopfieldBoltzmann(ig.Spin(3), memories=2)
+        >>> report = expectation_maximization(machine, data, pseudo_count=1.0)
+        >>> report.converged, report.log_likelihood[-1] > report.log_likelihood[0]
+        (True, True)
     """
 
     log_likelihood: list[float]

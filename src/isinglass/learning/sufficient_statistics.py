@@ -31,6 +31,11 @@ class PseudoCounts:
         share: κ, as a share of the rows.
         center: c, ``(d,)``: the median of Gaussian units, the mean of others.
         spread: s, ``(d,)``: by the quartiles of Gaussian units, infinite for others.
+
+    Examples:
+        >>> data = torch.tensor([[0.0], [1.0], [2.0], [900.0]])
+        >>> PseudoCounts.of(data, None, torch.tensor([True]), 0.1).center  # no odd row moves it
+        tensor([1.5000])
     """
 
     share: float
@@ -70,6 +75,12 @@ class SufficientStatistics:
         total: ⟨r_μ o_i (x_i − a_i)⟩, ``(N, d)``.
         square: ⟨o_i (x_i − a_i)²⟩, ``(d,)``.
         origin: a, ``(d,)``: near the mean, so that in the variance squares cancel the least.
+
+    Examples:
+        >>> rows, seen = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.ones(2, 2, dtype=torch.bool)
+        >>> found = SufficientStatistics.of(torch.ones(2, 1), rows, seen, torch.zeros(2))
+        >>> found.total / found.mass  # the mean of the rows
+        tensor([[2., 3.]])
     """
 
     weight: Float[Tensor, " N"]

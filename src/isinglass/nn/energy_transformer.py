@@ -285,6 +285,12 @@ class Descent:
         energies: E before the first step and after each, ``(steps + 1, *batch)``.
         step_sizes: α as it was taken by each set of tokens, ``(steps, *batch)``; zero where none
             lowered the energy.
+
+    Examples:
+        >>> block = EnergyTransformerBlock(8, num_heads=2, memories=16, steps=3)
+        >>> found = block.descend(torch.randn(2, 5, 8))
+        >>> found.tokens.shape, found.energies.shape, found.step_sizes.shape
+        (torch.Size([2, 5, 8]), torch.Size([4, 2]), torch.Size([3, 2]))
     """
 
     tokens: Float[Tensor, "*batch tokens dim"]

@@ -37,6 +37,11 @@ class Lookup(NamedTuple):
         omitted_mass_bound: A bound δ on the softmax mass that was left out, 0 to 1, ``(*batch,)``;
             zero where the sum is whole. Then |average − exact| ≤ 2δ max_μ |v_μ|, and
             log_partition is too small by at most −log(1 − δ)/β.
+
+    Examples:
+        >>> found = streamed_lookup(torch.eye(3)[:1], torch.eye(3), beta=9.0)
+        >>> found.average.round(decimals=3), found.omitted_mass_bound
+        (tensor([[1., 0., 0.]]), tensor([0.]))
     """
 
     average: Float[Tensor, "*batch e"]

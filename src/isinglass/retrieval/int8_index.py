@@ -69,6 +69,8 @@ class Int8Index:
         check_patterns(keys)
         self.keys = keys.detach()
         self.cells = check_count("cells", cells)
+        # Whole cells, so that the scan needs no last one of another size, and features in eights,
+        # which products of int8 ask for on GPUs.
         size = -len(keys) % CELL + len(keys), -keys.shape[1] % 8 + keys.shape[1]
         self._codes = torch.zeros(size, dtype=torch.int8, device=keys.device)
         self._scales = torch.ones(size[0] // GROUP, dtype=torch.float32, device=keys.device)
@@ -212,12 +214,16 @@ class Int8Index:
             scores = torch.ops.aten._int_mm(block, columns)
             if number == len(blocks) - 1:  # the padding scores below everyone
                 scores[len(scores) - (len(self._codes) - len(self.keys)) :] = -(2**31)
+            # The largest of a group stands for all eight, and is found among integers: one float
+            # and one exp for eight scores.
             highest = scores.view(-1, GROUP, width).amax(1)[:, :count] * scale
             highest.mul_(scales.unsqueeze(1))
             highest = highest.unflatten(0, (-1, CELL // GROUP))
             top = highest.amax(1)
             mass = highest.sub_(top.unsqueeze(1)).exp_().sum(1)
             found.append(mass.log_().add_(top).add_(_log(GROUP)))
+            # One topk for STRIDE blocks rather than for each; memory stays that of a few blocks
+            # however many keys there are.
             if len(found) == STRIDE or number == len(blocks) - 1:
                 new = torch.cat([best, *found])
                 names = torch.arange(first, first + len(new) - len(best), device=code.device)
@@ -260,6 +266,8 @@ class _Sums:
             keys = self.keys[row].to(self.queries.dtype)
             scores = self.beta * (keys @ self.queries[who].unsqueeze(-1)).squeeze(-1)
             scores = scores.masked_fill(beyond, -torch.inf)
+            # As softmax does, but a part at a time: what is summed so far is scaled down whenever a
+            # larger score turns up, so no exp overflows. Twice −inf, nothing yet, is NaN: 0.
             higher = self.top.scatter_reduce(0, who, scores.amax(-1), "amax")
             fade = (self.top - higher).exp().nan_to_num(0.0)
             weights = (scores - higher[who].unsqueeze(1)).exp()

@@ -65,7 +65,7 @@ def test_the_optimum_of_six_rows_on_average():
     values = numpy_seeded(0).random((2_000, 36))
     best = env.best_reward(values)
     assert env.is_valid(env.optimal_action(values)).all()
-    assert abs(best.mean() - 4.80) < 4 * best.std() / np.sqrt(len(best)) + 0.005  # 4.80: rounded
+    assert abs(best.mean() - 4.80) < 5 * best.std() / np.sqrt(len(best)) + 0.005  # 4.80: rounded
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

@@ -238,6 +238,11 @@ class StorageCapacity:
         base: c; the number of patterns grows as c^((d−1)/4).
         log_count: log(√p c^((d−1)/4)), of the number itself, which may overflow.
         proven: Whether c ≥ (2/√p)^(4/(d−1)), without which nothing is proven.
+
+    Examples:
+        >>> found = storage_capacity(beta=1.0, scale=3.0, size=20, failure=0.001)
+        >>> found.proven, round(found.log_count, 3)
+        (True, 2.003)
     """
 
     base: float

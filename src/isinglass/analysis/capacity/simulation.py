@@ -41,6 +41,10 @@ class Estimate:
     Attributes:
         mean: The mean.
         error: Its standard error.
+
+    Examples:
+        >>> print(Estimate(0.05, 0.001))
+        0.05 ± 0.001
     """
 
     mean: float

@@ -123,6 +123,8 @@ class QuantizedCCCP(Kernel[KernelState]):
     def fits(self, energy: Energy) -> bool:
         """Tells whether the patterns are still those of which the copy was made, or a copy."""
         memory = _softmax_memory(energy)
+        # The same storage, unchanged, is told by a comparison of numbers; only a copy, as
+        # load_state_dict makes, costs a look at all patterns, once.
         if _identity(memory.patterns) == self._keys:
             return True
         if not self.index.fits(memory.patterns):

@@ -29,6 +29,14 @@ class HeteroRecall:
         values: Σ_μ p_μ value_μ, ``(*batch, e)``.
         recall: State, energy, steps, residual and convergence on the keys.
         weigh: What computes :attr:`weights`.
+
+    Examples:
+        >>> import torch, isinglass as ig
+        >>> keys, values = torch.eye(2), torch.tensor([[5.0], [7.0]])
+        >>> memory = HeteroMemory(ig.ModernHopfield(keys, beta=20.0), values)
+        >>> found = memory.recall(torch.tensor([[0.9, 0.1]]))
+        >>> found.values.round(decimals=3), found.weights.round(decimals=3), found.recall.converged
+        (tensor([[5.]]), tensor([[1., 0.]]), tensor([True]))
     """
 
     values: Float[Tensor, "*batch e"]

@@ -62,7 +62,9 @@ class Interaction(Configurable, ABC):
         """Computes ½ (E(v_i = −1) − E(v_i = +1)) for every spin, in one matrix product."""
         here = self(overlap)
         below, above = here - self(overlap - 2), self(overlap + 2) - here
-        # Where x_μi = v_i the difference is `below`, elsewhere `above`, each with the sign x_μi.
+        # Where x_μi = v_i the difference is `below`, elsewhere `above`, each with the sign x_μi:
+        # ½(below + above) x_μi + ½(below − above) v_i. So one product does for all spins, and no
+        # tensor of batch × N × d is formed.
         agree = (below - above).sum(-1, keepdim=True)
         return ((below + above) @ patterns + agree * state) / 4
 
@@ -109,6 +111,7 @@ class Power(Interaction):
         return self.rectified or self.degree % 2 == 0
 
     def _base(self, overlap: Tensor) -> Tensor:
+        # Divided before the power is taken: 1000¹³ is beyond float32, (1000/1000)¹³ is not.
         scaled = overlap if self.scale == 1 else overlap / self.scale
         return scaled.clamp_min(0) if self.rectified else scaled
 
@@ -172,6 +175,8 @@ class Exponential(Interaction):
 
         def shares(below: int) -> tuple[Tensor, Tensor]:
             """Log shares of those that agree and that differ, at least so far below the best."""
+            # Those nearer are set to 0 before exp, which they would overflow. `up` and `down` are
+            # two products, not one with ±1: the difference is what would drown.
             weight = (self.beta * (gap + below)).masked_fill(gap > -below, -torch.inf).exp()
             plus, minus = (weight @ up).log() - total, (weight @ down).log() - total
             here = state > 0
@@ -181,10 +186,8 @@ class Exponential(Interaction):
         if 8 * self.beta > -math.log(torch.finfo(overlap.dtype).tiny):  # e^(−4β) is in danger
             for below in (2, 4):  # lower ones cannot matter: the best turned is −2 or more
                 differ = torch.maximum(differ, shares(below)[1] - self.beta * below)
-        random_dihedral_augmentation = torch.logaddexp(
-            agree - 2 * self.beta, differ + 2 * self.beta
-        )
-        return -state * random_dihedral_augmentation / (2 * self.beta)
+        flipped = torch.logaddexp(agree - 2 * self.beta, differ + 2 * self.beta)
+        return -state * flipped / (2 * self.beta)
 
 
 def interaction_of(

@@ -37,6 +37,13 @@ class Resemblance:
         log_density: log p of the known cells, in nats, in the mixture of Gaussians N(x_μ, 1/β).
         novelty: The share of held-out cues, 0 to 1, that are nearer to their nearest pattern than
             this cue to its own; in place of held-out cues, stored patterns against the others.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> memory = ig.ModernHopfield(torch.eye(3), beta=20.0)
+        >>> found = memory.resemblance(torch.tensor([[0.0, 2.0, 0.0]]))
+        >>> found.nearest, found.distance.round(decimals=3), found.similarity
+        (tensor([1]), tensor([0.5770]), tensor([1.]))
     """
 
     nearest: Int[Tensor, "*batch"]

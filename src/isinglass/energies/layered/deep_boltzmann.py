@@ -37,6 +37,13 @@ class MeanField:
         steps: Steps that each row took.
         residual: Largest change of any mean in the row's last step.
         converged: Whether that change was within the tolerance.
+
+    Examples:
+        >>> import isinglass as ig
+        >>> machine = DeepBoltzmann([ig.Bernoulli(3), ig.Bernoulli(2), ig.Bernoulli(1)])
+        >>> found = machine.mean_field(torch.ones(5, 3))
+        >>> found.state.shape, bool(found.converged.all())
+        (torch.Size([5, 6]), True)
     """
 
     state: Float[Tensor, "*batch size"]

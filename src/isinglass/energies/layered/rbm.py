@@ -25,6 +25,9 @@ class RBM(Harmonium):
         scale: Standard deviation of the initial weights.
         generator: Source of the initial weights; None is torch's global one.
 
+    Raises:
+        ParameterError: If a layer is no unit, or ``scale`` is negative or not finite.
+
     Examples:
         Learn two patterns of six bits, sample what was learned, and complete a row:
 

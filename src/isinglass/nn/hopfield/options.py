@@ -72,6 +72,11 @@ class HopfieldOptions:
 
     Raises:
         ParameterError: If an option is unknown, out of range, or contradicts another.
+
+    Examples:
+        >>> options = HopfieldOptions(input_size=8, num_heads=2)
+        >>> options.hidden_size, options.pattern_size, options.output_size
+        (4, 4, 8)
     """
 
     input_size: int | None = None
