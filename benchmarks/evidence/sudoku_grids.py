@@ -1,0 +1,47 @@
+"""Random Sudokus, drawn with the rules of the game, for those who learn without them."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from torch import Tensor
+
+__all__ = ["full_grid", "one_hot"]
+
+
+def full_grid(draw: random.Random, block: int = 3) -> list[int]:
+    """Fills a grid with digits 1 … block², the cell with fewest choices first, at random."""
+    side = block * block
+    rows, columns, blocks = ([2**side - 1] * side for _ in range(3))
+    grid = [0] * side**2
+    place = [
+        (c // side, c % side, c // side // block * block + c % side // block)
+        for c in range(side**2)
+    ]
+
+    def fill(left: list[int]) -> bool:
+        if not left:
+            return True
+        choices = [rows[r] & columns[c] & blocks[b] for r, c, b in map(place.__getitem__, left)]
+        best = min(range(len(left)), key=lambda k: choices[k].bit_count())
+        cell = left[best]
+        row, column, box = place[cell]
+        bits = [digit for digit in range(side) if choices[best] >> digit & 1]
+        for digit in draw.sample(bits, len(bits)):
+            for free, at in ((rows, row), (columns, column), (blocks, box)):
+                free[at] ^= 1 << digit
+            grid[cell] = digit + 1
+            if fill(left[:best] + left[best + 1 :]):
+                return True
+            for free, at in ((rows, row), (columns, column), (blocks, box)):
+                free[at] ^= 1 << digit
+        return False
+
+    fill(draw.sample(range(side**2), side**2))
+    return grid
+
+
+def one_hot(grids: Tensor) -> Tensor:
+    """Propositions "this cell has this digit" of grids with 0 for empty cells."""
+    return torch.nn.functional.one_hot(grids, 10)[..., 1:].flatten(1)
