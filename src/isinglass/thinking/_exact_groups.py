@@ -42,7 +42,7 @@ def _grow(
     rows = torch.arange(len(pairs), device=counts.device)
     members[rows, one] = members[rows, other] = True
     candidates = excludes[one] & excludes[other]
-    complete = []
+    complete = [members[:0]]
     while len(members):
         total = members.to(counts.dtype) @ counts
         done = total == examples
