@@ -8,6 +8,7 @@ from torch import Tensor
 __all__ = ["exact_groups"]
 
 SEEDS_AT_ONCE = 1024
+PAIRS_AT_ONCE = 2**22  # of candidates, looked at together
 
 
 def exact_groups(counts: Tensor, excludes: Tensor, examples: int) -> list[tuple[int, ...]]:
@@ -23,37 +24,37 @@ def exact_groups(counts: Tensor, excludes: Tensor, examples: int) -> list[tuple[
         excludes: Which pairs exclude each other, ``(size, size)``.
         examples: How many examples there were.
     """
-    always = [(int(unit),) for unit in (counts == examples).nonzero()]
-    seeds = torch.triu(excludes, 1).nonzero()
-    found = set(always)
-    weights = excludes.to(counts.dtype)
-    for pairs in seeds.split(SEEDS_AT_ONCE):
-        cliques = _grow(pairs, counts, excludes, weights, examples)
-        found.update(tuple(clique.nonzero().flatten().tolist()) for clique in cliques.unique(dim=0))
+    found = {(int(unit),) for unit in (counts == examples).nonzero()}
+    for seeds in torch.triu(excludes, 1).nonzero().split(SEEDS_AT_ONCE):
+        widest = int((excludes[seeds[:, 0]] & excludes[seeds[:, 1]]).sum(1).max())
+        for pairs in seeds.split(max(1, PAIRS_AT_ONCE // max(1, widest) ** 2)):
+            for clique in _grow(pairs, counts, excludes, examples).unique(dim=0).tolist():
+                found.add(tuple(sorted(unit for unit in clique if unit >= 0)))
     return sorted(found)
 
 
-def _grow(
-    pairs: Tensor, counts: Tensor, excludes: Tensor, weights: Tensor, examples: int
-) -> Tensor:
-    """The cliques that these pairs can be grown to, ``(found, size)``."""
-    one, other = pairs.unbind(1)
-    members = torch.zeros(len(pairs), len(counts), dtype=torch.bool, device=counts.device)
-    rows = torch.arange(len(pairs), device=counts.device)
-    members[rows, one] = members[rows, other] = True
-    candidates = excludes[one] & excludes[other]
-    complete = [members[:0]]
-    while len(members):
-        total = members.to(counts.dtype) @ counts
-        done = total == examples
-        complete.append(members[done])
-        bounds = (total[:, None] + counts) + (candidates * counts) @ weights
-        kept = candidates & (bounds >= examples)
-        growing = ~done & kept.any(1)
-        shrunk = growing & (kept != candidates).any(1)
-        candidates, members, shrunk = kept[growing], members[growing], shrunk[growing]
-        best = bounds[growing].masked_fill(~candidates, -1).argmax(1)
-        joins = torch.nn.functional.one_hot(best, len(counts)).bool() & ~shrunk[:, None]
-        members = members | joins
-        candidates = torch.where(shrunk[:, None], candidates, candidates & excludes[best])
-    return torch.cat(complete)
+def _grow(pairs: Tensor, counts: Tensor, excludes: Tensor, examples: int) -> Tensor:
+    """The cliques that these pairs can be grown to, ``(found, longest)``, padded by −1."""
+    common = excludes[pairs[:, 0]] & excludes[pairs[:, 1]]
+    width = int(common.sum(1).max())
+    left, units = common.int().topk(width, 1)  # the candidates of each pair, before what is none
+    left = left.bool()
+    between = excludes[units[:, :, None], units[:, None, :]]
+    gain = counts[units]
+    joined = torch.zeros_like(left)
+    total = counts[pairs].sum(1)
+    while True:
+        reach = total[:, None] + gain + ((between & left[:, None, :]) * gain[:, None, :]).sum(2)
+        kept = left & (reach >= examples)
+        shrunk = (kept != left).any(1)  # what others can reach has changed: look again
+        left = kept
+        growing = left.any(1) & ~shrunk
+        if not bool((growing | shrunk).any()):
+            break
+        rows = growing.nonzero().flatten()
+        best = reach.masked_fill(~left, -1).argmax(1)[rows] if width else rows
+        joined[rows, best] = True
+        total[rows] += gain[rows, best]
+        left[rows] &= between[rows, best]
+    units = torch.cat([pairs, units.masked_fill(~joined, -1)], 1)
+    return units[total == examples].sort(1).values
