@@ -7,7 +7,7 @@ import random
 import torch
 from torch import Tensor
 
-__all__ = ["full_grid", "one_hot"]
+__all__ = ["full_grid", "one_hot", "rules"]
 
 
 def full_grid(draw: random.Random, block: int = 3) -> list[int]:
@@ -45,3 +45,12 @@ def full_grid(draw: random.Random, block: int = 3) -> list[int]:
 def one_hot(grids: Tensor) -> Tensor:
     """Propositions "this cell has this digit" of grids with 0 for empty cells."""
     return torch.nn.functional.one_hot(grids, 10)[..., 1:].flatten(1)
+
+
+def rules() -> list[list[int]]:
+    """The groups of the game, to check answers with: digits of a cell, cells of a digit."""
+    cells = torch.arange(81).view(9, 9)
+    blocks = cells.view(3, 3, 3, 3).transpose(1, 2).reshape(9, 9)
+    lines = torch.cat([cells, cells.mT, blocks])
+    of_digits = lines[:, None, :] * 9 + torch.arange(9)[:, None]
+    return torch.cat([torch.arange(729).view(81, 9), of_digits.flatten(0, 1)]).tolist()
