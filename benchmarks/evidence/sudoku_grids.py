@@ -10,15 +10,16 @@ from torch import Tensor
 __all__ = ["full_grid", "one_hot", "rules"]
 
 
-def full_grid(draw: random.Random, block: int = 3) -> list[int]:
-    """Fills a grid with digits 1 … block², the cell with fewest choices first, at random."""
-    side = block * block
+def full_grid(draw: random.Random, side: int = 9, block: tuple[int, int] = (3, 3)) -> list[int]:
+    """Fills a grid with digits 1 … side, the cell with fewest choices first, at random.
+
+    A block of one row as wide as the board adds nothing to the rows: a Latin square.
+    """
+    high, wide = block
     rows, columns, blocks = ([2**side - 1] * side for _ in range(3))
     grid = [0] * side**2
-    place = [
-        (c // side, c % side, c // side // block * block + c % side // block)
-        for c in range(side**2)
-    ]
+    cells = [divmod(cell, side) for cell in range(side**2)]
+    place = [(r, c, r // high * (side // wide) + c // wide) for r, c in cells]
 
     def fill(left: list[int]) -> bool:
         if not left:
