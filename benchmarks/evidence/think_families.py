@@ -32,7 +32,7 @@ from torch import Tensor
 
 from benchmarks.evidence.sudoku_grids import full_grid
 from isinglass.io.atomic import atomic_write
-from isinglass.thinking import ConstraintNetwork, ContradictionAhead, PuzzleThinker
+from isinglass.thinking import ConstraintNetwork, PuzzleThinker
 
 Pairs = list[tuple[int, int]]
 EXAMPLES, TRAINING_SEED = 1200, 10_000  # solved examples; other instances than those of the test
@@ -259,7 +259,7 @@ def measure(name: str, settings: dict[str, Any], size: int, seed: int) -> dict[s
         given = torch.zeros(len(some), network.size, dtype=torch.int64)
         for row, (known, _) in zip(given, told, strict=True):
             row[known] = 1
-        thinker = PuzzleThinker(network, ContradictionAhead())
+        thinker = PuzzleThinker(network)
         found = thinker.think(given, exclusions=[pairs for _, pairs in told])
         learning += learned - begun
         thinking += time.process_time() - learned

@@ -12,7 +12,7 @@ from isinglass._support.validation import check_count
 from isinglass.thinking._search import Search
 from isinglass.thinking.board import OwnExclusions
 from isinglass.thinking.constraints import ConstraintNetwork, as_givens
-from isinglass.thinking.guess_orders import GuessOrder, SmallestGroup
+from isinglass.thinking.guess_orders import ContradictionAhead, GuessOrder
 from isinglass.thinking.puzzle_answers import PuzzleAnswers
 
 __all__ = ["PuzzleThinker"]
@@ -31,7 +31,7 @@ class PuzzleThinker:
 
     Args:
         network: Exclusions and groups of all puzzles.
-        order: What to guess.
+        order: What to guess; None looks one contradiction ahead.
 
     Examples:
         >>> latin = ConstraintNetwork(4, groups=[[0, 1], [0, 2], [1, 3], [2, 3]])
@@ -44,7 +44,7 @@ class PuzzleThinker:
 
     def __init__(self, network: ConstraintNetwork, order: GuessOrder | None = None) -> None:
         self.network = network
-        self.order = SmallestGroup() if order is None else order
+        self.order = ContradictionAhead() if order is None else order
 
     def think(
         self,
