@@ -83,15 +83,16 @@ def test_looking_ahead_needs_fewer_guesses(sudoku):
 
 def test_the_budget_ends_in_unsure_never_in_an_answer(sudoku):
     given = givens(HARD, 9)
-    needed = int(PuzzleThinker(sudoku).think(given).guesses)
+    thinker = PuzzleThinker(sudoku, SmallestGroup())
+    needed = int(thinker.think(given).guesses)
     for budget in (0, 1, needed - 1):
-        answers = PuzzleThinker(sudoku).think(given, budget)
+        answers = thinker.think(given, budget)
         assert answers.unsure.all()
         assert answers[0].status == "unsure"
         assert answers[0].solution is None
         assert int(answers.guesses) == budget
         assert not answers.solutions.any()
-    assert PuzzleThinker(sudoku).think(given, needed).sure.all()
+    assert thinker.think(given, needed).sure.all()
 
 
 def test_clashing_givens_are_few_and_none_is_idle(sudoku):
