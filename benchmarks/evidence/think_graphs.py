@@ -53,7 +53,7 @@ def main() -> None:
     )
     parser.add_argument("--graphs", nargs="+", default=None, help="names; all there are")
     parser.add_argument("--seeds", type=int, default=5, help="how many, of ComplEx")
-    parser.add_argument("--quick", action="store_true", help="the rules alone, a few rounds")
+    parser.add_argument("--quick", action="store_true", help="the rules alone, a few steps")
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="folder for the JSON")
     given = parser.parse_args()
     if given.data is None:
@@ -83,7 +83,10 @@ def main() -> None:
 
 def _methods(quick: bool, seeds: int) -> list[tuple[str, int, Callable[..., dict[str, Any]]]]:
     if quick:
-        return [("frequency", 0, _frequency), ("rules", 0, lambda p, s: _rules(p, s, rounds=20))]
+        return [
+            ("frequency", 0, _frequency),
+            ("rules", 0, lambda p, s: _rules(p, s, steps=5, deviations=[0.2])),
+        ]
     plain = [("frequency", 0, _frequency), ("best rule", 0, _best_rule), ("rules", 0, _rules)]
     return plain + [("ComplEx", seed, _complex) for seed in range(seeds)]
 

@@ -130,17 +130,24 @@ class FactGraph:
         name = self.vocabulary.relations[index]
         return (name, end, start) if backwards else (name, start, end)
 
-    def at_pairs(self, weights: Float[Tensor, "K R"]) -> Float[Tensor, "R n n"]:
-        """Computes Σ_b f_b(x,y) w_br."""
+    def table(self, weights: Float[Tensor, "K R"]) -> Float[Tensor, "R n n"]:
+        """Computes −E of every proposition from the weights of bodies and, below, of biases."""
         body, offsets, feature = self.by_pair
-        sums = embedding_bag(body, weights, offsets, mode="sum", per_sample_weights=feature)
-        return sums.T.reshape(-1, len(self.names), len(self.names))
+        sums = embedding_bag(body, weights[:-3], offsets, mode="sum", per_sample_weights=feature)
+        frequencies = weights[-3:-1, :, None] * self.frequencies.log1p()
+        table = sums.T.reshape(self.known.shape) + frequencies[0, :, None]
+        table = table + frequencies[1, :, :, None]
+        return table + weights[-1, :, None, None] * torch.eye(len(self.names), device=table.device)
 
-    def at_bodies(self, slopes: Float[Tensor, "R n n"]) -> Float[Tensor, "K R"]:
-        """Computes Σ_xy f_b(x,y) g_rxy, the transposed of :meth:`at_pairs`."""
+    def slopes(self, slopes: Float[Tensor, "R n n"]) -> Float[Tensor, "K R"]:
+        """Computes the slope in every weight from that in every −E, the transposed of the table."""
         pair, offsets, feature = self.by_body
-        slopes = slopes.flatten(1).T.contiguous()
-        return embedding_bag(pair, slopes, offsets, mode="sum", per_sample_weights=feature)
+        columns = slopes.flatten(1).T.contiguous()
+        of_rules = embedding_bag(pair, columns, offsets, mode="sum", per_sample_weights=feature)
+        summed = torch.stack([slopes.sum(1), slopes.sum(2)])
+        of_frequencies = (summed * self.frequencies.log1p()).sum(-1)
+        of_loops = slopes.diagonal(dim1=1, dim2=2).sum(-1)
+        return torch.cat([of_rules, of_frequencies, of_loops[None]])
 
 
 def _offsets(ascending: Tensor, size: int) -> Tensor:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import cross_entropy, one_hot
 
-from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.typing import Float
 from isinglass._support.validation import check_above_zero, check_count, check_fraction
 from isinglass.errors import DomainError, ParameterError
 from isinglass.thinking.fact_graph import FactGraph
+from isinglass.thinking.link_likelihood import (
+    BIASES,
+    OBJECT,
+    SUBJECT,
+    Questions,
+    maximize,
+    other_answers,
+    table_rows,
+)
 from isinglass.thinking.weighted_rule import Explanation, Reason, WeightedRule
 
 __all__ = ["LinkPredictor"]
-
-#: Which argument of a fact is asked, by its column.
-OBJECT, SUBJECT = 2, 1
-RATE = 0.05
 
 
 class LinkPredictor:
@@ -40,20 +44,20 @@ class LinkPredictor:
         ∂ log p(y | r, x) / ∂w_br = f_b(x,y) − Σ_y' p(y' | r, x) f_b(x,y'),      f = log(1 + n)
 
     where y' runs over the entities that are not known to be answers too. A normal prior holds the
-    weights near 0, and learning stops when facts that are held out are predicted best. A negative
-    weight is evidence against: "who is the mother is not the aunt".
+    weights near 0; it is widened, from the optimum at one width to that at the next, as long as
+    facts that are held out are predicted better. Each optimum is the only one. A negative weight is
+    evidence against: "who is the mother is not the aunt".
 
     Reference: Lao & Cohen 2010, doi:10.1007/s10994-010-5205-8 (paths as features); Richardson &
     Domingos 2006, doi:10.1007/s10994-006-5833-1 (weighted rules); Ackley et al. 1985.
 
     Args:
-        deviation: Standard deviation of the normal prior of the weights.
+        deviations: Standard deviations of the normal prior that are tried, narrow to wide.
         least_support: Rules of two premises are taken up if these hold at so many facts of some
             relation.
-        held_out: Fraction of the facts that are held out to know when to stop, where ``fit`` is
-            given none. They stay in the graph; only their answers are not learned.
-        rounds: How many steps of learning at most.
-        patience: After how many steps without a better prediction learning stops.
+        held_out: Fraction of the facts that are held out to choose the width, where ``fit`` is
+            given none. They stay in the graph, and are learned too once it is chosen.
+        steps: How many steps of L-BFGS at most are taken to each optimum.
 
     Raises:
         ParameterError: If an argument is out of range.
@@ -71,17 +75,17 @@ class LinkPredictor:
     def __init__(
         self,
         *,
-        deviation: float = 0.7,
+        deviations: Sequence[float] = (0.1, 0.2, 0.4, 0.8),
         least_support: int = 2,
         held_out: float = 0.1,
-        rounds: int = 300,
-        patience: int = 30,
+        steps: int = 60,
     ) -> None:
-        self.deviation = check_above_zero("deviation", deviation)
+        self.deviations = sorted(check_above_zero("deviations", width) for width in deviations)
+        if not self.deviations:
+            raise ParameterError("no deviations", "Give at least one")
         self.least_support = check_count("least_support", least_support)
         self.held_out = check_fraction("held_out", held_out)
-        self.rounds = check_count("rounds", rounds)
-        self.patience = check_count("patience", patience)
+        self.steps = check_count("steps", steps)
         self._graph: FactGraph | None = None
 
     def fit(
@@ -95,8 +99,8 @@ class LinkPredictor:
 
         Args:
             triples: The graph, propositions of two arguments: relation, subject, object.
-            held_out: Facts that are not part of the graph, to know when to stop; none takes a
-                fraction of the graph, drawn at random.
+            held_out: Facts that are not part of the graph, to choose the width of the prior; none
+                takes a fraction of the graph, drawn at random.
             generator: Source of that randomness; None is seed 0.
 
         Raises:
@@ -111,48 +115,37 @@ class LinkPredictor:
         if inside:
             generator = generator or Generator().manual_seed(0)
             order = torch.randperm(len(learned), generator=generator)
-            count = int(self.held_out * len(learned))
+            count = min(math.ceil(self.held_out * len(learned)), len(learned) - 1)
             learned, checked = learned[order[count:]], learned[order[:count]]
-        sides = (OBJECT, SUBJECT)
-        questions = [_Questions.of(graph, learned, side, graph.known) for side in sides]
-        checks = [
-            _Questions.of(graph, checked, side, known, inside=inside)
-            for side in sides
-            if len(checked)
-        ]
-        self._weights, self._biases = self._learn(graph, questions, checks)
-        self._table = _table(graph, self._weights, self._biases)
+        self._weights, self.deviation = self._widen(
+            graph,
+            Questions.both(graph, learned, graph.known),
+            Questions.both(graph, checked, known, inside=inside),
+        )
+        if inside:
+            questions = Questions.both(graph, graph.facts, graph.known)
+            self._weights = maximize(graph, questions, self._weights, self.deviation, self.steps)
+        self._table = graph.table(self._weights)
         self._graph = graph
         return self
 
-    def _learn(
-        self, graph: FactGraph, questions: list[_Questions], checks: list[_Questions]
-    ) -> tuple[Tensor, Tensor]:
-        """Returns weights ``(K, R)`` and biases ``(3, R)`` at the best round."""
-        weights = torch.zeros(len(graph.counts), len(graph.vocabulary))
-        biases = torch.zeros(3, len(graph.vocabulary))
-        asked = sum(len(side.facts) for side in questions)
-        prior = 1 / (asked * self.deviation**2)
-        optimizer = torch.optim.Adam([weights, biases], lr=RATE)
-        best, found, waited = torch.inf, (weights, biases), 0
-        for _ in range(self.rounds):
-            table = _table(graph, weights, biases)
-            if checks:
-                loss = sum(side.loss(table, weights, biases) for side in checks)
-                waited = 0 if loss < best else waited + 1
-                if loss < best:
-                    best, found = loss, (weights.clone(), biases.clone())
-                if waited == self.patience:
-                    break
-            slopes = _contrast(graph, questions, table, weights, biases)
-            weights.grad, biases.grad = (
-                slope / asked + prior * value
-                for slope, value in zip(slopes, (weights, biases), strict=True)
-            )
-            # That a fact follows from itself is no rule.
-            weights.grad.diagonal().zero_()
-            optimizer.step()
-        return found
+    def _widen(
+        self,
+        graph: FactGraph,
+        questions: tuple[Questions, Questions],
+        checks: tuple[Questions, Questions],
+    ) -> tuple[Tensor, float]:
+        """Returns weights ``(K + 3, R)`` and width at which the checks are most likely."""
+        weights = torch.zeros(len(graph.counts) + BIASES, len(graph.vocabulary))
+        found, width, best = weights, self.deviations[0], torch.inf
+        for deviation in self.deviations:
+            weights = maximize(graph, questions, weights, deviation, self.steps)
+            table = graph.table(weights)
+            loss = float(sum(side.contrast(table, weights)[0] for side in checks))
+            if loss >= best:
+                break
+            found, width, best = weights, deviation, loss
+        return found, width
 
     def energy(self, triples: Iterable[Sequence[str]]) -> Float[Tensor, " T"]:
         """Computes the energy E of propositions, known or not.
@@ -243,7 +236,11 @@ class LinkPredictor:
         truth[tuple(torch.cat([facts, graph.number(known)]).T)] = True
         return torch.stack(
             [
-                _ranks(_rows(self._table, facts, side), _others(truth, facts, side), facts[:, side])
+                _ranks(
+                    table_rows(self._table, facts, side),
+                    other_answers(truth, facts, side),
+                    facts[:, side],
+                )
                 for side in (OBJECT, SUBJECT)
             ],
             -1,
@@ -277,7 +274,7 @@ class LinkPredictor:
             ParameterError: If nothing was learned yet.
         """
         graph = self._fitted
-        strength = self._weights.abs()
+        strength = self._weights[:-BIASES].abs()
         if relation is not None:
             column = torch.arange(len(graph.vocabulary)) == graph.vocabulary.index(relation)
             strength = strength * column
@@ -327,95 +324,6 @@ class LinkPredictor:
         if self._graph is None:
             raise ParameterError("a predictor that has learned nothing", "Call fit(triples) first")
         return self._graph
-
-
-@dataclass(frozen=True)
-class _Questions:
-    """Facts with one argument asked, as if they were unknown."""
-
-    facts: Int[Tensor, "T 3"]
-    side: int
-    #: Other answers that are known, which compete with none.
-    others: Bool[Tensor, "T n"]
-    #: Where, by which rule and by how much less f is without the fact itself.
-    places: Int[Tensor, " M"]
-    uses: Int[Tensor, " M"]
-    changes: Float[Tensor, " M"]
-    #: How much less the log-frequency of the answer is without it.
-    own: Float[Tensor, " T"]
-
-    @classmethod
-    def of(
-        cls, graph: FactGraph, facts: Tensor, side: int, known: Tensor, *, inside: bool = True
-    ) -> _Questions:
-        """Makes questions from facts inside or outside of the graph."""
-        within = facts if inside else facts[:0]
-        places, body, count = graph.counts.using(within, side)
-        frequency = graph.frequencies[OBJECT - side, facts[:, 0], facts[:, side]]
-        own = frequency.log1p() - (frequency - int(inside)).log1p()
-        return cls(
-            facts,
-            side,
-            _others(known, facts, side),
-            places,
-            body * len(graph.vocabulary) + facts[places // len(graph.names), 0],
-            count.log1p() - count.log(),
-            own,
-        )
-
-    def logits(self, table: Tensor, weights: Tensor, biases: Tensor) -> Float[Tensor, "T n"]:
-        """Computes −E of every answer in the graph without the fact, −∞ for the others known."""
-        rows = _rows(table, self.facts, self.side)
-        away = -self.changes * weights.flatten()[self.uses]
-        rows = rows.flatten().index_add(0, self.places, away).view_as(rows)
-        own = -self.own * biases[OBJECT - self.side, self.facts[:, 0]]
-        rows = rows.scatter_add(1, self.facts[:, [self.side]], own[:, None])
-        return rows.masked_fill(self.others, -torch.inf)
-
-    def loss(self, table: Tensor, weights: Tensor, biases: Tensor) -> float:
-        """Computes the mean of −log p of the answers."""
-        return float(cross_entropy(self.logits(table, weights, biases), self.facts[:, self.side]))
-
-
-def _contrast(
-    graph: FactGraph, questions: list[_Questions], table: Tensor, weights: Tensor, biases: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Computes uses free minus clamped of every rule ``(K, R)``, and of every bias ``(3, R)``."""
-    n, frequencies = len(graph.names), graph.frequencies.log1p()
-    slopes, uses, of_biases = torch.zeros_like(table), torch.zeros_like(weights), []
-    for side in questions:
-        relation, answer = side.facts[:, 0], side.facts[:, side.side]
-        free = side.logits(table, weights, biases).softmax(-1)
-        gap = free - one_hot(answer, n)
-        given = relation * n + side.facts[:, SUBJECT + OBJECT - side.side]
-        summed = torch.zeros(len(weights.T) * n, n).index_add(0, given, gap).view_as(table)
-        slopes += summed if side.side == OBJECT else summed.mT
-        away = side.changes * gap.flatten()[side.places]
-        uses.view(-1).index_add_(0, side.uses, -away)
-        own = side.own * gap.gather(1, answer[:, None])[:, 0]
-        of_biases.append(torch.zeros(len(weights.T)).index_add(0, relation, -own))
-    of_biases[0] += (slopes.sum(1) * frequencies[0]).sum(-1)
-    of_biases[1] += (slopes.sum(2) * frequencies[1]).sum(-1)
-    of_biases.append(slopes.diagonal(dim1=1, dim2=2).sum(-1))
-    return graph.at_bodies(slopes) + uses, torch.stack(of_biases)
-
-
-def _table(graph: FactGraph, weights: Tensor, biases: Tensor) -> Float[Tensor, "R n n"]:
-    """Computes −E of every proposition."""
-    frequencies = biases[:2, :, None] * graph.frequencies.log1p()
-    table = graph.at_pairs(weights) + frequencies[0, :, None] + frequencies[1, :, :, None]
-    table.diagonal(dim1=1, dim2=2).add_(biases[2, :, None])
-    return table
-
-
-def _rows(table: Tensor, facts: Tensor, side: int) -> Tensor:
-    """Returns what a table has for every answer to the question about each fact, ``(T, n)``."""
-    relation, subject, other = facts.unbind(-1)
-    return table[relation, subject] if side == OBJECT else table[relation, :, other]
-
-
-def _others(known: Tensor, facts: Tensor, side: int) -> Bool[Tensor, "T n"]:
-    return _rows(known, facts, side).scatter(1, facts[:, [side]], False)
 
 
 def _ranks(logits: Tensor, others: Tensor, answers: Tensor) -> Float[Tensor, " T"]:
