@@ -5,6 +5,7 @@ from isinglass.thinking.derivation_graph import DerivationGraph, RuleTable
 from isinglass.thinking.guess_orders import ContradictionAhead, GuessOrder, SmallestGroup
 from isinglass.thinking.guides import BestFirst, BreadthFirst, Guide, Possible, TowardQuery
 from isinglass.thinking.learned_order import LearnedOrder
+from isinglass.thinking.link_predictor import LinkPredictor
 from isinglass.thinking.mind import Mark, Mind
 from isinglass.thinking.proof import Proof
 from isinglass.thinking.puzzle_answers import PuzzleAnswer, PuzzleAnswers
@@ -14,6 +15,7 @@ from isinglass.thinking.rule_learner import RuleLearner
 from isinglass.thinking.rule_memory import RuleMemory, StoredRule
 from isinglass.thinking.thinker import Answer, Contradiction, Reply, Thinker
 from isinglass.thinking.vocabulary import Vocabulary
+from isinglass.thinking.weighted_rule import Explanation, Reason, WeightedRule
 
 __all__ = [
     "Answer",
@@ -23,9 +25,11 @@ __all__ = [
     "Contradiction",
     "ContradictionAhead",
     "DerivationGraph",
+    "Explanation",
     "GuessOrder",
     "Guide",
     "LearnedOrder",
+    "LinkPredictor",
     "Mark",
     "Mind",
     "Possible",
@@ -33,6 +37,7 @@ __all__ = [
     "PuzzleAnswer",
     "PuzzleAnswers",
     "PuzzleThinker",
+    "Reason",
     "Reply",
     "Rule",
     "RuleLearner",
@@ -43,4 +48,5 @@ __all__ = [
     "Thinker",
     "TowardQuery",
     "Vocabulary",
+    "WeightedRule",
 ]

@@ -101,7 +101,9 @@ class DerivationGraph:
             round_ += 1
         use = torch.cat([known.new_zeros(0, 4), *uses])
         use = use[use[:, 3].argsort(stable=True)]
-        first, second = (torch.searchsorted(known, column) for column in use[:, 1:3].unbind(-1))
+        first, second = (
+            torch.searchsorted(known, column.contiguous()) for column in use[:, 1:3].unbind(-1)
+        )
         second = torch.where(use[:, 2] < 0, len(known), second)
         return cls(
             known,

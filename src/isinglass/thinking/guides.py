@@ -82,7 +82,10 @@ class BestFirst(Guide):
 
 @dataclass(frozen=True)
 class TowardQuery(Guide):
-    """Answers first, then what starts at the subject that is asked about and can be continued.
+    """Answers first, then certain steps, then what can be continued from the subject asked about.
+
+    The weights were found by the cross-entropy method on 200 chains of 5 to 10 facts that the rules
+    learned from kinship questions answer surely: 1.8 thoughts a step at the start, 1.77 at the end.
 
     Attributes:
         subject: What it adds that a conclusion has the subject that is asked about.
@@ -92,11 +95,11 @@ class TowardQuery(Guide):
         since: What a thought of waiting takes away.
     """
 
-    subject: float = 2.0
+    subject: float = 0.6
     other: float = 1.0
-    continued: float = 2.0
-    energy: float = 1.0
-    since: float = -0.01
+    continued: float = 4.7
+    energy: float = 390.0
+    since: float = -0.12
 
     def priority(self, possible: Possible) -> Float[Tensor, " K"]:
         """Returns the sum of what speaks for a thought; an answer comes before all."""
