@@ -109,7 +109,10 @@ def test_stored_transparency_is_filled(gallery, capsys):
         assert np.abs(np.asarray(image).astype(int) - 40).max() <= 1
     pixels[..., 3] = 0
     Image.fromarray(pixels).save(gallery / "4.png")
-    assert complete(gallery, "--force") == 1
+    assert complete(gallery, "--force") == 0
+    assert "4.png is left out: every pixel is transparent" in capsys.readouterr().out
+    clear = str(gallery / "4.png")
+    assert run(["remember", clear, "--cue", str(gallery / "3.png"), "--force"]) == 1
     assert "every pixel is transparent" in capsys.readouterr().err
 
 
@@ -222,7 +225,7 @@ def test_recall_refuses_bad_tables(tables, capsys):
     refused("1,inf\n", "an infinite number in column '2', line 1")
     refused("," * 11, "nothing is known of cue 0")
     refused("1", "Name it .csv, .tsv, .txt, .npy, .npz", name="bad.xls", status=2)
-    refused("not an array", "not a whole table", name="bad.npy")
+    refused("not an array", "not a whole array file", name="bad.npy")
     arguments = ["--cue", str(tables / "cues.csv"), "--out", str(tables / "out.csv")]
     assert run(["recall", str(tables / "absent.csv"), *arguments]) == 1
     assert "no such file" in capsys.readouterr().err
@@ -246,7 +249,7 @@ def test_help_shows_what_is_left_to_the_program(capsys):
     assert run(["remember", "--help"]) == 0
     shown = " ".join(re.sub(r"[│\s]+", " ", capsys.readouterr().out).split())
     assert "chosen from the data" in shown
-    assert "the first image's" in shown
+    assert "the first's, at most 1024" in shown
 
 
 def test_version_and_module():

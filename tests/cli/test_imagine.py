@@ -318,7 +318,7 @@ def test_bad_input_is_named_and_writes_nothing(folder, capsys):
     refused(capsys, "no such file", "absent.csv", "--impute")
     refused(capsys, "Name it .csv, .tsv, .txt, .npy, .npz", "table.xls", "--impute", status=2)
     (folder / "bad.npz").write_bytes(b"not an archive")
-    refused(capsys, "not a whole table", "bad.npz", "--impute")
+    refused(capsys, "not a whole array file", "bad.npz", "--impute")
 
 
 def test_new_categories_and_other_tables_are_named(folder, capsys):

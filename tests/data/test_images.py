@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from isinglass.data.digits import LEVELS, load_digits
-from isinglass.data.images import Picture, read_pictures, save_png, stack_pictures
-from isinglass.errors import DomainError, FileError, IsinglassError, ShapeError
+from isinglass.data.images import read_images, save_png
+from isinglass.data.picture import Picture
+from isinglass.errors import DomainError, FileError, IsinglassError
 from tests.seeds import shifted
 
 
@@ -20,12 +21,12 @@ def grey(tmp_path):
 
 def test_grey_and_colour_files(tmp_path, grey):
     path, pixels = grey
-    (picture,) = read_pictures([path])
-    torch.testing.assert_close(picture.pixels, pixels)
-    assert picture.known.all()
+    read = read_images([path])
+    torch.testing.assert_close(read.pixels[0], pixels)
+    assert read.known.all()
     Image.new("RGB", (5, 6), (255, 0, 51)).save(tmp_path / "red.JPG", quality=100)
-    (red,) = read_pictures([tmp_path / "red.JPG"])
-    assert red.pixels.shape == (6, 5, 3)
+    red = read_images([tmp_path / "red.JPG"])
+    assert red.pixels.shape == (1, 6, 5, 3)
     assert (red.pixels - torch.tensor([1.0, 0, 0.2])).abs().max() < 0.02
 
 
@@ -33,8 +34,8 @@ def test_transparent_pixels_are_unknown(tmp_path):
     image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
     image.putpixel((1, 0), (0, 0, 0, 0))
     image.save(tmp_path / "half.png")
-    (picture,) = read_pictures([tmp_path / "half.png"])
-    assert picture.known.tolist() == [[True, False]]
+    read = read_images([tmp_path / "half.png"])
+    assert read.known.tolist() == [[[True, False]]]
 
 
 def test_folders_and_arrays(tmp_path, grey):
@@ -43,15 +44,16 @@ def test_folders_and_arrays(tmp_path, grey):
         tmp_path / "two.npz", a=np.zeros((2, 3, 4), np.uint8), b=np.ones((3, 4, 3)), labels=[1, 2]
     )
     (tmp_path / "notes.txt").write_text("not an image")
-    pictures = read_pictures([tmp_path])
-    names = [picture.name.rsplit("/", 1)[-1] for picture in pictures]
+    read = read_images([tmp_path])
+    names = [name.rsplit("/", 1)[-1] for name in read.names]
     assert names == ["grey.png", "one.npy", "two.npz:a[0]", "two.npz:a[1]", "two.npz:b"]
-    pixels, known = stack_pictures(pictures)
-    assert pixels.shape == (5, 3, 4, 3)
-    assert known.all()
-    assert stack_pictures(pictures, (6, 8), color=False)[0].shape == (5, 6, 8, 1)
-    with pytest.raises(ShapeError, match="no pictures"):
-        stack_pictures([])
+    assert read.pixels.shape == (5, 3, 4, 3)
+    assert read.known.all()
+    assert read.notes == ["Passed over, being no PNG, JPEG or array: 1 .txt"]
+    assert read_images([tmp_path], (6, 8), color=False).pixels.shape == (5, 6, 8, 1)
+    assert read_images([tmp_path], 6).pixels.shape == (5, 6, 8, 3)
+    with pytest.raises(FileError, match="nothing there"):
+        read_images([])
 
 
 def test_bad_files(tmp_path, grey):
@@ -60,21 +62,21 @@ def test_bad_files(tmp_path, grey):
     for length in (0, 10, len(whole) // 2, len(whole) - 20):
         (tmp_path / "cut.png").write_bytes(whole[:length])
         with pytest.raises(FileError, match=r"cut\.png: not a whole image"):
-            read_pictures([tmp_path / "cut.png"])
+            read_images([tmp_path / "cut.png"])
     (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY")
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
     for name in ("cut.npy", "cut.npz"):
-        with pytest.raises(FileError, match="not a whole array"):
-            read_pictures([tmp_path / name])
+        with pytest.raises(FileError, match="not a whole array file"):
+            read_images([tmp_path / name])
     for name in ("absent.png", "absent.npy"):
         with pytest.raises(FileError, match="no such file"):
-            read_pictures([tmp_path / name])
+            read_images([tmp_path / name])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileError, match="no image in this folder"):
-        read_pictures([tmp_path / "empty"])
+    with pytest.raises(FileError, match=r"empty: no image \(nothing there\)"):
+        read_images([tmp_path / "empty"])
     np.save(tmp_path / "pickled.npy", np.array([{"a": 1}], dtype=object))
-    with pytest.raises(FileError, match="not a whole array"):
-        read_pictures([tmp_path / "pickled.npy"])
+    with pytest.raises(FileError, match="not a whole array file"):
+        read_images([tmp_path / "pickled.npy"])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_bad_files(tmp_path, grey):
 def test_bad_arrays(tmp_path, array):
     np.save(tmp_path / "bad.npy", array)
     with pytest.raises(IsinglassError, match=r"bad\.npy"):
-        read_pictures([tmp_path / "bad.npy"])
+        read_images([tmp_path / "bad.npy"])
 
 
 def test_png_carries_its_note(tmp_path):
@@ -98,8 +100,8 @@ def test_png_carries_its_note(tmp_path):
     save_png(tmp_path / "out.png", pixels, "a note")
     with Image.open(tmp_path / "out.png") as image:
         assert image.info["isinglass"] == "a note"
-    (picture,) = read_pictures([tmp_path / "out.png"])
-    assert (picture.pixels - pixels).abs().max() <= 0.5 / 255 + 1e-6
+    read = read_images([tmp_path / "out.png"])
+    assert (read.pixels[0] - pixels).abs().max() <= 0.5 / 255 + 1e-6
 
 
 def test_digits():
@@ -123,25 +125,25 @@ def test_deep_grey_keeps_its_range(tmp_path, mode):
     Image.fromarray(pixels).save(path)
     with Image.open(path) as image:
         assert image.mode == mode
-    (picture,) = read_pictures([path])
-    torch.testing.assert_close(picture.pixels[..., 0], torch.from_numpy(DEEP / 65535).float())
-    assert picture.known.all()
+    read = read_images([path])
+    torch.testing.assert_close(read.pixels[0, ..., 0], torch.from_numpy(DEEP / 65535).float())
+    assert read.known.all()
 
 
 def test_deep_grey_has_its_transparent_level(tmp_path):
     Image.fromarray(DEEP).save(tmp_path / "deep.png", transparency=1000)
-    (picture,) = read_pictures([tmp_path / "deep.png"])
-    assert picture.known.tolist() == [[True, False, True], [True, True, True]]
+    read = read_images([tmp_path / "deep.png"])
+    assert read.known[0].tolist() == [[True, False, True], [True, True, True]]
 
 
 def test_sixteen_bit_arrays_keep_their_range(tmp_path):
     for order in ("<u2", ">u2"):
         np.save(tmp_path / "deep.npy", DEEP.astype(order))
-        (picture,) = read_pictures([tmp_path / "deep.npy"])
-        torch.testing.assert_close(picture.pixels[..., 0], torch.from_numpy(DEEP / 65535).float())
+        read = read_images([tmp_path / "deep.npy"])
+        torch.testing.assert_close(read.pixels[0, ..., 0], torch.from_numpy(DEEP / 65535).float())
     np.save(tmp_path / "wide.npy", np.array([[0, 51, 255]], np.int64))
-    (picture,) = read_pictures([tmp_path / "wide.npy"])
-    torch.testing.assert_close(picture.pixels[..., 0], torch.tensor([[0.0, 0.2, 1.0]]))
+    read = read_images([tmp_path / "wide.npy"])
+    torch.testing.assert_close(read.pixels[0, ..., 0], torch.tensor([[0.0, 0.2, 1.0]]))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_sixteen_bit_arrays_keep_their_range(tmp_path):
 def test_values_out_of_range_are_shown(tmp_path, array, found):
     np.save(tmp_path / "bad.npy", array)
     with pytest.raises(DomainError, match=found):
-        read_pictures([tmp_path / "bad.npy"])
+        read_images([tmp_path / "bad.npy"])
 
 
 def test_exif_orientation_is_followed(tmp_path):
@@ -164,21 +166,21 @@ def test_exif_orientation_is_followed(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # shown after a quarter turn clockwise
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=exif)
-    (picture,) = read_pictures([tmp_path / "turned.jpg"])
-    assert picture.pixels.shape == (8, 16, 3)
-    assert (picture.pixels[:, :8] > 0.9).all()
-    assert (picture.pixels[:, 8:] < 0.1).all()
+    read = read_images([tmp_path / "turned.jpg"])
+    assert read.pixels.shape == (1, 8, 16, 3)
+    assert (read.pixels[:, :, :8] > 0.9).all()
+    assert (read.pixels[:, :, 8:] < 0.1).all()
 
 
 def test_what_transparency_hides_does_not_show():
     known = torch.tensor([[True, True], [False, False]])
     pixels = torch.tensor([[[0.2], [0.4]], [[1.0], [1.0]]])
-    stacked, _ = stack_pictures([Picture("a", pixels, known)])
-    torch.testing.assert_close(stacked[0, 1], torch.full((2, 1), 0.3))
-    torch.testing.assert_close(stacked[0, 0], pixels[0])
+    same = Picture("a", pixels, known).resized((2, 2))
+    torch.testing.assert_close(same.pixels[1], torch.full((2, 1), 0.3))
+    torch.testing.assert_close(same.pixels[0], pixels[0])
     hidden = torch.where(known.unsqueeze(-1), pixels, 0.0)
     assert torch.equal(
-        stack_pictures([Picture("a", pixels, known)], (3, 3))[0],
-        stack_pictures([Picture("b", hidden, known)], (3, 3))[0],
+        Picture("a", pixels, known).resized((3, 3)).pixels,
+        Picture("b", hidden, known).resized((3, 3)).pixels,
     )
-    assert stack_pictures([Picture("c", pixels, known & False)])[0].count_nonzero() == 0
+    assert Picture("c", pixels, known & False).resized((2, 2)).pixels.count_nonzero() == 0

@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from tests.seeds import numpy_seeded, seeded
 
 from isinglass.errors import DomainError, IntractableError, ParameterError
 from isinglass.testing import rounding
@@ -13,6 +12,7 @@ from isinglass.thinking.fact_graph import FactGraph
 from isinglass.thinking.link_likelihood import Questions
 from isinglass.thinking.link_predictor import LinkPredictor
 from isinglass.thinking.rule import Rule
+from tests.seeds import numpy_seeded, seeded
 
 
 def random_facts(entities=6, relations=2, density=0.35, seed=0):

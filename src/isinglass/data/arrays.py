@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from isinglass.errors import DomainError, FileError, ShapeError
 
-__all__ = ["read_array", "save_array"]
+SAVE_AGAIN = "Save it again with numpy.save"
+
+__all__ = ["load_arrays", "read_array", "save_array"]
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Reads the arrays of a .npy, which has no name, or of an .npz, by their names.
+
+    Raises:
+        FileError: If the file is missing or is no whole file of arrays.
+    """
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+            return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    except FileNotFoundError as error:
+        found, remedy, cause = "there is no such file", "Check the path", error
+    except MemoryError as error:
+        found, remedy, cause = f"more than memory holds ({error})", "Give fewer rows", error
+    except Exception as error:  # headers are parsed as Python, archives by zipfile and zlib
+        found, remedy, cause = f"not a whole array file ({error})", SAVE_AGAIN, error
+    raise FileError(found, remedy, operation=f"reading {path}") from cause
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -28,15 +49,7 @@ def read_array(path: Path) -> np.ndarray:
         array([[1.8, nan]])
     """
     operation = f"reading {path}"
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = [loaded] if isinstance(loaded, np.ndarray) else list(dict(loaded).values())
-    except FileNotFoundError as error:
-        raise FileError("there is no such file", "Check the path", operation=operation) from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        found = f"not a whole table ({error})"
-        raise FileError(found, "Save it again", operation=operation) from error
+    arrays = list(load_arrays(path).values())
     if len(arrays) != 1:
         raise ShapeError(f"{len(arrays)} arrays", "Give an .npz of one array", operation=operation)
     array = arrays[0]

@@ -83,9 +83,9 @@ class Columns:
             DomainError: If nothing is known of a column, or its cells are not of their kind.
             ParameterError: If ``kinds`` names a column or a kind that does not exist.
         """
-        kinds = kinds or {}
+        kinds, known = kinds or {}, set(names)
         for name, kind in kinds.items():
-            if name not in names or kind not in KINDS:
+            if name not in known or kind not in KINDS:
                 raise ParameterError(
                     f"{name!r}: {kind!r}",
                     f"Name a column of {', '.join(map(str, names))} as one of {', '.join(KINDS)}",

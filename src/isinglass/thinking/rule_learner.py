@@ -81,8 +81,8 @@ class RuleLearner:
         Args:
             mind: The facts of each question.
             answers: What follows in each mind, a whole proposition: ``("aunt", "Ann", "Bob")``.
-            generator: Where the little noise comes from that tells rules apart at the start; None is
-                the same noise every time.
+            generator: Where the little noise comes from that tells rules apart at the start; None
+                is the same noise every time.
 
         Raises:
             DomainError: If an answer speaks of what is unknown, or none can be derived by any rule.

@@ -84,7 +84,11 @@ Image: TypeAlias = Annotated[
 ]
 Size: TypeAlias = Annotated[
     int | None,
-    Option(parser=whole(2, 512), help="Height to bring images to.", show_default="the first's"),
+    Option(
+        parser=whole(2, 512),
+        help="Height to bring images to.",
+        show_default="the first's, at most 64",
+    ),
 ]
 Curve: TypeAlias = Annotated[
     Path | None,

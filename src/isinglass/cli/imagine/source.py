@@ -14,7 +14,7 @@ import torch
 
 from isinglass.data.arrays import save_array
 from isinglass.data.columns import Cells, Columns, is_unknown
-from isinglass.data.images import PICTURES, holds_images, read_pictures, stack_pictures
+from isinglass.data.images import are_images, read_images
 from isinglass.data.table import ARRAYS, TEXTS, Reading, Table, check_table_name, read_table
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
@@ -24,6 +24,8 @@ __all__ = ["Shape", "Source", "read_source"]
 Shape: TypeAlias = tuple[int, int, int]
 
 HELD_OUT = 0.2
+#: Height that images of files are brought to if they are taller and no size is named.
+TALLEST = 64
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def read_source(
         ParameterError: If an option is of no use with what the paths hold.
     """
     first = paths[0]
-    if first.is_dir() or first.suffix.lower() in PICTURES or holds_images(first):
+    if are_images(paths):
         if image or kinds or drop or reading != Reading():
             raise ParameterError(
                 "images, with an option for tables",
@@ -191,16 +193,15 @@ def read_source(
 
 
 def _images(paths: list[Path], size: int | None) -> ImageSource:
-    pictures = read_pictures(paths)
-    height, width = pictures[0].pixels.shape[:2]
-    shape = (size, max(1, round(width * size / height))) if size else (height, width)
-    pixels, known = stack_pictures(pictures, shape)
+    images = read_images(paths, size, tallest=TALLEST)
+    pixels = images.pixels
     if bool((pixels == pixels[..., :1]).all()):  # gray, whatever it was saved as
         pixels = pixels[..., :1]
-    array = torch.where(known.unsqueeze(-1), pixels, torch.nan).flatten(1).double().numpy()
+    array = torch.where(images.known.unsqueeze(-1), pixels, torch.nan).flatten(1).double().numpy()
     kinds = _pixel_kinds({str(number): cells for number, cells in enumerate(array.T)})
     words = Counter({"": int(np.isnan(array).sum())})
-    return ImageSource(paths[0], (*shape, pixels.shape[-1]), kinds, array, words)
+    shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+    return ImageSource(paths[0], shape, kinds, array, words, notes=images.notes)
 
 
 def _pixel_kinds(columns: Mapping[str, Cells]) -> dict[str, str]:

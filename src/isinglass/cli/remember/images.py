@@ -12,7 +12,7 @@ from isinglass._support.optional import require_extra
 from isinglass.cli._common import Output
 from isinglass.cli.remember.options import Half
 from isinglass.data.image_memory import ImageMemory
-from isinglass.data.images import read_pictures, save_png, stack_pictures
+from isinglass.data.images import read_images, save_png
 from isinglass.errors import DomainError, ParameterError
 from isinglass.io.atomic import atomic_write
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from isinglass.data.image_memory import Completion
 
 __all__ = ["complete_image"]
+
+#: Height that images of files are brought to if they are taller and no size is named.
+TALLEST = 1024
 
 
 def complete_image(
@@ -49,7 +52,7 @@ def complete_image(
             f"Name it {out.with_suffix('.png')}",
             operation=f"writing {out}",
         )
-    pixels, names = _read_stored(stored, size)
+    pixels, names = _read_stored(output, stored, size)
     seen, known = _read_cue(cue, index, hide, pixels.shape)
 
     memory = ImageMemory(pixels.flatten(1), beta)
@@ -68,34 +71,41 @@ def complete_image(
     output.finish({**report, "written": out})
 
 
-def _read_stored(paths: list[Path], size: int | None) -> tuple[torch.Tensor, list[str]]:
+def _read_stored(
+    output: Output, paths: list[Path], size: int | None
+) -> tuple[torch.Tensor, list[str]]:
     """Reads what to store, ``(n, height, width, channels)``, and where each came from."""
-    stored = read_pictures(paths)
-    for picture in stored:
-        if not bool(picture.known.any()):
-            raise DomainError(
-                "every pixel is transparent", "Leave it out", operation=f"reading {picture.name}"
-            )
-    height, width = stored[0].pixels.shape[:2]
-    shape = (size, max(1, round(width * size / height))) if size else (height, width)
-    return stack_pictures(stored, shape)[0], [picture.name for picture in stored]
+    images = read_images(paths, size, tallest=TALLEST)
+    for note in images.notes:
+        output.warn(note)
+    shown = images.known.flatten(1).any(1)
+    for index in (~shown).nonzero().flatten().tolist():
+        output.warn(f"{images.names[index]} is left out: every pixel is transparent")
+    if not bool(shown.any()):
+        raise DomainError(
+            "every pixel is transparent", "Store images that show", operation=f"reading {paths[0]}"
+        )
+    names = [name for name, shows in zip(images.names, shown.tolist(), strict=True) if shows]
+    return images.pixels[shown], names
 
 
 def _read_cue(
     path: Path, index: int | None, hide: Half | None, stored: torch.Size
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Reads the cue as a batch of one, like what is stored, and which pixels are known."""
-    cues = read_pictures([path])
-    if index is None and len(cues) > 1:
-        raise ParameterError(
-            f"it holds {len(cues)} images", "Choose one with --index", operation=f"reading {path}"
-        )
-    if (index or 0) >= len(cues):
-        raise ParameterError(
-            f"index {index} of {len(cues)} images", "Count from 0", operation=f"reading {path}"
-        )
     shape = (stored[1], stored[2])
-    seen, known = stack_pictures([cues[index or 0]], shape, color=stored[3] == 3)
+    cues = read_images([path], shape, color=stored[3] == 3)
+    count = len(cues.names)
+    if index is None and count > 1:
+        raise ParameterError(
+            f"it holds {count} images", "Choose one with --index", operation=f"reading {path}"
+        )
+    if (index or 0) >= count:
+        raise ParameterError(
+            f"index {index} of {count} images", "Count from 0", operation=f"reading {path}"
+        )
+    chosen = slice(index or 0, (index or 0) + 1)
+    seen, known = cues.pixels[chosen], cues.known[chosen]
     known = known & _visible(hide, shape)
     if not bool(known.any()):
         raise DomainError(

@@ -70,7 +70,7 @@ Size: TypeAlias = Annotated[
     Option(
         parser=whole(2, LARGEST_SIZE),
         help="Images: height in pixels to bring them to.",
-        show_default="the first image's",
+        show_default="the first's, at most 1024",
     ),
 ]
 Standardize: TypeAlias = Annotated[

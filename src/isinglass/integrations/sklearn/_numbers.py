@@ -66,7 +66,8 @@ def fit_columns(
         ParameterError: If ``kinds`` names a column or a kind that does not exist.
     """
     columns = list(Columns.of(names, table, kinds).columns)
-    places = [n for n, column in enumerate(columns) if isinstance(column, Numeric)]
+    numeric = {n: column for n, column in enumerate(columns) if isinstance(column, Numeric)}
+    places = list(numeric)
     size = Columns(tuple(columns)).unit.size
     bounds = Bounds.from_config(None, size)
     if not places:
@@ -77,8 +78,9 @@ def fit_columns(
     kept = known & ~robust.outside(numbers)
     center, spread = winsorized_moments(numbers, kept, robust)
     cells = torch.where(kept, numbers, torch.nan).numpy()
+    odd = (kept != known).any(0).tolist()
     for place, number in enumerate(places):
-        column = Numeric.of(names[number], cells[:, place])
+        column = Numeric.of(names[number], cells[:, place]) if odd[place] else numeric[number]
         if float(spread[place]) > 16 * np.finfo(np.float64).eps * abs(column.center):
             column = replace(column, center=float(center[place]), spread=float(spread[place]))
         columns[number] = column
@@ -87,7 +89,8 @@ def fit_columns(
         torch.tensor([getattr(columns[n], of) for n in places], dtype=torch.float64)
         for of in ("center", "spread")
     )
-    order = [places.index(n) for n in found.order if n in set(places)]  # numbers stand first
+    place_of = {number: place for place, number in enumerate(places)}
+    order = [place_of[number] for number in found.order[: len(places)]]  # numbers stand first
     bounds.low[: len(places)] = ((robust.center - robust.reach - center) / spread)[order]
     bounds.high[: len(places)] = ((robust.center + robust.reach - center) / spread)[order]
     bounds.resolution[: len(places)] = (resolution(numbers, kept) / 12**0.5 / spread)[order]
