@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from isinglass._support.typing import Float, Int
+from isinglass._support.typing import Bool, Float, Int
 from isinglass.errors import IntractableError
 from isinglass.thinking.mind import Mark, Mind
 from isinglass.thinking.rule import Form
@@ -127,7 +127,17 @@ class DerivationGraph:
         Raises:
             IntractableError: If the sum over all does not converge, since rules lead in circles.
         """
-        value, _, converged = self._solve(log_weights, temperature, depth or MOST_ROUNDS)
+        return self.values_of_uses(log_weights[self.rules], temperature, depth)
+
+    def values_of_uses(
+        self, weights: Float[Tensor, " E"], temperature: float = 0.0, depth: int | None = None
+    ) -> Float[Tensor, " P"]:
+        """Computes V as :meth:`values` does, with a weight of its own for every use of a rule.
+
+        Raises:
+            IntractableError: If the sum over all does not converge, since rules lead in circles.
+        """
+        value, _, converged = self._solve(weights, temperature, depth or MOST_ROUNDS)
         if depth is None and not converged:
             raise IntractableError(
                 f"a sum over derivations that does not converge at T = {temperature}",
@@ -144,11 +154,11 @@ class DerivationGraph:
         Returns:
             V, ``(P,)``, and rule and positions of the premises, ``(P, 3)``, −1 where there is none.
         """
-        weights = log_weights.detach()
+        weights = log_weights.detach()[self.rules]
         value, rank, _ = self._solve(weights, 0.0, len(self.codes) + 1)
         padded, early = torch.cat([value, value.new_zeros(1)]), torch.cat([rank, rank.new_zeros(1)])
         first, second = self.premises.unbind(-1)
-        reached = padded[first] + padded[second] + weights[self.rules] == value[self.conclusions]
+        reached = padded[first] + padded[second] + weights == value[self.conclusions]
         # A step whose premises were final before leads back to what is given, never in a circle.
         reached &= torch.maximum(early[first], early[second]) < rank[self.conclusions]
         use = torch.arange(len(self.rules), device=rank.device).masked_fill(
@@ -166,11 +176,10 @@ class DerivationGraph:
         return value, step
 
     def _solve(
-        self, log_weights: Tensor, temperature: float, most_rounds: int
+        self, weights: Tensor, temperature: float, most_rounds: int
     ) -> tuple[Tensor, Tensor, bool]:
         """Returns V, the round in which each value became what it is, and whether all are final."""
-        weights = log_weights[self.rules]
-        start = torch.where(self.given, 0.0, -torch.inf).to(log_weights.dtype)
+        start = torch.where(self.given, 0.0, -torch.inf).to(weights)
         value, (first, second) = start, self.premises.unbind(-1)
         rank = torch.zeros_like(self.codes)
         slack = 1e-13 * (1 + temperature) if temperature > 0 else 0.0
@@ -196,6 +205,10 @@ class DerivationGraph:
             wanted[self.premises[kept].flatten()] = True
             if int(wanted.sum()) == before:
                 break
+        return self.only(kept)
+
+    def only(self, kept: Bool[Tensor, " E"]) -> DerivationGraph:
+        """Returns the graph with some of the uses of rules alone."""
         return replace(
             self,
             premises=self.premises[kept],

@@ -112,7 +112,7 @@ class RuleLearner:
         if self.contrast:
             table = self._contrasted(table, task)
             counts = table * task.per_premises(counts)[task.pair]
-        return self._memory(counts, task)
+        return self._memory(self._confirmed(counts, graph, targets, weight, task), task)
 
     def fit_from_reward(
         self,
@@ -146,6 +146,7 @@ class RuleLearner:
         task.check_some(places)
         generator = generator or Generator().manual_seed(0)
         table, total = self._start(task, generator), torch.zeros(len(task.table.relations)).double()
+        earned = torch.zeros(len(task.graph.codes), dtype=torch.float64)
         with progress_bar(self.rounds, "rules", shown=self.shown) as report:
             for round_ in range(self.rounds):
                 logs = table.log()
@@ -161,11 +162,15 @@ class RuleLearner:
                 rules, rows = task.graph.sample(target, logs, value, generator)
                 # Old episodes count for less: they were drawn from worse rules.
                 total = 0.5 * total.index_add(0, rules, returns[some][rows])
+                earned = 0.5 * earned.index_add(0, target, returns[some])
                 twins = (
                     twins_of(task.cube(total)) if self.twins and round_ > self.rounds // 2 else None
                 )
                 table, counts = self._normalized(2 * total, twins, task)
                 report(round_ + 1, f"reward {float(returns.mean()):.3f}")
+        targets = earned.nonzero()[:, 0]
+        graph = task.graph.toward(targets)
+        counts = self._confirmed(counts, graph, targets, earned[targets], task)
         return self._memory(counts, task)
 
     def _start(self, task: _Task, generator: Generator) -> Tensor:
@@ -203,6 +208,38 @@ class RuleLearner:
             optimizer.step()
         logs = (logits - task.log_per_premises(logits)[task.pair]).detach()
         return logs.exp()
+
+    def _confirmed(
+        self, counts: Tensor, graph: DerivationGraph, targets: Tensor, weight: Tensor, task: _Task
+    ) -> Tensor:
+        """Returns the counts; at most half a use where no answer confirms the conclusion.
+
+        A conclusion between the facts and the answer has any name that fits: renamed throughout it
+        fits as well. A rule is confirmed by answers that it ends in, with premises that are given
+        or come from rules that are confirmed already.
+        """
+        root = torch.isin(graph.conclusions, targets)
+        logs = (counts / task.per_premises(counts)[task.pair].clamp_min(1e-300)).log()
+        confirmed = torch.zeros(len(counts), dtype=torch.bool)
+        while True:
+            kept = graph.only(root | confirmed[graph.rules])
+            leaf = logs[kept.rules].requires_grad_()
+            value = kept.values_of_uses(leaf, 1.0, task.depth)[targets]
+            derived = value > -torch.inf
+            (uses,) = torch.autograd.grad((weight[derived] * value[derived]).sum(), leaf)
+            ends = torch.isin(kept.conclusions, targets)
+            found = torch.zeros_like(counts).index_add(0, kept.rules[ends], uses[ends])
+            if self.twins:
+                cube = task.cube(found)
+                found = share_among_twins(cube, twins_of(task.cube(counts)), self.twins).flatten()
+            new = confirmed | (found >= self.least_count)
+            if torch.equal(new, confirmed):
+                break
+            confirmed = new
+        if not bool(confirmed.any()):  # no answer is one thought away: nothing tells names apart
+            return counts
+        total = task.per_premises(torch.where(confirmed, 0.0, counts))[task.pair]
+        return torch.where(confirmed, counts, counts * (0.5 / total.clamp_min(0.5)))
 
     def _memory(self, counts: Tensor, task: _Task) -> RuleMemory:
         """Returns the rules that are used often enough."""
