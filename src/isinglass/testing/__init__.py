@@ -19,6 +19,7 @@ from isinglass.testing.kernels import (
 )
 from isinglass.testing.paths import check_path
 from isinglass.testing.property import PropertyViolation
+from isinglass.testing.thinkers import check_exchangeable
 from isinglass.testing.tolerance import IDENTITY, energy_tolerance, rounding
 from isinglass.testing.units import check_unit
 
@@ -26,6 +27,7 @@ __all__ = [
     "IDENTITY",
     "PropertyViolation",
     "check_batch_invariance",
+    "check_exchangeable",
     "check_free_energy",
     "check_gradient",
     "check_mean_field",

@@ -30,7 +30,7 @@ class Derived:
         best: Energies of the best derivations, ``(P,)``.
         step: Rule and premises of the last step, ``(P, 3)``; −1 for what is given, and for a second
             premise that is not there.
-        thoughts: How many propositions each mind derived, ``(B,)``.
+        thoughts: How many propositions each mind derived, in the chain that had most, ``(B,)``.
     """
 
     mind: Mind
@@ -134,7 +134,7 @@ def from_search(search: Search, rules: RuleMemory, mind: Mind, chains: int) -> D
     if chains > 1:
         size = search.shape[1] ** 2 * search.shape[3]
         codes = codes // size // chains * size + codes % size
-    counted = search.thoughts.reshape(len(mind), chains).float().mean(-1)
+    counted = search.thoughts.reshape(len(mind), chains).amax(-1)
     return Derived(mind, rules, _of_one(search.shape, chains), codes, energy, energy, step, counted)
 
 

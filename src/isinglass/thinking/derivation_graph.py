@@ -83,10 +83,9 @@ class DerivationGraph:
         kept = mind.held & (mind.marks != Mark.OPEN)
         batch = kept.nonzero()[:, 0]
         relation, subject, other = mind.rows[kept].unbind(-1)
-        known = new = torch.unique(code_of(batch, subject, other, relation, shape))
-        given, uses, size, round_ = known, [], 0, 0
+        known = new = given = torch.unique(code_of(batch, subject, other, relation, shape))
+        old, uses, size, round_ = known[:0], [], 0, 0
         while len(new) and (depth is None or round_ < depth):
-            old = known[~torch.isin(known, new, assume_unique=True)]
             found = [use for form in table.forms for use in uses_of(old, new, form, table, shape)]
             size += sum(len(use) for use in found)
             if size > MOST_USES:
@@ -96,7 +95,7 @@ class DerivationGraph:
                 )
             uses += found
             derived = torch.unique(torch.cat([known[:0], *(use[:, 3] for use in found)]))
-            new = derived[~torch.isin(derived, known, assume_unique=True)]
+            old, new = known, derived[_place(derived, known) < 0]
             known = torch.cat([known, new]).sort().values
             round_ += 1
         use = torch.cat([known.new_zeros(0, 4), *uses])
@@ -107,7 +106,7 @@ class DerivationGraph:
         second = torch.where(use[:, 2] < 0, len(known), second)
         return cls(
             known,
-            torch.isin(known, given, assume_unique=True),
+            _place(known, given) >= 0,
             torch.stack([first, second], -1),
             use[:, 0],
             torch.searchsorted(known, use[:, 3].contiguous()),
@@ -265,10 +264,7 @@ class DerivationGraph:
 
     def locate(self, codes: Int[Tensor, " K"]) -> Int[Tensor, " K"]:
         """Returns the positions of propositions, −1 where they cannot be derived."""
-        if not len(self.codes):
-            return torch.full_like(codes, -1)
-        place = torch.searchsorted(self.codes, codes).clamp(max=len(self.codes) - 1)
-        return torch.where(self.codes[place] == codes, place, -1)
+        return _place(codes, self.codes)
 
     def rows(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns mind, subject, object, relation of every proposition."""
@@ -281,6 +277,14 @@ def code_of(
     """Returns propositions as numbers, ((b·n + x)·n + y)·R + r."""
     _, n, _, count = shape
     return ((batch * n + subject) * n + other) * count + relation
+
+
+def _place(codes: Tensor, known: Tensor) -> Tensor:
+    """Returns where codes stand among ascending ones, −1 where they do not."""
+    if not len(known):
+        return torch.full_like(codes, -1)
+    place = torch.searchsorted(known, codes).clamp(max=len(known) - 1)
+    return torch.where(known[place] == codes, place, -1)
 
 
 def rows_of(codes: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -336,8 +340,9 @@ def _matching(
     _, n, _, count = shape
     pair = codes // count
     alike = pair // n % n == pair % n
-    wanted = alike if bound[0] == bound[1] else ~alike
-    return codes[wanted & torch.isin(codes % count, relations)]
+    wanted = torch.zeros(count, dtype=torch.bool, device=codes.device)
+    wanted[relations] = True
+    return codes[wanted[codes % count] & (alike if bound[0] == bound[1] else ~alike)]
 
 
 def _bind(

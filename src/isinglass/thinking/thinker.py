@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Int
-from isinglass._support.validation import check_count, check_fraction, check_temperature
+from isinglass._support.validation import check_at_least_zero, check_count, check_fraction
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.thinking._derived import Derived, from_graph, from_search
 from isinglass.thinking.derivation_graph import DerivationGraph
@@ -63,7 +63,7 @@ class Reply:
     Attributes:
         query: What was asked.
         answers: All that was derived, lowest energy first; empty if nothing was.
-        thoughts: How many propositions were derived on the way.
+        thoughts: How many propositions were derived on the way, in the chain that had most.
     """
 
     query: Proposition
@@ -207,7 +207,7 @@ class Thinker:
             ParameterError: If a budget, temperature or number of chains cannot be.
             IntractableError: If there are too many derivations, or their sum does not converge.
         """
-        check_temperature(temperature) if temperature else None
+        check_at_least_zero("temperature", temperature)
         check_count("chains", chains)
         self._check(mind)
         one = not query or isinstance(query[0], str)

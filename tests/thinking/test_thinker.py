@@ -1,0 +1,320 @@
+"""Thinking: derivations against enumeration, answers, budgets, chains, contradictions."""
+
+import math
+
+import pytest
+import torch
+
+from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
+from isinglass.testing import PropertyViolation, check_exchangeable
+from isinglass.thinking import (
+    BestFirst,
+    BreadthFirst,
+    DerivationGraph,
+    Mind,
+    Rule,
+    RuleMemory,
+    Thinker,
+    Vocabulary,
+)
+from tests.seeds import seeded
+from tests.thinking.references import FACTS, KIN, NAMES, RULES, best_energies, summed
+
+
+@pytest.fixture(scope="module")
+def memory():
+    memory = RuleMemory(KIN)
+    for number, rule in enumerate(RULES):
+        memory.store(rule, 1.0 + number)
+    return memory
+
+
+def weighed(memory):
+    return [(s.rule, math.log(s.probability)) for s in memory.rules()]
+
+
+def values(graph, mind, found):
+    rows = torch.stack(graph.rows(), -1).tolist()
+    return {
+        mind.proposition(b, relation, x, y): float(value)
+        for (b, x, y, relation), value in zip(rows, found, strict=True)
+    }
+
+
+def test_best_derivations_are_those_of_a_plain_loop(memory):
+    mind = Mind.from_tuples(FACTS, KIN)
+    graph = DerivationGraph.of(mind, memory.table())
+    found = values(graph, mind, graph.values(memory.log_weights()))
+    expected = best_energies(FACTS, weighed(memory), NAMES)
+    assert found.keys() == expected.keys()
+    for proposition, energy in expected.items():
+        assert -found[proposition] == pytest.approx(energy, abs=1e-12)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+def test_sums_over_derivations_are_those_of_a_plain_loop(memory, depth):
+    mind = Mind.from_tuples(FACTS, KIN)
+    graph = DerivationGraph.of(mind, memory.table())
+    found = values(graph, mind, graph.values(memory.log_weights(), 1.0, depth))
+    expected = summed(FACTS, weighed(memory), NAMES, depth)
+    reached = {p: v for p, v in found.items() if v > -math.inf}
+    assert reached.keys() == expected.keys()
+    for proposition, total in expected.items():
+        assert reached[proposition] == pytest.approx(math.log(total), abs=1e-10)
+
+
+def test_the_free_energy_tends_to_the_best_derivation_as_t_falls():
+    words = Vocabulary(["a", "b"])
+    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)", "a(X,Z), a(Z,Y) -> a(X,Y)"])
+    mind = Mind.from_tuples([("a", str(i), str(i + 1)) for i in range(5)], words)
+    graph = DerivationGraph.of(mind, memory.table())
+    weights = memory.log_weights()
+    best = graph.values(weights)
+    for temperature in (0.1, 0.01):
+        gap = graph.values(weights, temperature) - best
+        # At most 14 derivations, the bracketings of five, are summed.
+        assert (gap >= -1e-12).all()
+        assert (gap <= temperature * math.log(14) + 1e-12).all()
+    assert graph.values(weights, 1.0).exp().max() <= 1 + 1e-12  # a chance is no more than 1
+
+
+def test_the_gradient_of_log_v_counts_uses():
+    words = Vocabulary(["a", "b", "c"])
+    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)", "b(X,Z), a(Z,Y) -> c(X,Y)"])
+    mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3"), ("a", "3", "4")], words)
+    graph = DerivationGraph.of(mind, memory.table())
+    weights = memory.log_weights().requires_grad_()
+    code = torch.tensor([(0 * 4 + 3) * 3 + 2])  # c(1,4)
+    place = graph.locate(code)
+    graph.values(weights, 1.0)[place].sum().backward()
+    assert weights.grad.tolist() == [1.0, 1.0]  # each rule is used once, in the only derivation
+
+
+def test_two_variables_are_never_the_same_entity():
+    words = Vocabulary(["sister"])
+    memory = RuleMemory(words, ["sister(X,Z), sister(Z,Y) -> sister(X,Y)"])
+    mind = Mind.from_tuples([("sister", "Ann", "Bea"), ("sister", "Bea", "Ann")], words)
+    reply = Thinker(memory).think(mind, ("sister", "?", "?"))
+    assert {a.proposition for a in reply.answers} == set(mind.to_tuples()[0])
+
+
+def test_every_proof_is_a_derivation_of_the_energy_it_states(memory):
+    reply = Thinker(memory).think(Mind.from_tuples(FACTS, KIN), ("?", "?", "?"))
+    weights = dict(weighed(memory))
+    assert len(reply.answers) > len(FACTS) - 3
+    for answer in reply.answers:
+        proof = answer.proof
+        used = [node.rule for _, node in proof.walk() if node.rule is not None]
+        assert answer.energy == pytest.approx(-sum(weights[rule] for rule in used), abs=1e-12)
+        assert all(given in FACTS for given in proof.given())
+        for _, node in proof.walk():
+            if node.rule is not None:
+                bound = [node.proposition, *(premise.proposition for premise in node.premises)]
+                assert fits(node.rule, bound)
+
+
+def fits(rule, bound):
+    """Whether entities can stand for the variables, conclusion first, premises in any order."""
+    orders = [bound, [bound[0], *bound[:0:-1]]]
+    for propositions in orders:
+        at = {}
+        atoms = [rule.conclusion, *rule.premises]
+        if all(
+            atom[0] == proposition[0]
+            and all(
+                at.setdefault(v, e) == e for v, e in zip(atom[1:], proposition[1:], strict=True)
+            )
+            for atom, proposition in zip(atoms, propositions, strict=True)
+        ):
+            return True
+    return False
+
+
+def test_rules_that_lead_in_circles_end():
+    words = Vocabulary(["a", "b"])
+    memory = RuleMemory(words, ["a(X,Y) -> b(X,Y)", "b(X,Y) -> a(X,Y)"], doubt=0.0)
+    mind = Mind.from_tuples([("a", "1", "2")], words)
+    reply = Thinker(memory).think(mind, ("b", "?", "?"))
+    assert reply.answers[0].energy == 0.0
+    with pytest.raises(IntractableError, match="circles"):
+        Thinker(memory).think(mind, ("b", "?", "?"), temperature=1.0)  # 1 + 1 + 1 ...
+
+
+def test_answers_of_several_entities_do_not_compete(memory):
+    reply = Thinker(memory).think(Mind.from_tuples(FACTS, KIN), ("parent", "Bea", "?"))
+    assert [a.proposition[2] for a in reply.answers] == ["Dora", "Eli"]
+    assert all(a.sure for a in reply.answers)
+
+
+def test_relations_of_the_same_entities_compete():
+    words = Vocabulary(["a", "b", "c"])
+    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)", "a(X,Z), a(Z,Y) -> c(X,Y)"])
+    mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
+    reply = Thinker(memory).think(mind, ("?", "1", "3"))
+    assert not reply.sure
+    assert [a.share for a in reply.answers] == pytest.approx([0.5, 0.5], abs=1e-12)
+
+
+def test_settle_asserts_what_is_forced_and_nothing_else():
+    words = Vocabulary(["a", "b", "c"])
+    memory = RuleMemory(words)
+    memory.store(Rule.compose("a", "a", "b"), 100.0)
+    memory.store(Rule.compose("b", "a", "c"), 0.5)  # seldom seen: more doubt than certainty
+    mind = Mind.from_batches([[("a", "1", "2"), ("a", "2", "3"), ("a", "3", "4")], []], words)
+    settled = Thinker(memory).settle(mind)
+    assert settled.to_tuples()[0] == sorted(
+        [*mind.to_tuples()[0], ("b", "1", "3"), ("b", "2", "4")]
+    )
+    assert settled.to_tuples()[1] == []
+    assert Thinker(memory).settle(settled).to_tuples() == settled.to_tuples()
+
+
+def chain(length, words):
+    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> a(X,Y)"], doubt=0.0)
+    return memory, Mind.from_tuples([("a", str(i), str(i + 1)) for i in range(length)], words)
+
+
+@pytest.mark.parametrize("guide", [BreadthFirst(), BestFirst()])
+def test_a_large_budget_finds_what_all_derivations_hold(memory, guide):
+    mind = Mind.from_tuples(FACTS, KIN)
+    whole = Thinker(memory).think(mind, ("grandparent", "?", "?"))
+    found = Thinker(memory, guide).think(mind, ("grandparent", "?", "?"), budget=200)
+    assert {a.proposition for a in found.answers} == {a.proposition for a in whole.answers}
+    if isinstance(guide, BestFirst):  # Knuth: the first derivation is the best one
+        assert [a.energy for a in found.answers] == pytest.approx([a.energy for a in whole.answers])
+
+
+def test_a_guide_needs_no_more_thoughts_than_a_chain_has_steps():
+    memory, mind = chain(10, Vocabulary(["a"]))
+    query = ("a", "0", "10")
+    assert Thinker(memory).think(mind, query, budget=60).thoughts == 9
+    assert Thinker(memory, BreadthFirst()).think(mind, query, budget=60).thoughts > 9
+    unsure = Thinker(memory).think(mind, query, budget=8)
+    assert unsure.best is None
+    assert not unsure.sure
+    assert Thinker(memory).think(mind, query, budget=0).best is None
+
+
+def test_consuming_thoughts_spend_their_premises():
+    words = Vocabulary(["a", "b", "c"])
+    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)", "b(X,Z), a(Z,Y) -> c(X,Y)"])
+    mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3"), ("a", "3", "4")], words)
+    query = ("c", "1", "4")
+    # b(2,4) first is a dead end: it spends the two facts that c needs.
+    replies = Thinker(memory).think(
+        mind, query, budget=5, temperature=1.0, chains=32, consuming=True, generator=seeded(0)
+    )
+    assert replies.best == query
+    assert replies.thoughts <= 2
+    assert len(replies.answers[0].proof.given()) == 3
+
+
+def test_many_minds_are_answered_as_each_alone(memory):
+    facts = [FACTS, FACTS[:4], FACTS[3:], [("parent", "Ann", "Bea")]]
+    queries = [
+        ("grandparent", "Ann", "?"),
+        ("sibling", "Bea", "?"),
+        ("?", "Bea", "Eli"),
+        ("?", "Bea", "Ann"),
+    ]
+    together = Thinker(memory).think(Mind.from_batches(facts, KIN), queries)
+    for mind, query, reply in zip(facts, queries, together, strict=True):
+        alone = Thinker(memory).think(Mind.from_tuples(mind, KIN), query)
+        assert str(alone) == str(reply)
+        budget = Thinker(memory, BestFirst()).think(Mind.from_tuples(mind, KIN), query, budget=99)
+        assert budget.best == reply.best
+    assert together[3].best is None
+    assert "unsure" in str(together[3])
+
+
+def test_entities_are_exchangeable(memory):
+    for seed in range(5):
+        check_exchangeable(Thinker(memory), FACTS, ("?", "?", "?"), seeded(seed))
+
+
+def test_a_thinker_that_looks_at_names_is_found(memory):
+    class Alphabetical(Thinker):
+        def think(self, mind, query, **settings):
+            kept = [fact for fact in mind.to_tuples()[0] if not fact[1].endswith("1")]
+            return super().think(Mind.from_tuples(kept, KIN), query, **settings)
+
+    def ask_five_times():
+        for seed in range(5):
+            check_exchangeable(Alphabetical(memory), FACTS, ("?", "?", "?"), seeded(seed))
+
+    with pytest.raises(PropertyViolation, match="exchangeable"):
+        ask_five_times()
+
+
+def test_contradictory_givens_are_flagged_the_smallest_first():
+    words = Vocabulary(
+        ["mother", "father", "sister", "aunt"], exclusive=[["mother", "father", "aunt"]]
+    )
+    memory = RuleMemory(words)
+    memory.store("mother(X,Z), sister(Z,Y) -> aunt(X,Y)", 100.0)
+    facts = [
+        ("mother", "1", "2"), ("sister", "2", "3"), ("mother", "1", "3"), ("father", "1", "2"),
+    ]  # fmt: skip
+    minds = Mind.from_batches([facts, facts[:2]], words)
+    found = Thinker(memory).contradictions(minds)
+    assert [len(c.given()) for c in found[0]] == [2, 3]
+    assert set(found[0][0].given()) == {("mother", "1", "2"), ("father", "1", "2")}
+    assert found[1] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        (("aunt", "Ann", "?"), DomainError),
+        (("parent", "Zoe", "?"), DomainError),
+        (("parent", "?"), ShapeError),
+        (("?",), ShapeError),
+        (("?", "Ann", "Bea", "Cal"), ShapeError),
+        ((), DomainError),
+    ],
+)
+def test_questions_that_cannot_be_are_named(memory, query, error):
+    with pytest.raises(error):
+        Thinker(memory).think(Mind.from_tuples(FACTS, KIN), query)
+
+
+def test_settings_that_cannot_be_are_named(memory):
+    mind, query = Mind.from_tuples(FACTS, KIN), ("parent", "?", "?")
+    for settings in (
+        {"temperature": -1.0}, {"temperature": math.nan}, {"budget": -1},
+        {"chains": 0, "budget": 3}, {"chains": 2}, {"consuming": True},
+    ):  # fmt: skip
+        with pytest.raises(ParameterError):
+            Thinker(memory).think(mind, query, **settings)
+    with pytest.raises(ParameterError, match="vocabulary"):
+        Thinker(memory).think(Mind.from_tuples([("x", "1", "2")]), ("x", "?", "?"))
+    with pytest.raises(ShapeError, match="one for each"):
+        Thinker(memory).think(mind, [query, query])
+    with pytest.raises(ParameterError, match="guide"):
+        Thinker(memory, guide="fast")
+    with pytest.raises(ParameterError, match="confidence"):
+        Thinker(memory, confidence=1.5)
+
+
+def test_empty_minds_and_empty_memories_are_unsure(memory):
+    empty = Mind.from_batches([[]], KIN)
+    assert not Thinker(memory).think(empty, ("parent", "?", "?")).sure
+    assert not Thinker(memory).think(empty, ("parent", "?", "?"), budget=3).sure
+    assert Thinker(memory).settle(empty).to_tuples() == [[]]
+    mind = Mind.from_tuples(FACTS, KIN)
+    nothing = Thinker(RuleMemory(KIN))
+    assert nothing.think(mind, ("grandparent", "?", "?")).best is None
+    assert nothing.think(mind, ("female", "Ann")).best == ("female", "Ann")
+    assert nothing.think(mind, ("grandparent", "?", "?"), budget=3).best is None
+
+
+def test_a_proof_is_printed_drawn_and_exported(memory, tmp_path):
+    reply = Thinker(memory).think(Mind.from_tuples(FACTS, KIN), ("grandparent", "Ann", "Dora"))
+    proof = reply.answers[0].proof
+    assert str(proof).splitlines()[0].startswith("grandparent(Ann,Dora)   by parent(X,Z)")
+    assert proof.to_dict()["premises"][0]["proposition"][0] == "parent"
+    assert proof.to_dot().count("->") == len(list(proof.walk())) - 1
+    assert proof.to_svg().count("<rect") == len(list(proof.walk())) + 1
+    proof.draw(tmp_path / "proof.svg")
+    assert (tmp_path / "proof.svg").read_text() == proof.to_svg()
+    assert proof.thoughts()[-1] == ("grandparent", "Ann", "Dora")
