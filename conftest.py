@@ -1,5 +1,8 @@
 """Check every annotated shape at every call, and seed torch's global generator per test.
 
+What is slow, the commands, and examples of docstrings run as a user has them: without that check,
+which takes as long as all else.
+
 The environment says on what the tests run: ``ISINGLASS_TEST_THREADS=n`` on n threads (1),
 ``ISINGLASS_TEST_SEED=n`` on the nth set of seeds (0), ``ISINGLASS_TEST_JITTER=n`` on the nth of
 many made-up processors (:mod:`tests.other_machine`; none).
@@ -19,6 +22,7 @@ install_import_hook([f"isinglass.{room}" for room in sorted(rooms)], "tests.type
 
 import os
 
+import jaxtyping
 import pytest
 import torch
 from tests.other_machine import OtherMachine
@@ -32,9 +36,18 @@ if MACHINE:
     OtherMachine(MACHINE).__enter__()  # until the end, fixtures of modules included
 
 
+COMMANDS = Path(__file__).parent / "tests/cli"
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(SEED)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    slow, command = item.get_closest_marker("slow") is not None, COMMANDS in item.path.parents
+    plain = slow or command or isinstance(item, pytest.DoctestItem)
+    jaxtyping.config.update("jaxtyping_disable", plain)
 
 
 @pytest.fixture

@@ -113,6 +113,10 @@ def test_docstrings_say_what_is_done():
     ]
 
 
+#: Rooms that nobody builds classes of, and one whose classes are shown at work in its pages alone.
+WITHOUT_EXAMPLES = ("isinglass._support", "isinglass.cli", "isinglass.thinking")
+
+
 def constructed() -> list[type]:
     """The classes that rooms export and that a user calls: not results, contracts or warnings."""
     modules = [".".join(path.parent.relative_to(SOURCE.parent).parts)
@@ -120,7 +124,7 @@ def constructed() -> list[type]:
     names = {
         getattr(module, name)
         for module in map(importlib.import_module, sorted(modules))
-        if not module.__name__.startswith(("isinglass._support", "isinglass.cli"))
+        if not module.__name__.startswith(WITHOUT_EXAMPLES)
         for name in getattr(module, "__all__", ())
     }
     return [

@@ -204,6 +204,7 @@ class Bait(Env):
         return self.seen(), float(self.time == 2 and action), self.time == 2, False, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observed", [False, True])
 def test_values_leave_out_what_is_forbidden(observed):
     """Q of the first step is γ·max over what is allowed in the second: 1, not that of the bait."""

@@ -352,7 +352,7 @@ def test_nothing_is_overwritten_unasked(folder, capsys):
 def test_a_kill_loses_nothing(folder):
     """Killed or stopped while it learns: what was there is whole, and nothing is left over."""
     rng = numpy_seeded(0)
-    np.save(folder / "large.npy", rng.normal(size=(20_000, 20)))
+    np.save(folder / "large.npy", rng.normal(size=(5_000, 20)))
     command = [
         sys.executable, "-m", "isinglass", "imagine", "../large.npy", "--sample", "5", "--force",
         "--memories", "50", "--steps", "1000", "--model", "m.safetensors",
@@ -365,7 +365,7 @@ def test_a_kill_loses_nothing(folder):
             command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
-        assert "Learning 20000 rows" in process.stdout.readline()
+        assert "Learning 5000 rows" in process.stdout.readline()
         time.sleep(0.2)
         process.send_signal(stop)
         _, said = process.communicate()

@@ -66,15 +66,15 @@ def test_value_and_draws_are_those_of_the_enumerated_distribution(unit):
     assert abs(float(ratios.mean()) - 1) < 5 * float(ratios.std()) / math.sqrt(4_000)
     many = ConditionalBoltzmannMachine(
         unit,
-        distribution.bias.expand(20_000, -1),
+        distribution.bias.expand(5_000, -1),
         distribution.coupling,
         temperature=distribution.temperature,
         offset=0.3,
         annealing=Annealing(8, 160),
     )
     counts = torch.bincount(index_of(states, many.sample(seeded(1))), minlength=len(states))
-    noise = float((shares * (1 - shares) / 20_000).sqrt().sum()) / 2
-    assert float((counts / 20_000 - shares).abs().sum()) / 2 < 2 * noise + 0.01
+    noise = float((shares * (1 - shares) / 5_000).sqrt().sum()) / 2
+    assert float((counts / 5_000 - shares).abs().sum()) / 2 < 2 * noise + 0.01
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])

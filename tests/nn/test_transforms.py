@@ -33,7 +33,7 @@ LAYERS = {
     "pool": lambda: HopfieldPooling(SIZE, num_heads=2, quantity=3),
     "look up": lambda: HopfieldLayer(SIZE, num_heads=2, quantity=6),
     "encode": lambda: HopfieldEncoderLayer(Hopfield(SIZE, num_heads=2), 16, 0.0),
-    "descend": lambda: EnergyTransformerBlock(SIZE, 2, memories=6, steps=2),
+    "descend": lambda: EnergyTransformerBlock(SIZE, 2, memories=6, steps=1),
     "retrieve": lambda: ig.ModernHopfield(torch.eye(SIZE), beta=2.0).attend(steps=2),
     "subset": lambda: ig.SubsetHopfield(torch.eye(SIZE), beta=2.0).attend(steps=2),
 }
@@ -53,6 +53,7 @@ class Itself(nn.Module):
         return self.attention(rows, rows, rows, need_weights=self.need_weights)[0]
 
 
+@pytest.mark.slow
 def test_graphs_do_not_fix_the_batch():
     """Two graphs for all sizes of a batch, as of nn.MultiheadAttention, and one exported."""
     script = """
@@ -174,14 +175,18 @@ def test_the_gradient_of_a_mask_of_numbers():
 @each_layer
 def test_second_derivatives(name):
     layer, rows = LAYERS[name]().double(), double(2, 3, SIZE).requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda x: layer(x).square().sum(), rows, atol=1e-4)
+    assert torch.autograd.gradgradcheck(
+        lambda x: layer(x).square().sum(), rows, atol=1e-4, fast_mode=True
+    )
 
 
 @pytest.mark.parametrize("need_weights", [True, False])
 def test_second_derivatives_of_attention(need_weights):
     layer = Itself(None, need_weights=need_weights).double()
     rows = double(2, 3, SIZE).requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda x: layer(x).square().sum(), rows, atol=1e-4)
+    assert torch.autograd.gradgradcheck(
+        lambda x: layer(x).square().sum(), rows, atol=1e-4, fast_mode=True
+    )
 
 
 @each_layer

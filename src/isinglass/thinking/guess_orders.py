@@ -96,7 +96,7 @@ class ContradictionAhead(LookingAhead):
     """
 
     def left(self, board: Board) -> Tensor:
-        """Counts open propositions."""
+        """Counts the propositions left open."""
         return (board.state == OPEN).sum(0).double()
 
     def cost(self, look: LookAhead, left: Tensor) -> Tensor:

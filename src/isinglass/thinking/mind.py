@@ -65,7 +65,7 @@ class Mind:
         *,
         asked: Iterable[Sequence[str]] = (),
     ) -> Mind:
-        """Makes one mind.
+        """Builds one mind from tuples.
 
         Args:
             facts: What is given, each a relation and its arguments; what stands twice counts once.

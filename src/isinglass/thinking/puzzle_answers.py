@@ -41,7 +41,7 @@ class ThoughtLog:
             self.rounds.append((puzzles, units, depths, guessed))
 
     def of(self, puzzle: int) -> tuple[Thought, ...]:
-        """The thoughts of one puzzle, in order."""
+        """Returns the thoughts of one puzzle, in order."""
         return tuple(
             Thought(int(units[at]), int(depths[at]), guessed)
             for puzzles, units, depths, guessed in self.rounds

@@ -4,19 +4,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import jaxtyping
 import pytest
 
 from isinglass.cli import run
 from tests.cli.act.short import WALK, WALKS
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _plain_annotations():
-    """As a user has them: without the check of every annotation."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -60,16 +60,18 @@ def test_the_lines_of_the_report_give_the_mask(folder, capsys):
     exec(printed[printed.index("from isinglass.agents") : printed.index("Open ")], {})  # noqa: S102
 
 
+@pytest.mark.slow
 def test_runs_at_once_have_folders_of_their_own(folder, capfd):
     command = [sys.executable, "-m", "isinglass", *WALK, "--quiet"]
-    runs = [subprocess.Popen([*command, "--seed", str(seed)]) for seed in range(3)]
-    assert [process.wait() for process in runs] == [0] * 3
+    runs = [subprocess.Popen([*command, "--seed", str(seed)]) for seed in range(2)]
+    assert [process.wait() for process in runs] == [0] * 2
     found = [json.loads((out / "run.json").read_text()) for out in (folder / "runs").iterdir()]
-    assert sorted(request["seed"] for request in found) == [0, 1, 2]
-    assert len(list((folder / "runs").glob("*/report.html"))) == 3
+    assert sorted(request["seed"] for request in found) == [0, 1]
+    assert len(list((folder / "runs").glob("*/report.html"))) == 2
     assert not list((folder / "runs").glob("*/.*"))
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_refused_and_a_killed_one_is_not_waited_for(folder, capsys):
     command = [sys.executable, "-m", "isinglass", *WALK, "--env-set", "pause=0.05", "--quiet"]
     with subprocess.Popen([*command, "--out", "one"]) as process:

@@ -87,6 +87,7 @@ def test_schedules_run_over_the_whole_and_not_over_a_piece(whole):
     assert agent.temperature == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_becomes_the_run_that_was_not_killed(folder, whole, real_machine):
     out = folder / "killed"
     command = [sys.executable, "-m", "isinglass", *WALK, "--env-set", "pause=0.01"]

@@ -222,7 +222,9 @@ class Quartic(ig.Energy):
         return state.pow(4).sum(-1) / 4
 
 
-@pytest.mark.parametrize("kernel", [HMC(), MALA(), NUTS()], ids=str)
+@pytest.mark.parametrize(
+    "kernel", [HMC(), MALA(), pytest.param(NUTS(), marks=pytest.mark.slow)], ids=str
+)
 def test_warm_up_hands_back_a_state_that_moves(kernel, generator):
     """A step size that suits the bulk is rejected for ever where chains were started, far out."""
     energy, start = Quartic(), 20 * double(8, 9)

@@ -110,8 +110,8 @@ class HopfieldBoltzmannMachine(
     Examples:
         >>> import numpy as np
         >>> rng = np.random.default_rng(0)
-        >>> x = rng.normal(size=500)
-        >>> table = np.column_stack([x, 2 * x + 0.1 * rng.normal(size=500), x > 0])
+        >>> x = rng.normal(size=200)
+        >>> table = np.column_stack([x, 2 * x + 0.1 * rng.normal(size=200), x > 0])
         >>> model = HopfieldBoltzmannMachine(random_state=0).fit(table)
         >>> torn = np.array([[1.0, np.nan, np.nan]])
         >>> model.impute(torn).round()

@@ -57,7 +57,7 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
 
     Examples:
         >>> rng = np.random.default_rng(0)
-        >>> x = rng.normal(size=300)
+        >>> x = rng.normal(size=100)
         >>> table = np.column_stack([x, 2 * x])
         >>> imputer = HopfieldBoltzmannImputer(random_state=0).fit(table)
         >>> imputer.transform([[1.0, np.nan]]).round()
