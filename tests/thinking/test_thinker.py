@@ -290,8 +290,6 @@ def test_settings_that_cannot_be_are_named(memory):
         Thinker(memory).think(Mind.from_tuples([("x", "1", "2")]), ("x", "?", "?"))
     with pytest.raises(ShapeError, match="one for each"):
         Thinker(memory).think(mind, [query, query])
-    with pytest.raises(ParameterError, match="guide"):
-        Thinker(memory, guide="fast")
     with pytest.raises(ParameterError, match="confidence"):
         Thinker(memory, confidence=1.5)
 
