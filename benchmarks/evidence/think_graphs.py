@@ -202,7 +202,7 @@ def _complex(parts: Parts, seed: int, *, rank: int, norm: float) -> dict[str, An
     asked = torch.cat([relation, relation + relations])
     given, answer = torch.cat([subject, other]), torch.cat([other, subject])
     best: dict[str, Any] = {"dev": 0.0}
-    for epoch in range(1, 101):
+    for epoch in range(1, 61):
         for batch in torch.randperm(len(asked)).split(500):
             logits = model(asked[batch], given[batch])
             loss = torch.nn.functional.cross_entropy(logits, answer[batch])
@@ -273,7 +273,7 @@ METHODS: dict[str, Callable[[Parts, int], dict[str, Any]]] = {
 }
 SETTINGS = {
     f"ComplEx rank {rank} norm {norm}": {"rank": rank, "norm": norm}
-    for rank, norm in product((50, 100), (0.01, 0.05, 0.1))
+    for rank, norm in product((100,), (0.01, 0.05, 0.1))
 }
 
 
