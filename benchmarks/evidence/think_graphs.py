@@ -273,7 +273,7 @@ METHODS: dict[str, Callable[[Parts, int], dict[str, Any]]] = {
 }
 SETTINGS = {
     f"ComplEx rank {rank} norm {norm}": {"rank": rank, "norm": norm}
-    for rank, norm in product((100,), (0.01, 0.05, 0.1))
+    for rank, norm in product((100,), (0.001, 0.01, 0.05))
 }
 
 
