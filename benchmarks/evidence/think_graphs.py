@@ -188,7 +188,7 @@ class _ComplEx(torch.nn.Module):
 
     def cubes(self, relation: Tensor, *entities: Tensor) -> Tensor:
         factors = [self.relation[relation], *(self.entity[index] for index in entities)]
-        return sum(factor.norm(dim=-1).pow(3).sum() / len(relation) for factor in factors)
+        return sum((f.norm(dim=-1).pow(3).sum() for f in factors), torch.zeros(())) / len(relation)
 
 
 def _complex(parts: Parts, seed: int, *, rank: int, norm: float) -> dict[str, Any]:
