@@ -1,5 +1,7 @@
 """Settle, guess, retract: right answers, or none."""
 
+import random
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from isinglass.thinking import (
     SmallestGroup,
 )
 from isinglass.thinking.board import Board
-from tests.seeds import seeded
+from tests.seeds import seeded, shifted
 from tests.thinking.boards import every_solution, givens, groups_of, small_sudoku
 
 #: Nine by nine, one solution, found with guesses.
@@ -158,6 +160,51 @@ def test_a_proposition_that_a_puzzle_excludes_by_itself_is_false():
     assert answers.totals[0].tolist() == [0, 2, 1, 1]
     assert answers[1].status == "contradictory"
     assert answers[1].clash == (0,)
+
+
+def random_puzzles(draw):
+    """A small network of random rules, five rows of givens, and exclusions of each."""
+    size = draw.randint(2, 8)
+    groups = [draw.sample(range(size), draw.randint(1, min(size, 4))) for _ in range(3)]
+    pairs = [[(draw.randrange(size), draw.randrange(size)) for _ in range(3)] for _ in range(6)]
+    given = [[draw.choice([0, 0, 0, 0, 1, -1]) for _ in range(size)] for _ in range(5)]
+    network = ConstraintNetwork(size, pairs.pop(), groups[: draw.randint(0, 3)])
+    return network, torch.tensor(given), pairs
+
+
+def fitting(network, given, pairs):
+    """States of energy 0 that a puzzle allows, by enumeration; what is in no group is false."""
+    states = network.unit.enumerate_states().float()
+    fits = (network(states) == 0) & ((given == 0) | (2 * states - 1 == given)).all(1)
+    for one, other in pairs:
+        fits &= (states[:, one] * states[:, other]) == 0
+    alone = torch.ones(network.size, dtype=torch.bool)
+    alone[[unit for group in network.groups for unit in group]] = False
+    return states[fits & ~(states.bool() & alone & (given != 1)).any(1)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks_agree_with_enumeration(seed):
+    network, given, pairs = random_puzzles(random.Random(shifted(seed)))
+    for order in (SmallestGroup(), ContradictionAhead(2)):
+        thinker = PuzzleThinker(network, order)
+        every = thinker.think(given, solutions=1000, exclusions=pairs)
+        one = thinker.think(given, exclusions=pairs)
+        for row, (known, own) in enumerate(zip(given, pairs, strict=True)):
+            states = fitting(network, known, own)
+            assert torch.equal(every.totals[row].float(), states.sum(0))
+            assert int(every.found[row]) == len(states)
+            assert bool(one.contradictory[row]) == (len(states) == 0)
+            if len(states):
+                assert (states == one.solutions[row].float()).all(1).any()
+                continue
+            clash = torch.zeros_like(known)
+            clash[list(one.clashes[row])] = known[list(one.clashes[row])]
+            assert len(fitting(network, clash, own)) == 0
+            for unit in one.clashes[row]:
+                fewer = clash.clone()
+                fewer[unit] = 0
+                assert len(fitting(network, fewer, own)) > 0
 
 
 def test_beliefs_are_those_of_enumeration(solutions):

@@ -165,7 +165,7 @@ class Board:
         """Lets new truths exclude their neighbors, and groups with one open member force it."""
         self._exclude(*self._excluded_by(*self.fresh))
         slots = self.network.slots
-        members = self.state.index_select(0, slots.flatten()).view(*slots.shape, -1)
+        members = self.state.index_select(0, slots.flatten()).view(*slots.shape, len(self.puzzle))
         self.sums = members.sum(0, dtype=self.state.dtype)
         lowest = self.sums.amin(0) if len(self.sums) else torch.full_like(self.puzzle, TRUTHS)
         self.clashing |= lowest == 0
