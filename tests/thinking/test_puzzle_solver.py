@@ -14,6 +14,7 @@ from isinglass.thinking import (
     PuzzleThinker,
     SmallestGroup,
 )
+from isinglass.thinking._neighbors import NeighborLists
 from isinglass.thinking.board import Board
 from tests.seeds import seeded, shifted
 from tests.thinking.boards import every_solution, givens, groups_of, small_sudoku
@@ -301,3 +302,13 @@ def test_bad_input_is_named(call, error):
     with pytest.raises(error) as caught:
         call(PuzzleThinker(small_sudoku()))
     assert caught.value.remedy
+
+
+def test_the_certificate_does_not_rest_on_settling():
+    """Even where a truth tells no neighbor, no answer has an energy above 0."""
+    network = ConstraintNetwork(4, [(0, 2), (0, 3), (1, 2)], [[0, 1], [2, 3]])
+    nobody = torch.zeros(0, dtype=torch.int64)
+    network.neighbors = NeighborLists.of(nobody, nobody, 4)
+    answers = PuzzleThinker(network, SmallestGroup()).think(torch.zeros(1, 4), solutions=9)
+    assert answers.totals.tolist() == [[0, 1, 0, 1]]
+    assert float(network.energy(answers.solutions)) == 0
