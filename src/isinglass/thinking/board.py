@@ -119,9 +119,10 @@ class Board:
         state = torch.full_like(given, OPEN, dtype=network.kind)
         state.masked_fill_(given < 0, FALSE).masked_fill_(given > 0, network.true)
         level = torch.where(given == 0, -1, 0).to(torch.int16)
-        fresh = (given > 0).nonzero(as_tuple=True)
+        units, columns = (given > 0).nonzero(as_tuple=True)
         depth = torch.zeros_like(puzzles)
         sums = state.new_zeros(len(network.members), len(givens))
+        fresh = units, columns
         return cls(network, puzzles, state, level, fresh, depth, depth > 0, depth > 0, sums, own)
 
     def take(self, columns: Tensor) -> Board:
