@@ -112,6 +112,13 @@ def learn(seed: int, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def network_of(folder: Path, digest: str) -> ConstraintNetwork:
+    """The network that was kept under this digest."""
+    network = ig.load(folder / f"network-{digest}.safetensors")
+    assert isinstance(network, ConstraintNetwork)  # noqa: S101
+    return network
+
+
 def is_right(solutions: Tensor, puzzles: Tensor, true: Tensor | None) -> Tensor:
     """Whether grids are the solutions; without these, whether all the rules of the game hold."""
     if true is not None:
@@ -155,6 +162,7 @@ def learn_order(network: ConstraintNetwork, seed: int) -> dict[str, Any]:
     hidden = torch.rand(BOARDS, 81, generator=generator).argsort(1)[:, HINTS:]
     boards = one_hot(grids_of(seed, BOARDS).scatter(1, hidden, 0))[:, order]
     learned = LearnedOrder().fit(other, boards, generator)
+    assert learned.weights is not None  # noqa: S101
     return {"weights": learned.weights.tolist(), "s": time.process_time() - begun}
 
 
@@ -223,18 +231,18 @@ def measure(cache: Cache, folder: Path, given: argparse.Namespace) -> dict[str, 
             networks.setdefault(learned["network"], seed)
             bar.advance(task)
         for digest in networks:
-            network = ig.load(given.out / f"network-{digest}.safetensors")
+            network = network_of(given.out, digest)
             for name in sets:
                 answer_all(cache, network, folder, (digest, name), PART if given.quick else None)
                 bar.advance(task)
         hard = puzzles_of(folder, HARD)[0]
         for seed in range(given.seeds):
             digest = cache.found[f"learn {seed}"]["network"]
-            network = ig.load(given.out / f"network-{digest}.safetensors")
+            network = network_of(given.out, digest)
             fitted = cache.get(f"order {seed}", lambda n=network, s=seed: learn_order(n, s))
             bar.advance(task)
-            learned = LearnedOrder()
-            learned.weights = torch.tensor(fitted["weights"], dtype=torch.float64)
+            weights = torch.tensor(fitted["weights"], dtype=torch.float64)
+            learned = LearnedOrder(weights=weights)
             orders = dict(
                 zip(ORDERS, (SmallestGroup(), ContradictionAhead(), learned), strict=True)
             )

@@ -1,5 +1,7 @@
 """Settle, guess, retract: right answers, or none."""
 
+import random
+
 import pytest
 import torch
 
@@ -12,8 +14,9 @@ from isinglass.thinking import (
     PuzzleThinker,
     SmallestGroup,
 )
+from isinglass.thinking._neighbors import NeighborLists
 from isinglass.thinking.board import Board
-from tests.seeds import seeded
+from tests.seeds import seeded, shifted
 from tests.thinking.boards import every_solution, givens, groups_of, small_sudoku
 
 #: Nine by nine, one solution, found with guesses.
@@ -57,7 +60,7 @@ def test_a_hard_board_is_solved_with_guesses(sudoku, order):
     assert answer.unique
     assert float(sudoku.energy(answers.solutions)) == 0
     assert answers.solutions[givens(HARD, 9) == 1].all()
-    digits = answer.solution.view(81, 9).int().argmax(1) + 1
+    digits = answers.solutions[0].view(81, 9).int().argmax(1) + 1
     assert "".join(map(str, digits.tolist())).startswith("417369825632158947")
     assert answer.guesses == int(answers.guesses) > 0
     assert answer.retractions == int(answers.retractions) == answer.guesses
@@ -68,9 +71,9 @@ def test_a_puzzle_is_thought_of_alike_alone_and_among_others(solutions):
     thinker = PuzzleThinker(small_sudoku())
     together = thinker.think(given)
     for puzzle in range(0, 288, 60):
-        alone = thinker.think(given[puzzle : puzzle + 1])[0]
-        assert str(alone) == str(together[puzzle])
-        assert torch.equal(alone.solution, together[puzzle].solution)
+        alone = thinker.think(given[puzzle : puzzle + 1])
+        assert str(alone[0]) == str(together[puzzle])
+        assert torch.equal(alone.solutions[0], together.solutions[puzzle])
 
 
 def test_looking_ahead_needs_fewer_guesses(sudoku):
@@ -158,6 +161,51 @@ def test_a_proposition_that_a_puzzle_excludes_by_itself_is_false():
     assert answers.totals[0].tolist() == [0, 2, 1, 1]
     assert answers[1].status == "contradictory"
     assert answers[1].clash == (0,)
+
+
+def random_puzzles(draw):
+    """A small network of random rules, five rows of givens, and exclusions of each."""
+    size = draw.randint(2, 8)
+    groups = [draw.sample(range(size), draw.randint(1, min(size, 4))) for _ in range(3)]
+    pairs = [[(draw.randrange(size), draw.randrange(size)) for _ in range(3)] for _ in range(6)]
+    given = [[draw.choice([0, 0, 0, 0, 1, -1]) for _ in range(size)] for _ in range(5)]
+    network = ConstraintNetwork(size, pairs.pop(), groups[: draw.randint(0, 3)])
+    return network, torch.tensor(given), pairs
+
+
+def fitting(network, given, pairs):
+    """States of energy 0 that a puzzle allows, by enumeration; what is in no group is false."""
+    states = network.unit.enumerate_states().float()
+    fits = (network(states) == 0) & ((given == 0) | (2 * states - 1 == given)).all(1)
+    for one, other in pairs:
+        fits &= (states[:, one] * states[:, other]) == 0
+    alone = torch.ones(network.size, dtype=torch.bool)
+    alone[[unit for group in network.groups for unit in group]] = False
+    return states[fits & ~(states.bool() & alone & (given != 1)).any(1)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks_agree_with_enumeration(seed):
+    network, given, pairs = random_puzzles(random.Random(shifted(seed)))
+    for order in (SmallestGroup(), ContradictionAhead(2)):
+        thinker = PuzzleThinker(network, order)
+        every = thinker.think(given, solutions=1000, exclusions=pairs)
+        one = thinker.think(given, exclusions=pairs)
+        for row, (known, own) in enumerate(zip(given, pairs, strict=True)):
+            states = fitting(network, known, own)
+            assert torch.equal(every.totals[row].float(), states.sum(0))
+            assert int(every.found[row]) == len(states)
+            assert bool(one.contradictory[row]) == (len(states) == 0)
+            if len(states):
+                assert (states == one.solutions[row].float()).all(1).any()
+                continue
+            clash = torch.zeros_like(known)
+            clash[list(one.clashes[row])] = known[list(one.clashes[row])]
+            assert len(fitting(network, clash, own)) == 0
+            for unit in one.clashes[row]:
+                fewer = clash.clone()
+                fewer[unit] = 0
+                assert len(fitting(network, fewer, own)) > 0
 
 
 def test_beliefs_are_those_of_enumeration(solutions):
@@ -254,3 +302,13 @@ def test_bad_input_is_named(call, error):
     with pytest.raises(error) as caught:
         call(PuzzleThinker(small_sudoku()))
     assert caught.value.remedy
+
+
+def test_the_certificate_does_not_rest_on_settling():
+    """Even where a truth tells no neighbor, no answer has an energy above 0."""
+    network = ConstraintNetwork(4, [(0, 2), (0, 3), (1, 2)], [[0, 1], [2, 3]])
+    nobody = torch.zeros(0, dtype=torch.int64)
+    network.neighbors = NeighborLists.of(nobody, nobody, 4)
+    answers = PuzzleThinker(network, SmallestGroup()).think(torch.zeros(1, 4), solutions=9)
+    assert answers.totals.tolist() == [[0, 1, 0, 1]]
+    assert float(network.energy(answers.solutions)) == 0

@@ -25,10 +25,11 @@ def exact_groups(counts: Tensor, excludes: Tensor, examples: int) -> list[tuple[
         examples: How many examples there were.
     """
     found = {(int(unit),) for unit in (counts == examples).nonzero()}
-    for seeds in torch.triu(excludes, 1).nonzero().split(SEEDS_AT_ONCE):
+    pairs = torch.triu(excludes, 1).nonzero()
+    for seeds in pairs.split(SEEDS_AT_ONCE) if len(pairs) else ():
         widest = int((excludes[seeds[:, 0]] & excludes[seeds[:, 1]]).sum(1).max())
-        for pairs in seeds.split(max(1, PAIRS_AT_ONCE // max(1, widest) ** 2)):
-            for clique in _grow(pairs, counts, excludes, examples).unique(dim=0).tolist():
+        for some in seeds.split(max(1, PAIRS_AT_ONCE // max(1, widest) ** 2)):
+            for clique in _grow(some, counts, excludes, examples).unique(dim=0).tolist():
                 found.add(tuple(sorted(unit for unit in clique if unit >= 0)))
     return sorted(found)
 

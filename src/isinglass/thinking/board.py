@@ -119,9 +119,10 @@ class Board:
         state = torch.full_like(given, OPEN, dtype=network.kind)
         state.masked_fill_(given < 0, FALSE).masked_fill_(given > 0, network.true)
         level = torch.where(given == 0, -1, 0).to(torch.int16)
-        fresh = (given > 0).nonzero(as_tuple=True)
+        units, columns = (given > 0).nonzero(as_tuple=True)
         depth = torch.zeros_like(puzzles)
         sums = state.new_zeros(len(network.members), len(givens))
+        fresh = units, columns
         return cls(network, puzzles, state, level, fresh, depth, depth > 0, depth > 0, sums, own)
 
     def take(self, columns: Tensor) -> Board:
@@ -165,7 +166,7 @@ class Board:
         """Lets new truths exclude their neighbors, and groups with one open member force it."""
         self._exclude(*self._excluded_by(*self.fresh))
         slots = self.network.slots
-        members = self.state.index_select(0, slots.flatten()).view(*slots.shape, -1)
+        members = self.state.index_select(0, slots.flatten()).view(*slots.shape, len(self.puzzle))
         self.sums = members.sum(0, dtype=self.state.dtype)
         lowest = self.sums.amin(0) if len(self.sums) else torch.full_like(self.puzzle, TRUTHS)
         self.clashing |= lowest == 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from isinglass._support.typing import Bool, Num
+from isinglass._support.typing import Bool, Float, Num
 from isinglass.errors import DomainError, ParameterError
 from isinglass.thinking._look_ahead import LookAhead
 from isinglass.thinking.board import OPEN, Board, OwnExclusions
@@ -34,9 +34,10 @@ class LearnedOrder(LookingAhead):
 
     Args:
         groups: How many groups are looked into.
+        weights: w, as learned before; None is nothing learned yet.
 
     Raises:
-        ParameterError: If it is no whole number above zero.
+        ParameterError: If ``groups`` is no whole number above zero.
 
     Examples:
         >>> network = ConstraintNetwork(9, groups=[[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6]])
@@ -45,9 +46,9 @@ class LearnedOrder(LookingAhead):
         torch.Size([11])
     """
 
-    def __init__(self, groups: int = 32) -> None:
+    def __init__(self, groups: int = 32, weights: Float[Tensor, " 11"] | None = None) -> None:
         super().__init__(groups)
-        self.weights: Tensor | None = None
+        self.weights = weights
 
     def fit(
         self,

@@ -58,7 +58,7 @@ class PuzzleAnswer:
             there is none.
         solution: Which propositions are true, ``(size,)``, or None.
         unique: Whether the search showed that there is no other solution.
-        clash: Givens that already have no solution together, of which none can be left out.
+        clash: Givens that have no solution together, of which the budget lets none be left out.
         thoughts: Guesses and retractions, in order.
     """
 

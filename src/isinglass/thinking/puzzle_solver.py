@@ -112,9 +112,9 @@ class PuzzleThinker:
         """Givens of every contradictory puzzle that clash by themselves, none of them idle."""
         clashes: list[tuple[int, ...]] = [()] * len(given)
         rows = search.refuted.nonzero().flatten()
-        kept, settled = given[rows], search.guesses[rows] == 0
-        for chosen, limit in ((settled, 0), (~settled, budget)):
-            kept[chosen] = self._thinned(kept[chosen], rows[chosen], own, limit)
+        kept, settled = given[rows], (search.guesses[rows] == 0).nonzero().flatten()
+        kept[settled] = self._thinned(kept[settled], rows[settled], own, 0)  # quick, leaves few
+        kept = self._thinned(kept, rows, own, budget)
         for row, left in zip(rows.tolist(), kept, strict=True):
             clashes[row] = tuple(left.nonzero().flatten().tolist())
         return clashes
