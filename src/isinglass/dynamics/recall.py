@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from isinglass._support.typing import Bool, Float, Int
-from isinglass._support.validation import check_at_least_zero, check_count, is_autocast
-from isinglass.core.energy import Energy
+from isinglass._support.validation import check_at_least_zero, check_count, check_flag, is_autocast
+from isinglass.core.energy import Energy, check_energy
 from isinglass.core.kernel import Kernel, check_kernel
 from isinglass.errors import ParameterError, ShapeError
 
@@ -119,8 +119,9 @@ def recall(
                 tolerance=tolerance, trace=trace,
             )  # fmt: skip
     max_steps = _check_steps(energy, cues, kernel, max_steps)
+    trace = check_flag("trace", trace)
     if tolerance is not None:
-        check_at_least_zero("tolerance", tolerance)
+        tolerance = check_at_least_zero("tolerance", tolerance)
 
     return _descend(energy, cues, kernel, max_steps, tolerance, trace)
 
@@ -192,6 +193,7 @@ def _in_dtype_of(energy: Energy, cues: Tensor) -> Tensor:
 def _check_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int | None) -> int:
     """How many steps a row may take, once kernel and cues are found fit."""
     check_kernel(kernel)
+    check_energy(energy)
     if not kernel.converges:
         raise ParameterError(
             f"{type(kernel).__name__} does not declare that a step without change means rest",

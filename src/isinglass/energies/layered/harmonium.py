@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from operator import index as whole
 from typing import Any, ClassVar
 
 import torch
@@ -71,9 +72,14 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        _check_layers(type(self).__name__, layers)
+        check_layers(layers)
         self._layers = tuple(layers)
-        self.couplings = tuple((int(a), int(b)) for a, b in couplings)
+        try:
+            self.couplings = tuple((whole(a), whole(b)) for a, b in couplings)
+        except (TypeError, ValueError) as error:
+            raise ParameterError(
+                f"couplings {str(couplings)[:60]}", "Give pairs of layers, such as [(0, 1)]"
+            ) from error
         for first, second in self.couplings:
             if not (0 <= first < len(layers) and 0 <= second < len(layers)) or first == second:
                 found = f"coupling ({first}, {second}) among {len(layers)} layers"
@@ -394,13 +400,17 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         return cls(layers, [tuple(pair) for pair in config["couplings"]])
 
 
-def _check_layers(name: str, layers: Sequence[Unit]) -> None:
-    wrong = [layer for layer in layers if not isinstance(layer, Unit)]
-    if wrong or not layers:
+def check_layers(layers: Sequence[Unit]) -> None:
+    """Refuses what is no list of layers of units, or an empty one.
+
+    Raises:
+        ParameterError: If it is one of these.
+    """
+    listed = isinstance(layers, list | tuple)
+    if not (listed and layers and all(isinstance(layer, Unit) for layer in layers)):
         raise ParameterError(
-            f"layers {list(layers)}",
+            f"layers {layers}",
             "Give at least one layer, each a unit such as Bernoulli(64)",
-            operation=name,
         )
 
 

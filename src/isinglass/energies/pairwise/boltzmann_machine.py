@@ -15,11 +15,13 @@ from isinglass._support.validation import (
     check_count,
     check_features,
     check_finite,
+    check_generator,
     check_like,
     check_number,
     check_operand,
     check_positive,
     check_temperature,
+    check_tensor,
 )
 from isinglass.core.capabilities import Clampable, Serializable, Tractable
 from isinglass.dynamics import BlockGibbs
@@ -31,6 +33,7 @@ from isinglass.energies.pairwise.grid_couplings import GridCouplings
 from isinglass.energies.sampling import Sampled
 from isinglass.errors import IntractableError, ParameterError, ShapeError
 from isinglass.units import Categorical, Spin, Unit
+from isinglass.units.base import check_unit
 
 __all__ = ["BoltzmannMachine"]
 
@@ -92,6 +95,8 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
+        check_unit(unit)
+        check_generator(generator)
         if any(math.isinf(part.with_count(1).state_count(0.0)) for part in unit.parts):
             raise ParameterError(
                 f"units {unit}, which have infinitely many states or no fixed number of them",
@@ -119,6 +124,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         like = next(couplings.parameters(), torch.zeros(()))
         if bias is None:
             bias = torch.zeros(unit.size).to(like)
+        check_tensor("the bias", bias)
         if bias.shape not in {(unit.size,), (components,)}:
             shared = f", or {components} that all units share" if components in unit.widths else ""
             found = f"a bias of shape {tuple(bias.shape)} for {unit}"
