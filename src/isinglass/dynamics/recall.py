@@ -99,7 +99,7 @@ def recall(
         row.
 
     Raises:
-        ShapeError: If there is no cue, or it has the wrong number of features.
+        ShapeError: If a cue has no unit, or the wrong number of them.
         DomainError: If a cue has NaN or infinity, or is not a state of the energy's units.
         ParameterError: If ``max_steps`` or ``tolerance`` is negative, or the kernel may move on
             after a step without change.
@@ -136,6 +136,8 @@ def _descend(
 ) -> Recall:
     """Steps until every row is at rest, rows at rest leaving the batch."""
     batch, size = cues.shape[:-1], cues.shape[-1]
+    if cues.numel() == 0:
+        return _nothing(cues, trace)
     state = cues.reshape(-1, size).clone()
     steps = torch.zeros(len(state), dtype=torch.int64, device=state.device)
     residual = torch.full((len(state),), torch.inf, dtype=state.dtype, device=state.device)
@@ -183,6 +185,13 @@ def _descend(
     )
 
 
+def _nothing(cues: Tensor, trace: bool) -> Recall:
+    """Returns the recall of no cues: none of everything."""
+    none = cues.new_zeros(cues.shape[:-1])
+    flags = torch.zeros_like(none, dtype=torch.bool)
+    return Recall(cues.clone(), none, none.long(), none, flags, none[None] if trace else None)
+
+
 def _in_dtype_of(energy: Energy, cues: Tensor) -> Tensor:
     """Brings cues to the dtype of the energy's tensors, where it has any."""
     tensors = chain(energy.parameters(), energy.buffers())
@@ -200,8 +209,8 @@ def _check_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int | 
             "Use a kernel that does, or take a number of steps with isinglass.dynamics.run",
         )
     energy.check_state(cues)
-    if cues.numel() == 0:
-        raise ShapeError(f"cues of shape {tuple(cues.shape)}", "Give at least one cue")
+    if cues.shape[-1] == 0:
+        raise ShapeError(f"cues of shape {tuple(cues.shape)}", "Give cues of one unit or more")
     if max_steps is None:
         return kernel.default_max_steps(cues.shape[-1])
     return check_count("max_steps", max_steps, least=0)

@@ -15,8 +15,8 @@ from isinglass._support.validation import (
     check_like,
     check_positive,
 )
-from isinglass.energies.layered._layer_graph import colors, outward
-from isinglass.energies.layered.harmonium import Harmonium, check_layers
+from isinglass.energies.layered._layer_graph import check_layers, colors, outward
+from isinglass.energies.layered.harmonium import Harmonium
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Mixed, Unit
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from operator import index as whole
 from typing import Any, ClassVar
 
 import torch
@@ -22,7 +21,7 @@ from isinglass.core.capabilities import Clampable, ConcaveConvex, Serializable, 
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.layered._fast_gradient import FastContrastiveGradient
-from isinglass.energies.layered._layer_graph import colors
+from isinglass.energies.layered._layer_graph import check_layers, colors, read_couplings
 from isinglass.energies.layered._partition import check_normalizable, fewest_states, sum_states
 from isinglass.energies.layered.harmonium_path import HarmoniumPath
 from isinglass.energies.sampling import Sampled
@@ -74,12 +73,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         super().__init__()
         check_layers(layers)
         self._layers = tuple(layers)
-        try:
-            self.couplings = tuple((whole(a), whole(b)) for a, b in couplings)
-        except (TypeError, ValueError) as error:
-            raise ParameterError(
-                f"couplings {str(couplings)[:60]}", "Give pairs of layers, such as [(0, 1)]"
-            ) from error
+        self.couplings = read_couplings(couplings)
         for first, second in self.couplings:
             if not (0 <= first < len(layers) and 0 <= second < len(layers)) or first == second:
                 found = f"coupling ({first}, {second}) among {len(layers)} layers"
@@ -398,20 +392,6 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         """Returns a harmonium of the same graph."""
         layers = [Unit.from_config(layer) for layer in config["layers"]]
         return cls(layers, [tuple(pair) for pair in config["couplings"]])
-
-
-def check_layers(layers: Sequence[Unit]) -> None:
-    """Refuses what is no list of layers of units, or an empty one.
-
-    Raises:
-        ParameterError: If it is one of these.
-    """
-    listed = isinstance(layers, list | tuple)
-    if not (listed and layers and all(isinstance(layer, Unit) for layer in layers)):
-        raise ParameterError(
-            f"layers {layers}",
-            "Give at least one layer, each a unit such as Bernoulli(64)",
-        )
 
 
 class Marginal(ConcaveConvex):

@@ -15,7 +15,6 @@ from isinglass._support.validation import (
     check_count,
     check_features,
     check_finite,
-    check_generator,
     check_like,
     check_number,
     check_operand,
@@ -96,7 +95,6 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
     ) -> None:
         super().__init__()
         check_unit(unit)
-        check_generator(generator)
         if any(math.isinf(part.with_count(1).state_count(0.0)) for part in unit.parts):
             raise ParameterError(
                 f"units {unit}, which have infinitely many states or no fixed number of them",
@@ -122,8 +120,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
             )
         self.couplings = couplings
         like = next(couplings.parameters(), torch.zeros(()))
-        if bias is None:
-            bias = torch.zeros(unit.size).to(like)
+        bias = torch.zeros(unit.size).to(like) if bias is None else bias
         check_tensor("the bias", bias)
         if bias.shape not in {(unit.size,), (components,)}:
             shared = f", or {components} that all units share" if components in unit.widths else ""
