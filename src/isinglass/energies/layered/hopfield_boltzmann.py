@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -18,6 +18,7 @@ from isinglass._support.validation import (
     check_patterns,
     check_positive,
 )
+from isinglass.core.numbers import Numbered
 from isinglass.core.path import AnnealingPath
 from isinglass.distributions.pattern_mixture import PatternMixture
 from isinglass.energies.layered.draw_count_path import DrawCountPath, one_draw
@@ -29,7 +30,7 @@ from isinglass.units.base import check_unit
 __all__ = ["HopfieldBoltzmann"]
 
 
-class HopfieldBoltzmann(Harmonium):
+class HopfieldBoltzmann(Numbered, Harmonium):
     r"""Visible units and groups of memories: F(v) = U(v) − b·v − Σ_g lse_β(c_g + X_g v).
 
     At temperature T = 1/(mβ), m = ``draws``, the machine has exact conditionals
@@ -73,6 +74,8 @@ class HopfieldBoltzmann(Harmonium):
         >>> machine.conditional(torch.tensor([1.0, 1, 0, 0]), seen).mean().detach().sign()
         tensor([ 1.,  1.,  1., -1.])
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __init__(
         self,
