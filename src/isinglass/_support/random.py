@@ -7,7 +7,7 @@ from typing import TypedDict
 import torch
 from torch import Generator, Tensor
 
-from isinglass._support.validation import check_deviation
+from isinglass._support.validation import check_deviation, check_generator
 
 __all__ = ["noise", "source"]
 
@@ -36,4 +36,5 @@ def noise(scale: float, rows: int, columns: int, generator: Generator | None) ->
     Raises:
         ParameterError: If ``scale`` is no standard deviation.
     """
+    check_generator(generator)
     return check_deviation("scale", scale) * torch.randn(rows, columns, **source(generator))

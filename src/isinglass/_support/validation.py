@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from operator import index
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._C import (  # pyright: ignore[reportMissingModuleSource]
@@ -26,6 +27,8 @@ ROWS = 65_536  # looked at together
 #: Numbers that divide or multiply tensors lie between: there float32 keeps all its digits, and the
 #: reciprocal is finite too.
 LEAST, MOST = 2.0**-126, 2.0**126
+#: No memory has addresses for more, and no loop comes to an end.
+MOST_COUNTED = 2**48
 DENSE = (torch.strided, torch.jagged)
 
 
@@ -199,14 +202,63 @@ def check_count(name: str, value: int, least: int = 1) -> int:
         ParameterError: If ``value`` is not a whole number or is below ``least``.
     """
     try:
-        number = least - 1 if isinstance(value, bool) else index(value)  # takes numpy's integers
+        whole = not isinstance(value, bool | np.ndarray | Tensor)  # but numpy's integers
+        number = index(value) if whole else least - 1
     except TypeError:
         number = least - 1
     if number < least:
         raise ParameterError(
             f"{name} = {value!r}", f"Give {name} as a whole number of at least {least}"
         )
+    if number > MOST_COUNTED:
+        raise ParameterError(f"{name} = {value!r}, beyond any machine", f"Give {name} less")
     return number
+
+
+def check_kind(name: str, value: object, kind: type, example: str) -> None:
+    """Refuses what is no object of a kind, such as its class, its name or None.
+
+    Raises:
+        ParameterError: If it is none.
+    """
+    if not isinstance(value, kind):
+        raise ParameterError(
+            f"{name} = {str(value)[:60]} of type {type(value).__name__}", f"Give {example}"
+        )
+
+
+def check_generator(generator: object) -> None:
+    """Refuses a source of randomness that is neither torch's nor None, which is the global one.
+
+    Raises:
+        ParameterError: If it is of another kind, such as a seed or a generator of numpy.
+    """
+    if generator is not None:
+        check_kind(
+            "generator", generator, torch.Generator, "None, or torch.Generator().manual_seed(0)"
+        )
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Returns a flag as True or False.
+
+    Raises:
+        ParameterError: If it is neither, such as a tensor or a word.
+    """
+    if not isinstance(value, bool | int | np.bool):
+        found = f"{name} of type {type(value).__name__}"
+        raise ParameterError(found, f"Give {name} as True or False")
+    return bool(value)
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuses what is none of some words.
+
+    Raises:
+        ParameterError: If it is none.
+    """
+    if not (isinstance(value, str) and value in choices):
+        raise ParameterError(f"{name} = {value!r}", f"Say one of: {', '.join(choices)}")
 
 
 def check_rows(data: Tensor) -> None:
@@ -293,6 +345,19 @@ def check_values(values: Tensor, patterns: Tensor) -> None:
     check_like(values, patterns)
 
 
+def check_device_of(name: str, values: Tensor, state: Tensor) -> None:
+    """Refuses a tensor on another device than the states it goes with.
+
+    Raises:
+        DomainError: If the devices differ.
+    """
+    if values.device != state.device:
+        raise DomainError(
+            f"{name} on {values.device}, states on {state.device}",
+            "Bring them together first: x.to(states.device)",
+        )
+
+
 def check_observed(observed: Tensor, state: Tensor) -> Tensor:
     """Returns a mask of observed values, one flag for every value of the state.
 
@@ -301,6 +366,7 @@ def check_observed(observed: Tensor, state: Tensor) -> Tensor:
         DomainError: If it is no tensor.
     """
     check_tensor("a mask", observed)
+    check_device_of("a mask", observed, state)
     if observed.dtype == torch.bool and observed.shape in (state.shape, state.shape[-1:]):
         return observed.expand(state.shape)
     raise ShapeError(
@@ -321,6 +387,7 @@ def known_cells(cues: Tensor, known: Tensor) -> Tensor:
     """
     check_tensor("cues", cues)
     size = cues.shape[-1] if cues.ndim else 0
+    check_features(cues, size, "cues")
     example = f"torch.ones({size}, dtype=torch.bool)"
     if not isinstance(known, Tensor) or known.dtype != torch.bool:
         found = f"dtype {known.dtype}" if isinstance(known, Tensor) else type(known).__name__
@@ -328,6 +395,8 @@ def known_cells(cues: Tensor, known: Tensor) -> Tensor:
             f"a mask of {found}",
             f"Give a boolean tensor, True where a cell is given, such as {example}",
         )
+    check_tensor("a mask", known)
+    check_device_of("a mask", known, cues)
     try:
         fits = torch.broadcast_shapes(known.shape, cues.shape) == cues.shape
     except RuntimeError:
@@ -336,11 +405,6 @@ def known_cells(cues: Tensor, known: Tensor) -> Tensor:
         raise ShapeError(
             f"a mask of shape {tuple(known.shape)} for cues of shape {tuple(cues.shape)}",
             f"Give one boolean a cell, ({size},) or a batch of them, such as {example}",
-        )
-    if known.device != cues.device:
-        raise DomainError(
-            f"a mask on {known.device}, cues on {cues.device}",
-            "Bring them together first: known.to(cues.device)",
         )
     if values_visible(known) and not bool(known.any(-1).all()):
         first = int((~known.any(-1)).flatten().nonzero()[0])
@@ -351,7 +415,12 @@ def known_cells(cues: Tensor, known: Tensor) -> Tensor:
 
 
 def check_attention_mask(
-    name: str, mask: Tensor, shapes: Sequence[tuple[Sequence[int], str]], *, floating: bool = True
+    name: str,
+    mask: Tensor,
+    shapes: Sequence[tuple[Sequence[int], str]],
+    like: Tensor,
+    *,
+    floating: bool = True,
 ) -> None:
     """Refuses a mask of attention of another kind or shape.
 
@@ -359,6 +428,7 @@ def check_attention_mask(
         name: Of the argument.
         mask: True at what must not be seen, or numbers to be added to the scores.
         shapes: Those that fit, and what their sides are.
+        like: A tensor on the device where the mask belongs.
         floating: Whether numbers are allowed.
 
     Raises:
@@ -366,6 +436,7 @@ def check_attention_mask(
         ShapeError: If it has none of the shapes.
     """
     check_tensor(name, mask)
+    check_device_of(name, mask, like)
     if mask.dtype != torch.bool and not (floating and mask.is_floating_point()):
         raise DomainError(
             f"{name} of dtype {mask.dtype}",

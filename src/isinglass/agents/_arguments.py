@@ -33,10 +33,10 @@ from isinglass.errors import ParameterError
 
 __all__ = [
     "LOSSES",
-    "check_device",
     "check_policy",
     "check_settings",
     "check_storage",
+    "check_surroundings",
     "environment",
     "without",
 ]
@@ -46,6 +46,7 @@ LEAST = {
     "batch_size": 1, "buffer_size": 1, "n_steps": 1, "_stats_window_size": 1,
     "learning_starts": 0, "gradient_steps": -1,
 }  # fmt: skip
+LARGEST_SEED = 2**32 - 1  # numpy's
 SMALLEST_PICTURE = 36  # a side, for the layers of SB3's NatureCNN
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 LOSSES = {"mse": mse_loss, "huber": huber_loss}
@@ -98,10 +99,20 @@ def check_reset(env: Env) -> None:
         )
 
 
-def check_device(device: torch.device | str) -> None:
-    """Refuses a device that is not there, where SB3 would take another without a word."""
-    if device == "auto":
-        return
+def check_surroundings(device: torch.device | str, seed: int | None, verbose: int) -> int | None:
+    """Returns the seed; refuses what is none, no level, and a device that is not there.
+
+    Stable-Baselines3 would take another device without a word.
+
+    Raises:
+        ParameterError: If it is one of these.
+    """
+    if seed is not None and (seed := check_count("seed", seed, least=0)) > LARGEST_SEED:
+        raise ParameterError(f"seed = {seed}", f"Give a seed of at most {LARGEST_SEED}")
+    if not isinstance(verbose, bool):
+        check_count("verbose", verbose, least=0)
+    if isinstance(device, str) and device == "auto":
+        return seed
     try:
         torch.empty(0, device=torch.device(device))
     except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
@@ -109,6 +120,7 @@ def check_device(device: torch.device | str) -> None:
             f"device = {str(device)!r}, which this machine or this torch does not have",
             "Give device='cpu', or 'auto' for a GPU if there is one",
         ) from error
+    return seed
 
 
 def check_policy(
@@ -219,7 +231,8 @@ def check_settings(agent: Any) -> None:
         )
     agent.train_freq = check_train_freq(agent.train_freq)
     if not callable(agent.learning_rate):
-        check_at_least_zero("learning_rate", agent.learning_rate)
+        rate = check_at_least_zero("learning_rate", agent.learning_rate)
+        agent.learning_rate = rate
     if agent.final_temperature > agent.initial_temperature:
         raise ParameterError(
             f"final_temperature = {agent.final_temperature} above "

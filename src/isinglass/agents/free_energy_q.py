@@ -18,12 +18,13 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorch
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from isinglass._support.validation import check_at_least_zero
 from isinglass.agents._arguments import (
     LOSSES,
-    check_device,
     check_policy,
     check_settings,
     check_storage,
+    check_surroundings,
     environment,
     without,
 )
@@ -33,7 +34,7 @@ from isinglass.agents._faults import (
     fitting_weights,
     same_spaces,
     whole_steps,
-)
+)  # fmt: skip
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.backups import Backup, SoftBackup
@@ -194,7 +195,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        check_device(device)
+        seed = check_surroundings(device, seed, verbose)
         given = environment(env, required=_init_setup_model)
         if _init_setup_model:  # else ``load`` brings what was checked when it was made
             check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
@@ -346,11 +347,11 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
         ``tb_log_name`` is the name of the class if it is not given.
         """
+        check_at_least_zero("total_timesteps", total_timesteps)
         with whole_steps(f"{type(self).__name__}.learn"):
             name = tb_log_name or type(self).__name__
-            return super().learn(
-                total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar
-            )
+            rest = log_interval, name, reset_num_timesteps, progress_bar
+            return super().learn(total_timesteps, callback, *rest)
 
     def _setup_model(self) -> None:
         check_settings(self)  # here, so that what ``load`` is given is checked as well

@@ -21,7 +21,7 @@ from stable_baselines3.common.utils import get_device
 from torch import Generator, Tensor, nn
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count, check_positive
+from isinglass._support.validation import check_count, check_flag, check_positive
 from isinglass.agents._faults import diagnosed_divergence
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
@@ -292,6 +292,7 @@ class FreeEnergyPolicy(BasePolicy):
                 f"constraint = {constraint!r}",
                 "Give a function from actions to bools, one an action",
             )
+        check_flag("deterministic", deterministic)
         self.set_training_mode(False)
         observation, action_masks = self._take_masks(observation, action_masks)
         obs, batched = self.obs_to_tensor(observation)
@@ -341,7 +342,7 @@ class FreeEnergyPolicy(BasePolicy):
     def _read_fixed(self, fixed: np.ndarray, zeros: Tensor) -> Tensor:
         shape = self.action_space.shape or ()
         try:
-            values = np.asarray(fixed, dtype=np.float64)
+            values = np.ascontiguousarray(fixed, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise ShapeError(
                 f"fixed = {fixed!r}, which is no array of numbers",

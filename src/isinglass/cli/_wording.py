@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from isinglass.errors import IsinglassError, ParameterError, UnknownEnvironmentError
 
-__all__ = ["exit_status", "shell_message"]
+__all__ = ["exit_status", "lacks_memory", "shell_message"]
 
 #: Arguments of the estimators that an option with another name sets.
 ARGUMENTS = {
@@ -17,6 +17,11 @@ ARGUMENTS = {
     "n_samples": "--sample",
     "random_state": "--seed",
 }
+#: How libraries say that there is no more memory, where they raise no MemoryError.
+NO_MEMORY = (
+    "can't allocate memory", "Cannot allocate memory", "failed to map segment", "bad_alloc",
+    "out of memory", "can't start new thread",
+)  # fmt: skip
 #: What a user of Python does, and what a user of the shell does instead.
 PHRASES = (
     (r"overwrite=True", "--force"),
@@ -37,6 +42,18 @@ PHRASES = (
 def exit_status(error: IsinglassError) -> int:
     """Returns 2 where the command line itself is wrong, 1 where files or data are."""
     return 2 if isinstance(error, ParameterError | UnknownEnvironmentError) else 1
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Returns whether numpy, torch, Python or the loader of libraries found no more memory."""
+    if error is None:
+        return False
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or any(words in text for words in NO_MEMORY)
+        or lacks_memory(error.__cause__ or error.__context__)
+    )
 
 
 def shell_message(error: IsinglassError, command: str, options: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from isinglass import __version__
 from isinglass._support.optional import require_extra
-from isinglass.cli._wording import exit_status, shell_message
+from isinglass.cli._wording import exit_status, lacks_memory, shell_message
 from isinglass.cli.act.command import act
 from isinglass.cli.imagine.command import imagine
 from isinglass.cli.remember.command import remember
@@ -28,6 +28,10 @@ with require_extra("cli"):
 
 __all__ = ["app", "run"]
 
+OUT_OF_MEMORY = (
+    "there is not enough memory. Give fewer rows, columns or memories, smaller images (--size), or "
+    "a smaller buffer_size"
+)
 STATUSES = """Exit status: 0 done; 1 files or data failed; 2 the command line is wrong; 130 stopped.
 
 Start with: isinglass tour"""
@@ -122,6 +126,8 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        if lacks_memory(error):
+            return _complain(OUT_OF_MEMORY, 1)
         found = f"{type(error).__name__}: {error}".strip()
         return _complain(f"unexpected {found}. Run again with --debug for the traceback", 1)
     return 0

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
-from isinglass.core.energy import Energy
+from isinglass.core.energy import Energy, check_energy
 from isinglass.core.kernel import Kernel
 from isinglass.core.path import AnnealingPath
 from isinglass.errors import IntractableError
@@ -61,6 +61,7 @@ def require(energy: Energy, capability: type[Offered]) -> Offered:
         >>> require(memory, ConcaveConvex) is memory
         True
     """
+    check_energy(energy)
     if not isinstance(energy, capability):
         raise IntractableError(
             f"{type(energy).__name__} {capability.lacking}",

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_finite
+from isinglass._support.validation import check_finite, check_kind
 from isinglass.units import Unit
 
-__all__ = ["Energy"]
+__all__ = ["Energy", "check_energy"]
 
 
 class Energy(nn.Module, ABC):
@@ -84,3 +84,12 @@ class Energy(nn.Module, ABC):
             IsinglassError: The subclass that names what is wrong.
         """
         check_finite("the state", state)
+
+
+def check_energy(energy: object) -> None:
+    """Refuses what is no energy, such as its class or a module of another kind.
+
+    Raises:
+        ParameterError: If it is none.
+    """
+    check_kind("energy", energy, Energy, "an energy object, such as ModernHopfield(patterns)")

@@ -19,8 +19,8 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float, Int
-from isinglass._support.validation import check_count, check_temperature
-from isinglass.core.energy import Energy
+from isinglass._support.validation import check_count, check_generator, check_temperature
+from isinglass.core.energy import Energy, check_energy
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Unit
 
@@ -264,6 +264,8 @@ def run(
     check_count("steps", steps, least=0)
     temperature = check_temperature(temperature)
     check_kernel(kernel)
+    check_energy(energy)
+    check_generator(generator)
     energy.check_state(state)
     kernel_state = kernel.init(energy, state.reshape(-1, state.shape[-1]))
     moved = None

@@ -297,8 +297,8 @@ def _numbers(operation: str, cells: Cells) -> np.ndarray:
             "dates or times", "Turn them into numbers first, such as days", operation=operation
         )
     try:
-        values = np.where(unknown, np.nan, cells).astype(np.float64)
-    except ValueError as error:
+        values = np.where(unknown, np.nan, cells.astype(object)).astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise DomainError(
             f"a cell that is no number ({error})",
             "Call it categorical, or mend the cell",

@@ -13,13 +13,16 @@ from torch.nn.functional import linear
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_count,
+    check_device_of,
     check_features,
     check_positive,
+    check_tensor,
     values_visible,
 )
 from isinglass.distributions.base import FieldDistribution
 from isinglass.errors import IntractableError, ShapeError
 from isinglass.units import Unit
+from isinglass.units.base import check_unit
 
 __all__ = ["PatternMixture"]
 
@@ -65,8 +68,11 @@ class PatternMixture(FieldDistribution):
 
     def __post_init__(self) -> None:
         check_positive("temperature", self.temperature)
-        count, size = self.fields.shape[-2:]
-        if self.keys.shape[-1] != count or size != self.unit.size:
+        check_unit(self.unit)
+        check_tensor("keys", self.keys)
+        check_tensor("fields", self.fields)
+        shape = (*self.keys.shape[-1:], self.unit.size)
+        if self.fields.ndim < 2 or self.fields.shape[-2:] != shape:
             raise ShapeError(
                 f"keys {tuple(self.keys.shape)}, fields {tuple(self.fields.shape)}, {self.unit}",
                 "Give N keys and N fields, each as long as the state of the unit",
@@ -190,6 +196,7 @@ class PatternMixture(FieldDistribution):
         """
         check_features(state, self.unit.size)
         self.unit.check_mask(observed)
+        check_device_of("a mask", observed, state)
         try:
             observed = observed.expand(torch.broadcast_shapes(observed.shape, state.shape))
         except RuntimeError as error:

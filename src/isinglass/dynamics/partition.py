@@ -15,12 +15,13 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import (
     check_count,
     check_finite,
+    check_generator,
     check_like,
     check_positive,
     check_rows,
 )
 from isinglass.core.capabilities import Annealable, Tractable, as_trainable, require
-from isinglass.core.energy import Energy
+from isinglass.core.energy import Energy, check_energy
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics.annealing import PILOT_LEVELS, Annealed, anneal, even_schedule
 from isinglass.dynamics.kernels.replica_exchange import ReplicaExchange
@@ -170,17 +171,15 @@ def log_partition(
         >>> abs(found.value - exact.value) < 5 * found.standard_error
         True
     """
-    if not isinstance(model, Energy):
-        raise ParameterError(f"a {type(model).__name__}", "Give an energy")
-    if method not in ("auto", "exact", "ais"):
+    check_energy(model)
+    if not isinstance(method, str) or method not in ("auto", "exact", "ais"):
         raise ParameterError(f"method = {method!r}", "Use 'auto', 'exact' or 'ais'")
     temperature = model.temperature if temperature is None else temperature
     temperature = check_positive("temperature", temperature)
     check_count("chains", chains, least=2)
     if levels is not None:
         check_count("levels", levels, least=2)
-    if not isinstance(generator, Generator | None):
-        raise ParameterError(f"generator = {generator!r}", "Give torch.Generator().manual_seed(…)")
+    check_generator(generator)
     for name, parameter in model.named_parameters():
         check_finite(f"the parameter {name}", parameter)
     _check_states(model, data, samples)

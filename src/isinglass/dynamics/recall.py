@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from isinglass._support.typing import Bool, Float, Int
-from isinglass._support.validation import check_at_least_zero, check_count, is_autocast
-from isinglass.core.energy import Energy
+from isinglass._support.validation import check_at_least_zero, check_count, check_flag, is_autocast
+from isinglass.core.energy import Energy, check_energy
 from isinglass.core.kernel import Kernel, check_kernel
 from isinglass.errors import ParameterError, ShapeError
 
@@ -99,7 +99,7 @@ def recall(
         row.
 
     Raises:
-        ShapeError: If there is no cue, or it has the wrong number of features.
+        ShapeError: If a cue has no unit, or the wrong number of them.
         DomainError: If a cue has NaN or infinity, or is not a state of the energy's units.
         ParameterError: If ``max_steps`` or ``tolerance`` is negative, or the kernel may move on
             after a step without change.
@@ -119,8 +119,9 @@ def recall(
                 tolerance=tolerance, trace=trace,
             )  # fmt: skip
     max_steps = _check_steps(energy, cues, kernel, max_steps)
+    trace = check_flag("trace", trace)
     if tolerance is not None:
-        check_at_least_zero("tolerance", tolerance)
+        tolerance = check_at_least_zero("tolerance", tolerance)
 
     return _descend(energy, cues, kernel, max_steps, tolerance, trace)
 
@@ -135,6 +136,8 @@ def _descend(
 ) -> Recall:
     """Steps until every row is at rest, rows at rest leaving the batch."""
     batch, size = cues.shape[:-1], cues.shape[-1]
+    if cues.numel() == 0:
+        return _nothing(cues, trace)
     state = cues.reshape(-1, size).clone()
     steps = torch.zeros(len(state), dtype=torch.int64, device=state.device)
     residual = torch.full((len(state),), torch.inf, dtype=state.dtype, device=state.device)
@@ -182,6 +185,13 @@ def _descend(
     )
 
 
+def _nothing(cues: Tensor, trace: bool) -> Recall:
+    """Returns the recall of no cues: none of everything."""
+    none = cues.new_zeros(cues.shape[:-1])
+    flags = torch.zeros_like(none, dtype=torch.bool)
+    return Recall(cues.clone(), none, none.long(), none, flags, none[None] if trace else None)
+
+
 def _in_dtype_of(energy: Energy, cues: Tensor) -> Tensor:
     """Brings cues to the dtype of the energy's tensors, where it has any."""
     tensors = chain(energy.parameters(), energy.buffers())
@@ -192,14 +202,15 @@ def _in_dtype_of(energy: Energy, cues: Tensor) -> Tensor:
 def _check_steps(energy: Energy, cues: Tensor, kernel: Kernel, max_steps: int | None) -> int:
     """How many steps a row may take, once kernel and cues are found fit."""
     check_kernel(kernel)
+    check_energy(energy)
     if not kernel.converges:
         raise ParameterError(
             f"{type(kernel).__name__} does not declare that a step without change means rest",
             "Use a kernel that does, or take a number of steps with isinglass.dynamics.run",
         )
     energy.check_state(cues)
-    if cues.numel() == 0:
-        raise ShapeError(f"cues of shape {tuple(cues.shape)}", "Give at least one cue")
+    if cues.shape[-1] == 0:
+        raise ShapeError(f"cues of shape {tuple(cues.shape)}", "Give cues of one unit or more")
     if max_steps is None:
         return kernel.default_max_steps(cues.shape[-1])
     return check_count("max_steps", max_steps, least=0)

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count
+from isinglass._support.validation import check_count, check_generator
 from isinglass.core.capabilities import Annealable, Trainable
 from isinglass.dynamics.kernels.replica_exchange import ReplicaExchange
 from isinglass.errors import IntractableError
@@ -74,6 +74,7 @@ class Sampled(Annealable, Trainable):
         """
         check_count("count", count)
         check_count("steps", steps)
+        check_generator(generator)
         listed = self._list()
         if listed is not None:
             states, log_weight = listed

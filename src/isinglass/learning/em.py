@@ -13,6 +13,8 @@ from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_at_least_zero,
     check_count,
+    check_features,
+    check_flag,
     check_like,
     check_observed,
     check_rows,
@@ -294,7 +296,14 @@ def expectation_maximization(
     check_at_least_zero("tolerance", tolerance)
     check_at_least_zero("pseudo_count", pseudo_count)
     observed = check_data(machine, data, observed)
+    if not isinstance(learn_scale, Tensor):
+        learn_scale = check_flag("learn_scale", learn_scale)
+    learn_beta = check_flag("learn_beta", learn_beta)
     scale = torch.ones_like(data[0]) if scale is None else scale
+    check_features(scale, data.shape[-1], "a scale")
+    check_like(scale, data, "a scale")
+    if not bool((scale.isfinite() & (scale > 0)).all()):
+        raise DomainError(f"a scale from {scale.min():g} to {scale.max():g}", "Give s above zero")
     machine.visible.check(_states(data, observed, scale), observed)
     origin = _origin(machine, data, observed)
     pseudo = _pseudo_counts(machine, data, observed, pseudo_count)
@@ -412,6 +421,8 @@ def _scales_to_learn(
 ) -> Tensor:
     """Which components' scale is to be fitted, ``(d,)``."""
     gaussian = _is_gaussian(machine.visible, scale)
+    if isinstance(learn, Tensor):
+        learn = check_observed(learn, scale)
     chosen = (gaussian & learn) if isinstance(learn, bool) else learn
     if bool((chosen & ~gaussian).any()) or (learn is True and not bool(gaussian.any())):
         raise ParameterError(

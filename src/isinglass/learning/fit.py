@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from isinglass._support.interrupts import interrupts
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count, check_fraction
+from isinglass._support.validation import check_count, check_flag, check_fraction
 from isinglass.core.energy import Energy
 from isinglass.errors import ParameterError
 from isinglass.learning.objectives.base import Objective
@@ -129,6 +129,7 @@ def fit(
         on_epoch=on_epoch, generator=generator,
     )  # fmt: skip
     _check_numbers(epochs, every, average, autocast)
+    centered = check_flag("centered", centered)
     objective = objective or default_objective(energy)
     size = objective.batch_size if batch_size is None else batch_size
     batches = Batches(data, size, energy)

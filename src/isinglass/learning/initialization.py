@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
-from isinglass._support.validation import check_rows
+from isinglass._support.validation import check_generator, check_rows
 from isinglass.energies.layered.harmonium import Harmonium
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
 from isinglass.errors import ShapeError
@@ -53,6 +53,7 @@ def seed_memories(
         tensor([[1., 1.],
                 [3., 3.]])
     """
+    check_generator(generator)
     check_data(machine, data)
     machine.visible.check(data)
     _check_enough(machine, data, "examples")
@@ -102,6 +103,7 @@ def seed_cluster_means(
         (tensor([1.]), tensor([[1.7580],
                 [7.2420]]))
     """
+    check_generator(generator)
     observed = check_data(machine, data, observed)
     machine.visible.check(data, observed)
     _check_enough(machine, data, "rows")

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_features, check_like, check_patterns, check_positive
+from isinglass._support.validation import (
+    check_features,
+    check_kind,
+    check_like,
+    check_patterns,
+    check_positive,
+)
 from isinglass.energies import ModernHopfield, RetrievalLayer
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.nn.hopfield.lookup import HopfieldLayer
@@ -29,6 +35,7 @@ def to_layer(memory: ModernHopfield) -> HopfieldLayer:
         >>> torch.allclose(layer(states), memory.cccp_update(states), atol=1e-6)
         True
     """
+    check_kind("memory", memory, ModernHopfield, "a ModernHopfield")
     patterns = memory.patterns
     layer = HopfieldLayer.static(
         memory.unit.size,
@@ -54,6 +61,7 @@ def from_layer(layer: HopfieldLayer) -> ModernHopfield:
         >>> from_layer(layer).beta
         2.0
     """
+    check_kind("layer", layer, HopfieldLayer, "a HopfieldLayer")
     parts = [name for name, module in layer.named_children() if module is not None]
     own = [name for name, _ in layer.named_parameters(recurse=False)]
     extra = [*parts, *(n for n in own if n not in ("lookup_weights", "scaling"))]

@@ -18,13 +18,24 @@ from isinglass._support.validation import (
     check_count,
     check_features,
     check_finite,
+    check_kind,
     check_temperature,
     check_tensor,
     values_visible,
 )
 from isinglass.errors import DomainError, IntractableError, ShapeError
 
-__all__ = ["EDGE", "Draw", "Flags", "PerRow", "States", "Unit", "gumbel_like", "uniform_like"]
+__all__ = [
+    "EDGE",
+    "Draw",
+    "Flags",
+    "PerRow",
+    "States",
+    "Unit",
+    "check_unit",
+    "gumbel_like",
+    "uniform_like",
+]
 
 #: Fields or states of a layer.
 States: TypeAlias = Float[Tensor, "*batch size"]
@@ -363,3 +374,12 @@ class Unit(Configurable, ABC):
 
     def _remedy(self) -> str:
         return f"Give states that {type(self).__name__} units can take"
+
+
+def check_unit(unit: object) -> None:
+    """Refuses what is no layer of units, such as a class of them or a size.
+
+    Raises:
+        ParameterError: If it is none.
+    """
+    check_kind("unit", unit, Unit, "a layer of units, such as Bernoulli(3)")

@@ -54,10 +54,10 @@ class Mixed(Unit):
     parts: tuple[Unit, ...] = ()  # pyright: ignore[reportIncompatibleMethodOverride]  # a field here
 
     def __init__(self, parts: Sequence[Unit]) -> None:
-        wrong = [part for part in parts if not isinstance(part, Unit)]
-        if wrong or not parts:
+        listed = isinstance(parts, list | tuple)
+        if not (listed and parts and all(isinstance(part, Unit) for part in parts)):
             raise ParameterError(
-                f"parts {list(parts)}",
+                f"parts {parts}",
                 "Give at least one part, each a unit such as Bernoulli(3)",
             )
         flat = tuple(inner for part in parts for inner in part.parts)

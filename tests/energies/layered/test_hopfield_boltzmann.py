@@ -260,3 +260,11 @@ def test_scales_of_weights_that_cannot_be(scale, unannotated):
     ):
         with pytest.raises(ParameterError, match="scale = "):
             make()
+
+
+def test_beta_is_in_the_state_dict():
+    one, other = (ig.HopfieldBoltzmann(ig.Spin(3), 2, beta=beta) for beta in (3.0, 1.0))
+    assert str(other.load_state_dict(one.state_dict())) == "<All keys matched successfully>"
+    states = torch.eye(3).sign() * 2 - 1
+    assert other.beta == 3.0
+    torch.testing.assert_close(other.log_prob(states), one.log_prob(states))

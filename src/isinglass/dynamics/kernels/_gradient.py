@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.random import source
 from isinglass._support.typing import Bool, Float
-from isinglass._support.validation import check_finite, check_positive, check_tensor
+from isinglass._support.validation import check_finite, check_positive, check_tensor, is_hollow
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import Kernel
 from isinglass.errors import IntractableError, ParameterError
@@ -53,7 +53,8 @@ class GradientKernel(Kernel[GradientState]):
             check_positive("step_size", self.step_size)
         if self.mass is not None:
             check_tensor("a mass", self.mass)
-            if self.mass.ndim != 1 or not bool(((self.mass > 0) & self.mass.isfinite()).all()):
+            real = self.mass.ndim == 1 and not (self.mass.is_complex() or is_hollow(self.mass))
+            if not real or not bool(((self.mass > 0) & self.mass.isfinite()).all()):
                 raise ParameterError(f"mass = {self.mass}", "Give one number above 0 a unit")
 
     @abstractmethod
@@ -68,7 +69,6 @@ class GradientKernel(Kernel[GradientState]):
             DomainError: If the state is not one of the energy's, or its energy is not finite.
             ParameterError: If there is not one mass a unit.
         """
-        f"{type(self).__name__}.init"
         check_real(energy.layers)
         energy.check_state(state)
         if self.mass is not None and self.mass.shape != state.shape[-1:]:

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
+from isinglass._support.validation import check_generator
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import FieldEnergy, Kernel, field_energy
 from isinglass.errors import IntractableError
@@ -68,6 +69,7 @@ class Asynchronous(Kernel[FieldState]):
     converges: ClassVar[bool] = True
 
     def __init__(self, generator: Generator | None = None) -> None:
+        check_generator(generator)
         self.generator = generator
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> FieldState:

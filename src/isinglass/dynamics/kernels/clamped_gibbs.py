@@ -11,7 +11,10 @@ from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_count,
     check_features,
+    check_generator,
+    check_like,
     check_observed,
+    check_temperature,
     check_tensor,
 )
 from isinglass.core.capabilities import Clampable, as_trainable, require
@@ -130,16 +133,18 @@ def impute(
         True
     """
     check_count("steps", steps)
+    check_generator(generator)
     clampable, view = require(energy, Clampable), as_trainable(energy)
     unit = energy.layers[0]
     check_features(visible, unit.size)
+    check_like(visible, next(energy.parameters()), "visible states")
     unit.check_mask(observed)
     observed = check_observed(observed, visible)
     unit.check(visible, observed)
     state = view.extend(torch.where(observed, visible, 0.0))
     hidden = observed.new_zeros(*state.shape[:-1], state.shape[-1] - visible.shape[-1])
     mask = torch.cat([observed, hidden], -1)
-    temperature = energy.temperature if temperature is None else temperature
+    temperature = energy.temperature if temperature is None else check_temperature(temperature)
     for _ in range(steps):
         state = clampable.clamped_sweep(state, mask, temperature, generator)
     return view.visible_part(state)

@@ -9,9 +9,14 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count, check_fraction, check_temperature
+from isinglass._support.validation import (
+    check_count,
+    check_fraction,
+    check_generator,
+    check_temperature,
+)
 from isinglass.core.capabilities import Annealable, require
-from isinglass.core.energy import Energy
+from isinglass.core.energy import Energy, check_energy
 from isinglass.core.kernel import Kernel
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics.annealing import interpolate
@@ -85,6 +90,8 @@ class ReplicaExchange(Kernel[Replicas]):
         path: AnnealingPath | None = None,
         generator: Generator | None = None,
     ) -> None:
+        check_energy(energy)
+        check_generator(generator)
         temperature = energy.temperature if temperature is None else temperature
         self.energy_moved = energy
         self.temperature = check_temperature(temperature)
@@ -145,6 +152,7 @@ class ReplicaExchange(Kernel[Replicas]):
             raise ParameterError(f"acceptance = {acceptance}", "Give 0.5 or so")
         check_count("chains", chains)
         check_count("rounds", rounds)
+        check_generator(generator)
         path = require(energy, Annealable).path(temperature, data) if path is None else path
         levels = path.levels(FIRST_LEVELS)
         replicas = _walk_up(path, levels, chains, generator)

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
+from isinglass._support.validation import check_generator
 from isinglass.core.energy import Energy
 from isinglass.core.kernel import Kernel, field_energy
 
@@ -49,6 +50,7 @@ class SingleSite(Kernel[SiteState]):
     converges: ClassVar[bool] = True
 
     def __init__(self, generator: Generator | None = None) -> None:
+        check_generator(generator)
         self.generator = generator
 
     def init(self, energy: Energy, state: Float[Tensor, "batch size"]) -> SiteState:

@@ -9,11 +9,14 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import (
+    MOST,
     check_at_least_zero,
     check_count,
     check_features,
+    check_generator,
     check_operand,
     check_patterns,
+    is_hollow,
     is_symmetric,
 )
 from isinglass.core.capabilities import ConcaveConvex
@@ -72,6 +75,8 @@ class ClassicalHopfield(ConcaveConvex, Memory):
         if not isinstance(rule, Rule):
             raise ParameterError(f"rule = {rule!r}", "Give a rule object, such as Hebb()")
         self.rule = rule
+        if is_hollow(self.patterns):
+            raise DomainError("patterns without values, on meta", "Give patterns with values")
         weight = rule.couplings(self.patterns)
         _check_couplings(rule, weight, self.patterns)
         self.register_buffer("weight", weight)
@@ -188,7 +193,9 @@ class ClassicalHopfield(ConcaveConvex, Memory):
             torch.Size([3, 4])
         """
         check_count("steps", steps)
-        check_at_least_zero("rate", rate)
+        if check_at_least_zero("rate", rate) > MOST:
+            raise ParameterError(f"rate = {rate}, which float32 cannot hold", "Give 0.01 or so")
+        check_generator(generator)
         found, weight = self.patterns.new_empty(steps, self.unit.size), self.weight.clone()
         awake = self.weight
         try:

@@ -14,6 +14,7 @@ from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     ROWS,
     check_features,
+    check_flag,
     check_operand,
     check_positive,
     check_values,
@@ -81,8 +82,9 @@ class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
         constants: bool = False,
         copy: bool = True,
     ) -> None:
-        super().__init__(patterns, copy=copy)
-        self.constants = constants
+        super().__init__(patterns, copy=check_flag("copy", copy))
+        self.constants = check_flag("constants", constants)
+        learn_beta = check_flag("learn_beta", learn_beta)
         log_beta = torch.zeros((), dtype=patterns.dtype, device=patterns.device)
         self.register_parameter("log_beta", nn.Parameter(log_beta) if learn_beta else None)
         self._set_beta(beta)  # past nn.Module, which would keep a Parameter as it is
@@ -199,7 +201,8 @@ class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
             >>> memory.complete(torch.tensor([2.9, torch.nan]), torch.tensor([True, False]))
             tensor([ 2.9000, -1.0000])
         """
-        return torch.where(known, cues, self.read(cues, self.patterns, known))
+        cells = known_cells(cues, known)
+        return torch.where(known, cues, self.read(cells, self.patterns, known))
 
     def average(
         self,

@@ -13,6 +13,7 @@ from isinglass._support.validation import (
     check_count,
     check_deviation,
     check_features,
+    check_generator,
     check_number,
     check_operand,
     check_positive,
@@ -84,6 +85,7 @@ class DenseClassifier(Serializable):
         count = check_count("memories", memories)
         self.interaction = interaction_of(interaction, degree, rectified)
         start = torch.full((count, sum(self.sizes)), check_number("mean", mean))
+        check_generator(generator)
         if check_deviation("std", std) > 0:
             start.normal_(mean, std, generator=generator)
         self.memories = nn.Parameter(start)

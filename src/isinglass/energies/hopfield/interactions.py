@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isinglass._support.registry import Configurable
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count, check_positive
+from isinglass._support.validation import check_count, check_flag, check_positive
 from isinglass.errors import ParameterError
 
 __all__ = ["Exponential", "Interaction", "Power", "interaction_of"]
@@ -95,6 +95,7 @@ class Power(Interaction):
 
     def __post_init__(self) -> None:
         check_count("degree", self.degree, least=2)
+        check_flag("rectified", self.rectified)
         check_positive("scale", self.scale)
 
     def __call__(self, overlap: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import (
     check_features,
+    check_finite,
     check_fraction,
     check_like,
     check_patterns,
@@ -107,6 +108,7 @@ def resemblance(
     found = nearest_keys(cells, known, patterns, beta)
     pattern = torch.where(known, patterns[found.number], 0.0)
     squared = (pattern - cells).square().sum(-1)
+    check_finite("the squared distances of the cues", squared)
     count = known.sum(-1).expand(squared.shape)
     log_density = (
         found.log_mass - math.log(len(patterns)) + count / 2 * math.log(beta / (2 * math.pi))

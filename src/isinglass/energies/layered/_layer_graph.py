@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 
-__all__ = ["colors", "outward"]
+from isinglass.errors import ParameterError
+from isinglass.units import Unit
+
+__all__ = ["check_layers", "colors", "outward", "read_couplings"]
 
 Pairs = Sequence[tuple[int, int]]
 
@@ -44,3 +48,31 @@ def colors(count: int, couplings: Pairs) -> list[list[int]]:
             sets.append([])
         (free or sets[-1:])[0].append(layer)
     return sets
+
+
+def check_layers(layers: Sequence[Unit]) -> None:
+    """Refuses what is no list of layers of units, or an empty one.
+
+    Raises:
+        ParameterError: If it is one of these.
+    """
+    listed = isinstance(layers, list | tuple)
+    if not (listed and layers and all(isinstance(layer, Unit) for layer in layers)):
+        raise ParameterError(
+            f"layers {layers}",
+            "Give at least one layer, each a unit such as Bernoulli(64)",
+        )
+
+
+def read_couplings(couplings: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Returns pairs of numbers of layers.
+
+    Raises:
+        ParameterError: If they are none.
+    """
+    try:
+        return tuple((index(first), index(second)) for first, second in couplings)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"couplings {str(couplings)[:60]}", "Give pairs of layers, such as [(0, 1)]"
+        ) from error

@@ -15,7 +15,7 @@ from isinglass._support.validation import (
     check_like,
     check_positive,
 )
-from isinglass.energies.layered._layer_graph import colors, outward
+from isinglass.energies.layered._layer_graph import check_layers, colors, outward
 from isinglass.energies.layered.harmonium import Harmonium
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Mixed, Unit
@@ -105,6 +105,7 @@ class DeepBoltzmann(Harmonium):
         scale: float = 0.01,
         generator: Generator | None = None,
     ) -> None:
+        check_layers(layers)
         if couplings is None:
             couplings = [(index, index + 1) for index in range(len(layers) - 1)]
         super().__init__(layers, couplings, scale=scale, generator=generator)

@@ -21,7 +21,7 @@ from isinglass.core.capabilities import Clampable, ConcaveConvex, Serializable, 
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.layered._fast_gradient import FastContrastiveGradient
-from isinglass.energies.layered._layer_graph import colors
+from isinglass.energies.layered._layer_graph import check_layers, colors, read_couplings
 from isinglass.energies.layered._partition import check_normalizable, fewest_states, sum_states
 from isinglass.energies.layered.harmonium_path import HarmoniumPath
 from isinglass.energies.sampling import Sampled
@@ -71,9 +71,9 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        _check_layers(type(self).__name__, layers)
+        check_layers(layers)
         self._layers = tuple(layers)
-        self.couplings = tuple((int(a), int(b)) for a, b in couplings)
+        self.couplings = read_couplings(couplings)
         for first, second in self.couplings:
             if not (0 <= first < len(layers) and 0 <= second < len(layers)) or first == second:
                 found = f"coupling ({first}, {second}) among {len(layers)} layers"
@@ -392,16 +392,6 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         """Returns a harmonium of the same graph."""
         layers = [Unit.from_config(layer) for layer in config["layers"]]
         return cls(layers, [tuple(pair) for pair in config["couplings"]])
-
-
-def _check_layers(name: str, layers: Sequence[Unit]) -> None:
-    wrong = [layer for layer in layers if not isinstance(layer, Unit)]
-    if wrong or not layers:
-        raise ParameterError(
-            f"layers {list(layers)}",
-            "Give at least one layer, each a unit such as Bernoulli(64)",
-            operation=name,
-        )
 
 
 class Marginal(ConcaveConvex):

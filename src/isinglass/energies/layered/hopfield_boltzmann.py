@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -11,22 +11,26 @@ from torch import Generator, Tensor
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_count,
+    check_features,
     check_finite,
+    check_generator,
     check_like,
     check_patterns,
     check_positive,
 )
+from isinglass.core.numbers import Numbered
 from isinglass.core.path import AnnealingPath
 from isinglass.distributions.pattern_mixture import PatternMixture
 from isinglass.energies.layered.draw_count_path import DrawCountPath, one_draw
 from isinglass.energies.layered.harmonium import Harmonium
 from isinglass.errors import IntractableError, ShapeError
 from isinglass.units import Gaussian, Multinomial, Unit
+from isinglass.units.base import check_unit
 
 __all__ = ["HopfieldBoltzmann"]
 
 
-class HopfieldBoltzmann(Harmonium):
+class HopfieldBoltzmann(Numbered, Harmonium):
     r"""Visible units and groups of memories: F(v) = U(v) − b·v − Σ_g lse_β(c_g + X_g v).
 
     At temperature T = 1/(mβ), m = ``draws``, the machine has exact conditionals
@@ -71,6 +75,8 @@ class HopfieldBoltzmann(Harmonium):
         tensor([ 1.,  1.,  1., -1.])
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("beta",)
+
     def __init__(
         self,
         visible: Unit,
@@ -100,6 +106,7 @@ class HopfieldBoltzmann(Harmonium):
             DomainError: If a pattern is not finite.
         """
         check_patterns(patterns)
+        check_unit(visible)
         if patterns.shape[-1] != visible.size:
             raise ShapeError(
                 f"patterns of shape {tuple(patterns.shape)} for {visible.size} visible units",
@@ -259,6 +266,8 @@ class HopfieldBoltzmann(Harmonium):
         """
         if self.groups != 1 or self.draws != 1:
             return super().sample(count, steps=steps, generator=generator)
+        check_count("steps", steps)
+        check_generator(generator)
         with torch.no_grad():
             return self.mixture().sample_n(count, generator)
 
@@ -292,6 +301,7 @@ class HopfieldBoltzmann(Harmonium):
             >>> bool((machine.conditional(cue, seen).mean()[2:] < -0.99).all())
             True
         """
+        check_features(visible, self.visible.size)
         check_like(visible, self.patterns)
         return self.mixture().condition(visible, observed_mask)
 

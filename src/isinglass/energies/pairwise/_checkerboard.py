@@ -74,7 +74,9 @@ class Checkerboard:
     def pack(self, state: Float[Tensor, "batch size"]) -> list[Int[Tensor, "batch *half"]]:
         """Splits states into both colors, 1 where a unit is high."""
         high = (state - self.low).to(torch.int8).clamp_max(1)
-        first, second = high.reshape(len(state), *self.shape[:-1], -1, 2).unbind(-1)
+        first, second = high.reshape(len(state), *self.shape[:-1], self.shape[-1] // 2, 2).unbind(
+            -1
+        )
         return [self._either(first, second), self._either(second, first)]
 
     def unpack(
@@ -113,7 +115,7 @@ class Checkerboard:
         words = torch.empty(-(-count // 8), dtype=torch.int64, device=near.device)
         # All 64 bits: eight bytes a word, where float32 numbers would cost four bytes a unit.
         words.random_(-(2**63), None, generator=generator)
-        codes = words.view(torch.uint8)[:count].view(-1, self.half)
+        codes = words.view(torch.uint8)[:count].view(count // self.half, self.half)
         cut = torch.zeros_like(codes, dtype=torch.int8)
         for code in self.codes:
             cut += (codes >= code).view(torch.int8)

@@ -20,6 +20,7 @@ from isinglass._support.validation import (
     check_operand,
     check_positive,
     check_temperature,
+    check_tensor,
 )
 from isinglass.core.capabilities import Clampable, Serializable, Tractable
 from isinglass.dynamics import BlockGibbs
@@ -31,6 +32,7 @@ from isinglass.energies.pairwise.grid_couplings import GridCouplings
 from isinglass.energies.sampling import Sampled
 from isinglass.errors import IntractableError, ParameterError, ShapeError
 from isinglass.units import Categorical, Spin, Unit
+from isinglass.units.base import check_unit
 
 __all__ = ["BoltzmannMachine"]
 
@@ -92,6 +94,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
+        check_unit(unit)
         if any(math.isinf(part.with_count(1).state_count(0.0)) for part in unit.parts):
             raise ParameterError(
                 f"units {unit}, which have infinitely many states or no fixed number of them",
@@ -117,8 +120,8 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
             )
         self.couplings = couplings
         like = next(couplings.parameters(), torch.zeros(()))
-        if bias is None:
-            bias = torch.zeros(unit.size).to(like)
+        bias = torch.zeros(unit.size).to(like) if bias is None else bias
+        check_tensor("the bias", bias)
         if bias.shape not in {(unit.size,), (components,)}:
             shared = f", or {components} that all units share" if components in unit.widths else ""
             found = f"a bias of shape {tuple(bias.shape)} for {unit}"

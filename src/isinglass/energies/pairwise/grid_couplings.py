@@ -12,11 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 from isinglass._support.registry import name_of
 from isinglass._support.typing import Bool, Float, Int
-from isinglass._support.validation import check_count, check_finite
+from isinglass._support.validation import check_count, check_finite, check_tensor
 from isinglass.energies.pairwise._checkerboard import Checkerboard
 from isinglass.energies.pairwise._ising_torus import ising_log_partition
 from isinglass.energies.pairwise.couplings import Couplings
-from isinglass.errors import IntractableError, ShapeError
+from isinglass.errors import IntractableError, ParameterError, ShapeError
 from isinglass.units import Unit
 
 __all__ = ["GridCouplings"]
@@ -68,7 +68,13 @@ class GridCouplings(Couplings):
         self.width = components
         self.periodic = bool(periodic)
         if not isinstance(coupling, Tensor):
-            coupling = torch.tensor(coupling, dtype=torch.get_default_dtype())
+            try:
+                coupling = torch.tensor(coupling, dtype=torch.get_default_dtype())
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ParameterError(
+                    f"coupling = {str(coupling)[:60]}", "Give a number, or a tensor of them"
+                ) from error
+        check_tensor("the couplings", coupling)
         check_finite("the couplings", coupling)
         axes = len(self.shape)
         if coupling.shape not in {(), (axes,), (axes, *self.shape)}:

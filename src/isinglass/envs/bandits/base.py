@@ -231,8 +231,7 @@ class BlockBandit(BinaryBandit):
         permute_seed: int | None = None,
         render_mode: str | None = None,
     ) -> None:
-        check_count("blocks", blocks)
-        check_count("block_bits", block_bits)
+        blocks, block_bits = check_count("blocks", blocks), check_count("block_bits", block_bits)
         super().__init__(spaces.MultiBinary(1), blocks * block_bits, render_mode)
         members = np.arange(blocks * block_bits)
         if permute_seed is not None:

@@ -58,9 +58,9 @@ class LargeAction(BinaryBandit):
         key_seed: int = 0,
         render_mode: str | None = None,
     ) -> None:
-        check_count("state_bits", state_bits)
-        check_count("action_bits", action_bits)
-        check_count("keys", keys)
+        state_bits = check_count("state_bits", state_bits)
+        action_bits = check_count("action_bits", action_bits)
+        keys = check_count("keys", keys)
         check_count("key_seed", key_seed, least=0)
         super().__init__(spaces.MultiBinary(state_bits), action_bits, render_mode)
         draw = np.random.default_rng(key_seed)

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from isinglass._support.validation import check_count
+from isinglass._support.validation import check_choice, check_count
 from isinglass.envs._rendering import CROSS, RING, picture, tile
 from isinglass.envs.tictactoe.game import (
     CELLS,
@@ -317,8 +317,7 @@ def _strategy(player: Player) -> Strategy:
 
 
 def _check_seat(seat: str) -> str:
-    if seat not in SEATS:
-        raise ParameterError(f"seat = {seat!r}", f"Give one of {', '.join(SEATS)}")
+    check_choice("seat", seat, SEATS)
     return seat
 
 

@@ -7,15 +7,31 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
+from numpy.random import RandomState
 from torch import Generator
 
 from isinglass._support.optional import require_extra
 from isinglass._support.progress import progress_bars
+from isinglass.errors import ParameterError
 
 with require_extra("sklearn"):
     from sklearn.utils import check_random_state
 
-__all__ = ["generator_of", "learning_bar"]
+__all__ = ["generator_of", "learning_bar", "random_source"]
+
+
+def random_source(random_state: Any) -> RandomState:
+    """Returns the source that ``random_state`` stands for: None, a seed or a RandomState.
+
+    Raises:
+        ParameterError: If it is none of these.
+    """
+    try:
+        return check_random_state(random_state)
+    except ValueError as error:
+        raise ParameterError(
+            f"random_state = {random_state!r}", "Give None, a RandomState or a seed below 2**32"
+        ) from error
 
 
 def generator_of(random_state: Any) -> Generator:
@@ -25,7 +41,7 @@ def generator_of(random_state: Any) -> Generator:
         >>> generator_of(3).initial_seed() == generator_of(3).initial_seed()
         True
     """
-    return Generator().manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
+    return Generator().manual_seed(int(random_source(random_state).randint(2**31 - 1)))
 
 
 @contextmanager

@@ -22,12 +22,11 @@ from isinglass._support.validation import (
 from isinglass.energies import DenseClassifier, Interaction, Power
 from isinglass.energies.hopfield.interactions import interaction_of
 from isinglass.errors import ParameterError
-from isinglass.integrations.sklearn._shared import generator_of, learning_bar
+from isinglass.integrations.sklearn._shared import generator_of, learning_bar, random_source
 
 with require_extra("sklearn"):
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.model_selection import train_test_split
-    from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -264,7 +263,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, self.n_iter_, self.loss_curve_ = classes, 0, []
         self.validation_scores_ = None
         self.data_min_, self.data_max_ = rows.min(0), rows.max(0)
-        self._random = check_random_state(self.random_state)
+        self._random = random_source(self.random_state)
         self._generator = generator_of(self._random)
         std = STEP * getattr(interaction, "degree", 3)
         self.energy_ = DenseClassifier(

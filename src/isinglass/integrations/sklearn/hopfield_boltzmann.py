@@ -12,7 +12,13 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.optional import require_extra
-from isinglass._support.validation import check_at_least_zero, check_count, check_positive
+from isinglass._support.validation import (
+    check_at_least_zero,
+    check_choice,
+    check_count,
+    check_flag,
+    check_positive,
+)
 from isinglass.data.columns import Cells, is_unknown
 from isinglass.energies import HopfieldBoltzmann, PatternMixture
 from isinglass.errors import ParameterError
@@ -292,8 +298,7 @@ class HopfieldBoltzmannMachine(
             ParameterError: If ``how`` is none of these.
             DomainError: If a known cell is not of its column's kind.
         """
-        if how not in {"mean", "mode", "draw"}:
-            raise ParameterError(f"how = {how!r}", "Say 'mean', 'mode' or 'draw'")
+        check_choice("how", how, ("mean", "mode", "draw"))
         check_is_fitted(self)
         table = self._table(X)
         states, observed = self._states(table)
@@ -343,9 +348,12 @@ class HopfieldBoltzmannMachine(
         check_at_least_zero("tol", self.tol)
         check_at_least_zero("pseudo_count", self.pseudo_count)
         check_positive("least_spread", self.least_spread)
-        if self.handle_unknown not in {"error", "missing"}:
+        check_choice("handle_unknown", self.handle_unknown, ("error", "missing"))
+        check_flag("warm_start", self.warm_start)
+        check_flag("verbose", self.verbose)
+        if not isinstance(self.columns, Mapping | str | None):
             raise ParameterError(
-                f"handle_unknown = {self.handle_unknown!r}", "Say 'error' or 'missing'"
+                f"columns of type {type(self.columns).__name__}", "Give {column: kind}, or None"
             )
 
     def _names(self) -> list[str]:

@@ -7,15 +7,16 @@ from typing import Any, cast
 import numpy as np
 
 from isinglass._support.optional import require_extra
+from isinglass._support.validation import check_flag
 from isinglass.data.columns import is_unknown
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.integrations.sklearn._frames import check_form
+from isinglass.integrations.sklearn._shared import random_source
 from isinglass.integrations.sklearn.hopfield_boltzmann import HopfieldBoltzmannMachine
 
 with require_extra("sklearn"):
     from sklearn.base import BaseEstimator, TransformerMixin, clone
     from sklearn.impute import MissingIndicator
-    from sklearn.utils import check_random_state
     from sklearn.utils.validation import (
         _check_feature_names_in,  # pyright: ignore[reportAttributeAccessIssue]
         check_is_fitted,
@@ -101,11 +102,13 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
             raise ParameterError(
                 f"estimator = {self.estimator!r}", "Give a HopfieldBoltzmannMachine, or None"
             )
+        for name in ("sample_posterior", "add_indicator", "keep_empty_features"):
+            check_flag(name, getattr(self, name))
         rows = self._check(X, reset=True)
         missing = self._missing(rows)
         self._limits = self._bounds(rows.shape[1])
         self._empty = missing.all(0)
-        self._random = check_random_state(self.random_state)
+        self._random = random_source(self.random_state)
         self.indicator_ = None
         if self.add_indicator:
             self.indicator_ = MissingIndicator(missing_values=1, error_on_new=False)
@@ -211,7 +214,11 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
         for name in ("min_value", "max_value"):
             value = getattr(self, name)
             end = -np.inf if name == "min_value" else np.inf
-            limit = np.asarray(end if value is None else value, np.float64)
+            try:
+                limit = np.asarray(end if value is None else value, np.float64)
+            except (TypeError, ValueError) as error:
+                found_of = f"{name} = {value!r}"
+                raise ParameterError(found_of, "Give a number, or one a column") from error
             if limit.shape not in {(), (columns,)}:
                 raise ShapeError(
                     f"{name} of shape {limit.shape} for {columns} columns",

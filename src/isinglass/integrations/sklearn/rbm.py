@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from isinglass._support.optional import require_extra
-from isinglass._support.validation import check_count, check_positive
+from isinglass._support.validation import check_count, check_flag, check_fraction, check_positive
 from isinglass.energies import RBM
 from isinglass.errors import DivergenceError, ParameterError
 from isinglass.integrations.sklearn._bits import PersistentChains, bits_of, pseudo_likelihood
@@ -261,7 +261,9 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             raise ParameterError(
                 f"objective = {self.objective!r}", "Give one, such as PersistentCD(steps=5)"
             )
-        if not 0 <= self.momentum < 1:
+        check_flag("centered", self.centered)
+        check_flag("verbose", self.verbose)
+        if check_fraction("momentum", self.momentum) == 1:
             raise ParameterError(f"momentum = {self.momentum!r}", "Give one below 1")
         checked = self._check(rows, reset=True)
         least, most = checked.min(0), checked.max(0)

@@ -8,9 +8,9 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count
+from isinglass._support.validation import check_count, check_generator, check_rows
 from isinglass.core.capabilities import as_trainable
-from isinglass.core.energy import Energy
+from isinglass.core.energy import Energy, check_energy
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.learning.objectives.base import Objective
 from isinglass.units import Unit
@@ -103,6 +103,11 @@ def pseudo_log_likelihood(
         >>> bits.detach().round(decimals=4)
         tensor([-4.])
     """
+    check_generator(generator)
+    check_energy(energy)
+    if sites is not None:
+        check_count("sites", sites)
+    check_rows(visible)
     temperature = energy.temperature
     here = -as_trainable(energy).free_energy(visible) / temperature
     total = torch.zeros_like(here)

@@ -64,7 +64,7 @@ class Likelihood:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method != "auto" and self.method not in self.names:
+        if not isinstance(self.method, str) or self.method not in ("auto", *self.names):
             raise ParameterError(
                 f"method = {self.method!r}", f"Choose auto, {', '.join(self.names)}"
             )

@@ -11,8 +11,11 @@ from torch import Generator, Tensor
 from isinglass._support.random import source
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
+    check_choice,
     check_count,
+    check_device_of,
     check_finite,
+    check_generator,
     check_like,
     check_positive,
     check_tensor,
@@ -84,7 +87,7 @@ def stochastic_attention(
     """
     for name, rows in (("query", query), ("key", key), ("value", value)):
         check_tensor(name, rows)
-        if not rows.is_floating_point() or rows.ndim < 2:
+        if not rows.is_floating_point() or rows.ndim < 2 or rows.shape[-1] == 0:
             raise ShapeError(
                 f"a {name} of shape {tuple(rows.shape)} and dtype {rows.dtype}",
                 "Give floating rows of features, (*batch, rows, features)",
@@ -100,6 +103,9 @@ def stochastic_attention(
     beta = 1 / math.sqrt(query.shape[-1]) if beta is None else check_positive("beta", beta)
     check_draws(draws)
     check_gradient(gradient)
+    check_generator(generator)
+    for name, values in (("keys", key), ("values", value)):
+        check_device_of(name, values, query)
     if mask is not None:
         mask = ~_spread(mask, query, key)
     return look_up(
@@ -299,6 +305,5 @@ def check_gradient(gradient: str) -> Gradient:
     Raises:
         ParameterError: If there is no such choice.
     """
-    if gradient not in ("softmax", "values"):
-        raise ParameterError(f"gradient = {gradient!r}", 'Give "softmax" or "values"')
+    check_choice("gradient", gradient, ("softmax", "values"))
     return gradient

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from isinglass._support.validation import check_attention_mask
-from isinglass.errors import DomainError
 
 __all__ = ["keys_mask", "merge_masks", "pairs_mask"]
 
@@ -37,9 +36,7 @@ def keys_mask(
 
 
 def _check_mask(name: str, mask: Tensor, shapes: tuple[tuple[int, ...], ...], like: Tensor) -> None:
-    check_attention_mask(name, mask, [(shape, "") for shape in shapes])
-    if mask.device != like.device:
-        raise DomainError(f"{name} on {mask.device}, inputs on {like.device}", "Move it there")
+    check_attention_mask(name, mask, [(shape, "") for shape in shapes], like)
 
 
 def merge_masks(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -15,7 +15,10 @@ from isinglass._support.validation import (
     check_count,
     check_device,
     check_finite,
+    check_flag,
     check_fraction,
+    check_generator,
+    check_kind,
     check_operand,
     check_tensor,
     without_non_finite,
@@ -122,6 +125,10 @@ class StochasticAttention(nn.MultiheadAttention):
             if features is not None:
                 check_count(label, features)
         check_device(device)
+        check_generator(generator)
+        flags = {"bias": bias, "add_bias_kv": add_bias_kv, "add_zero_attn": add_zero_attn}
+        for name, flag in {**flags, "batch_first": batch_first}.items():
+            check_flag(name, flag)
         super().__init__(
             embed_dim, num_heads, check_fraction("dropout", dropout), bias, add_bias_kv,
             add_zero_attn, kdim, vdim, batch_first, device, dtype,
@@ -436,6 +443,7 @@ def replace_attention(
         >>> model(torch.ones(1, 5, 8)).shape, model.layers[0].self_attn.draws
         (torch.Size([1, 5, 8]), 4)
     """
+    check_kind("model", model, nn.Module, "a module")
     kinds = (nn.MultiheadAttention, StochasticAttention)
     made: dict[nn.Module, StochasticAttention] = {}
 

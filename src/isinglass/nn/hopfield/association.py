@@ -43,17 +43,18 @@ class Mask:
         padding: Tensor | None,
         mask: Tensor | None,
         shape: tuple[int, int, int, int],
+        like: Tensor,
         extra: int = 0,
     ) -> Mask | None:
         """Joins the two masks of a layer.
 
         Args:
-            operation: What the errors are to name.
             padding: True at stored patterns that are no patterns, ``(batch, patterns)`` or
                 ``(patterns,)``.
             mask: True where a state must not look, or numbers added to the scores: ``(states,
                 patterns)``, ``(batch · heads, states, patterns)`` or with four dimensions.
             shape: ``(batch, heads, states, patterns)``.
+            like: A tensor on the device where they belong.
             extra: How many patterns the layer itself adds at the end, which all may look at.
 
         Raises:
@@ -61,9 +62,9 @@ class Mask:
             DomainError: If ``padding`` is not boolean, or ``mask`` neither that nor floating.
         """
         if mask is not None:
-            mask = _score_mask(mask, shape)
+            mask = _score_mask(mask, shape, like)
         if padding is not None:
-            padding = _padding_mask(padding, shape)
+            padding = _padding_mask(padding, shape, like)
             if mask is None or mask.dtype == torch.bool:
                 mask = padding if mask is None else mask | padding
             else:
@@ -213,21 +214,21 @@ def _fuse(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropou
     return found.squeeze(0).unflatten(1, (batch, -1)).transpose(0, 1) if shared else found
 
 
-def _padding_mask(padding: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+def _padding_mask(padding: Tensor, shape: tuple[int, int, int, int], like: Tensor) -> Tensor:
     batch, _, _, patterns = shape
     known = [((patterns,), "(patterns,)"), ((batch, patterns), "(batch, patterns)")]
-    check_attention_mask("stored_pattern_padding_mask", padding, known, floating=False)
+    check_attention_mask("stored_pattern_padding_mask", padding, known, like, floating=False)
     return padding.reshape(-1, 1, 1, patterns)
 
 
-def _score_mask(mask: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+def _score_mask(mask: Tensor, shape: tuple[int, int, int, int], like: Tensor) -> Tensor:
     batch, heads, states, patterns = shape
     known = [
         ((states, patterns), "(states, patterns)"),
         ((batch * heads, states, patterns), "(batch · heads, states, patterns)"),
         (shape, "(batch, heads, states, patterns)"),
     ]
-    check_attention_mask("association_mask", mask, known)
+    check_attention_mask("association_mask", mask, known, like)
     return mask.reshape(-1, heads if mask.ndim > 2 else 1, states, patterns)
 
 

@@ -356,7 +356,7 @@ class Hopfield(nn.Module):
         )
         batch = common_batch(stored, state, projection)
         shape = (batch, self.options.num_heads, state.shape[1], stored.shape[1])
-        seen = Mask.of(padding, mask, shape, self._extra)
+        seen = Mask.of(padding, mask, shape, state, self._extra)
         if seen is not None:  # what nobody sees may be anything, NaN too
             stored, projection = _clear(stored, seen.unseen), _clear(projection, seen.unseen)
             if padding is not None and given[1] is given[0]:

@@ -7,7 +7,7 @@ from typing import Unpack
 
 from torch import Tensor
 
-from isinglass._support.validation import check_count
+from isinglass._support.validation import check_count, check_flag
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.nn.hopfield.keywords import LayerKeywords
 from isinglass.nn.hopfield.layer import Hopfield
@@ -59,6 +59,9 @@ class HopfieldLayer(Hopfield):
         of = self.options
         self.quantity = check_count("quantity", quantity)
         size = of.expected_sizes[0] or of.hidden_size or input_size
+        trainable = check_flag("trainable", trainable)
+        check_flag("lookup_weights_as_separated", lookup_weights_as_separated)
+        check_flag("lookup_targets_as_trainable", lookup_targets_as_trainable)
         self.lookup_weights = self._own_patterns(quantity, size, trainable=trainable)
         self.target_weights = None
         if not (lookup_weights_as_separated or lookup_targets_as_trainable):

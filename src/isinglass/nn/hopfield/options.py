@@ -372,7 +372,7 @@ def _per_head(name: str, given: Any, check: Callable[[str, Any], Any]) -> Any:
 def _steps(name: str, given: Any) -> int | None:
     if given is None:
         return None
-    if given == 0:
+    if isinstance(given, int) and given == 0:
         raise ParameterError(
             f"{name} = 0",
             "Give 1 for one update, which is attention: where hflayers says k, say k + 1",

@@ -8,7 +8,7 @@ from typing import Unpack
 from torch import Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count
+from isinglass._support.validation import check_count, check_flag
 from isinglass.nn.hopfield.keywords import LayerKeywords
 from isinglass.nn.hopfield.layer import Hopfield
 from isinglass.nn.hopfield.patterns import Triple, tensors_of
@@ -52,7 +52,9 @@ class HopfieldPooling(Hopfield):
         super().__init__(input_size, **options)
         self.quantity = check_count("quantity", quantity)
         size = self.options.expected_sizes[1] or self.options.hidden_size or input_size
-        self.pooling_weights = self._own_patterns(quantity, size, trainable=trainable)
+        self.pooling_weights = self._own_patterns(
+            quantity, size, trainable=check_flag("trainable", trainable)
+        )
 
     def forward(
         self,

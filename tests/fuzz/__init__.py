@@ -1,0 +1,1 @@
+"""Malformed calls of everything public: a named error, or a right answer."""
