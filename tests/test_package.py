@@ -113,8 +113,8 @@ def test_docstrings_say_what_is_done():
     ]
 
 
-#: Rooms that nobody builds classes of, and one whose classes are shown at work in its pages alone.
-WITHOUT_EXAMPLES = ("isinglass._support", "isinglass.cli", "isinglass.thinking")
+#: Rooms that nobody builds classes of.
+WITHOUT_EXAMPLES = ("isinglass._support", "isinglass.cli")
 
 
 def constructed() -> list[type]:

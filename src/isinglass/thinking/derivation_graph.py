@@ -29,6 +29,12 @@ class RuleTable:
         vocabulary: The relations.
         relations: First premise, second premise (−1 if there is none), conclusion, ``(N, 3)``.
         forms: Which variables they bind, with the rows that do, first and one past the last.
+
+    Examples:
+        >>> from isinglass.thinking import RuleMemory, Vocabulary
+        >>> memory = RuleMemory(Vocabulary(["a", "b"]), ["a(X,Z), a(Z,Y) -> b(X,Y)"])
+        >>> memory.table().relations, memory.table().forms
+        (tensor([[0, 0, 1]]), ((((0, 2), (2, 1), (0, 1)), 0, 1),))
     """
 
     vocabulary: Vocabulary
@@ -58,6 +64,15 @@ class DerivationGraph:
         rules: Row of the rule that is used, ``(E,)``.
         conclusions: Position of what is concluded, ``(E,)``, ascending.
         shape: B, n, n, R.
+
+    Examples:
+        >>> from isinglass.thinking import Mind, RuleMemory, Vocabulary
+        >>> words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+        >>> memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)"])
+        >>> mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
+        >>> graph = DerivationGraph.of(mind, memory.table())
+        >>> graph.values(memory.log_weights()).exp()  # two are given, one is derived
+        tensor([1.0000, 0.6667, 1.0000], dtype=torch.float64)
     """
 
     codes: Int[Tensor, " P"]

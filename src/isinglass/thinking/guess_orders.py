@@ -33,6 +33,13 @@ class SmallestGroup(GuessOrder):
     """The first open member of the first group with fewest of them: no look ahead.
 
     Reference: Golomb & Baumert 1965, doi:10.1145/321296.321300.
+
+    Examples:
+        >>> import torch
+        >>> from isinglass.thinking import ConstraintNetwork, PuzzleThinker
+        >>> network = ConstraintNetwork(2, groups=[[0, 1]])
+        >>> PuzzleThinker(network, SmallestGroup()).think(torch.zeros(1, 2))[0].status
+        'sure'
     """
 
     def choose(self, board: Board, columns: Tensor) -> Tensor:

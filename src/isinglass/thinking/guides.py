@@ -24,6 +24,13 @@ class Possible:
         continued: How many known rules could use it together with what is held, before others are
             thought.
         query: Relation, subject and object that are asked of each mind, −1 where open, ``(B, 3)``.
+
+    Examples:
+        >>> import torch
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> conclusion, query = torch.tensor([[2, 0, 1]]), torch.tensor([[-1, 0, 1]])
+        >>> Possible(torch.tensor([0]), conclusion, one, one, one, query).answers()
+        tensor([True])
     """
 
     batch: Int[Tensor, " K"]
@@ -62,7 +69,16 @@ class Guide(ABC):
 
 
 class BreadthFirst(Guide):
-    """What became possible first is thought first, as in a queue: no guidance at all."""
+    """What became possible first is thought first, as in a queue: no guidance at all.
+
+    Examples:
+        >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
+        >>> words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+        >>> memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)"])
+        >>> mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
+        >>> Thinker(memory, BreadthFirst()).think(mind, ("b", "1", "3"), budget=1).thoughts
+        1
+    """
 
     def priority(self, possible: Possible) -> Float[Tensor, " K"]:
         """Returns minus the time at which each thought became possible."""
@@ -73,6 +89,14 @@ class BestFirst(Guide):
     """The derivation of lowest energy first; the first answer is the best one.
 
     Reference: Knuth 1977, doi:10.1016/0020-0190(77)90002-3.
+
+    Examples:
+        >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
+        >>> words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+        >>> memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)"])
+        >>> mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
+        >>> Thinker(memory, BestFirst()).think(mind, ("b", "1", "3"), budget=1).best
+        ('b', '1', '3')
     """
 
     def priority(self, possible: Possible) -> Float[Tensor, " K"]:
@@ -93,6 +117,14 @@ class TowardQuery(Guide):
         continued: What it adds that a rule can use the conclusion at once.
         energy: What a unit of energy takes away.
         since: What a thought of waiting takes away.
+
+    Examples:
+        >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
+        >>> words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+        >>> memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)"])
+        >>> mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
+        >>> Thinker(memory, TowardQuery(subject=2.0)).think(mind, ("b", "1", "3"), budget=1).best
+        ('b', '1', '3')
     """
 
     subject: float = 0.6

@@ -60,6 +60,14 @@ class PuzzleAnswer:
         unique: Whether the search showed that there is no other solution.
         clash: Givens that have no solution together, of which the budget lets none be left out.
         thoughts: Guesses and retractions, in order.
+
+    Examples:
+        >>> import torch
+        >>> from isinglass.thinking import ConstraintNetwork, PuzzleThinker
+        >>> network = ConstraintNetwork(2, groups=[[0, 1]])
+        >>> answer = PuzzleThinker(network).think(torch.tensor([[0, -1]]))[0]
+        >>> answer.status, answer.solution, answer.guesses
+        ('sure', tensor([ True, False]), 0)
     """
 
     status: str
@@ -110,6 +118,14 @@ class PuzzleAnswers:
         clashes: Givens that have no solution together, a tuple a puzzle, empty but for
             contradictory ones.
         totals: How often each proposition was true in the solutions found, ``(puzzles, size)``.
+        log: All guesses and retractions, in order.
+
+    Examples:
+        >>> import torch
+        >>> from isinglass.thinking import ConstraintNetwork, PuzzleThinker
+        >>> network = ConstraintNetwork(2, groups=[[0, 1]])
+        >>> print(PuzzleThinker(network).think(torch.tensor([[0, -1], [-1, -1]])))
+        1 sure, 0 unsure, 1 contradictory; 0 guesses, 0 retracted
     """
 
     solutions: Bool[Tensor, "puzzles size"]

@@ -41,6 +41,15 @@ class Answer:
         share: Its part of exp(−energy) among the answers that compete with it.
         sure: Whether the share reaches the thinker's confidence, every step being more likely than
             not; or the steps together do, and no other answer is likely.
+
+    Examples:
+        >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
+        >>> words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+        >>> memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)"])
+        >>> mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
+        >>> answer = Thinker(memory).think(mind, ("b", "1", "?")).answers[0]
+        >>> answer.proposition, round(answer.energy, 3), len(answer.proof.premises)
+        (('b', '1', '3'), 0.405, 2)
     """
 
     proposition: Proposition
@@ -64,6 +73,14 @@ class Reply:
         query: What was asked.
         answers: All that was derived, lowest energy first; empty if nothing was.
         thoughts: How many propositions were derived on the way, in the chain that had most.
+
+    Examples:
+        >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
+        >>> words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+        >>> memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)"])
+        >>> mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
+        >>> print(Thinker(memory).think(mind, ("b", "2", "?")))
+        b(2,?)  unsure: nothing follows
     """
 
     query: Proposition
@@ -98,6 +115,15 @@ class Contradiction:
     Attributes:
         first: Derivation of the one.
         second: Derivation of the other.
+
+    Examples:
+        >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
+        >>> words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+        >>> memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)"])
+        >>> mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
+        >>> more = Mind.from_tuples([*mind.to_tuples()[0], ("a", "1", "3"), ("b", "1", "3")], words)
+        >>> Thinker(memory).contradictions(more)[0][0].given()
+        [('a', '1', '3'), ('b', '1', '3')]
     """
 
     first: Proof

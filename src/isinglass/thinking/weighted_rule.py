@@ -24,6 +24,10 @@ class WeightedRule:
             speaks against.
         support: s, at how many pairs of entities premises and conclusion hold.
         bound: b, at how many the premises hold.
+
+    Examples:
+        >>> print(WeightedRule(Rule.parse("a(X,Y) -> b(X,Y)"), 1.5, support=9, bound=10))
+        +1.50  a(X,Y) -> b(X,Y)  (9 of 10, log-odds +1.8)
     """
 
     rule: Rule
@@ -52,6 +56,12 @@ class Reason:
         bindings: How many ways its premises hold.
         share: What it takes off the energy.
         facts: The premises of each binding.
+
+    Examples:
+        >>> rule = WeightedRule(Rule.parse("a(X,Y) -> b(X,Y)"), 1.5, support=9, bound=10)
+        >>> print(Reason(rule, 1, 1.04, ((("a", "1", "2"),),)))
+        +1.04  a(X,Y) -> b(X,Y)
+                 a(1, 2)
     """
 
     rule: WeightedRule
@@ -78,6 +88,11 @@ class Explanation:
         bias: What speaks for it before any rule: how many facts there are about its two entities.
         known: Whether it is in the graph; no rule uses it then to conclude it.
         reasons: The rules that say most, strongest first.
+
+    Examples:
+        >>> print(Explanation(("b", "1", "2"), -0.5, 0.5, known=False, reasons=()))
+        b(1, 2): energy -0.50
+        +0.50  bias
     """
 
     proposition: Proposition
