@@ -147,18 +147,28 @@ def _verdicts(picked: list[tuple[Reply, tuple[str, ...]]]) -> dict[str, float]:
     }
 
 
-def _learn(words: Vocabulary, questions: Sequence[Question], seed: int) -> RuleMemory:
+def _learn(
+    words: Vocabulary, questions: Sequence[Question], seed: int, **settings: Any
+) -> RuleMemory:
     generator = torch.Generator().manual_seed(seed)
     ends = [end for _, end in questions]
-    return RuleLearner().fit(minds(words, questions), ends, generator=generator)
+    return RuleLearner(**settings).fit(minds(words, questions), ends, generator=generator)
 
 
 def _rows(
-    count: int | None, seed: int, words: Vocabulary, train: list[Question], test: list[Question]
+    count: int | None,
+    seed: int,
+    words: Vocabulary,
+    train: list[Question],
+    test: list[Question],
+    *,
+    doubt: float | None = None,
+    **settings: float,
 ) -> Result:
     rows = train if count is None else random.Random(seed).sample(train, count)
     start = time.perf_counter()
-    memory = _learn(words, rows, seed)
+    memory = _learn(words, rows, seed, **settings)
+    memory.doubt = memory.doubt if doubt is None else doubt
     return {"training": time.perf_counter() - start, **examine(memory, test)}
 
 
@@ -283,6 +293,8 @@ PARTS: dict[str, Callable[..., Result]] = {
     "100 rows": partial(_rows, 100),
     "5 % wrong labels": _noisy,
     "reward alone": _reward,
+    "all rows, no doubt": partial(_rows, None, doubt=0.0),
+    "100 rows, no twins": partial(_rows, 100, twins=0.0),
 }
 ONCE: dict[str, Callable[..., Result]] = {
     "one rule stored": _one_rule,
