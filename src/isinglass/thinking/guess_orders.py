@@ -33,6 +33,14 @@ class SmallestGroup(GuessOrder):
     """The first open member of the first group with fewest of them: no look ahead.
 
     Reference: Golomb & Baumert 1965, doi:10.1145/321296.321300.
+
+    Examples:
+        >>> from isinglass.thinking import ConstraintNetwork, PuzzleThinker
+        >>> network = ConstraintNetwork(5, groups=[[0, 1, 2], [3, 4]])
+        >>> print(PuzzleThinker(network, SmallestGroup()).think(torch.zeros(1, 5))[0])
+        guess 3
+          guess 0
+        sure, 2 guesses, 0 retractions
     """
 
     def choose(self, board: Board, columns: Tensor) -> Tensor:
@@ -96,7 +104,7 @@ class ContradictionAhead(LookingAhead):
     """
 
     def left(self, board: Board) -> Tensor:
-        """Counts the propositions left open."""
+        """Counts the propositions that stay open."""
         return (board.state == OPEN).sum(0).double()
 
     def cost(self, look: LookAhead, left: Tensor) -> Tensor:

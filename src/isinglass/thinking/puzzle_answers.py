@@ -60,6 +60,15 @@ class PuzzleAnswer:
         unique: Whether the search showed that there is no other solution.
         clash: Givens that have no solution together, of which the budget lets none be left out.
         thoughts: Guesses and retractions, in order.
+
+    Examples:
+        >>> import torch
+        >>> from isinglass.thinking import ConstraintNetwork, PuzzleThinker
+        >>> network = ConstraintNetwork(4, groups=[[0, 1], [2, 3]])
+        >>> answers = PuzzleThinker(network).think(torch.zeros(1, 4), exclusions=[[(0, 2), (0, 3)]])
+        >>> print(answers[0].trace("abcd".__getitem__))
+        guess c
+        sure, 1 guesses, 0 retractions
     """
 
     status: str
@@ -110,6 +119,17 @@ class PuzzleAnswers:
         clashes: Givens that have no solution together, a tuple a puzzle, empty but for
             contradictory ones.
         totals: How often each proposition was true in the solutions found, ``(puzzles, size)``.
+        log: The guesses and retractions themselves.
+
+    Examples:
+        >>> import torch
+        >>> from isinglass.thinking import ConstraintNetwork, PuzzleThinker
+        >>> network = ConstraintNetwork(4, groups=[[0, 1], [2, 3]])
+        >>> answers = PuzzleThinker(network).think(torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0]]))
+        >>> print(answers)
+        1 sure, 0 unsure, 1 contradictory; 1 guesses, 0 retracted
+        >>> answers.clashes
+        [(), (0, 1)]
     """
 
     solutions: Bool[Tensor, "puzzles size"]
