@@ -46,7 +46,7 @@ def check_exchangeable(
     shuffled = torch.randperm(len(names), generator=generator).tolist()
     other = {name: f"entity {place}" for name, place in zip(names, shuffled, strict=True)}
     order = torch.randperm(len(facts), generator=generator).tolist()
-    renamed = [_renamed(facts[i], other) for i in order]
+    renamed = [_renamed(tuple(facts[i]), other) for i in order]
     expected = _energies(thinker, facts, query)
     found = _energies(thinker, renamed, _renamed(query, other))
     wanted = {_renamed(answer, other): energy for answer, energy in expected.items()}

@@ -35,11 +35,12 @@ class SmallestGroup(GuessOrder):
     Reference: Golomb & Baumert 1965, doi:10.1145/321296.321300.
 
     Examples:
-        >>> import torch
         >>> from isinglass.thinking import ConstraintNetwork, PuzzleThinker
-        >>> network = ConstraintNetwork(2, groups=[[0, 1]])
-        >>> PuzzleThinker(network, SmallestGroup()).think(torch.zeros(1, 2))[0].status
-        'sure'
+        >>> network = ConstraintNetwork(5, groups=[[0, 1, 2], [3, 4]])
+        >>> print(PuzzleThinker(network, SmallestGroup()).think(torch.zeros(1, 5))[0])
+        guess 3
+          guess 0
+        sure, 2 guesses, 0 retractions
     """
 
     def choose(self, board: Board, columns: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class ContradictionAhead(LookingAhead):
     """
 
     def left(self, board: Board) -> Tensor:
-        """Counts the propositions left open."""
+        """Counts the propositions that stay open."""
         return (board.state == OPEN).sum(0).double()
 
     def cost(self, look: LookAhead, left: Tensor) -> Tensor:

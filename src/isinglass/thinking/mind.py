@@ -251,8 +251,12 @@ class Mind:
 
     def to(self, device: torch.device | str) -> Mind:
         """Moves the minds to a device."""
-        moved = (tensor.to(device) for tensor in (self.rows, self.held, self.marks))
-        return Mind(self.vocabulary, *moved, self.names)
+        return replace(
+            self,
+            rows=self.rows.to(device),
+            held=self.held.to(device),
+            marks=self.marks.to(device),
+        )
 
 
 def read_propositions(path: str | Path) -> list[Proposition]:

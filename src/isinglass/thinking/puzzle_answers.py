@@ -64,10 +64,11 @@ class PuzzleAnswer:
     Examples:
         >>> import torch
         >>> from isinglass.thinking import ConstraintNetwork, PuzzleThinker
-        >>> network = ConstraintNetwork(2, groups=[[0, 1]])
-        >>> answer = PuzzleThinker(network).think(torch.tensor([[0, -1]]))[0]
-        >>> answer.status, answer.solution, answer.guesses
-        ('sure', tensor([ True, False]), 0)
+        >>> network = ConstraintNetwork(4, groups=[[0, 1], [2, 3]])
+        >>> answers = PuzzleThinker(network).think(torch.zeros(1, 4), exclusions=[[(0, 2), (0, 3)]])
+        >>> print(answers[0].trace("abcd".__getitem__))
+        guess c
+        sure, 1 guesses, 0 retractions
     """
 
     status: str
@@ -118,14 +119,17 @@ class PuzzleAnswers:
         clashes: Givens that have no solution together, a tuple a puzzle, empty but for
             contradictory ones.
         totals: How often each proposition was true in the solutions found, ``(puzzles, size)``.
-        log: All guesses and retractions, in order.
+        log: The guesses and retractions themselves.
 
     Examples:
         >>> import torch
         >>> from isinglass.thinking import ConstraintNetwork, PuzzleThinker
-        >>> network = ConstraintNetwork(2, groups=[[0, 1]])
-        >>> print(PuzzleThinker(network).think(torch.tensor([[0, -1], [-1, -1]])))
-        1 sure, 0 unsure, 1 contradictory; 0 guesses, 0 retracted
+        >>> network = ConstraintNetwork(4, groups=[[0, 1], [2, 3]])
+        >>> answers = PuzzleThinker(network).think(torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0]]))
+        >>> print(answers)
+        1 sure, 0 unsure, 1 contradictory; 1 guesses, 0 retracted
+        >>> answers.clashes
+        [(), (0, 1)]
     """
 
     solutions: Bool[Tensor, "puzzles size"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -27,7 +28,8 @@ PAIRS = [(first, second) for first in range(3) for second in range(3)]
 ABSENT = len(PAIRS)
 
 
-class StoredRule(NamedTuple):
+@dataclass(frozen=True)
+class StoredRule:
     """A rule of a memory with what it weighs.
 
     Attributes:
