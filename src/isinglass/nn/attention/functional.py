@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Generator, Tensor
@@ -306,4 +306,4 @@ def check_gradient(gradient: str) -> Gradient:
         ParameterError: If there is no such choice.
     """
     check_choice("gradient", gradient, ("softmax", "values"))
-    return gradient
+    return cast("Gradient", gradient)
