@@ -11,12 +11,13 @@ from isinglass.testing.property import PropertyViolation
 from isinglass.testing.tolerance import IDENTITY
 from isinglass.thinking import Mind, Thinker
 from isinglass.thinking.thinker import Reply
+from isinglass.thinking.vocabulary import Proposition
 
 __all__ = ["check_exchangeable"]
 
 
 def check_exchangeable(
-    thinker: Thinker, facts: Sequence[Sequence[str]], query: Sequence[str], generator: Generator
+    thinker: Thinker, facts: Sequence[Proposition], query: Proposition, generator: Generator
 ) -> None:
     """Holds a thinker to it that entities are exchangeable and that minds are sets.
 
@@ -46,7 +47,7 @@ def check_exchangeable(
     shuffled = torch.randperm(len(names), generator=generator).tolist()
     other = {name: f"entity {place}" for name, place in zip(names, shuffled, strict=True)}
     order = torch.randperm(len(facts), generator=generator).tolist()
-    renamed = [_renamed(tuple(facts[i]), other) for i in order]
+    renamed = [_renamed(facts[i], other) for i in order]
     expected = _energies(thinker, facts, query)
     found = _energies(thinker, renamed, _renamed(query, other))
     wanted = {_renamed(answer, other): energy for answer, energy in expected.items()}
@@ -62,12 +63,12 @@ def check_exchangeable(
             )
 
 
-def _renamed(proposition: Sequence[str], names: dict[str, str]) -> tuple[str, ...]:
+def _renamed(proposition: Proposition, names: dict[str, str]) -> tuple[str, ...]:
     return (proposition[0], *(names.get(name, name) for name in proposition[1:]))
 
 
 def _energies(
-    thinker: Thinker, facts: Sequence[Sequence[str]], query: Sequence[str]
+    thinker: Thinker, facts: Sequence[Proposition], query: Proposition
 ) -> dict[tuple[str, ...], float]:
     reply = thinker.think(Mind.from_tuples(facts, thinker.rules.vocabulary), query)
     assert isinstance(reply, Reply)  # one mind, one question

@@ -147,6 +147,7 @@ class RuleLearner:
         generator = generator or Generator().manual_seed(0)
         table, total = self._start(task, generator), torch.zeros(len(task.table.relations)).double()
         earned = torch.zeros(len(task.graph.codes), dtype=torch.float64)
+        counts = total
         with progress_bar(self.rounds, "rules", shown=self.shown) as report:
             for round_ in range(self.rounds):
                 logs = table.log()

@@ -32,6 +32,10 @@ ABSENT = len(PAIRS)
 class StoredRule:
     """A rule of a memory with what it weighs.
 
+    Examples:
+        >>> print(StoredRule(Rule.compose("a", "a", "b"), 1.0, 0.6667, 0.69))
+         0.6667   +0.69      1.00  a(X,Z), a(Z,Y) -> b(X,Y)
+
     Attributes:
         rule: The rule.
         count: How often it was stored, or used in what was learned from.

@@ -237,7 +237,8 @@ class Thinker:
         check_count("chains", chains)
         self._check(mind)
         one = not query or isinstance(query[0], str)
-        queries = [tuple(query)] * len(mind) if one else [tuple(asked) for asked in query]  # pyright: ignore[reportArgumentType]
+        listed = [query] * len(mind) if one else query
+        queries = [tuple(map(str, asked)) for asked in listed]
         if len(queries) != len(mind):
             raise ShapeError(f"{len(queries)} questions for {len(mind)} minds", "Give one for each")
         asked = self._numbers(mind, queries)
