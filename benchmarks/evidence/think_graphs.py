@@ -29,8 +29,8 @@ from rich.table import Table
 from torch import Tensor
 
 from isinglass.io.atomic import atomic_write
-from isinglass.thinking.fact_graph import FactGraph
-from isinglass.thinking.link_predictor import LinkPredictor
+from isinglass.thinking.graphs.fact_graph import FactGraph
+from isinglass.thinking.graphs.link_predictor import LinkPredictor
 
 PARTS = ("train", "dev", "test")
 SURE = 0.5

@@ -10,10 +10,10 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float, Num
 from isinglass.errors import DomainError, ParameterError
-from isinglass.thinking._look_ahead import LookAhead
-from isinglass.thinking.board import OPEN, Board, OwnExclusions
-from isinglass.thinking.constraints import ConstraintNetwork, as_givens
-from isinglass.thinking.guess_orders import COLUMNS_AT_ONCE, LookingAhead
+from isinglass.thinking.puzzles._look_ahead import LookAhead
+from isinglass.thinking.puzzles.board import OPEN, Board, OwnExclusions
+from isinglass.thinking.puzzles.constraint_network import ConstraintNetwork, as_givens
+from isinglass.thinking.puzzles.guess_orders import COLUMNS_AT_ONCE, LookingAhead
 
 __all__ = ["LearnedOrder"]
 

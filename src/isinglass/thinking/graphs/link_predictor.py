@@ -11,8 +11,8 @@ from torch import Generator, Tensor
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_above_zero, check_count, check_fraction
 from isinglass.errors import DomainError, ParameterError
-from isinglass.thinking.fact_graph import FactGraph
-from isinglass.thinking.link_likelihood import (
+from isinglass.thinking.graphs.fact_graph import FactGraph
+from isinglass.thinking.graphs.link_likelihood import (
     BIASES,
     OBJECT,
     SUBJECT,
@@ -21,7 +21,7 @@ from isinglass.thinking.link_likelihood import (
     other_answers,
     table_rows,
 )
-from isinglass.thinking.weighted_rule import Explanation, Reason, WeightedRule
+from isinglass.thinking.graphs.weighted_rule import Explanation, Reason, WeightedRule
 
 __all__ = ["LinkPredictor"]
 

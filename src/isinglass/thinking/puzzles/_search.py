@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from isinglass.thinking.board import Board, OwnExclusions
-from isinglass.thinking.constraints import ConstraintNetwork
-from isinglass.thinking.guess_orders import GuessOrder
-from isinglass.thinking.puzzle_answers import PuzzleAnswers, ThoughtLog
+from isinglass.thinking.puzzles.board import Board, OwnExclusions
+from isinglass.thinking.puzzles.constraint_network import ConstraintNetwork
+from isinglass.thinking.puzzles.guess_orders import GuessOrder
+from isinglass.thinking.puzzles.puzzle_answers import PuzzleAnswers, ThoughtLog
 
 __all__ = ["Search"]
 

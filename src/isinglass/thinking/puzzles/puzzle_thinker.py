@@ -9,11 +9,11 @@ from torch import Tensor
 
 from isinglass._support.typing import Bool, Float, Num
 from isinglass._support.validation import check_count
-from isinglass.thinking._search import Search
-from isinglass.thinking.board import OwnExclusions
-from isinglass.thinking.constraints import ConstraintNetwork, as_givens
-from isinglass.thinking.guess_orders import ContradictionAhead, GuessOrder
-from isinglass.thinking.puzzle_answers import PuzzleAnswers
+from isinglass.thinking.puzzles._search import Search
+from isinglass.thinking.puzzles.board import OwnExclusions
+from isinglass.thinking.puzzles.constraint_network import ConstraintNetwork, as_givens
+from isinglass.thinking.puzzles.guess_orders import ContradictionAhead, GuessOrder
+from isinglass.thinking.puzzles.puzzle_answers import PuzzleAnswers
 
 __all__ = ["PuzzleThinker"]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from isinglass._support.validation import check_count
-from isinglass.thinking._look_ahead import LookAhead, open_members
-from isinglass.thinking.board import OPEN, Board
+from isinglass.thinking.puzzles._look_ahead import LookAhead, open_members
+from isinglass.thinking.puzzles.board import OPEN, Board
 
 __all__ = ["ContradictionAhead", "GuessOrder", "LookingAhead", "SmallestGroup"]
 

@@ -8,9 +8,9 @@ import torch
 
 from isinglass.errors import DomainError, IntractableError, ParameterError
 from isinglass.testing import rounding
-from isinglass.thinking.fact_graph import FactGraph
-from isinglass.thinking.link_likelihood import Questions
-from isinglass.thinking.link_predictor import LinkPredictor
+from isinglass.thinking.graphs.fact_graph import FactGraph
+from isinglass.thinking.graphs.link_likelihood import Questions
+from isinglass.thinking.graphs.link_predictor import LinkPredictor
 from isinglass.thinking.rule import Rule
 from tests.seeds import numpy_seeded, seeded
 
@@ -278,10 +278,10 @@ def test_wrong_arguments_are_refused():
 
 
 def test_too_large_a_graph_is_refused(monkeypatch):
-    monkeypatch.setattr("isinglass.thinking.fact_graph.MOST_FACTS", 100)
+    monkeypatch.setattr("isinglass.thinking.graphs.fact_graph.MOST_FACTS", 100)
     with pytest.raises(IntractableError, match="entities"):
         LinkPredictor().fit(planted()[0])
     monkeypatch.undo()
-    monkeypatch.setattr("isinglass.thinking.binding_counts.MOST_CHAINS", 10)
+    monkeypatch.setattr("isinglass.thinking.graphs.binding_counts.MOST_CHAINS", 10)
     with pytest.raises(IntractableError, match="chains"):
         LinkPredictor().fit(planted()[0])

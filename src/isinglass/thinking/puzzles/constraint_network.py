@@ -18,9 +18,9 @@ from isinglass._support.validation import (
 from isinglass.core.capabilities import Serializable
 from isinglass.energies import BoltzmannMachine, SparseCouplings
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from isinglass.thinking._exact_groups import exact_groups
-from isinglass.thinking._neighbors import NeighborLists, as_pairs, check_units
-from isinglass.thinking.board import Board
+from isinglass.thinking.puzzles._exact_groups import exact_groups
+from isinglass.thinking.puzzles._neighbors import NeighborLists, as_pairs, check_units
+from isinglass.thinking.puzzles.board import Board
 from isinglass.units import Bernoulli, Unit
 
 __all__ = ["ConstraintNetwork"]

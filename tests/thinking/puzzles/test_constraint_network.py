@@ -7,7 +7,7 @@ import isinglass as ig
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.thinking import ConstraintNetwork
 from tests.seeds import seeded
-from tests.thinking.boards import every_solution, groups_of, small_sudoku
+from tests.thinking.puzzles.boards import every_solution, groups_of, small_sudoku
 
 
 @pytest.fixture(scope="module")

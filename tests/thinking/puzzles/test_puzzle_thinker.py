@@ -14,10 +14,10 @@ from isinglass.thinking import (
     PuzzleThinker,
     SmallestGroup,
 )
-from isinglass.thinking._neighbors import NeighborLists
-from isinglass.thinking.board import Board
+from isinglass.thinking.puzzles._neighbors import NeighborLists
+from isinglass.thinking.puzzles.board import Board
 from tests.seeds import seeded, shifted
-from tests.thinking.boards import every_solution, givens, groups_of, small_sudoku
+from tests.thinking.puzzles.boards import every_solution, givens, groups_of, small_sudoku
 
 #: Nine by nine, one solution, found with guesses.
 HARD = "4.....8.5.3..........7......2.....6.....8.4......1.......6.3.7.5..2.....1.4......"

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from isinglass.errors import ShapeError
-from isinglass.thinking._neighbors import NeighborLists, as_pairs
+from isinglass.thinking.puzzles._neighbors import NeighborLists, as_pairs
 
 if TYPE_CHECKING:
-    from isinglass.thinking.constraints import ConstraintNetwork
+    from isinglass.thinking.puzzles.constraint_network import ConstraintNetwork
 
 __all__ = ["Board", "OwnExclusions"]
 

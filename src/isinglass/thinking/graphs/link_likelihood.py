@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from isinglass._support.typing import Bool, Float, Int
-from isinglass.thinking.fact_graph import FactGraph
+from isinglass.thinking.graphs.fact_graph import FactGraph
 
 __all__ = ["BIASES", "OBJECT", "SUBJECT", "Questions", "maximize", "other_answers", "table_rows"]
 

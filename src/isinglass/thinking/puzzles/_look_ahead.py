@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isinglass.thinking.board import OPEN, Board
+from isinglass.thinking.puzzles.board import OPEN, Board
 
 __all__ = ["LookAhead", "open_members"]
 

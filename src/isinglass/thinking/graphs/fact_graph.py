@@ -11,7 +11,7 @@ from torch.nn.functional import embedding_bag
 
 from isinglass._support.typing import Bool, Float, Int
 from isinglass.errors import DomainError, IntractableError
-from isinglass.thinking.binding_counts import BindingCounts
+from isinglass.thinking.graphs.binding_counts import BindingCounts
 from isinglass.thinking.rule import Rule
 from isinglass.thinking.vocabulary import Proposition, Vocabulary
 
