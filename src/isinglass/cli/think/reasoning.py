@@ -154,7 +154,11 @@ def _learn(
     _say_rest(output, learned)
     said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     output.say(f"Asked again, the examples are answered by them: {said}.")
-    report["learned"] = [{**stored._asdict(), "rule": str(stored.rule)} for stored in learned]
+    report["learned"] = [
+        {"rule": str(each.rule), "count": each.count, "probability": each.probability,
+         "log_odds": each.log_odds}
+        for each in learned
+    ]  # fmt: skip
     report["examples"] = counts
     return learned
 
@@ -213,7 +217,7 @@ def _think(
         report["questions"].append({
             "query": query,
             "sure": bool(answers) and _is_sure(answers[0], spoiled),
-            "thoughts": int(reply.thoughts),
+            "thoughts": reply.thoughts,
             "answers": [_as_data(answer, spoiled) for answer in answers],
         })  # fmt: skip
         if asking.draw is not None:

@@ -35,8 +35,8 @@ KNOWN = [
 ]
 TOLD = "grandparent(X,Z), parent(Z,Y) -> great-grandparent(X,Y)"
 QUESTION = ("great-grandparent", "?", "Dan")
-#: A Sudoku of 21 givens by Arto Inkala that settles nothing far.
-HARD = "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4.."
+#: A Sudoku of 17 givens: the fewest that have a single solution (arXiv:1201.0749).
+HARD = "52...6.........7.13...........4..8..6......5...........418.........3..2...87....."
 MADE = 3000
 PUZZLES = 50
 HIDDEN = 0.45
@@ -123,7 +123,7 @@ def _sudokus(chapter: Chapter, network: ConstraintNetwork, boards: torch.Tensor,
     several = int((answers.found > 1).sum())
     chapter.facts.append(
         Fact(
-            f"{len(boards)} other boards, {HIDDEN:.0%} of the cells hidden: right, several solutions, wrong",
+            f"{len(boards)} others, {HIDDEN:.0%} of cells hidden: right, several solutions, wrong",
             f"{right}, {several}, {len(boards) - right - several}",
             f"right by settling alone {plain}",
         )
@@ -149,7 +149,7 @@ def _hard(chapter: Chapter, network: ConstraintNetwork) -> None:
     chapter.pictures.append(
         Drawing(
             figure,
-            "A Sudoku of 21 givens. Left: givens in black, what they force in blue, the guesses "
+            "A Sudoku of 17 givens. Left: givens in black, what they force in blue, the guesses "
             "that stood in orange, what followed from these in gray. Right: how many guesses stood "
             "after each guess and retraction; the search goes on until no second solution is left.",
         )
