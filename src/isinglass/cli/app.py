@@ -17,6 +17,7 @@ from isinglass.cli._wording import exit_status, lacks_memory, shell_message
 from isinglass.cli.act.command import act
 from isinglass.cli.imagine.command import imagine
 from isinglass.cli.remember.command import remember
+from isinglass.cli.think.command import think
 from isinglass.cli.tour.command import tour
 from isinglass.errors import IsinglassError
 
@@ -101,7 +102,7 @@ def _add(command: Callable[..., None], name: str | None = None, hidden: bool = F
     app.command(name, cls=_Command, help=text, epilog=epilog, hidden=hidden)(command)
 
 
-for command in (tour, remember, imagine, act):
+for command in (tour, remember, imagine, act, think):
     _add(command)
 _add(remember, "recall", hidden=True)  # the same command by the field's name
 

@@ -59,6 +59,11 @@ class Derived:
         """Free energies as plain numbers."""
         return self.energy.tolist()
 
+    @cached_property
+    def proved(self) -> list[bool]:
+        """Which are given, or follow by rules that are certain."""
+        return (self.best <= 0).tolist()
+
     def cheapest(self, places: list[int]) -> list[int]:
         """Returns positions by rising energy, each proposition once."""
         found: dict[tuple[int, ...], int] = {}
@@ -91,17 +96,24 @@ class Derived:
         return least
 
     def proof(self, place: int) -> Proof:
-        """Returns the best derivation as a tree."""
-        rule, *premises = self._steps[place]
-        proposition = self.mind.proposition(*self.row(place, relation_first=True))
-        if rule < 0:
-            return Proof(proposition, 0.0)
-        return Proof(
-            proposition,
-            float(self.best[place]),
-            self.rules.rule(rule),
-            tuple(self.proof(premise) for premise in premises if premise >= 0),
-        )
+        """Returns the best derivation as a tree; what is used twice is one branch."""
+        done: dict[int, Proof] = {}
+        open_ = [place]
+        while open_:  # as deep as derivations are, so no recursion
+            rule, *premises = self._steps[open_[-1]]
+            premises = [premise for premise in premises if premise >= 0 <= rule]
+            missing = [premise for premise in premises if premise not in done]
+            if missing:
+                open_ += missing
+                continue
+            step = open_.pop()
+            done[step] = Proof(
+                self.mind.proposition(*self.row(step, relation_first=True)),
+                float(self.best[step]) if rule >= 0 else 0.0,
+                self.rules.rule(rule) if rule >= 0 else None,
+                tuple(done[premise] for premise in premises),
+            )
+        return done[place]
 
 
 def from_graph(
@@ -113,7 +125,7 @@ def from_graph(
     value = graph.values(weights, temperature) if temperature > 0 else best
     batch = rows_of(graph.codes, graph.shape)[0]
     thoughts = torch.bincount(batch[~graph.given], minlength=len(mind))
-    return Derived(mind, rules, graph.shape, graph.codes, -value, -best, step, thoughts)
+    return Derived(mind, rules, graph.shape, graph.codes, 0 - value, 0 - best, step, thoughts)
 
 
 def from_search(search: Search, rules: RuleMemory, mind: Mind, chains: int) -> Derived:

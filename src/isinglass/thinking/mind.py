@@ -14,6 +14,7 @@ from torch import Tensor
 from isinglass._support.typing import Bool, Float, Int
 from isinglass.errors import DomainError, FileError, ShapeError
 from isinglass.io.atomic import atomic_write
+from isinglass.thinking._csv import read_lines
 from isinglass.thinking.vocabulary import Proposition, Vocabulary
 
 __all__ = ["Mark", "Mind"]
@@ -266,23 +267,22 @@ def read_propositions(path: str | Path) -> list[Proposition]:
         FileError: If the file cannot be read, lacks a column or has a gap; the line is named.
     """
     what = f"reading {path}"
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        lines = list(csv.DictReader(text.splitlines(), skipinitialspace=True, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(str(error), "Give a CSV file in UTF-8", what) from error
-    facts = []
-    for number, line in enumerate(lines, 2):
-        if set(line) - {None} < {"relation", "subject"} or None in line:
-            raise FileError(
-                f"line {number}: columns {', '.join(map(str, line))}",
-                "The first line names the columns: relation,subject,object",
-                what,
-            )
+    facts: list[Proposition] = []
+    first: dict[str, tuple[int, int]] = {}
+    for number, line in read_lines(path, [COLUMNS, COLUMNS[:2]]):
         try:
-            facts.append(_from_dict({key: value or "" for key, value in line.items()}))
+            fact = _from_dict(line)
         except DomainError as error:
             raise FileError(f"line {number}: {error.found}", error.remedy, what) from error
+        arity, where = first.setdefault(fact[0], (len(fact) - 1, number))
+        if arity != len(fact) - 1:
+            raise FileError(
+                f"line {number}: {fact[0]!r} of {len(fact) - 1} arguments, of {arity} in line "
+                f"{where}",
+                "Fill the gap, or give each relation one number of arguments",
+                what,
+            )
+        facts.append(fact)
     return facts
 
 

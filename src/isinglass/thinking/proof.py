@@ -54,9 +54,11 @@ class Proof:
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, Proof]]:
         """Yields every node with its depth, the conclusion first."""
-        yield depth, self
-        for premise in self.premises:
-            yield from premise.walk(depth + 1)
+        open_ = [(depth, self)]
+        while open_:
+            depth, node = open_.pop()
+            yield depth, node
+            open_ += [(depth + 1, premise) for premise in reversed(node.premises)]
 
     def given(self) -> list[Proposition]:
         """Returns the given propositions that it rests on, each once."""
@@ -89,40 +91,41 @@ class Proof:
 
     def to_svg(self) -> str:
         """Returns the tree as a picture, the conclusion on top, what is given in gray."""
-        boxes: list[str] = []
+        nodes = list(self.walk())
+        leaves, depths = sum(not node.premises for _, node in nodes), max(d for d, _ in nodes)
+        width, height = leaves * (WIDTH + GAP) + GAP, (depths + 1) * HEIGHT + GAP
         lines: list[str] = []
-        depths = [depth for depth, _ in self.walk()]
-        leaves = sum(not node.premises for _, node in self.walk())
-        width, height = leaves * (WIDTH + GAP) + GAP, (max(depths) + 1) * HEIGHT + GAP
-
-        def place(node: Proof, depth: int, left: float) -> tuple[float, float]:
-            """Draws a subtree from ``left`` on; returns its middle and its right end."""
-            right, middles = left, []
-            for premise in node.premises:
-                middle, right = place(premise, depth + 1, right)
-                middles.append(middle)
-            if not middles:
-                right = left + WIDTH + GAP
-            x, y = (left + right) / 2, GAP + depth * HEIGHT
-            lines.extend(
+        boxes: list[str] = []
+        done: list[float] = []  # middles of subtrees whose conclusion is still to come, left on top
+        right = width - GAP / 2
+        for depth, node in reversed(nodes):
+            count, y = len(node.premises), GAP + depth * HEIGHT
+            middles = [done.pop() for _ in range(count)]
+            if middles:
+                x = (middles[0] + middles[-1]) / 2
+            else:
+                x, right = right - (WIDTH + GAP) / 2, right - WIDTH - GAP
+            done.append(x)
+            lines += [
                 f'<path d="M{middle:.0f} {y + HEIGHT} L{x:.0f} {y + 36}" stroke="#888"/>'
                 for middle in middles
-            )
-            fill = "#e4e6ea" if node.rule is None else "#cfe3ff"
-            tip = "given" if node.rule is None else escape(str(node.rule))
-            boxes.append(
-                f'<g><title>{tip}</title><rect x="{x - WIDTH / 2:.0f}" y="{y}" width="{WIDTH}" '
-                f'height="36" rx="6" fill="{fill}" stroke="#667"/><text x="{x:.0f}" y="{y + 23}" '
-                f'text-anchor="middle" textLength="{min(WIDTH - 12, 7 * len(node.words))}" '
-                f'lengthAdjust="spacingAndGlyphs">{escape(node.words)}</text></g>'
-            )
-            return x, right
-
-        place(self, 0, GAP / 2)
+            ]
+            boxes.append(node._box(x, y))
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
             f'width="{width}" height="{height}" font-family="sans-serif" font-size="13">'
             f'<rect width="100%" height="100%" fill="white"/>{"".join(lines + boxes)}</svg>\n'
+        )
+
+    def _box(self, x: float, y: float) -> str:
+        """Draws the proposition at a place, its rule as a tip."""
+        fill = "#e4e6ea" if self.rule is None else "#cfe3ff"
+        tip = "given" if self.rule is None else escape(str(self.rule))
+        return (
+            f'<g><title>{tip}</title><rect x="{x - WIDTH / 2:.0f}" y="{y}" width="{WIDTH}" '
+            f'height="36" rx="6" fill="{fill}" stroke="#667"/><text x="{x:.0f}" y="{y + 23}" '
+            f'text-anchor="middle" textLength="{min(WIDTH - 12, 7 * len(self.words))}" '
+            f'lengthAdjust="spacingAndGlyphs">{escape(self.words)}</text></g>'
         )
 
     def draw(self, path: str | Path, *, overwrite: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,14 +121,16 @@ class RuleMemory(Serializable):
 
         Args:
             rules: A rule, as :class:`Rule` or as text, or several.
-            count: How much each weighs beside others of the same premises.
+            count: How much each weighs beside others of the same premises; ``math.inf`` is for
+                certain: the rule has probability 1, and changes no other rule's.
 
         Raises:
             DomainError: If a rule speaks of an unknown relation.
             ParameterError: If a rule is none, or the count is not above zero.
         """
         codes = self._encode(rules)
-        counts = torch.full((len(codes),), check_above_zero("count", count), dtype=torch.float64)
+        count = count if count == math.inf else check_above_zero("count", count)
+        counts = torch.full((len(codes),), count, dtype=torch.float64)
         self.put(torch.cat([self.codes, codes]), torch.cat([self.counts, counts.to(self.counts)]))
 
     def forget(self, rules: Rule | str | Iterable[Rule | str]) -> None:
@@ -164,7 +167,7 @@ class RuleMemory(Serializable):
     def rules(self) -> list[StoredRule]:
         """Returns the rules with their weights, the heaviest first."""
         log_weights = self.log_weights()
-        odds = log_weights - torch.log(-torch.expm1(log_weights.clamp(max=-1e-300)))
+        odds = log_weights - torch.log(-torch.expm1(log_weights))  # ∞ of what is certain
         rows = zip(
             self.codes.tolist(),
             self.counts.tolist(),
@@ -187,7 +190,11 @@ class RuleMemory(Serializable):
         """
         if not len(self):
             raise ParameterError("a memory without rules", "Store one first")
-        return PatternMixture(self.unit, self.counts.log(), self.sharpness * self.state(self.codes))
+        # In a draw, where conclusions compete, a certain rule weighs as much as the heaviest.
+        finite = self.counts[self.counts.isfinite()]
+        most = float(finite.max()) if len(finite) else 1.0
+        weights = self.counts.clamp(max=max(most, 1.0)).log()
+        return PatternMixture(self.unit, weights, self.sharpness * self.state(self.codes))
 
     def state(self, codes: Int[Tensor, "N 6"]) -> Float[Tensor, "N d"]:
         """Returns rules as states of the energy, one one-hot group after another."""
@@ -234,11 +241,15 @@ class RuleMemory(Serializable):
     def log_weights(self) -> Float[Tensor, " N"]:
         """Computes w = log count/(total + doubt) of every stored rule, in the order of the table.
 
-        It depends on rules of the same premises alone: another rule changes no bit of it.
+        It depends on rules of the same premises alone: another rule changes no bit of it. What is
+        certain has w = 0, and takes nothing from the others.
         """
+        certain = self.counts.isinf()
+        counts = self.counts.masked_fill(certain, 0.0)
         place = torch.unique(self.codes[:, :4], dim=0, return_inverse=True)[1]
-        total = self.counts.new_zeros(len(self.codes)).index_add(0, place, self.counts)
-        return self.counts.log() - (total + self.doubt)[place].log()
+        total = counts.new_zeros(len(self.codes)).index_add(0, place, counts)
+        weights = self.counts.log() - (total + self.doubt)[place].log()
+        return weights.masked_fill(certain, 0.0)
 
     def table(self) -> RuleTable:
         """Returns the rules as arrays, for derivations."""

@@ -278,9 +278,6 @@ class Thinker:
         derived = from_graph(self._graph(mind), self.rules, mind, 0.0)
         certain = derived.energy < -math.log(self.confidence)
         found: list[list[Contradiction]] = [[] for _ in range(len(mind))]
-        groups = [
-            {mind.vocabulary.index(name) for name in group} for group in mind.vocabulary.exclusive
-        ]
         by_pair: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
         for place in certain.nonzero()[:, 0].tolist():
             batch, subject, other, relation = derived.row(place)
@@ -288,7 +285,7 @@ class Thinker:
         for (batch, _, _), held in by_pair.items():
             for i, (relation, place) in enumerate(held):
                 for rival, second in held[i + 1 :]:
-                    if any(relation in group and rival in group for group in groups):
+                    if mind.vocabulary.excludes(relation, rival):
                         pair = derived.proof(place), derived.proof(second)
                         found[batch].append(Contradiction(*pair))
         return [sorted(these, key=lambda c: len(c.given())) for these in found]
@@ -332,16 +329,20 @@ class Thinker:
             unary = len(query) == 2
             kept = [p for p in found[batch] if not unary or derived.row(p)[1] == derived.row(p)[2]]
             kept = derived.cheapest(kept)
-            answers = tuple(self._answer(derived, place, kept, query) for place in kept)
+            rivals: dict[tuple[int, ...], list[int]] = {}
+            for place in kept:  # relations of the same entities compete
+                rivals.setdefault(derived.row(place)[1:3], []).append(place)
+            answers = tuple(
+                self._answer(derived, place, rivals[derived.row(place)[1:3]]) for place in kept
+            )
             replies.append(Reply(query, answers, thoughts[batch]))
         return replies
 
-    def _answer(self, derived: Derived, place: int, kept: list[int], query: Proposition) -> Answer:
-        energy = derived.energies[place]
-        rivals = [place]
-        if query[0] == ANYTHING:  # relations of the same entities compete
-            pair = derived.row(place)[1:3]
-            rivals = [other for other in kept if derived.row(other)[1:3] == pair]
+    def _answer(self, derived: Derived, place: int, rivals: list[int]) -> Answer:
+        energy, relation = derived.energies[place], derived.row(place)[3]
+        if derived.proved[place]:  # only what cannot hold beside it speaks against it
+            excludes = derived.mind.vocabulary.excludes
+            rivals = [p for p in rivals if p == place or excludes(relation, derived.row(p)[3])]
         total = sum(math.exp(energy - derived.energies[other]) for other in rivals)
         share = 1 / total
         rival = max((-derived.energies[other] for other in rivals if other != place), default=-1e9)

@@ -93,6 +93,11 @@ class Vocabulary:
         """
         return self.arities[self.index(relation)]
 
+    def excludes(self, first: int, second: int) -> bool:
+        """Tells whether two relations, by number, cannot both hold of the same arguments."""
+        names = {self.relations[first], self.relations[second]}
+        return len(names) == 2 and any(names <= set(group) for group in self.exclusive)
+
     def check(self, proposition: Sequence[str]) -> tuple[int, str, str]:
         """Returns the relation's number, the subject and the object.
 

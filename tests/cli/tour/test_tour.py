@@ -66,6 +66,21 @@ def test_what_is_said_of_misses_is_what_is_plotted(walked):
     assert missed / 10 == pytest.approx(100 - recalled, abs=0.5)
 
 
+def test_thinking_answers_what_it_could_not_and_solves_puzzles(tmp_path):
+    page = tmp_path / "page.html"
+    (think,) = take_tour(page, ["think"], console=Console(quiet=True)).chapters
+    question, rules, others, hard = think.facts
+    assert (question.own, question.beside) == ("sure, Ada, energy 0.0", "before: unsure")
+    assert rules.own == rules.beside.removeprefix("the rule book ")
+    right, several, wrong = map(int, others.own.split(", "))
+    assert right >= int(others.beside.rsplit(" ", 1)[1]) > 0
+    assert (right + several, wrong) == (50, 0)
+    guesses, retractions = map(int, hard.own.split(", "))
+    plain = int(re.findall(r"\d+", hard.beside)[0])
+    assert 0 < guesses == retractions < plain  # the search for a second solution retracts all
+    assert page.read_text().count("<img") == 2
+
+
 def test_a_chapter_named_twice_is_walked_once(tmp_path):
     again = take_tour(tmp_path / "page.html", ["attend", "attend"], console=Console(quiet=True))
     assert [chapter.verb for chapter in again.chapters] == ["attend"]
@@ -76,8 +91,8 @@ def test_fractions_stay_on_one_line(walked):
     assert '<span class="formula">1/√m</span>' in page.read_text()
 
 
-def test_all_four_verbs_have_a_chapter(tmp_path):
-    assert VERBS == ("remember", "attend", "imagine", "act")
+def test_all_verbs_and_thinking_have_a_chapter(tmp_path):
+    assert VERBS == ("remember", "attend", "imagine", "act", "think")
     with pytest.raises(ParameterError, match="no chapter 'sing'"):
         take_tour(tmp_path / "page.html", ["sing"], console=Console(quiet=True))
     assert not list(tmp_path.iterdir())

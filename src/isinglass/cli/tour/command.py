@@ -1,4 +1,4 @@
-"""``isinglass tour``: the four verbs on real data."""
+"""``isinglass tour``: the four verbs on real data, and thinking."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ __all__ = ["tour"]
 
 
 class Verb(StrEnum):
-    """The four verbs, each a chapter of the tour."""
+    """The four verbs and thinking, each a chapter of the tour."""
 
     REMEMBER = "remember"
     ATTEND = "attend"
     IMAGINE = "imagine"
     ACT = "act"
+    THINK = "think"
 
 
 def tour(
     verbs: Annotated[
         list[Verb] | None,
-        typer.Argument(help="Only these chapters, in this order.", show_default="all four"),
+        typer.Argument(help="Only these chapters, in this order.", show_default="all five"),
     ] = None,
     out: Annotated[
         Path | None,
@@ -45,11 +46,12 @@ def tour(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Walk the four verbs on real data, beside their peers.
+    """Walk the four verbs on real data, beside their peers, and think.
 
     Digits are recalled from halves of themselves; attention is sampled; a
     Boltzmann machine is fitted, sampled and asked for missing halves, all
-    exactly; an agent chooses among 2^40 actions. Says first how long it will
+    exactly; an agent chooses among 2^40 actions; a stored rule answers a
+    question, and a Sudoku is guessed and retracted. Says first how long it will
     take here; prints a table and writes one page with pictures that needs no
     network.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 
 from isinglass._support.optional import require_extra
 from isinglass._support.progress import Progress, progress_bars
+from isinglass.cli._threads import one_thread
 from isinglass.cli.tour.chapter import Chapter
 from isinglass.cli.tour.page import build_page, describe_machine
 from isinglass.errors import ParameterError
@@ -23,9 +23,9 @@ with require_extra("cli"):
 
 __all__ = ["VERBS", "Tour", "take_tour"]
 
-VERBS = ("remember", "attend", "imagine", "act")
+VERBS = ("remember", "attend", "imagine", "act", "think")
 #: Seconds of a chapter for a second of ``_probe``: 0.16 s of it and a tour of 56 s go together.
-PROBES = {"remember": 25.0, "attend": 7.0, "imagine": 170.0, "act": 150.0}
+PROBES = {"remember": 25.0, "attend": 7.0, "imagine": 170.0, "act": 150.0, "think": 20.0}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def _chapter(verb: str) -> Callable[[Progress, int], Chapter]:
             from isinglass.cli.tour.imagine import imagine as chapter
         case "act":
             from isinglass.cli.tour.act import act as chapter
+        case "think":
+            from isinglass.cli.tour.think import think as chapter
         case _:
             raise ParameterError(
                 f"no chapter {verb!r}", f"Choose among {VERBS}", operation="the tour"
@@ -87,7 +89,7 @@ def take_tour(
     """
     console, verbs = console or Console(), list(dict.fromkeys(verbs))
     # The page is opened first, so that a folder that cannot be written fails before the work.
-    with atomic_write(out, overwrite=overwrite) as aside, _one_thread():
+    with atomic_write(out, overwrite=overwrite) as aside, one_thread():
         walks = [(verb, _chapter(verb)) for verb in verbs]
         estimate = _probe() * sum(PROBES[verb] for verb in verbs)
         console.print(f"This takes about {_duration(estimate)} on this machine.", highlight=False)
@@ -122,17 +124,6 @@ def _duration(seconds: float) -> str:
     """Write seconds as a person would: ``45 s``, ``2 min 5 s``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: these problems are small, and threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _table(chapters: list[Chapter]) -> Table:
