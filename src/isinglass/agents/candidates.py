@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
 from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.action_masks import find_mask
+from isinglass.agents.backups import ReturnBackup
 from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.heads import Head
 from isinglass.agents.relational_extractor import RelationalExtractor
@@ -79,18 +81,25 @@ class CandidateHead(Head):
         values = self._values(features, temperature).unsqueeze(-2)
         return PatternMixture(self.unit, torch.zeros_like(values[..., 0]), values, temperature)
 
+    def narrow(self, obs: PyTorchObs, state: Tensor) -> tuple[PyTorchObs, Tensor]:
+        """Leaves out the candidates that were not chosen: their Q is not asked for."""
+        if not isinstance(obs, dict) or state.shape[:-1] != obs["candidates"].shape[:1]:
+            return obs, state
+        chosen = state.argmax(-1)[:, None, None].expand(-1, 1, obs["candidates"].shape[-1])
+        alone = {key: part for key, part in obs.items() if find_mask({key: part}) is None}
+        narrowed = alone | {"candidates": obs["candidates"].gather(1, chosen)}
+        return narrowed, torch.ones_like(state[:, :1])
+
     def score(
         self,
         features: Float[Tensor, "batch candidates f"],
         temperature: float,
         state: Float[Tensor, "*states d"],
     ) -> Float[Tensor, "..."]:
-        """Returns Q(s, a) of actions, of those alone."""
-        self._check(features)
-        if state.shape[:-1] != features.shape[:-2]:
-            return super().score(features, temperature, state)
-        chosen = (state.unsqueeze(-2) @ features).squeeze(-2)
-        return self._values(chosen, temperature)
+        """Returns Q(s, a) of actions; of those alone where :meth:`narrow` has left no others."""
+        if features.shape[-2] == 1 == state.shape[-1]:
+            return self._values(features, temperature).squeeze(-1)
+        return super().score(features, temperature, state)
 
     def _values(self, features: Tensor, temperature: float) -> Tensor:
         keys = self.scale * self.memories(features) / temperature
@@ -129,6 +138,7 @@ def thinking_agent(env: GymEnv | str, **settings: Any) -> FreeEnergyQ:
     policy: dict[str, Any] = {"features_extractor_class": RelationalExtractor, "net_arch": []}
     defaults: dict[str, Any] = {
         "energy": CandidateEnergy(),
+        "backup": ReturnBackup(),
         "learning_rate": 3e-3,
         "buffer_size": 5_000,
         "learning_starts": 200,

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_count
+from isinglass.agents.action_masks import find_mask
 from isinglass.agents.extractors import proposition_spaces
 from isinglass.errors import ParameterError
 from isinglass.nn.relational_hopfield import RelationalHopfield
@@ -81,26 +82,26 @@ class RelationalExtractor(BaseFeaturesExtractor):
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Returns φ, ``(batch, candidates, features)``, or ``(batch, features)`` without any."""
         held = observations["mask"].bool()
-        rows = observations["propositions"].long()
         width = _last(held)
-        rows, held = rows[:, :width], held[:, :width]
-        tokens, shared = self.relations(rows[..., 0]), shared_entities(rows, rows)
-        itself = torch.eye(width, dtype=torch.bool, device=rows.device)
-        shared = shared & ~itself.unsqueeze(-1)
+        held, rows = held[:, :width], observations["propositions"][:, :width].long()
+        among = shared_entities(rows, rows) & held[:, None, :, None]
+        among = among & ~torch.eye(width, dtype=torch.bool, device=rows.device).unsqueeze(-1)
+        tokens = self.relations(rows[..., 0])
         if "candidates" not in observations:
             for layer in self.layers:
-                tokens = layer(tokens, tokens, shared, ~held)
+                tokens = layer(tokens, tokens, among)
             return (tokens * held.unsqueeze(-1)).sum(-2)
         actions = observations["candidates"].long()
         count = actions.shape[1]
-        if "action_mask" in observations:
-            actions = actions[:, : max(1, _last(observations["action_mask"].bool()))]
+        if (allowed := find_mask(observations)) is not None:  # what is cut off is forbidden
+            actions = actions[:, : max(1, _last(allowed.bool()))]
+        across = shared_entities(actions, rows) & held[:, None, :, None]
         both = torch.cat([tokens, self.relations(actions[..., 0])], 1)
-        shared = torch.cat([shared, shared_entities(actions, rows)], 1)
-        for layer in self.layers:
-            both = layer(both, both[:, :width], shared, ~held)
-        # What is cut off is forbidden in every row.
-        return F.pad(both[:, width:], (0, 0, 0, count - actions.shape[1]))
+        shared = torch.cat([among, across], 1)
+        for layer in self.layers[:-1]:
+            both = layer(both, both[:, :width], shared)
+        found = self.layers[-1](both[:, width:], both[:, :width], across)
+        return F.pad(found, (0, 0, 0, count - found.shape[1]))
 
 
 def shared_entities(

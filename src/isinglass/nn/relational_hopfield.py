@@ -85,7 +85,6 @@ class RelationalHopfield(nn.Module):
         tokens: Float[Tensor, "*batch queries dim"],
         stored: Float[Tensor, "*batch patterns dim"],
         shared: Bool[Tensor, "*batch queries patterns ways"],
-        padding: Bool[Tensor, "*batch patterns"] | None = None,
     ) -> Float[Tensor, "*batch queries dim"]:
         """Returns the propositions after the updates.
 
@@ -93,15 +92,14 @@ class RelationalHopfield(nn.Module):
             tokens: x of the queries.
             stored: x of the patterns.
             shared: In which ways a query and a pattern share an entity; none means that the query
-                does not see the pattern. A proposition does not see itself: give it no way there.
-            padding: True where a pattern is none.
+                does not see the pattern, as it should not see itself, nor padding.
 
         Raises:
             ShapeError: If sizes do not fit.
         """
         self._check(tokens, stored, shared)
         anchor, keys = self.norm(tokens), self._keys(stored)
-        offsets, state = self._offsets(shared, padding), anchor
+        offsets, state = self._offsets(shared), anchor
         for _ in range(self.steps):
             state = anchor + self._pull(state, keys, offsets)
         return state
@@ -112,7 +110,6 @@ class RelationalHopfield(nn.Module):
         tokens: Float[Tensor, "*batch queries dim"],
         stored: Float[Tensor, "*batch patterns dim"],
         shared: Bool[Tensor, "*batch queries patterns ways"],
-        padding: Bool[Tensor, "*batch patterns"] | None = None,
     ) -> Float[Tensor, "*batch queries"]:
         """Computes E(ξ) of every query; arguments as for :meth:`forward`, and ξ first.
 
@@ -120,7 +117,7 @@ class RelationalHopfield(nn.Module):
             ShapeError: If sizes do not fit.
         """
         self._check(tokens, stored, shared)
-        logits, _ = self._logits(state, self._keys(stored), self._offsets(shared, padding))
+        logits, _ = self._logits(state, self._keys(stored), self._offsets(shared))
         away = (state - self.norm(tokens)).square().sum(-1) / 2
         familiar = self.hidden.log_partition(F.linear(state, self.patterns), 0.0)
         return away - torch.logsumexp(logits, -1).sum(-2) - familiar
@@ -139,15 +136,11 @@ class RelationalHopfield(nn.Module):
         keys = torch.cat([self.null.expand(*keys.shape[:-3], 1, heads, size), keys], -3)
         return keys.transpose(-3, -2) / math.sqrt(size)
 
-    def _offsets(self, shared: Tensor, padding: Tensor | None) -> Tensor:
+    def _offsets(self, shared: Tensor) -> Tensor:
         """Σ_w s_w f_hw with 0 for the null pattern first, −∞ where nothing is shared."""
-        unseen = ~shared.any(-1)
-        if padding is not None:
-            unseen = unseen | padding.unsqueeze(-2)
-        fields = F.linear(shared.to(self.fields), self.fields).masked_fill(
-            unseen.unsqueeze(-1), -torch.inf
-        )
-        return F.pad(fields.movedim(-1, -3), (1, 0))
+        fields = F.linear(shared.to(self.fields), self.fields)
+        seen = fields.masked_fill(~shared.any(-1, keepdim=True), -torch.inf)
+        return F.pad(seen.movedim(-1, -3), (1, 0))
 
     def _logits(self, state: Tensor, keys: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         heads, size, _ = self.query.shape
