@@ -16,6 +16,8 @@ from isinglass.units import RectifiedGaussian
 
 __all__ = ["RelationalHopfield"]
 
+FIRST_FIELD = 4.0
+
 
 class RelationalHopfield(nn.Module):
     r"""Modern Hopfield retrieval with a learned field for each way to share an entity.
@@ -24,8 +26,8 @@ class RelationalHopfield(nn.Module):
     those it shares an entity with, and a null pattern for when none is of use. With s_w = 1 where
     a query and a pattern share an entity in the way w (subject = subject, subject = object, …):
 
-        E(ξ) = ½|ξ − g|² − Σ_h log(exp(q_h·n_h) + Σ_B exp(q_h·k_hB + Σ_w s_w f_hw)) − ½|(Ξξ)₊|²
-        q_h  = Q_h ξ,   k_hB = K_h g_B / √Y,   g = EnergyLayerNorm(x)
+        E(ξ) = ½|ξ − g|² − β⁻¹ Σ_h log(exp(β q_h·n_h) + Σ_B exp(β q_h·k_hB + Σ_w s_w f_hw)) − ½|(Ξξ)₊|²
+        q_h  = Q_h ξ,   k_hB = K_h g_B,   g = EnergyLayerNorm(x),   β = 1/√Y
         ξ ← g + Σ_h Q_hᵀ Σ_B p_hB k_hB + Ξᵀ(Ξξ)₊
 
     with p_h the softmax of head h, the null pattern in it. All terms but the first are concave, so
@@ -68,14 +70,15 @@ class RelationalHopfield(nn.Module):
         self.dim, self.ways = check_count("dim", dim), check_count("ways", ways)
         self.num_heads = check_count("num_heads", num_heads)
         size = max(1, dim // num_heads) if head_dim is None else check_count("head_dim", head_dim)
-        self.steps = check_count("steps", steps)
+        self.steps, self.beta = check_count("steps", steps), 1 / math.sqrt(size)
         self.norm = EnergyLayerNorm(dim)
         self.hidden = RectifiedGaussian(2 * dim if memories is None else memories)
         self.query, self.key = (
             nn.Parameter(torch.randn(num_heads, size, dim) / math.sqrt(dim)) for _ in range(2)
         )
         self.null = nn.Parameter(torch.zeros(num_heads, size))
-        self.fields = nn.Parameter(torch.zeros(num_heads, ways))
+        # Each head begins with one way to share an entity, or all would recall the same mean.
+        self.fields = nn.Parameter(FIRST_FIELD * torch.eye(ways)[torch.arange(num_heads) % ways])
         self.patterns = nn.Parameter(
             torch.randn(self.hidden.size, dim) / math.sqrt(dim * self.hidden.size)
         )
@@ -117,10 +120,10 @@ class RelationalHopfield(nn.Module):
             ShapeError: If sizes do not fit.
         """
         self._check(tokens, stored, shared)
-        logits, _ = self._logits(state, self._keys(stored), self._offsets(shared))
+        logits = self._logits(state, self._keys(stored), self._offsets(shared))
         away = (state - self.norm(tokens)).square().sum(-1) / 2
         familiar = self.hidden.log_partition(F.linear(state, self.patterns), 0.0)
-        return away - torch.logsumexp(logits, -1).sum(-2) - familiar
+        return away - torch.logsumexp(logits, -1).sum(-2) / self.beta - familiar
 
     def _check(self, tokens: Tensor, stored: Tensor, shared: Tensor) -> None:
         check_features(tokens, self.dim)
@@ -134,22 +137,23 @@ class RelationalHopfield(nn.Module):
         heads, size, _ = self.key.shape
         keys = F.linear(self.norm(stored), self.key.flatten(0, 1)).unflatten(-1, (heads, size))
         keys = torch.cat([self.null.expand(*keys.shape[:-3], 1, heads, size), keys], -3)
-        return keys.transpose(-3, -2) / math.sqrt(size)
+        return keys.transpose(-3, -2)
 
     def _offsets(self, shared: Tensor) -> Tensor:
         """Σ_w s_w f_hw with 0 for the null pattern first, −∞ where nothing is shared."""
-        fields = F.linear(shared.to(self.fields), self.fields)
-        seen = fields.masked_fill(~shared.any(-1, keepdim=True), -torch.inf)
-        return F.pad(seen.movedim(-1, -3), (1, 0))
+        ways = shared.to(self.fields).movedim(-1, -3).flatten(-2)
+        fields = (self.fields @ ways).unflatten(-1, shared.shape[-3:-1])
+        seen = fields.masked_fill(~shared.any(-1).unsqueeze(-3), -torch.inf)
+        return F.pad(seen, (1, 0))
 
-    def _logits(self, state: Tensor, keys: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    def _logits(self, state: Tensor, keys: Tensor, offsets: Tensor) -> Tensor:
         heads, size, _ = self.query.shape
         query = F.linear(state, self.query.flatten(0, 1)).unflatten(-1, (heads, size))
-        return query.transpose(-3, -2) @ keys.mT + offsets, keys
+        return (self.beta * query).transpose(-3, -2) @ keys.mT + offsets
 
     def _pull(self, state: Tensor, keys: Tensor, offsets: Tensor) -> Tensor:
         """The slope of all that is concave, downhill."""
-        shares = torch.softmax(self._logits(state, keys, offsets)[0], -1)
+        shares = torch.softmax(self._logits(state, keys, offsets), -1)
         recalled = (shares @ keys).transpose(-3, -2).flatten(-2)
         familiar = self.hidden.mean(F.linear(state, self.patterns), 0.0)
         attended = F.linear(recalled, self.query.flatten(0, 1).mT)
