@@ -130,20 +130,23 @@ def thinking_agent(env: GymEnv | str, **settings: Any) -> FreeEnergyQ:
         ParameterError: As :class:`FreeEnergyQ`, and if observations are no propositions.
 
     Examples:
-        >>> from isinglass import Vocabulary
+        >>> from isinglass.thinking.vocabulary import Vocabulary
         >>> from isinglass.envs import FactChains, Thoughts
         >>> env = Thoughts(FactChains(lengths=[1, 2]), Vocabulary({"reached": 1}))
         >>> agent = thinking_agent(env, seed=0, device="cpu").learn(200)
     """
     policy: dict[str, Any] = {"features_extractor_class": RelationalExtractor, "net_arch": []}
+    count = getattr(env, "num_envs", 1)
     defaults: dict[str, Any] = {
         "energy": CandidateEnergy(),
         "backup": ReturnBackup(),
-        "learning_rate": 3e-3,
+        "learning_rate": 1.5e-3,
         "buffer_size": 5_000,
         "learning_starts": 200,
         "batch_size": 128,
         "n_steps": 100,
+        "train_freq": max(1, 8 // count),  # a gradient step for 8 of the environment
+        "gradient_steps": max(1, count // 8),
         "gamma": 1.0,
         "final_temperature": 0.05,
     }

@@ -47,7 +47,7 @@ class RelationalExtractor(BaseFeaturesExtractor):
         ParameterError: If the space is another, or a number is out of range.
 
     Examples:
-        >>> from isinglass import Vocabulary
+        >>> from isinglass.thinking.vocabulary import Vocabulary
         >>> from isinglass.envs import FactChains, Thoughts
         >>> env = Thoughts(FactChains(), Vocabulary({"reached": 1}))
         >>> extractor = RelationalExtractor(env.observation_space, features_dim=16)

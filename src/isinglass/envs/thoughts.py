@@ -45,6 +45,7 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
 
     Examples:
         >>> from isinglass.envs import FactChains
+        >>> from isinglass.thinking.vocabulary import Vocabulary
         >>> env = Thoughts(FactChains(lengths=[2]), Vocabulary({"reached": 1}))
         >>> seen, _ = env.reset(seed=0)
         >>> middle = env.unwrapped.chain[1]
