@@ -118,7 +118,16 @@ def exam(
 
 def as_table(records: list[dict[str, Any]]) -> Table:
     """Builds the table: means over seeds, and in how many seeds nothing was wrong at any length."""
-    names = ("method", "questions", "k ≤ 3", "k = 4 … 10", "k = 11 … 20", "all right", "thoughts", "s")
+    names = (
+        "method",
+        "questions",
+        "k ≤ 3",
+        "k = 4 … 10",
+        "k = 11 … 20",
+        "all right",
+        "thoughts",
+        "s",
+    )
     table = Table(*names)
     groups = sorted({(r["kind"], r["method"]) for r in records})
     for kind, method in groups:

@@ -1,4 +1,4 @@
-"""The relational layer: its update is the slope, descends, and knows propositions by what is shared."""
+"""The relational layer: the slope of its energy, downhill, by what is shared and nothing else."""
 
 import pytest
 import torch

@@ -17,7 +17,13 @@ from isinglass.agents.action_energies import (
     RBMEnergy,
 )
 from isinglass.agents.action_masks import MaskLayout
-from isinglass.agents.backups import Backup, DoubleBackup, MunchausenBackup, ReturnBackup, SoftBackup
+from isinglass.agents.backups import (
+    Backup,
+    DoubleBackup,
+    MunchausenBackup,
+    ReturnBackup,
+    SoftBackup,
+)
 from isinglass.agents.candidates import CandidateEnergy, thinking_agent
 from isinglass.agents.extractors import CenteredExtractor, SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
