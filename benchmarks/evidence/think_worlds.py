@@ -118,27 +118,19 @@ def exam(
 
 def as_table(records: list[dict[str, Any]]) -> Table:
     """Builds the table: means over seeds, and in how many seeds nothing was wrong at any length."""
-    names = (
-        "method",
-        "questions",
-        "k ≤ 3",
-        "k = 4 … 10",
-        "k = 11 … 20",
-        "all right",
-        "thoughts",
-        "s",
-    )
-    table = Table(*names)
+    spans = ("k ≤ 3", "k = 4 … 10", "k = 11 … 20")
+    table = Table("method", "questions", *spans, "all right", "thoughts", "s")
     groups = sorted({(r["kind"], r["method"]) for r in records})
     for kind, method in groups:
         runs = [r for r in records if (r["kind"], r["method"]) == (kind, method)]
         right = np.array([r["right"] for r in runs])
         perfect = int((right == 1).all(1).sum())
-        spans = (right[:, :3], right[:, 3:10], right[:, 10:])
+        parts = (right[:, :3], right[:, 3:10], right[:, 10:])
+        seconds = [r["seconds"] for r in runs]
         table.add_row(
-            method, kind, *(f"{100 * span.mean():.1f}" for span in spans),
+            method, kind, *(f"{100 * part.mean():.1f}" for part in parts),
             f"{perfect} of {len(runs)}", f"{np.mean([r['thoughts'][-1] for r in runs]):.1f}",
-            f"{np.mean([r['seconds'] for r in runs]):.0f}, max {max(r['seconds'] for r in runs):.0f}",
+            f"{np.mean(seconds):.0f}, max {max(seconds):.0f}",
         )  # fmt: skip
     return table
 

@@ -8,7 +8,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.typing import Bool, Int
 from isinglass._support.validation import check_count
 from isinglass.agents.action_masks import find_mask
 from isinglass.agents.extractors import proposition_spaces

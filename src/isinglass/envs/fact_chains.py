@@ -1,8 +1,9 @@
-"""Questions about chains of facts: what follows has to be inferred before the right act is known."""
+"""Questions about chains of facts: what follows has to be inferred before acting."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -146,7 +147,7 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
         self.end = self.chain[-1]
         rows: list[Row] = []
         for chain in (self.chain, other):
-            rows += [_row("leads to", x, y) for x, y in zip(chain, chain[1:], strict=False)]
+            rows += [_row("leads to", x, y) for x, y in pairwise(chain)]
         if ruled:
             rows += self._rules(other)
         if self.kind == "branching":

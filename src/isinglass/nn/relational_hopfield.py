@@ -26,7 +26,8 @@ class RelationalHopfield(nn.Module):
     those it shares an entity with, and a null pattern for when none is of use. With s_w = 1 where
     a query and a pattern share an entity in the way w (subject = subject, subject = object, …):
 
-        E(ξ) = ½|ξ − g|² − β⁻¹ Σ_h log(exp(β q_h·n_h) + Σ_B exp(β q_h·k_hB + Σ_w s_w f_hw)) − ½|(Ξξ)₊|²
+        E(ξ) = ½|ξ − g|² − β⁻¹ Σ_h log(exp(β q_h·n_h) + Σ_B exp(β q_h·k_hB + Σ_w s_w f_hw))
+               − ½|(Ξξ)₊|²
         q_h  = Q_h ξ,   k_hB = K_h g_B,   g = EnergyLayerNorm(x),   β = 1/√Y
         ξ ← g + Σ_h Q_hᵀ Σ_B p_hB k_hB + Ξᵀ(Ξξ)₊
 
