@@ -17,12 +17,20 @@ from isinglass.agents.action_energies import (
     RBMEnergy,
 )
 from isinglass.agents.action_masks import MaskLayout
-from isinglass.agents.backups import Backup, DoubleBackup, MunchausenBackup, SoftBackup
+from isinglass.agents.backups import (
+    Backup,
+    DoubleBackup,
+    MunchausenBackup,
+    ReturnBackup,
+    SoftBackup,
+)
+from isinglass.agents.candidates import CandidateEnergy, thinking_agent
 from isinglass.agents.extractors import CenteredExtractor, SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import MaskedEnv, ObservedMasks
 from isinglass.agents.policy import FreeEnergyPolicy
+from isinglass.agents.relational_extractor import RelationalExtractor
 from isinglass.agents.sarsa import FreeEnergySarsa
 from isinglass.distributions.annealed_conditional import Annealing
 from isinglass.distributions.enumerated import Enumerated
@@ -31,6 +39,7 @@ __all__ = [
     "ActionEnergy",
     "Annealing",
     "Backup",
+    "CandidateEnergy",
     "CenteredExtractor",
     "DBMEnergy",
     "DoubleBackup",
@@ -48,6 +57,9 @@ __all__ = [
     "PairwiseEnergy",
     "ProductOfMixtures",
     "RBMEnergy",
+    "RelationalExtractor",
+    "ReturnBackup",
     "SetExtractor",
     "SoftBackup",
+    "thinking_agent",
 ]

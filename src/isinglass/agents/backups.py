@@ -15,7 +15,14 @@ from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay_buffer import Transitions
 from isinglass.errors import ParameterError
 
-__all__ = ["Backup", "DoubleBackup", "MunchausenBackup", "SoftBackup", "bootstrap"]
+__all__ = [
+    "Backup",
+    "DoubleBackup",
+    "MunchausenBackup",
+    "ReturnBackup",
+    "SoftBackup",
+    "bootstrap",
+]
 
 
 class Backup(ABC):
@@ -165,3 +172,27 @@ class MunchausenBackup(Backup):
         scores = present.score(policy.code.encode(batch.actions))
         bonus = (scores - present.value(policy.generator)).clamp(self.floor, 0.0)
         return SoftBackup().target(policy, batch, discounts) + self.alpha * bonus
+
+
+@dataclass(frozen=True)
+class ReturnBackup(Backup):
+    """y = R, the return of what was done to the end of the episode: Monte Carlo control.
+
+    For agents whose ``n_steps`` is no less than the length of an episode. An episode that is not
+    known to its end goes on with Q_target(s', a'), a' drawn from π: expected SARSA by one draw.
+
+    Reference: Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., §5.4.
+    """
+
+    def target(
+        self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Returns y = R + γ Q_target(s', a'), looking at a' only where the episode goes on."""
+        returns, on = batch.rewards.flatten(), discounts.nonzero().flatten()
+        if not len(on):
+            return returns
+        seen, masks = batch.next_observations, batch.next_masks
+        rows = {key: part[on] for key, part in seen.items()} if isinstance(seen, dict) else seen[on]
+        following = policy.distribution(rows, None if masks is None else masks[on], target=True)
+        value = following.score(following.sample(policy.generator))
+        return returns.index_add(0, on, discounts[on] * value)

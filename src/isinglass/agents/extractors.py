@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from isinglass._support.typing import Float
 from isinglass.errors import ParameterError
 
-__all__ = ["CenteredExtractor", "SetExtractor"]
+__all__ = ["CenteredExtractor", "SetExtractor", "proposition_spaces"]
 
 MOST_PROPOSITIONS = 2**16
 
@@ -86,7 +86,7 @@ class SetExtractor(BaseFeaturesExtractor):
     strides: Tensor
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 64) -> None:
-        rows, mask = _parts(observation_space)
+        rows, mask = proposition_spaces(observation_space)
         super().__init__(observation_space, features_dim)
         least, most = rows.low.min(0).tolist(), rows.high.max(0).tolist()
         counts = [high - low + 1 for low, high in zip(least, most, strict=True)]
@@ -109,7 +109,12 @@ class SetExtractor(BaseFeaturesExtractor):
         return (vectors * held.unsqueeze(-1)).sum(-2)
 
 
-def _parts(space: object) -> tuple[spaces.Box, spaces.Space]:
+def proposition_spaces(space: object) -> tuple[spaces.Box, spaces.Space]:
+    """Returns the spaces of propositions and of the mask that says which rows are filled.
+
+    Raises:
+        ParameterError: If the space is none of propositions.
+    """
     parts = space.spaces if isinstance(space, spaces.Dict) else {}
     rows, mask = parts.get("propositions"), parts.get("mask")
     table = isinstance(rows, spaces.Box) and len(rows.shape) == 2

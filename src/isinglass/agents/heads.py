@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
+from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float
@@ -56,6 +57,10 @@ class Head(nn.Module, ABC):
     ) -> Float[Tensor, "..."]:
         """Returns Q(s, a) of actions, differentiable once; a head may know a shorter way."""
         return self(features, temperature).score(state)
+
+    def narrow(self, obs: PyTorchObs, state: Tensor) -> tuple[PyTorchObs, Tensor]:
+        """Returns what Q of these actions alone is to be computed from; all of it by default."""
+        return obs, state
 
 
 class MixtureHead(Head):

@@ -118,6 +118,7 @@ class FreeEnergyNetwork(BaseModel):
         self, obs: PyTorchObs, temperature: float, state: Float[Tensor, "batch d"]
     ) -> Float[Tensor, " batch"]:
         """Returns Q(s, a) of one action, a state of units, an observation; differentiable once."""
+        obs, state = self.head.narrow(obs, state)
         return self.head.score(self._features(obs), temperature, state)
 
     def _features(self, obs: PyTorchObs) -> Tensor:

@@ -19,14 +19,27 @@ from isinglass.envs.bandits.large_action import LargeAction
 from isinglass.envs.bandits.parity import Parity
 from isinglass.envs.bandits.trap import Trap
 from isinglass.envs.blockers import Blockers
+from isinglass.envs.fact_chains import FactChains
+from isinglass.envs.thoughts import Thoughts
 from isinglass.envs.tictactoe.env import TicTacToe
 
-__all__ = ["Assignment", "Blockers", "LargeAction", "Parity", "TicTacToe", "Trap", "make_env"]
+__all__ = [
+    "Assignment",
+    "Blockers",
+    "FactChains",
+    "LargeAction",
+    "Parity",
+    "Thoughts",
+    "TicTacToe",
+    "Trap",
+    "make_env",
+]
 
 ENTRY_POINTS = {
     "isinglass/Assignment-v0": "isinglass.envs.bandits.assignment:Assignment",
     "isinglass/Blockers-v0": "isinglass.envs.blockers:Blockers",
     "isinglass/Blockers4x7-v0": "isinglass.envs.blockers:Blockers",
+    "isinglass/FactChains-v0": "isinglass.envs.fact_chains:FactChains",
     "isinglass/LargeAction-v0": "isinglass.envs.bandits.large_action:LargeAction",
     "isinglass/Parity-v0": "isinglass.envs.bandits.parity:Parity",
     "isinglass/TicTacToe-v0": "isinglass.envs.tictactoe.env:TicTacToe",

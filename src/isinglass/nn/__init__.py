@@ -14,6 +14,7 @@ from isinglass.nn.hopfield.lookup import HopfieldLayer
 from isinglass.nn.hopfield.options import HopfieldOptions
 from isinglass.nn.hopfield.pooling import HopfieldPooling
 from isinglass.nn.hopfield.transformer import HopfieldDecoderLayer, HopfieldEncoderLayer
+from isinglass.nn.relational_hopfield import RelationalHopfield
 
 __all__ = [
     "Descent",
@@ -25,6 +26,7 @@ __all__ = [
     "HopfieldLayer",
     "HopfieldOptions",
     "HopfieldPooling",
+    "RelationalHopfield",
     "StochasticAttention",
     "TokenEnergy",
     "from_layer",
