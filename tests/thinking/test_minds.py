@@ -69,7 +69,7 @@ def test_what_is_no_proposition_is_named(facts, error, said):
     [
         ("", "no proposition"),
         ("relation,subject\n", "no proposition"),
-        ("a,b,c\nmother,Ann,Bea\n", "line 2"),
+        ("a,b,c\nmother,Ann,Bea\n", "line 1"),
         ("relation,subject,object\nmother,Ann,Bea\n,Ann,Bea\n", "line 3: .*without relation"),
         ("relation,subject,object\nmother,,Bea\n", "line 2: .*without subject"),
         ("relation,subject,object\nmother,Ann,Bea,Cleo\n", "line 2"),
