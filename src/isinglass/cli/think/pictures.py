@@ -13,6 +13,7 @@ from isinglass.thinking import ConstraintNetwork, Proof, PuzzleAnswer
 
 with require_extra("cli"):
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,8 +81,8 @@ def plot_thoughts(axes: Axes, answer: PuzzleAnswer) -> None:
         at = [i for i, thought in enumerate(answer.thoughts, 1) if thought.guessed == guessed]
         axes.plot(at, [depths[i] for i in at], "o", color=color, markersize=3.5, label=label)
     axes.set(xlabel="thought", ylabel="guesses that stand")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
 
