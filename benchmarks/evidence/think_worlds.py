@@ -77,7 +77,9 @@ def run(method: str, kind: str, seed: int, episodes: int, steps: int) -> dict[st
     if not thinking:
         settings["policy_kwargs"] = {"features_extractor_kwargs": {"layers": 4}}
     begin = time.process_time()
-    trained = DummyVecEnv([partial(world, kind, thinking, budget=2)] * ENVIRONMENTS)
+    # Few thoughts show what each is worth; without a bound, that there is another after any.
+    budgets = [2, None] * (ENVIRONMENTS // 2)
+    trained = DummyVecEnv([partial(world, kind, thinking, budget=b) for b in budgets])
     agent = thinking_agent(trained, **settings).learn(steps)
     seconds = time.process_time() - begin
     test = partial(world, kind, thinking)

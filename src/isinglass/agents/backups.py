@@ -182,6 +182,10 @@ class ReturnBackup(Backup):
     known to its end goes on with Q_target(s', a'), a' drawn from π: expected SARSA by one draw.
 
     Reference: Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., §5.4.
+
+    Examples:
+        >>> ReturnBackup()
+        ReturnBackup()
     """
 
     def target(

@@ -54,7 +54,7 @@ class CandidateEnergy(ActionEnergy):
         check_count("memories", self.memories)
 
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
-        """Builds the memories.
+        """Builds the memories that all candidates share.
 
         Raises:
             ParameterError: If the actions are no single choice.

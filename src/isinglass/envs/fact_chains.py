@@ -57,7 +57,13 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
         >>> env = FactChains(lengths=[2])
         >>> _ = env.reset(seed=0)
         >>> print(env.render())
-        closer
+        0 leads to 4
+        1 leads to 0
+        2 leads to 3
+        5 leads to 2
+        goal 3
+        goal 4
+        reached 1
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -120,7 +126,7 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
     def step(
         self, action: np.integer | int
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Chooses an end."""
+        """Chooses one of the two ends."""
         right = self._candidates[int(action)][1] == self.end
         self._left -= 1
         over = not right or self._left == 0
