@@ -14,9 +14,10 @@ FACTS = [("mother", "Ann", "Bea")]
 
 
 def test_certain_rules_change_no_bit_of_others_and_have_no_energy():
-    memory = RuleMemory(WORDS, ["mother(X,Y) -> kin(X,Y)", "mother(X,Y) -> kin(Y,X)"])
+    memory = RuleMemory(WORDS)
+    memory.store(["mother(X,Y) -> kin(X,Y)", "mother(X,Y) -> kin(Y,X)"], 1.0)
     before = memory.log_weights()
-    memory.store(["mother(X,Y) -> parent(X,Y)", "mother(X,Y) -> female(X)"], math.inf)
+    memory.store(["mother(X,Y) -> parent(X,Y)", "mother(X,Y) -> female(X)"])
     weights = {str(stored.rule): stored for stored in memory.rules()}
     for rule in ("mother(X,Y) -> parent(X,Y)", "mother(X,Y) -> female(X)"):
         assert (weights[rule].probability, weights[rule].log_odds) == (1.0, math.inf)
@@ -28,14 +29,14 @@ def test_certain_rules_change_no_bit_of_others_and_have_no_energy():
 
 def test_what_is_proved_competes_only_with_what_it_excludes():
     memory = RuleMemory(WORDS)
-    memory.store("mother(X,Y) -> parent(X,Y)", math.inf)
+    memory.store("mother(X,Y) -> parent(X,Y)")
     mind = Mind.from_tuples(FACTS, WORDS)
     said = {a.proposition[0]: a for a in Thinker(memory).think(mind, ("?", "Ann", "Bea")).answers}
     assert {name: (a.sure, a.energy, a.share) for name, a in said.items()} == {
         "mother": (True, 0.0, 1.0), "parent": (True, 0.0, 1.0),
     }  # fmt: skip
     assert not math.copysign(1, said["parent"].energy) < 0
-    memory.store("mother(X,Y) -> kin(X,Y)", math.inf)
+    memory.store("mother(X,Y) -> kin(X,Y)")
     said = {a.proposition[0]: a for a in Thinker(memory).think(mind, ("?", "Ann", "Bea")).answers}
     assert {name: (a.sure, a.share) for name, a in said.items()} == {
         "mother": (True, 1.0), "parent": (False, 0.5), "kin": (False, 0.5),

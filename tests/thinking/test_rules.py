@@ -88,9 +88,8 @@ def test_weights_are_shares_among_rules_of_the_same_premises():
     memory = RuleMemory(WORDS, doubt=0.5)
     memory.store(Rule.compose("a", "b", "c"), 3.0)
     alone = memory.log_weights().clone()
-    memory.store("a(X,Z), a(Z,Y) -> c(X,Y)")
-    memory.store("b(Z,X), a(Z,Y) -> c(X,Y)")
-    memory.store("a(X,Y) -> c(X,Y)")
+    more = ["a(X,Z), a(Z,Y) -> c(X,Y)", "b(Z,X), a(Z,Y) -> c(X,Y)", "a(X,Y) -> c(X,Y)"]
+    memory.store(more, 1.0)
     weights = {str(s.rule): s.probability for s in memory.rules()}
     assert weights["a(X,Z), b(Z,Y) -> c(X,Y)"] == float(alone.exp()[0])  # no bit of it changed
     memory.store(Rule.compose("a", "b", "a"), 1.0)
@@ -102,7 +101,7 @@ def test_weights_are_shares_among_rules_of_the_same_premises():
 def test_the_energy_is_that_of_the_mixture_of_stored_patterns():
     memory = RuleMemory(WORDS, sharpness=2.0)
     memory.store(Rule.compose("a", "b", "c"), 3.0)
-    memory.store("u(X), a(X,Y) -> c(X,Y)")
+    memory.store("u(X), a(X,Y) -> c(X,Y)", 1.0)
     state = memory.state(memory.codes)
     overlap = 2.0 * state @ state.mT
     expected = -(overlap + memory.counts.log()).logsumexp(-1)
@@ -112,7 +111,7 @@ def test_the_energy_is_that_of_the_mixture_of_stored_patterns():
 def test_log_prob_of_premises_is_that_of_the_enumerated_mixture():
     memory = RuleMemory(Vocabulary(["a", "b"]), sharpness=1.5)
     memory.store(Rule.compose("a", "b", "a"), 2.0)
-    memory.store(Rule.compose("b", "b", "b"))
+    memory.store(Rule.compose("b", "b", "b"), 1.0)
     total = memory.mixture().value()
     ends = [(r, form) for r in range(2) for form in range(2)]
     codes = memory.codes[:1].repeat(len(ends), 1)

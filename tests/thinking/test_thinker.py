@@ -65,7 +65,8 @@ def test_sums_over_derivations_are_those_of_a_plain_loop(memory, depth):
 
 def test_the_free_energy_tends_to_the_best_derivation_as_t_falls():
     words = Vocabulary(["a", "b"])
-    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)", "a(X,Z), a(Z,Y) -> a(X,Y)"])
+    memory = RuleMemory(words)
+    memory.store(["a(X,Z), a(Z,Y) -> b(X,Y)", "a(X,Z), a(Z,Y) -> a(X,Y)"], 1.0)
     mind = Mind.from_tuples([("a", str(i), str(i + 1)) for i in range(5)], words)
     graph = DerivationGraph.of(mind, memory.table())
     weights = memory.log_weights()
@@ -148,7 +149,8 @@ def test_answers_of_several_entities_do_not_compete(memory):
 
 def test_relations_of_the_same_entities_compete():
     words = Vocabulary(["a", "b", "c"])
-    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)", "a(X,Z), a(Z,Y) -> c(X,Y)"])
+    memory = RuleMemory(words)
+    memory.store(["a(X,Z), a(Z,Y) -> b(X,Y)", "a(X,Z), a(Z,Y) -> c(X,Y)"], 1.0)
     mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
     reply = Thinker(memory).think(mind, ("?", "1", "3"))
     assert not reply.sure

@@ -150,5 +150,6 @@ def thinking_agent(env: GymEnv | str, **settings: Any) -> FreeEnergyQ:
         "gamma": 1.0,
         "final_temperature": 0.05,
     }
-    given = settings | {"policy_kwargs": policy | dict(settings.get("policy_kwargs") or {})}
-    return FreeEnergyQ("MultiInputPolicy", env, **(defaults | given))
+    policy |= dict(settings.get("policy_kwargs") or {})
+    given: dict[str, Any] = defaults | settings | {"policy_kwargs": policy}
+    return FreeEnergyQ("MultiInputPolicy", env, **given)

@@ -116,13 +116,13 @@ class RuleMemory(Serializable):
         """Counts the stored rules."""
         return len(self.codes)
 
-    def store(self, rules: Rule | str | Iterable[Rule | str], count: float = 1.0) -> None:
+    def store(self, rules: Rule | str | Iterable[Rule | str], count: float = math.inf) -> None:
         """Stores rules; one that is there already counts for more.
 
         Args:
             rules: A rule, as :class:`Rule` or as text, or several.
-            count: How much each weighs beside others of the same premises; ``math.inf`` is for
-                certain: the rule has probability 1, and changes no other rule's.
+            count: How much each weighs beside others of the same premises; infinite, it is certain:
+                the rule has probability 1, and changes no other rule's.
 
         Raises:
             DomainError: If a rule speaks of an unknown relation.

@@ -49,7 +49,7 @@ class Answer:
         >>> mind = Mind.from_tuples([("a", "1", "2"), ("a", "2", "3")], words)
         >>> answer = Thinker(memory).think(mind, ("b", "1", "?")).answers[0]
         >>> answer.proposition, round(answer.energy, 3), len(answer.proof.premises)
-        (('b', '1', '3'), 0.405, 2)
+        (('b', '1', '3'), 0.0, 2)
     """
 
     proposition: Proposition

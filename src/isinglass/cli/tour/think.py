@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import torch
@@ -76,10 +75,10 @@ def _family(chapter: Chapter) -> None:
         ["brother", "father", "grandparent", "great-grandparent", "mother", "parent"]
     )
     memory = RuleMemory(words)
-    memory.store(KNOWN, math.inf)
+    memory.store(KNOWN)
     mind = Mind.from_tuples(FAMILY, words)
     before = _ask(memory, mind)
-    memory.store(TOLD, math.inf)
+    memory.store(TOLD)
     after = _ask(memory, mind)
     figure = new_figure(8.4, 3.6)
     plot_proof(figure.add_subplot(), after.answers[0].proof)

@@ -353,7 +353,8 @@ class HopfieldBoltzmannMachine(
         check_flag("verbose", self.verbose)
         if not isinstance(self.columns, Mapping | str | None):
             raise ParameterError(
-                f"columns of type {type(self.columns).__name__}", "Give {column: kind}, or None"
+                f"columns of type {type(self.columns).__name__}",
+                "Give a dictionary from columns to kinds",
             )
 
     def _names(self) -> list[str]:
