@@ -94,7 +94,8 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
         facts = 2 * self.longest + dead + (on_chains + KINDS) * (kind == "rules")
         propositions = _rows(facts + 3, len(RELATIONS), self.entities)
         candidates = _rows(2, len(RELATIONS), self.entities)
-        self.observation_space = spaces.Dict(
+        self._width = facts + 3
+        self.observation_space: spaces.Space[Any] = spaces.Dict(
             propositions=propositions,
             mask=spaces.MultiBinary(facts + 3),
             candidates=candidates,
@@ -181,8 +182,7 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
         return rows
 
     def _observe(self) -> dict[str, np.ndarray]:
-        space = self.observation_space
-        propositions = np.zeros(space["propositions"].shape, np.int16)
+        propositions = np.zeros((self._width, 3), np.int16)
         propositions[: len(self.rows)] = self.rows
         mask = np.arange(len(propositions)) < len(self.rows)
         return {

@@ -77,7 +77,8 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
         top = max(*self.relations, int(rows.high[:, 0].max()), int(acts.high[:, 0].max()))
         high = np.array([top, self.entities - 1, self.entities - 1], np.int16)
         count = self.acts + possible
-        self.observation_space = spaces.Dict(
+        self._count, self._kept = count, kept
+        self.observation_space: spaces.Space[Any] = spaces.Dict(
             propositions=spaces.Box(0, np.tile(high, (kept, 1)), dtype=np.int16),
             mask=spaces.MultiBinary(kept),
             candidates=spaces.Box(0, np.tile(high, (count, 1)), dtype=np.int16),
@@ -98,7 +99,8 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Acts, or asserts a proposition."""
         if action < self.acts:
-            observation, reward, terminated, truncated, info = self.env.step(int(action))
+            act: Any = int(action)
+            observation, reward, terminated, truncated, info = self.env.step(act)
             return self._look(observation), float(reward), terminated, truncated, info
         if self._allowed[action]:
             self.asserted = np.concatenate([self.asserted, self._candidates[action][None]])
@@ -127,7 +129,7 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
         """Takes in what the environment shows: what can be thought, and what is held already."""
         self._given = observation["propositions"][observation["mask"].astype(bool)]
         acts = observation["candidates"]
-        count = self.action_space.n
+        count = self._count
         spoken = np.unique(np.concatenate([self._given[:, 1:], acts[:, 1:]]))
         thoughts = self._thoughts(spoken.astype(np.int16))
         self._candidates = np.zeros((count, 3), np.int16)
@@ -157,8 +159,7 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
 
     def _observe(self) -> dict[str, np.ndarray]:
         held = np.concatenate([self._given, self.asserted])
-        space = self.observation_space["propositions"]
-        propositions = np.zeros(space.shape, np.int16)
+        propositions = np.zeros((self._kept, 3), np.int16)
         propositions[: len(held)] = held
         mask = np.arange(len(propositions)) < len(held)
         return {
@@ -177,7 +178,7 @@ def _parts(env: gym.Env[Any, Any]) -> tuple[spaces.Box, spaces.Box]:
     """
     space, actions = env.observation_space, env.action_space
     parts = space.spaces if isinstance(space, spaces.Dict) else {}
-    tables = [parts.get("propositions"), parts.get("candidates")]
+    tables: list[Any] = [parts.get("propositions"), parts.get("candidates")]
     whole = all(
         isinstance(t, spaces.Box) and t.shape[1:] == (3,) and t.dtype.kind in "iu" for t in tables
     )
