@@ -111,6 +111,9 @@ class MaskedEnv(gym.Wrapper):
         True
     """
 
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Resets the environment, and notes the mask."""
         return self._note(*self.env.reset(**kwargs))
