@@ -342,7 +342,7 @@ class FreeEnergyPolicy(BasePolicy):
     def _read_fixed(self, fixed: np.ndarray, zeros: Tensor) -> Tensor:
         shape = self.action_space.shape or ()
         try:
-            values = np.ascontiguousarray(fixed, dtype=np.float64)
+            values = np.asarray(fixed, dtype=np.float64, order="C")
         except (TypeError, ValueError) as error:
             raise ShapeError(
                 f"fixed = {fixed!r}, which is no array of numbers",

@@ -298,7 +298,7 @@ def _numbers(operation: str, cells: Cells) -> np.ndarray:
         )
     try:
         values = np.where(unknown, np.nan, cells.astype(object)).astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:  # scikit-learn wants numpy's own TypeError
         raise DomainError(
             f"a cell that is no number ({error})",
             "Call it categorical, or mend the cell",

@@ -259,7 +259,7 @@ class PatternMixture(FieldDistribution):
     def _free_partition(self, temperature: float) -> Tensor:
         out = [mask for mask in (self.observed, self.forbidden) if mask is not None]
         if self.fields.ndim == 2 and out:  # shared by all rows, and not to be copied for each
-            allowed = ~reduce(torch.logical_or, out)
+            allowed = ~reduce(torch.logical_or, map(_once, out))
             return self.unit.log_partition_over(self.fields, allowed, temperature)
         if self.observed is None:
             return self.unit.log_partition(self._masked_fields(), temperature)
@@ -276,6 +276,14 @@ class PatternMixture(FieldDistribution):
         fields = self.fields.expand(*index.shape[:-1], *self.fields.shape[-2:])
         index = index.unsqueeze(-1).expand(*index.shape, fields.shape[-1])
         return fields.gather(-2, index).squeeze(-2)
+
+
+def _once(mask: Tensor) -> Tensor:
+    """Returns one row for all where a mask was expanded, so that its sums are made once."""
+    for dim, stride in enumerate(mask.stride()[:-1]):
+        if stride == 0:
+            mask = mask.narrow(dim, 0, 1)
+    return mask
 
 
 class _SumOut(torch.autograd.Function):
