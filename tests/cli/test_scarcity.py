@@ -61,11 +61,10 @@ def test_short_memory_is_told_from_other_errors(error, found, monkeypatch, capsy
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gigabytes", [1.0, 1.5, 2.0])
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_memory_limit_ends_in_a_line(folder, command, gigabytes):
+def test_a_memory_limit_ends_in_a_line(folder, command):
     np.save(folder / "rows.npy", numpy_seeded(0).random((3000, 1500)))
-    limit = int(gigabytes * 2**30)
+    limit = 2**30  # torch alone takes most of it
     done = subprocess.run(
         [sys.executable, "-m", "isinglass", *command],
         capture_output=True, text=True,

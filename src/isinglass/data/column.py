@@ -287,6 +287,10 @@ def truths(known: Cells) -> bool:
     return known.dtype.kind == "b" or all(isinstance(cell, (bool, np.bool)) for cell in known)
 
 
+class _NoNumberError(DomainError, TypeError):
+    """A cell is no number; a TypeError too, as scikit-learn asks of its estimators."""
+
+
 def _numbers(operation: str, cells: Cells) -> np.ndarray:
     """Returns cells as numbers, NaN where unknown."""
     unknown = is_unknown(cells)
@@ -298,8 +302,8 @@ def _numbers(operation: str, cells: Cells) -> np.ndarray:
         )
     try:
         values = np.where(unknown, np.nan, cells.astype(object)).astype(np.float64)
-    except (ValueError, OverflowError) as error:  # scikit-learn wants numpy's own TypeError
-        raise DomainError(
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _NoNumberError(
             f"a cell that is no number ({error})",
             "Call it categorical, or mend the cell",
             operation=operation,
