@@ -8,7 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from isinglass.thinking.derivation_graph import DerivationGraph, rows_of
+from isinglass.thinking._codes import answer, place_of, rows_of
+from isinglass.thinking.derivation_graph import DerivationGraph
 from isinglass.thinking.mind import Mind
 from isinglass.thinking.proof import Proof
 from isinglass.thinking.rule_memory import RuleMemory
@@ -51,8 +52,8 @@ class Derived:
         return self.step.tolist()
 
     @cached_property
-    def _stored(self) -> tuple[list[float], Tensor]:
-        return self.rules.log_weights().exp().tolist(), self.rules.codes
+    def _chances(self) -> list[float]:
+        return self.rules.log_weights().exp().tolist()
 
     @cached_property
     def energies(self) -> list[float]:
@@ -81,17 +82,16 @@ class Derived:
     def matching(self, asked: Tensor) -> Tensor:
         """Returns the positions of answers to a question of each mind."""
         batch, subject, other, relation = rows_of(self.codes, self.shape)
-        wanted = asked[batch]
         found = torch.stack([relation, subject, other], -1)
-        return ((wanted == found) | (wanted < 0)).all(-1).nonzero()[:, 0]
+        return answer(found, asked[batch]).nonzero()[:, 0]
 
     def weakest_step(self, place: int) -> float:
         """Returns the smallest p(conclusion | premises) in the best derivation."""
-        weights, least, open_ = self._stored[0], 1.0, [place]
+        chances, least, open_ = self._chances, 1.0, [place]
         while open_:
             rule, *premises = self._steps[open_.pop()]
             if rule >= 0:
-                least = min(least, weights[rule])
+                least = min(least, chances[rule])
                 open_ += [premise for premise in premises if premise >= 0]
         return least
 
@@ -140,15 +140,10 @@ def from_search(search: Search, rules: RuleMemory, mind: Mind, chains: int) -> D
     order = torch.argsort(energy, stable=True)
     order = order[codes[order].argsort(stable=True)]
     codes, energy, rule, premises = codes[order], energy[order], rule[order], premises[order]
-    linked = torch.searchsorted(codes, premises.contiguous()).clamp(max=max(len(codes) - 1, 0))
-    linked = torch.where(premises < 0, -1, linked)
-    step = torch.cat([rule.unsqueeze(-1), linked], -1)
+    step = torch.cat([rule.unsqueeze(-1), place_of(premises, codes)], -1)
     if chains > 1:
         size = search.shape[1] ** 2 * search.shape[3]
         codes = codes // size // chains * size + codes % size
     counted = search.thoughts.reshape(len(mind), chains).amax(-1)
-    return Derived(mind, rules, _of_one(search.shape, chains), codes, energy, energy, step, counted)
-
-
-def _of_one(shape: tuple[int, int, int, int], chains: int) -> tuple[int, int, int, int]:
-    return shape[0] // chains, *shape[1:]
+    shape = (len(mind), *search.shape[1:])
+    return Derived(mind, rules, shape, codes, energy, energy, step, counted)

@@ -9,11 +9,13 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float, Int
 from isinglass.errors import IntractableError
-from isinglass.thinking.mind import Mark, Mind
+from isinglass.thinking._codes import code_of, codes_of, matches, place_of, ranges, rows_of
+from isinglass.thinking.mind import Mind
 from isinglass.thinking.rule import Form
 from isinglass.thinking.vocabulary import Vocabulary
+from isinglass.units.base import gumbel_like
 
-__all__ = ["DerivationGraph", "RuleTable", "code_of", "rows_of", "uses_of"]
+__all__ = ["DerivationGraph", "RuleTable", "uses_of"]
 
 #: More uses of rules than this are refused: they would not fit into memory.
 MOST_USES = 2**26
@@ -94,11 +96,8 @@ class DerivationGraph:
         Raises:
             IntractableError: If rules could be used in more ways than memory holds.
         """
-        shape = (len(mind), mind.entities, mind.entities, len(mind.vocabulary))
-        kept = mind.held & (mind.marks != Mark.OPEN)
-        batch = kept.nonzero()[:, 0]
-        relation, subject, other = mind.rows[kept].unbind(-1)
-        known = new = given = torch.unique(code_of(batch, subject, other, relation, shape))
+        given, shape = codes_of(mind)
+        known = new = given
         old, uses, size, round_ = known[:0], [], 0, 0
         while len(new) and (depth is None or round_ < depth):
             found = [use for form in table.forms for use in uses_of(old, new, form, table, shape)]
@@ -110,19 +109,17 @@ class DerivationGraph:
                 )
             uses += found
             derived = torch.unique(torch.cat([known[:0], *(use[:, 3] for use in found)]))
-            old, new = known, derived[_place(derived, known) < 0]
+            old, new = known, derived[place_of(derived, known) < 0]
             known = torch.cat([known, new]).sort().values
             round_ += 1
         use = torch.cat([known.new_zeros(0, 4), *uses])
         use = use[use[:, 3].argsort(stable=True)]
-        first, second = (
-            torch.searchsorted(known, column.contiguous()) for column in use[:, 1:3].unbind(-1)
-        )
-        second = torch.where(use[:, 2] < 0, len(known), second)
+        premises = torch.searchsorted(known, use[:, 1:3].contiguous())
+        premises = torch.where(use[:, 1:3] < 0, len(known), premises)
         return cls(
             known,
-            _place(known, given) >= 0,
-            torch.stack([first, second], -1),
+            place_of(known, given) >= 0,
+            premises,
             use[:, 0],
             torch.searchsorted(known, use[:, 3].contiguous()),
             shape,
@@ -254,59 +251,27 @@ class DerivationGraph:
         open_, row = targets, torch.arange(len(targets), device=targets.device)
         rules, rows = [], []
         while len(open_):
-            count = begin[open_ + 1] - begin[open_]
-            which = torch.repeat_interleave(torch.arange(len(open_)).to(row), count)
-            offset = torch.arange(len(which)).to(row) - (count.cumsum(0) - count)[which]
-            use = begin[open_][which] + offset
-            noise = torch.rand(
-                len(use), generator=generator, dtype=torch.float64, device=use.device
-            )
-            drawn = logits[use] - torch.log(-torch.log(noise.clamp(1e-300, 1 - 1e-16)))
+            which, use = ranges(begin[open_], begin[open_ + 1] - begin[open_])
+            drawn = logits[use] + gumbel_like(logits[use], generator)
             # That it is given competes with what derives it.
             given = torch.where(self.given[open_], 0.0, -torch.inf).to(drawn)
-            noise = torch.rand(
-                len(open_), generator=generator, dtype=torch.float64, device=use.device
-            )
-            given = given - torch.log(-torch.log(noise.clamp(1e-300, 1 - 1e-16)))
+            given = given + gumbel_like(given, generator)
             best = given.scatter_reduce(0, which, drawn, "amax")
             chosen = drawn == best[which]
-            rules.append(self.rules[use[chosen]])
-            rows.append(row[which[chosen]])
-            premises = self.premises[use[chosen]]
-            real = premises < len(self.codes)
-            open_, row = premises[real], row[which[chosen]].unsqueeze(-1).expand_as(real)[real]
+            use, row = use[chosen], row[which[chosen]]
+            rules.append(self.rules[use])
+            rows.append(row)
+            real = self.premises[use] < len(self.codes)
+            open_, row = self.premises[use][real], row.unsqueeze(-1).expand_as(real)[real]
         return torch.cat([*rules, self.rules[:0]]), torch.cat([*rows, self.rules[:0]])
 
-    def locate(self, codes: Int[Tensor, " K"]) -> Int[Tensor, " K"]:
+    def locate(self, codes: Int[Tensor, "*K"]) -> Int[Tensor, "*K"]:
         """Returns the positions of propositions, −1 where they cannot be derived."""
-        return _place(codes, self.codes)
+        return place_of(codes, self.codes)
 
     def rows(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns mind, subject, object, relation of every proposition."""
         return rows_of(self.codes, self.shape)
-
-
-def code_of(
-    batch: Tensor, subject: Tensor, other: Tensor, relation: Tensor, shape: tuple[int, ...]
-) -> Tensor:
-    """Returns propositions as numbers, ((b·n + x)·n + y)·R + r."""
-    _, n, _, count = shape
-    return ((batch * n + subject) * n + other) * count + relation
-
-
-def _place(codes: Tensor, known: Tensor) -> Tensor:
-    """Returns where codes stand among ascending ones, −1 where they do not."""
-    if not len(known):
-        return torch.full_like(codes, -1)
-    place = torch.searchsorted(known, codes).clamp(max=len(known) - 1)
-    return torch.where(known[place] == codes, place, -1)
-
-
-def rows_of(codes: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns mind, subject, object, relation of propositions."""
-    _, n, _, count = shape
-    pair, relation = codes // count, codes % count
-    return pair // (n * n), pair // n % n, pair % n, relation
 
 
 def _join(start: Tensor, step: Tensor, conclusions: Tensor, temperature: float) -> Tensor:
@@ -376,18 +341,8 @@ def _bind(
         for variable in shared:
             key = key * shape[1] + _argument(pair, bound.index(variable), shape[1])
         keys.append(key)
-    order = keys[1].argsort()
-    ranked = keys[1][order]
-    begin = torch.searchsorted(ranked, keys[0])
-    count = torch.searchsorted(ranked, keys[0], right=True) - begin
-    if int(count.sum()) > MOST_USES:
-        raise IntractableError(
-            f"{int(count.sum()):,} pairs of premises",
-            "Think about fewer or smaller minds at a time",
-        )
-    which = torch.repeat_interleave(torch.arange(len(left), device=left.device), count)
-    offset = torch.arange(len(which), device=left.device) - (count.cumsum(0) - count)[which]
-    return torch.stack([left[which], right[order[begin[which] + offset]]], -1)
+    one, other = matches(*keys)
+    return torch.stack([left[one], right[other]], -1)
 
 
 def _argument(pair: Tensor, place: int, n: int) -> Tensor:
@@ -421,12 +376,7 @@ def _conclude(
     )
     key = (match[:, 0] % count) * (count + 1) + second_relation + 1
     keys = relations[:, 0] * (count + 1) + relations[:, 1] + 1
-    order = keys.argsort(stable=True)
-    start = torch.searchsorted(keys[order], key)
-    fitting = torch.searchsorted(keys[order], key, right=True) - start
-    which = torch.repeat_interleave(torch.arange(len(match), device=match.device), fitting)
-    offset = torch.arange(len(which), device=match.device) - (fitting.cumsum(0) - fitting)[which]
-    rule = order[start[which] + offset]
+    which, rule = matches(key, keys)
     batch = match[which, 0] // count // n**2
     subject, other = (entity[variable][apart][which] for variable in last)
     concluded = code_of(batch, subject, other, relations[rule, 2], shape)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from isinglass._support.typing import Bool, Float, Int
+from isinglass.thinking._codes import answer
 
 __all__ = ["BestFirst", "BreadthFirst", "Guide", "Possible", "TowardQuery"]
 
@@ -46,8 +47,7 @@ class Possible:
 
     def answers(self) -> Bool[Tensor, " K"]:
         """Tells which conclusions are answers."""
-        asked = self.query[self.batch]
-        return ((asked == self.conclusion) | (asked < 0)).all(-1)
+        return answer(self.conclusion, self.query[self.batch])
 
 
 class Guide(ABC):

@@ -108,7 +108,7 @@ class RuleLearner:
                     (counts,) = torch.autograd.grad((weight * value[targets]).sum(), logs)
                     table, counts = self._normalized(counts, twins, task)
                     report(pass_ * self.rounds + round_ + 1, "")
-                twins = twins_of(task.cube(counts))
+                twins = twins_of(task.cube(counts)) if self.twins else None
         if self.contrast:
             table = self._contrasted(table, task)
             counts = table * task.per_premises(counts)[task.pair]
@@ -139,10 +139,10 @@ class RuleLearner:
             ShapeError: If there is not one question for each mind, or one reward for each answer.
         """
         words = mind.vocabulary
-        asked = [(words.relations[0], *query[1:]) for query in queries]
-        task = _Task.of(mind, asked)
-        codes = task.codes.unsqueeze(-1) + torch.arange(len(words))  # all relations of the pair
-        places = task.graph.locate(codes.flatten()).reshape(codes.shape)[task.row]
+        # Any relation of two entities stands for all, which are tried.
+        some = next((r for r, n in zip(words.relations, words.arities, strict=True) if n == 2), "")
+        task = _Task.of(mind, [(some or query[0], *query[1:]) for query in queries])
+        places = task.of_all_relations()[task.row]
         task.check_some(places)
         generator = generator or Generator().manual_seed(0)
         table, total = self._start(task, generator), torch.zeros(len(task.table.relations)).double()
@@ -184,17 +184,19 @@ class RuleLearner:
         self, counts: Tensor, twins: Tensor | None, task: _Task
     ) -> tuple[Tensor, Tensor]:
         """Returns P from counts, and the counts with what twins pass on."""
-        if twins is not None:
-            counts = share_among_twins(task.cube(counts), twins, self.twins).flatten()
+        counts = self._shared(counts, twins, task)
         smooth = counts + self.prior
         return smooth / task.per_premises(smooth)[task.pair], counts
 
+    def _shared(self, counts: Tensor, twins: Tensor | None, task: _Task) -> Tensor:
+        """Returns counts with what twins pass on."""
+        if twins is None:
+            return counts
+        return share_among_twins(task.cube(counts), twins, self.twins).flatten()
+
     def _contrasted(self, table: Tensor, task: _Task) -> Tensor:
         """Returns P after steps along uses clamped to the answer minus free uses."""
-        count = len(task.mind.vocabulary)
-        rivals = task.codes // count * count
-        codes = rivals.unsqueeze(-1) + torch.arange(count)
-        places = task.graph.locate(codes.flatten()).reshape(codes.shape)
+        places = task.of_all_relations()
         right = task.graph.locate(task.codes)
         kept = right >= 0
         logits = table.log().requires_grad_()
@@ -221,6 +223,7 @@ class RuleLearner:
         """
         root = torch.isin(graph.conclusions, targets)
         logs = (counts / task.per_premises(counts)[task.pair].clamp_min(1e-300)).log()
+        twins = twins_of(task.cube(counts)) if self.twins else None
         confirmed = torch.zeros(len(counts), dtype=torch.bool)
         while True:
             kept = graph.only(root | confirmed[graph.rules])
@@ -230,9 +233,7 @@ class RuleLearner:
             (uses,) = torch.autograd.grad((weight[derived] * value[derived]).sum(), leaf)
             ends = torch.isin(kept.conclusions, targets)
             found = torch.zeros_like(counts).index_add(0, kept.rules[ends], uses[ends])
-            if self.twins:
-                cube = task.cube(found)
-                found = share_among_twins(cube, twins_of(task.cube(counts)), self.twins).flatten()
+            found = self._shared(found, twins, task)
             new = confirmed | (found >= self.least_count)
             if torch.equal(new, confirmed):
                 break
@@ -320,6 +321,11 @@ class _Task:
     @property
     def size(self) -> int:
         return len(self.mind.vocabulary)
+
+    def of_all_relations(self) -> Tensor:
+        """Returns where each relation between the entities of each question stands in the graph."""
+        codes = (self.codes // self.size * self.size).unsqueeze(-1) + torch.arange(self.size)
+        return self.graph.locate(codes)
 
     def cube(self, counts: Tensor) -> Tensor:
         """Returns numbers of all rules as first premise by second by conclusion."""

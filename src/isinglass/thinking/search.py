@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from isinglass.thinking.derivation_graph import RuleTable, code_of, rows_of, uses_of
+from isinglass.thinking._codes import answer, codes_of, place_of, rows_of
+from isinglass.thinking.derivation_graph import RuleTable, uses_of
 from isinglass.thinking.guides import Guide, Possible
-from isinglass.thinking.mind import Mark, Mind
+from isinglass.thinking.mind import Mind
+from isinglass.units.base import gumbel_like
 
 __all__ = ["Search"]
 
@@ -40,11 +42,8 @@ class Search:
 
     def __post_init__(self) -> None:
         mind = self.mind
-        self.shape = (len(mind), mind.entities, mind.entities, len(mind.vocabulary))
-        kept = mind.held & (mind.marks != Mark.OPEN)
-        relation, subject, other = mind.rows[kept].unbind(-1)
-        codes = code_of(kept.nonzero()[:, 0], subject, other, relation, self.shape)
-        self.held = self.given = torch.unique(codes)
+        self.given, self.shape = codes_of(mind)
+        self.held = self.given
         self.energy = self.log_weights.new_zeros(len(self.held))
         #: Every thought that was had: rule, premises, conclusion; and its energy.
         self.history: list[Tensor] = []
@@ -57,9 +56,8 @@ class Search:
     def answered(self, energy: float) -> Tensor:
         """Tells which minds hold an answer of an energy that is not higher."""
         batch, subject, other, relation = rows_of(self.held, self.shape)
-        asked = self.query[batch]
-        found = torch.stack([relation, subject, other], -1)
-        hit = ((asked == found) | (asked < 0)).all(-1) & (self.energy <= energy)
+        hit = answer(torch.stack([relation, subject, other], -1), self.query[batch])
+        hit &= self.energy <= energy
         return torch.zeros(len(self.mind), dtype=torch.bool, device=hit.device).index_fill(
             0, batch[hit], True
         )
@@ -91,14 +89,7 @@ class Search:
         )
         priority = self.guide.priority(possible)
         if self.temperature > 0:
-            noise = torch.rand(
-                priority.shape,
-                generator=self.generator,
-                dtype=torch.float64,
-                device=priority.device,
-            )
-            gumbel = -torch.log(-torch.log(noise.clamp(1e-300, 1 - 1e-16)))
-            priority = priority / self.temperature + gumbel
+            priority = priority / self.temperature + gumbel_like(priority, self.generator)
         if rest is not None:
             priority = priority.masked_fill(rest[batch], -torch.inf)
         # The first of the best in each mind: sorted by mind, then by falling priority.
@@ -140,11 +131,8 @@ class Search:
     def _energy_of(self, uses: Tensor) -> Tensor:
         """Returns the energy of the derivations that uses of rules would complete."""
         total = -self.log_weights[uses[:, 0]]
-        for column in (1, 2):
-            place = torch.searchsorted(self.held, uses[:, column].contiguous())
-            energy = self.energy[place.clamp(max=len(self.held) - 1)] if len(self.held) else total
-            total = total + torch.where(uses[:, column] < 0, 0.0, energy)
-        return total
+        nothing = self.energy.new_zeros(1)  # of a second premise that is not there, at −1
+        return total + torch.cat([self.energy, nothing])[place_of(uses[:, 1:3], self.held)].sum(-1)
 
     def _continued(self, conclusions: Tensor) -> Tensor:
         """Returns how many uses each conclusion would open, together with what is held."""
@@ -155,9 +143,6 @@ class Search:
         opened = count.new_zeros(len(unique))
         for form in self.table.forms:
             for uses in uses_of(self.held, unique, form, self.table, self.shape):
-                for column in (1, 2):
-                    where = torch.searchsorted(unique, uses[:, column].contiguous())
-                    where = where.clamp(max=len(unique) - 1)
-                    hit = unique[where] == uses[:, column]
-                    opened.index_add_(0, where[hit], opened.new_ones(int(hit.sum())))
+                where = place_of(uses[:, 1:3], unique)
+                opened += torch.bincount(where[where >= 0], minlength=len(unique))
         return opened[place]

@@ -282,6 +282,6 @@ def test_too_large_a_graph_is_refused(monkeypatch):
     with pytest.raises(IntractableError, match="entities"):
         LinkPredictor().fit(planted()[0])
     monkeypatch.undo()
-    monkeypatch.setattr("isinglass.thinking.graphs.binding_counts.MOST_CHAINS", 10)
+    monkeypatch.setattr("isinglass.thinking._codes.MOST_MATCHES", 10)
     with pytest.raises(IntractableError, match="chains"):
         LinkPredictor().fit(planted()[0])

@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 
 from isinglass._support.typing import Int
-from isinglass.errors import IntractableError
+from isinglass.thinking._codes import matches
 
-__all__ = ["BindingCounts", "matches"]
-
-#: More chains of two facts than this are refused: they would not fit into memory.
-MOST_CHAINS = 2**27
+__all__ = ["BindingCounts"]
 
 
 @dataclass(frozen=True)
@@ -164,25 +161,6 @@ class BindingCounts:
         body, pair = body[bound], pair[bound]
         count = self.counts[torch.searchsorted(self.codes, body * n * n + pair)]
         return asked[bound] * n + candidate[bound], body, count
-
-
-def matches(left: Int[Tensor, " A"], right: Int[Tensor, " B"]) -> tuple[Tensor, Tensor]:
-    """Returns all i, j with left[i] = right[j].
-
-    Raises:
-        IntractableError: If there are more than memory holds.
-    """
-    order = right.argsort(stable=True)
-    ranked, left = right[order], left.contiguous()
-    begin = torch.searchsorted(ranked, left)
-    count = torch.searchsorted(ranked, left, right=True) - begin
-    if int(count.sum()) > MOST_CHAINS:
-        raise IntractableError(
-            f"{int(count.sum()):,} chains of two facts", "Take fewer facts, or a part of the graph"
-        )
-    which = torch.repeat_interleave(torch.arange(len(left), device=left.device), count)
-    offset = torch.arange(len(which), device=left.device) - (count.cumsum(0) - count)[which]
-    return which, order[begin[which] + offset]
 
 
 def _support(
