@@ -423,10 +423,8 @@ def rates_follow_a_schedule(kind: type[Any]) -> None:
 
 def loggers_are_set_and_written(kind: type[Any], folder: Path) -> None:
     agent = make(kind)
-    logger = configure(str(folder), ["csv"])
-    agent.set_logger(logger)
-    agent.learn(60, log_interval=1)
-    logger.close()
+    agent.set_logger(configure(str(folder), ["csv"]))
+    agent.learn(60, log_interval=1).logger.close()
     header = (folder / "progress.csv").read_text().splitlines()[0]
     for name in ("time/total_timesteps", "rollout/ep_rew_mean", "train/loss", "train/n_updates"):
         assert name in header

@@ -191,7 +191,7 @@ def _reward(seed: int, words: Vocabulary, train: list[Question], test: list[Ques
         return [float(word == end[0]) for word, end in zip(said, ends, strict=True)]
 
     start = time.perf_counter()
-    memory = RuleLearner(rounds=40).fit_from_reward(
+    memory = RuleLearner().fit_from_reward(
         minds(words, train), asked(train), reward, generator=torch.Generator().manual_seed(seed)
     )
     return {"training": time.perf_counter() - start, **examine(memory, test)}

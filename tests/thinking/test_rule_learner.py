@@ -90,10 +90,19 @@ def test_reward_alone_teaches_the_same_rules(trained):
         return [float(word == answer[0]) for word, answer in zip(said, answers, strict=True)]
 
     queries = [("?", *answer[1:]) for answer in answers]
-    learner = RuleLearner(rounds=40)
-    memory = learner.fit_from_reward(mind, queries, reward, generator=seeded(1))
     test, right = questions([6, 9], 40, 3)
-    assert [reply.best for reply in replies(memory, test, right)] == right
+    for seed in range(4):
+        memory = RuleLearner().fit_from_reward(mind, queries, reward, generator=seeded(seed))
+        assert [reply.best for reply in replies(memory, test, right)] == right
+
+
+def test_reward_is_learned_from_beside_relations_of_one_entity():
+    words = Vocabulary({"alone": 1, "a": 2, "b": 2})
+    minds = Mind.from_batches([[("a", "1", "2"), ("a", "2", "3"), ("alone", "1")]] * 30, words)
+    memory = RuleLearner().fit_from_reward(
+        minds, [("?", "1", "3")] * 30, lambda said: [float(word == "b") for word in said]
+    )
+    assert str(memory.rules()[0].rule) == "a(X,Z), a(Z,Y) -> b(X,Y)"
 
 
 def test_steps_of_clamped_minus_free_uses_keep_what_is_right(trained):

@@ -75,7 +75,7 @@ def matches(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     count = torch.searchsorted(ranked, left, right=True) - begin
     if int(count.sum()) > MOST_MATCHES:
         raise IntractableError(
-            f"{int(count.sum()):,} pairs of facts that meet",
+            f"{int(count.sum()):,} chains of two facts that meet",
             "Take fewer facts, or fewer and smaller minds at a time",
         )
     which, place = ranges(begin, count)

@@ -21,6 +21,11 @@ from isinglass.thinking.vocabulary import Vocabulary
 
 __all__ = ["RuleLearner"]
 
+#: Learning from reward: how much of what earlier rounds brought still counts; the return that is
+#: hoped for of a rule that was not tried, and how many tries that weighs; how sharply the mean
+#: return of rules that compete decides between them.
+KEEP, HOPE, TRIES, SHARPNESS = 0.8, 0.2, 1.0, 4
+
 
 @dataclass(frozen=True)
 class RuleLearner:
@@ -124,8 +129,8 @@ class RuleLearner:
     ) -> RuleMemory:
         """Learns from the returns of whole episodes: no answer is told, only how good one was.
 
-        Each round draws a derivation of an answer for every mind; the rules it used are counted by
-        the reward it brought.
+        Each round draws a derivation of an answer for every mind. A rule is worth the mean return
+        of the episodes that used it, and what was seldom tried is worth a try.
 
         Args:
             mind: The facts of each question.
@@ -147,7 +152,7 @@ class RuleLearner:
         generator = generator or Generator().manual_seed(0)
         table, total = self._start(task, generator), torch.zeros(len(task.table.relations)).double()
         earned = torch.zeros(len(task.graph.codes), dtype=torch.float64)
-        counts = total
+        tried = counts = total
         with progress_bar(self.rounds, "rules", shown=self.shown) as report:
             for round_ in range(self.rounds):
                 logs = table.log()
@@ -162,12 +167,14 @@ class RuleLearner:
                 target = places[some].gather(1, drawn[some].unsqueeze(-1))[:, 0]
                 rules, rows = task.graph.sample(target, logs, value, generator)
                 # Old episodes count for less: they were drawn from worse rules.
-                total = 0.5 * total.index_add(0, rules, returns[some][rows])
-                earned = 0.5 * earned.index_add(0, target, returns[some])
+                total = KEEP * total.index_add(0, rules, returns[some][rows])
+                tried = KEEP * tried.index_add(0, rules, torch.ones_like(rows, dtype=total.dtype))
+                earned = KEEP * earned.index_add(0, target, returns[some])
                 twins = (
                     twins_of(task.cube(total)) if self.twins and round_ > self.rounds // 2 else None
                 )
-                table, counts = self._normalized(2 * total, twins, task)
+                table = self._by_return(total, tried, twins, task)
+                counts = self._shared(total / KEEP, twins, task)
                 report(round_ + 1, f"reward {float(returns.mean()):.3f}")
         targets = earned.nonzero()[:, 0]
         graph = task.graph.toward(targets)
@@ -187,6 +194,16 @@ class RuleLearner:
         counts = self._shared(counts, twins, task)
         smooth = counts + self.prior
         return smooth / task.per_premises(smooth)[task.pair], counts
+
+    def _by_return(self, total: Tensor, tried: Tensor, twins: Tensor | None, task: _Task) -> Tensor:
+        """Returns P from the mean return of the episodes that used each rule.
+
+        Counts of rewarded uses alone would trap it: a wrong rule that is made up for by another
+        wrong one is rewarded at times, and what it displaced is never tried again.
+        """
+        gained, uses = self._shared(total, twins, task), self._shared(tried, twins, task)
+        table = ((gained + HOPE * TRIES) / (uses + TRIES)) ** SHARPNESS
+        return table / task.per_premises(table)[task.pair]
 
     def _shared(self, counts: Tensor, twins: Tensor | None, task: _Task) -> Tensor:
         """Returns counts with what twins pass on."""

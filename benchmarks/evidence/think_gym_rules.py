@@ -318,7 +318,7 @@ def _entries(name: str, settings: dict[str, Any], size: int, seed: int) -> list[
 def main() -> None:
     """Parse the command line, compute what is missing, print the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.evidence.think_reasoning_gym",
+        prog="python -m benchmarks.evidence.think_gym_rules",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -330,7 +330,7 @@ def main() -> None:
     size = 20 if given.quick else given.size
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / "think_reasoning_gym.json"
+    path = given.out / "think_gym_rules.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     table = Table(title=f"reasoning-gym, {size} instances, {given.seeds} seeds")
     for column in ("family", "rules", "right", "unsure", "wrong", "ms a question"):

@@ -278,7 +278,7 @@ def measure(name: str, settings: dict[str, Any], size: int, seed: int) -> dict[s
 def main() -> None:
     """Measures each family, prints one table."""
     parser = argparse.ArgumentParser(
-        "python -m benchmarks.evidence.think_families", description=__doc__
+        "python -m benchmarks.evidence.think_gym_puzzles", description=__doc__
     )
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="folder of the results")
     parser.add_argument("--size", type=int, default=200, help="instances a family and seed")
@@ -289,7 +289,7 @@ def main() -> None:
         parser.error("--seeds and --size: give one or more")
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / "think_families.json"
+    path = given.out / "think_gym_puzzles.json"
     cache: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
     size = 20 if given.quick else given.size
     jobs = [
