@@ -13,10 +13,10 @@ computed again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import train_test_split
 
+from benchmarks.evidence.cache import Cache
 from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
-from isinglass.io.atomic import atomic_write
 
 SETS = (
     "breast-cancer-wisc-diag", "ecoli", "glass", "ionosphere", "iris", "parkinsons", "seeds",
@@ -95,9 +95,7 @@ def main() -> None:
         parser.error("say where the data are: --data, or the variable ISINGLASS_DATA")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of rounds that IterativeImputer did not finish
-    given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / "imputation.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    cache = Cache(given.out / "imputation.json")
     with (
         np.load(given.data / "uci121" / "uci_small75.npz", allow_pickle=False) as file,
         Progress() as progress,
@@ -106,15 +104,15 @@ def main() -> None:
         for name in given.sets:
             for seed in range(given.seeds):
                 progress.update(task, description=f"{name}, seed {seed}")
-                key = f"{name} {seed}"
-                if key not in found:
-                    rows = file[f"{name}/X"].astype(np.float64)
-                    found[key] = _errors(rows, seed) | _likelihoods(rows, seed)
-                    with atomic_write(path, overwrite=True) as aside:
-                        aside.write_text(json.dumps(found, indent=1))
+                rows = file[f"{name}/X"].astype(np.float64)
+                cache.get(f"{name} {seed}", partial(_measure, rows, seed))
                 progress.advance(task)
-    Console().print(_table(found, given))
-    print(f"written to {path}")
+    Console().print(_table(cache.found, given))
+    print(f"written to {cache.path}")
+
+
+def _measure(rows: np.ndarray, seed: int) -> dict[str, float]:
+    return _errors(rows, seed) | _likelihoods(rows, seed)
 
 
 def _errors(rows: np.ndarray, seed: int) -> dict[str, float]:

@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from isinglass.io.atomic import atomic_write
+from benchmarks.evidence.cache import Cache
 from isinglass.thinking import (
     BestFirst,
     BreadthFirst,
@@ -73,9 +73,7 @@ def main() -> None:
     torch.set_num_threads(1)
     train, test = (load(given.data / f"{given.name}_{part}.csv.gz") for part in ("train", "test"))
     words = Vocabulary(sorted({fact[0] for facts, end in train + test for fact in [*facts, end]}))
-    given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / f"think_{given.name}.json"
-    found: dict[str, Result] = json.loads(path.read_text()) if path.exists() else {}
+    cache = Cache(given.out / f"think_{given.name}.json")
     seeds = range(1 if given.quick else given.seeds)
     jobs = {f"{part}, {seed}": partial(run, seed) for part, run in PARTS.items() for seed in seeds}
     jobs |= ONCE
@@ -83,16 +81,13 @@ def main() -> None:
         task = progress.add_task("", total=len(jobs))
         for key, run in jobs.items():
             progress.update(task, description=key)
-            if key not in found:
-                found[key] = run(words, train, test)
-                with atomic_write(path, overwrite=True) as aside:
-                    aside.write_text(json.dumps(found, indent=1))
+            cache.get(key, partial(run, words, train, test))
             progress.advance(task)
     for part in PARTS:
-        Console().print(_table(part, [found[f"{part}, {seed}"] for seed in seeds]))
+        Console().print(_table(part, [cache.found[f"{part}, {seed}"] for seed in seeds]))
     for part in ONCE:
-        print(part, json.dumps(found[part]))
-    print(f"written to {path}")
+        print(part, json.dumps(cache.found[part]))
+    print(f"written to {cache.path}")
 
 
 def load(path: Path) -> list[Question]:

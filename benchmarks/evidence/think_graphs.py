@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -28,7 +27,7 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
-from isinglass.io.atomic import atomic_write
+from benchmarks.evidence.cache import Cache
 from isinglass.thinking.graphs.fact_graph import FactGraph
 from isinglass.thinking.graphs.link_predictor import LinkPredictor
 
@@ -62,9 +61,8 @@ def main() -> None:
     there = sorted(path.name.split("_")[0] for path in given.data.glob("*_train.tsv.gz"))
     names = given.graphs or there
     torch.set_num_threads(1)
-    given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / ("think_graphs_quick.json" if given.quick else "think_graphs.json")
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    cache = Cache(given.out / f"think_graphs{'_quick' * given.quick}.json")
+    found = cache.found
     with Progress() as progress:
         task = progress.add_task("", total=len(names) * _length(given.quick, given.seeds))
         for name in names:
@@ -72,15 +70,12 @@ def main() -> None:
             for method, seed, compute in _runs(found, name, given.quick, given.seeds):
                 progress.update(task, description=f"{name}, {method}, seed {seed}")
                 key = f"{name}, {method}, {seed}"
-                if key not in found:
-                    found[key] = compute(parts, seed)
-                    with atomic_write(path, overwrite=True) as aside:
-                        aside.write_text(json.dumps(found, indent=1))
+                cache.get(key, partial(compute, parts, seed))
                 progress.advance(task)
     for name in names:
         Console().print(_table(found, name))
         print(found[f"{name}, rules, 0"]["shown"])
-    print(f"written to {path}")
+    print(f"written to {cache.path}")
 
 
 def _length(quick: bool, seeds: int) -> int:

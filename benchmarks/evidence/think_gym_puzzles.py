@@ -17,6 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.evidence.cache import Cache
 from benchmarks.evidence.sudoku_grids import full_grid
-from isinglass.io.atomic import atomic_write
 from isinglass.thinking import ConstraintNetwork, PuzzleThinker
 
 Pairs = list[tuple[int, int]]
@@ -288,9 +289,7 @@ def main() -> None:
     if min(given.seeds, given.size) < 1:
         parser.error("--seeds and --size: give one or more")
     torch.set_num_threads(1)
-    given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / "think_gym_puzzles.json"
-    cache: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    cache = Cache(given.out / "think_gym_puzzles.json")
     size = 20 if given.quick else given.size
     jobs = [
         (name, settings, seed)
@@ -303,12 +302,9 @@ def main() -> None:
     with Progress(disable=not Console().is_terminal) as bar:
         for name, settings, seed in bar.track(jobs, description="families"):
             key = f"{name} {json.dumps(settings)} {size} {seed}"
-            if key not in cache:
-                cache[key] = measure(name, settings, size, seed)
-                with atomic_write(path, overwrite=True) as aside:
-                    aside.write_text(json.dumps(cache, indent=1))
+            found = cache.get(key, partial(measure, name, settings, size, seed))
             shown = " ".join(f"{k}={v}" for k, v in settings.items()) or "its own"
-            table.add_row(name, shown, str(seed), *(f"{cache[key][c]:.4g}" for c in columns))
+            table.add_row(name, shown, str(seed), *(f"{found[c]:.4g}" for c in columns))
     Console().print(table)
 
 

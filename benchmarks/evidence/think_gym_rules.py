@@ -13,11 +13,11 @@ scores full; ``knights_knaves`` asks to assume and to retract, which is what puz
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from isinglass.io.atomic import atomic_write
+from benchmarks.evidence.cache import Cache
 from isinglass.thinking import Mind, Reply, RuleMemory, Thinker, Vocabulary
 from isinglass.thinking.vocabulary import Proposition
 
@@ -329,9 +329,7 @@ def main() -> None:
     given = parser.parse_args()
     size = 20 if given.quick else given.size
     torch.set_num_threads(1)
-    given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / "think_gym_rules.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    cache = Cache(given.out / "think_gym_rules.json")
     table = Table(title=f"reasoning-gym, {size} instances, {given.seeds} seeds")
     for column in ("family", "rules", "right", "unsure", "wrong", "ms a question"):
         table.add_column(column, justify="left" if column == "family" else "right")
@@ -342,17 +340,13 @@ def main() -> None:
             for seed in range(given.seeds):
                 progress.update(task, description=f"{name}, seed {seed}")
                 key = f"{name}, {size}, {seed}"
-                if key not in found:
-                    found[key] = measure(name, size, seed)
-                    with atomic_write(path, overwrite=True) as aside:
-                        aside.write_text(json.dumps(found, indent=1))
-                runs.append(found[key])
+                runs.append(cache.get(key, partial(measure, name, size, seed)))
                 progress.advance(task)
             sums = [sum(run[what] for run in runs) for what in ("right", "unsure", "wrong")]
             pace = 1000 * sum(run["seconds"] for run in runs) / (size * given.seeds)
             table.add_row(name, str(runs[0]["rules"]), *map(str, sums), f"{pace:.1f}")
     Console().print(table)
-    print(f"written to {path}")
+    print(f"written to {cache.path}")
 
 
 if __name__ == "__main__":

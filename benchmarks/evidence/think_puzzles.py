@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
-import json
 import os
 import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +29,8 @@ from rich.table import Table
 from torch import Generator, Tensor
 
 import isinglass as ig
+from benchmarks.evidence.cache import Cache
 from benchmarks.evidence.sudoku_grids import full_grid, one_hot, rules
-from isinglass.io.atomic import atomic_write
 from isinglass.thinking import (
     ConstraintNetwork,
     ContradictionAhead,
@@ -52,26 +50,6 @@ KINDS = {
     "answers": ("guesses", "ms together", "ms alone"),
     "toulbar2": ("nodes", "ms building", "ms solving"),
 }
-
-
-@dataclass
-class Cache:
-    """What was measured, by key, in a file that is written after each."""
-
-    path: Path
-    found: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.path.exists():
-            self.found = json.loads(self.path.read_text())
-
-    def get(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Returns what is known of the key, or measures it."""
-        if key not in self.found:
-            self.found[key] = measure()
-            with atomic_write(self.path, overwrite=True) as aside:
-                aside.write_text(json.dumps(self.found, indent=1))
-        return self.found[key]
 
 
 def grids_of(seed: int, count: int) -> Tensor:

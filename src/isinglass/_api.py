@@ -5,6 +5,7 @@ import isinglass.energies as energies
 import isinglass.errors as errors
 import isinglass.learning as learning
 import isinglass.nn as nn
+import isinglass.thinking as thinking
 import isinglass.units as units
 from isinglass.core.energy import Energy
 from isinglass.dynamics import (
@@ -97,6 +98,7 @@ __all__ = [
     "recall",
     "run",
     "save",
+    "thinking",
     "units",
 ]
 __all__ += units.__all__

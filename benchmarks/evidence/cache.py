@@ -1,0 +1,34 @@
+"""What was measured is kept, so that a second call goes on where the first was stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isinglass.io.atomic import atomic_write
+
+__all__ = ["Cache"]
+
+
+@dataclass
+class Cache:
+    """What was measured, by key, in a JSON file that is written after each."""
+
+    path: Path
+    found: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            self.found = json.loads(self.path.read_text())
+
+    def get(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what is known of the key, or measure it."""
+        if key not in self.found:
+            self.found[key] = measure()
+            with atomic_write(self.path, overwrite=True) as aside:
+                aside.write_text(json.dumps(self.found, indent=1))
+        return self.found[key]
