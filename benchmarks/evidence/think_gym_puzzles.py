@@ -3,7 +3,7 @@
 A family gives three things: solved examples, from which a network learns; of an instance, what is
 given and which pairs it excludes beside; and the text of an answer. Learning, guessing and what is
 sure are the same classes for all. Scores are reasoning-gym's own. Needs
-``pip install reasoning-gym==0.1.25``.
+``pip install -c constraints.txt -e '.[peers]'``.
 """
 
 from __future__ import annotations

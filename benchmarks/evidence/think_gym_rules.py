@@ -3,7 +3,7 @@
 A family only translates: the text of an instance into facts and a question, the rules that hold of
 all its instances, and what was derived back into the text of an answer. One ``Thinker`` answers all
 of them. Scores are reasoning-gym's own. What is answered by no derivation, and does not follow from
-that either, is unsure. Needs ``pip install reasoning-gym==0.1.25``.
+that either, is unsure. Needs ``pip install -c constraints.txt -e '.[peers]'``.
 
 Tried, and not here: ``propositional_logic`` asks for anything that follows, and repeating a premise
 scores full; ``knights_knaves`` asks to assume and to retract, which is what puzzles are for;

@@ -16,6 +16,7 @@ from isinglass.agents import (
     MaskLayout,
     MixtureEnergy,
     MunchausenBackup,
+    ReturnBackup,
     SoftBackup,
 )
 from isinglass.agents.replay_buffer import Transitions
@@ -192,10 +193,11 @@ def test_munchausen_bonus_of_the_last_step_counts():
     assert (found < -1e-3).all()
 
 
+@pytest.mark.parametrize("backup", [MunchausenBackup, ReturnBackup])
 @pytest.mark.parametrize("given", [{"alpha": 1.5}, {"alpha": -0.1}, {"floor": 0.5}])
-def test_munchausen_numbers_out_of_range(given):
+def test_numbers_of_the_bonus_out_of_range(backup, given):
     with pytest.raises(ParameterError, match=next(iter(given))):
-        MunchausenBackup(**given)
+        backup(**given)
 
 
 class Clock(gym.Env):

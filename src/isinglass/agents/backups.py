@@ -137,9 +137,10 @@ class MunchausenBackup(Backup):
         T log π(a|s) = Q_target(s,a) − V_target(s),   V(s) = T log Σ_a exp(Q_target(s,a)/T)
 
     The bonus, never above zero and at least l₀, keeps the new policy close to the old one and
-    widens the gap between actions. V is exact for :class:`MixtureEnergy`, else by annealing. Masks
-    are kept of next states alone, so that all actions count in V(s); with ``n_steps`` above 1
-    the bonus is that of the first step.
+    widens the gap between actions. V is exact for :class:`MixtureEnergy`, else by annealing. What
+    a mask forbids does not count in V(s) where it is part of the observations; else masks are kept
+    of next states alone, and all actions count. With ``n_steps`` above 1 the bonus is that of the
+    first step.
 
     Reference: Vieillard, Pietquin & Geist 2020, "Munchausen reinforcement learning",
     arXiv:2007.14430.
@@ -160,38 +161,58 @@ class MunchausenBackup(Backup):
     floor: float = -1.0
 
     def __post_init__(self) -> None:
-        check_fraction("alpha", self.alpha)
-        if check_number("floor", self.floor) > 0:
-            raise ParameterError(f"floor = {self.floor}", "Give l₀ of zero or below")
+        _check_bonus(self.alpha, self.floor)
 
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Returns y = r + α [T log π(a|s)]_{l₀}^0 + γ V(s')."""
-        present = policy.distribution(batch.observations, target=True)
-        scores = present.score(policy.code.encode(batch.actions))
-        bonus = (scores - present.value(policy.generator)).clamp(self.floor, 0.0)
+        bonus = _willingness(policy, batch).clamp(self.floor, 0.0)
         return SoftBackup().target(policy, batch, discounts) + self.alpha * bonus
 
 
 @dataclass(frozen=True)
 class ReturnBackup(Backup):
-    """y = R, the return of what was done to the end of the episode: Monte Carlo control.
+    r"""y = R + α [T log π(a|s)]_{l₀}^0 with R, the return to the end of the episode: Monte Carlo.
 
     For agents whose ``n_steps`` is no less than the length of an episode. An episode that is not
     known to its end goes on with Q_target(s', a'), a' drawn from π: expected SARSA by one draw.
 
-    Reference: Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., §5.4.
+    With α above 0 the policy keeps to what it was willing to do, as in :class:`MunchausenBackup`:
+    differences between returns add up from update to update, to 1/(1 − α) of what they are, where
+    at α = 0 a policy of temperature T hardly follows one that is much below T.
+
+    Reference: Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., §5.4; Vieillard, Pietquin &
+    Geist 2020, arXiv:2007.14430 (the bonus).
+
+    Args:
+        alpha: α from 0 (returns alone) to 1.
+        floor: l₀ ≤ 0, in units of the reward.
+
+    Raises:
+        ParameterError: If α or l₀ is out of range.
 
     Examples:
-        >>> ReturnBackup()
-        ReturnBackup()
+        >>> ReturnBackup(alpha=0.9)
+        ReturnBackup(alpha=0.9, floor=-1.0)
     """
+
+    alpha: float = 0.0
+    floor: float = -1.0
+
+    def __post_init__(self) -> None:
+        _check_bonus(self.alpha, self.floor)
 
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Returns y = R + γ Q_target(s', a'), looking at a' only where the episode goes on."""
+        """Returns y, looking at a' only where the episode goes on, at π(a|s) if α is not 0."""
+        returns = self._returns(policy, batch, discounts)
+        if self.alpha == 0:
+            return returns
+        return returns + self.alpha * _willingness(policy, batch).clamp(self.floor, 0.0)
+
+    def _returns(self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Tensor) -> Tensor:
         returns, on = batch.rewards.flatten(), discounts.nonzero().flatten()
         if not len(on):
             return returns
@@ -200,3 +221,22 @@ class ReturnBackup(Backup):
         following = policy.distribution(rows, None if masks is None else masks[on], target=True)
         value = following.score(following.sample(policy.generator))
         return returns.index_add(0, on, discounts[on] * value)
+
+
+def _willingness(policy: FreeEnergyPolicy, batch: Transitions) -> Float[Tensor, " batch"]:
+    """Returns T log π(a|s) = Q_target(s,a) − V_target(s) of what was done."""
+    masks = policy.observed_masks(batch.observations)
+    present = policy.distribution(batch.observations, masks, target=True)
+    scores = present.score(policy.code.encode(batch.actions))
+    return scores - present.value(policy.generator)
+
+
+def _check_bonus(alpha: float, floor: float) -> None:
+    """Checks α and l₀.
+
+    Raises:
+        ParameterError: If one is out of range.
+    """
+    check_fraction("alpha", alpha)
+    if check_number("floor", floor) > 0:
+        raise ParameterError(f"floor = {floor}", "Give l₀ of zero or below")
