@@ -167,7 +167,7 @@ def test_the_bonus_of_returns_is_that_of_the_paper_among_what_is_allowed(alpha, 
     logs = (scores / t).masked_fill(~masks, -torch.inf).log_softmax(-1)
     bonus = (t * logs.gather(-1, batch.actions.long()).squeeze(-1)).clamp(floor, 0)
     assert (bonus < 0).any()
-    assert ((bonus == floor).any() or floor == -1.0)
+    assert (bonus == floor).any() or floor == -1.0
     exact = batch.rewards.flatten() + alpha * bonus
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=5e-5)
     assert torch.equal(ReturnBackup().target(policy, batch, done), batch.rewards.flatten())
