@@ -10,7 +10,7 @@ many made-up processors (:mod:`tests.other_machine`; none).
 
 from pathlib import Path
 
-import tests.typechecker  # noqa: F401
+import tests.typechecker
 from jaxtyping import install_import_hook
 
 # typer reads the annotations of the command line's functions itself, and scikit-learn wants
@@ -48,6 +48,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     slow, command = item.get_closest_marker("slow") is not None, COMMANDS in item.path.parents
     plain = slow or command or isinstance(item, pytest.DoctestItem)
     jaxtyping.config.update("jaxtyping_disable", plain)
+    tests.typechecker.next_test()
 
 
 @pytest.fixture
