@@ -9,7 +9,15 @@ many made-up processors (:mod:`tests.other_machine`; none), ``ISINGLASS_TEST_SHA
 the check of shapes, which are the same on every processor.
 """
 
+import os
 from pathlib import Path
+
+# Two test workers, two cores: one thread each, unless asked for more. The linear algebra of numpy
+# and of processes that tests start reads it when it is loaded; its second thread waits by spinning,
+# which takes a hundred times as long as products of small matrices.
+THREADS = os.environ.get("ISINGLASS_TEST_THREADS", "1")
+for library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", THREADS)
 
 import tests.typechecker
 from jaxtyping import install_import_hook
@@ -21,16 +29,13 @@ rooms = {path.stem for path in package.iterdir()} - {"cli", "integrations", "__m
 rooms |= {f"integrations.{path.stem}" for path in (package / "integrations").glob("[!_]*.py")}
 install_import_hook([f"isinglass.{room}" for room in sorted(rooms)], "tests.typechecker.check")
 
-import os
-
 import jaxtyping
 import pytest
 import torch
 from tests.other_machine import OtherMachine
 from tests.seeds import SEED, seeded
 
-# Two test workers, two cores: one thread each, unless asked for more.
-torch.set_num_threads(int(os.environ.get("ISINGLASS_TEST_THREADS", "1")))
+torch.set_num_threads(int(THREADS))
 
 MACHINE = int(os.environ.get("ISINGLASS_TEST_JITTER", "0"))
 if MACHINE:

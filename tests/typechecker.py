@@ -51,6 +51,8 @@ def _checked(function: Callable[..., Any], typechecker: Any) -> Callable[..., An
             checked = _eager(function, typechecker=typechecker)
         return checked(*args, **kwargs)
 
+    # Errors read their operation from the stack, through frames of beartype's.
+    call.__code__ = call.__code__.replace(co_filename="<@beartype(tests.typechecker)>")
     call.first_calls_are_checked = True  # pyright: ignore[reportAttributeAccessIssue]
     return call
 
