@@ -73,7 +73,7 @@ layers = [
     (HopfieldDecoderLayer(block, block, 16, 0.0), 2),
     (StochasticAttention(8, 2, batch_first=True), 3),
     (StochasticAttention(8, 2, batch_first=True, draws=20), 3),
-    (EnergyTransformerBlock(8, 2, memories=6, steps=2), 1),
+    (EnergyTransformerBlock(8, 2, memories=6, steps=1), 1),
 ]
 first = lambda found: found[0] if isinstance(found, tuple) else found
 for layer, inputs in layers:
