@@ -52,7 +52,9 @@ def _checked(function: Callable[..., Any], typechecker: Any) -> Callable[..., An
         return checked(*args, **kwargs)
 
     # Errors read their operation from the stack, through frames of beartype's.
-    call.__code__ = call.__code__.replace(co_filename="<@beartype(tests.typechecker)>")
+    code = call.__code__  # pyright: ignore[reportAttributeAccessIssue]
+    code = code.replace(co_filename="<@beartype(tests.typechecker)>")
+    call.__code__ = code  # pyright: ignore[reportAttributeAccessIssue]
     call.first_calls_are_checked = True  # pyright: ignore[reportAttributeAccessIssue]
     return call
 
