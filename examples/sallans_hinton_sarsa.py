@@ -15,6 +15,8 @@ import torch
 from isinglass.agents import Annealing, FreeEnergySarsa, RBMEnergy
 from isinglass.envs import LargeAction
 
+STATES = 4_000
+
 
 def build(seed: int) -> FreeEnergySarsa:
     """The agent, every hyper-parameter written out."""
@@ -43,7 +45,7 @@ def main() -> None:
 
     agent = build(arguments.seed).learn(arguments.steps, progress_bar=True)
     env = LargeAction()
-    states = np.random.default_rng(2004).integers(0, 2, (4_000, 12), dtype=np.int8)
+    states = np.random.default_rng(2004).integers(0, 2, (STATES, 12), dtype=np.int8)
     greedy, _ = agent.predict(states, deterministic=True)
     print(f"greedy reward: {env.reward_of(greedy, states).mean():.2f}")
 

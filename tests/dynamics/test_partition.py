@@ -190,7 +190,7 @@ def company() -> ig.RBM:
 @pytest.mark.parametrize(
     ("build", "data", "seeds"),
     [
-        (lambda: column(0.03), False, 6),
+        (lambda: column(0.03), False, 3),
         (lambda: column(0.15), False, 2),
         (company, True, 2),
         (lambda: ig.BoltzmannMachine.ising(4, 4, field=0.01).double(), True, 2),

