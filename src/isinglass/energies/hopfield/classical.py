@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -69,6 +70,7 @@ class ClassicalHopfield(ConcaveConvex, Memory):
     #: The tensors that the diagonal was found for, their versions, and the diagonal.
     _diagonal: tuple[tuple[Tensor, ...], tuple[int, ...], float] | None = None
     default_kernel: ClassVar[type[Kernel]] = Asynchronous
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"rule": Rule.from_config}
 
     def __init__(self, patterns: Tensor, rule: Rule = Hebb()) -> None:  # noqa: B008 - it is frozen
         super().__init__(patterns.detach() if isinstance(patterns, Tensor) else patterns, Spin)

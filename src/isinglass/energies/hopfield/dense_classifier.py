@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -66,6 +67,8 @@ class DenseClassifier(Serializable):
         >>> classifier.labels(images).shape
         torch.Size([32, 10])
     """
+
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"interaction": Interaction.from_config}
 
     def __init__(
         self,

@@ -492,6 +492,10 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
             "hidden": self.hidden,
         }
 
+    def description(self) -> dict[str, Any]:
+        """Returns units and how many are hidden; the couplings describe themselves."""
+        return {"unit": self.unit.config(), "hidden": self.hidden}
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> BoltzmannMachine:
         """Returns a machine of the same shape."""
