@@ -188,7 +188,7 @@ def check_temperature(value: float) -> float:
 def _check_number(name: str, value: float, wanted: str, holds: Callable[[float], bool]) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError, RuntimeError):  # the last from a tensor of several numbers
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # of several, or beyond a float
         number = math.nan
     if isinstance(value, str) or not (math.isfinite(number) and holds(number)):
         raise ParameterError(f"{name} = {value!r}", f"Give a finite {name} {wanted}")

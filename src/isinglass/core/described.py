@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,8 +48,10 @@ class Described(Base):
 
     def own_description(self) -> dict[str, Tensor]:
         """Returns what the state dict holds of it: the letters of its JSON."""
-        text = json.dumps(self.description(), sort_keys=True)
-        return {KEY: torch.frombuffer(bytearray(text, "ascii"), dtype=torch.uint8)}
+        return {KEY: torch.frombuffer(bytearray(self._said(), "ascii"), dtype=torch.uint8)}
+
+    def _said(self) -> str:
+        return json.dumps(self.description(), sort_keys=True, default=_plain)
 
     def _save_to_state_dict(
         self, destination: dict[str, object], prefix: str, keep_vars: bool
@@ -67,7 +70,7 @@ class Described(Base):
         super()._load_from_state_dict(given, prefix, *args, **kwargs)
 
     def _compare(self, found: dict[str, object], otherwise: str) -> None:
-        own = json.loads(json.dumps(self.description()))
+        own = json.loads(self._said())
         other = {name: value for name, value in found.items() if own.get(name, value) != value}
         name = next((name for name in other if name not in self.adopts), None)
         if name is not None:
@@ -98,7 +101,7 @@ class Labeled(Described):
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         metadata = getattr(destination, "_metadata", {})
-        metadata.setdefault(prefix[:-1], {})[KEY] = json.dumps(self.description(), sort_keys=True)
+        metadata.setdefault(prefix[:-1], {})[KEY] = self._said()
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: object, **kwargs: object
@@ -107,6 +110,13 @@ class Labeled(Described):
         if KEY in metadata:
             self._compare(json.loads(metadata[KEY]), "load dict(state)")
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _plain(value: object) -> object:
+    """What JSON knows in place of what it does not: numpy's numbers, and functions by name."""
+    if isinstance(value, np.generic | np.ndarray | Tensor):
+        return value.tolist()
+    return getattr(value, "__qualname__", None) or type(value).__qualname__
 
 
 def _read(letters: Tensor) -> dict[str, object]:

@@ -257,6 +257,7 @@ def test_bad_input(unannotated):
             ig.SubsetHopfield(double(3, 2), subset=subset)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # in torch.func.jacfwd
 @pytest.mark.parametrize("alpha", [1.3, 1.5, 2.0])
 def test_maps_over_states_are_refused_by_name(alpha):
     memory, states = ig.SparseHopfield(double(6, 4), 2.0, alpha), double(5, 4, seed=1)
@@ -286,6 +287,7 @@ def test_what_is_named_instead_can_be_mapped():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script")
 @pytest.mark.parametrize("alpha", [1.5, 2.0])
 def test_sparse_retrieval_compiles_in_one_graph(alpha, unannotated):
     memory = ig.SparseHopfield(torch.nn.Parameter(double(6, 4)), 2.0, alpha)

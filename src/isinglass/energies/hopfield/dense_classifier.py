@@ -87,9 +87,10 @@ class DenseClassifier(Serializable):
         self.sizes = (check_count("inputs", inputs), check_count("labels", labels))
         count = check_count("memories", memories)
         self.interaction = interaction_of(interaction, degree, rectified)
-        start = torch.full((count, sum(self.sizes)), check_number("mean", mean))
+        mean, std = check_number("mean", mean), check_deviation("std", std)
+        start = torch.full((count, sum(self.sizes)), mean)
         check_generator(generator)
-        if check_deviation("std", std) > 0:
+        if std > 0:
             start.normal_(mean, std, generator=generator)
         self.memories = nn.Parameter(start)
 
