@@ -9,7 +9,12 @@ from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer
 from stable_baselines3.common.callbacks import CallbackList, EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecFrameStack,
+    VecNormalize,
+)
 
 from isinglass.agents import DoubleBackup, FreeEnergyQ, FreeEnergySarsa, MaskedEnv, ObservedMasks
 from isinglass.agents.mask_reader import MaskReader
@@ -291,3 +296,39 @@ def test_every_way_is_read_alike():
 def test_masks_of_a_single_environment_are_told_otherwise():
     with pytest.raises(ParameterError, match="Give a VecEnv"):
         ObservedMasks(Rules("info"))
+
+
+AROUND = {
+    "plain": lambda env: env,
+    "normalized": lambda env: (
+        VecNormalize(env, norm_obs_keys=["observation"])
+        if isinstance(env.observation_space, spaces.Dict)
+        else VecNormalize(env)
+    ),
+    "stacked": lambda env: VecFrameStack(env, 2),
+    "stacked and normalized": lambda env: VecNormalize(VecFrameStack(env, 2), norm_obs=False),
+}
+
+
+@every_way
+@pytest.mark.parametrize("around", AROUND)
+def test_wrappers_around_environments_keep_masks_or_are_refused(way, around):
+    """In learning, in EvalCallback and in evaluate_policy: nothing illegal is done."""
+    if way == "observation" and "stacked" in around:
+        pytest.skip("Stable-Baselines3 stacks no entry of bits")
+    made = [Rules(way) for _ in range(3)]
+    learn, elsewhere, after = (
+        AROUND[around](DummyVecEnv([lambda env=env: Monitor(env)])) for env in made
+    )
+    agent, within = agent_in(learn), EvalCallback(elsewhere, eval_freq=20, n_eval_episodes=3)
+    if way == "observation" or "normalized" not in around:
+        agent.learn(60, within)
+        assert made[1].taken >= 36
+    else:  # both environments have to be wrapped alike for the statistics to be copied
+        with pytest.raises(ParameterError, match="no action_masks"):
+            agent.learn(60, within)
+        agent.learn(60)
+    evaluate_policy(agent, ObservedMasks(after), 10)
+    assert [env.illegal for env in made] == [0, 0, 0]
+    assert made[0].taken >= 60
+    assert made[2].taken == 40

@@ -306,3 +306,9 @@ def test_wrong_types_are_named(unannotated):
         log_partition(torch.nn.Linear(2, 2))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ParameterError, match="generator"):
         log_partition(column(0.1), "ais", generator=3)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("progress", [int, "x", 3])
+def test_progress_that_is_no_function(progress, unannotated):
+    with pytest.raises(ParameterError, match="progress ="):
+        ig.log_partition(ig.RBM(ig.Bernoulli(2), ig.Bernoulli(2)), progress=progress)

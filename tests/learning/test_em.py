@@ -245,3 +245,9 @@ def test_bad_input():
         expectation_maximization(machine, spins(5, 3).float(), steps=0)
     with pytest.raises(IntractableError):
         em_step(ig.HopfieldBoltzmann(ig.Spin(3), 2, groups=2), spins(5, 3).float())
+
+
+def test_a_pseudo_count_beyond_floats(unannotated):
+    machine = ig.HopfieldBoltzmann(ig.Bernoulli(3), 2)
+    with pytest.raises(ParameterError, match="pseudo_count ="):
+        ig.learning.expectation_maximization(machine, torch.ones(4, 3), pseudo_count=1e40)

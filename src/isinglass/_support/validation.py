@@ -149,6 +149,18 @@ def check_at_least_zero(name: str, value: float) -> float:
     return _check_number(name, value, "of zero or above", lambda number: number >= 0)
 
 
+def check_weight(name: str, value: float) -> float:
+    """Returns a weight of zero or above as a float, refusing one that tensors cannot take.
+
+    Raises:
+        ParameterError: If it is below zero, not finite, or beyond what float32 holds.
+    """
+    number = check_at_least_zero(name, value)
+    if number > MOST:
+        raise ParameterError(f"{name} = {value!r}, which float32 cannot hold", f"Give {name} less")
+    return number
+
+
 def check_deviation(name: str, value: float) -> float:
     """Returns a standard deviation as a float: zero, or a number above zero that can divide.
 
@@ -188,7 +200,7 @@ def check_temperature(value: float) -> float:
 def _check_number(name: str, value: float, wanted: str, holds: Callable[[float], bool]) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError, RuntimeError):  # the last from a tensor of several numbers
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # of several, or beyond a float
         number = math.nan
     if isinstance(value, str) or not (math.isfinite(number) and holds(number)):
         raise ParameterError(f"{name} = {value!r}", f"Give a finite {name} {wanted}")

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
+from isinglass.core.described import Described
 from isinglass.core.energy import Energy, check_energy
 from isinglass.core.kernel import Kernel
 from isinglass.core.path import AnnealingPath
@@ -215,7 +216,7 @@ class Annealable(Capability):
         """
 
 
-class Serializable(Capability):
+class Serializable(Described, Capability):
     """An energy that can be saved: its configuration and its tensors build it again.
 
     Examples:
@@ -245,6 +246,11 @@ class Serializable(Capability):
     def from_config(cls, config: dict[str, object]) -> Serializable:
         """Builds an energy of the same shape, whose tensors are then filled from the file."""
         return cls(**config)
+
+    def description(self) -> dict[str, object]:
+        """Returns the configuration, for the state dict; numbers are there by themselves."""
+        numbers = getattr(self, "numbers", ())
+        return {name: value for name, value in self.config().items() if name not in numbers}
 
 
 class Trainable(Capability):

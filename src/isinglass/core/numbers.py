@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from isinglass.core.described import Described
 
 __all__ = ["Numbered", "numbers_of"]
 
@@ -36,7 +39,7 @@ class Numbered(Base):
         """Returns the :attr:`numbers` that are not learned, as tensors of no dimension."""
         values = {name: getattr(self, name) for name in self.numbers}
         return {
-            name: torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+            name: torch.tensor(value, dtype=torch.float64)  # floats, so that means can be taken
             for name, value in values.items()
             if not isinstance(value, Tensor)
         }
@@ -56,7 +59,7 @@ class Numbered(Base):
         for key in keys:
             name = key.removeprefix(prefix)
             if key in found:
-                setattr(self, name, found[key].item())
+                setattr(self, name, _like(getattr(self, name), found[key].item()))
             else:
                 warnings.warn(
                     f"{type(self).__name__}: the state holds no {name}, as it is of an older "
@@ -65,17 +68,26 @@ class Numbered(Base):
                 )
 
 
+def _like(own: float, found: float) -> float:
+    """A number as whole as the own one, if it is whole."""
+    whole = isinstance(own, int) and math.isfinite(found) and found == int(found)
+    return type(own)(found) if whole else found
+
+
 def numbers_of(module: nn.Module) -> dict[str, Tensor]:
-    """Returns what a state dict holds beside parameters and buffers: numbers, by their keys.
+    """Returns what a state dict holds beside parameters and buffers, by its keys.
+
+    These are the numbers, and the descriptions of what modules are made of.
 
     Examples:
         >>> import isinglass as ig
         >>> numbers_of(nn.Sequential(ig.ModernHopfield(torch.eye(2), beta=3.0)))
         {'0.beta': tensor(3., dtype=torch.float64)}
     """
-    return {
-        f"{path}.{name}".lstrip("."): value
-        for path, part in module.named_modules()
-        if isinstance(part, Numbered)
-        for name, value in part.own_numbers().items()
-    }
+    found: dict[str, Tensor] = {}
+    for path, part in module.named_modules():
+        held = part.own_numbers() if isinstance(part, Numbered) else {}
+        if isinstance(part, Described):
+            held |= part.own_description()
+        found |= {f"{path}.{name}".lstrip("."): value for name, value in held.items()}
+    return found

@@ -180,6 +180,10 @@ def log_partition(
     if levels is not None:
         check_count("levels", levels, least=2)
     check_generator(generator)
+    if progress is not None and (isinstance(progress, type) or not callable(progress)):
+        raise ParameterError(
+            f"progress = {progress!r}", "Give a function of the share done and a text, or None"
+        )
     for name, parameter in model.named_parameters():
         check_finite(f"the parameter {name}", parameter)
     _check_states(model, data, samples)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from isinglass._support.validation import (
     check_positive,
     check_rows,
 )
+from isinglass.core.described import Described
 from isinglass.core.kernel import check_kernel
 from isinglass.dynamics import HMC, Kernel
 from isinglass.dynamics.gaussian_path import GaussianPath
@@ -26,7 +27,11 @@ from isinglass.errors import ParameterError, ShapeError
 __all__ = ["DeepEnergy"]
 
 
-class DeepEnergy(Sampled):
+def _same(value: Any) -> Any:
+    return value
+
+
+class DeepEnergy(Described, Sampled):
     r"""Any network f of real states as an energy: E(s) = ½|s|²/w² + f(s).
 
     The bowl keeps chains from running away: with it Z is finite for every f that falls no faster
@@ -67,6 +72,7 @@ class DeepEnergy(Sampled):
         torch.Size([16, 2])
     """
 
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"width": _same}
     instead: ClassVar[Mapping[str, str]] = {
         "Serializable": "Its module may be any code, which no file can name: save its tensors with "
         "safetensors.torch.save_model(energy, path) and load_model them into one built anew; or "
@@ -121,6 +127,10 @@ class DeepEnergy(Sampled):
         check_finite("the state", state)
         if (parameter := next(self.parameters(), None)) is not None:
             check_like(state, parameter)
+
+    def description(self) -> dict[str, Any]:
+        """Returns w, the width of the bowl; the module keeps its own."""
+        return {"width": self.width}
 
     def default_sampler(self) -> Kernel:
         """Returns the sampler it was given, or HMC."""

@@ -18,6 +18,7 @@ from isinglass._support.validation import (
     check_like,
     check_observed,
     check_rows,
+    check_weight,
 )
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
 from isinglass.errors import DomainError, ParameterError
@@ -211,7 +212,7 @@ def em_step(
         >>> second >= first
         True
     """
-    check_at_least_zero("pseudo_count", pseudo_count)
+    pseudo_count = check_weight("pseudo_count", pseudo_count)
     responsibilities, log_prob = e_step(machine, data)
     statistics = SufficientStatistics.of(
         responsibilities, data, origin=_origin(machine, data, None)
@@ -294,7 +295,7 @@ def expectation_maximization(
     """
     check_count("steps", steps)
     check_at_least_zero("tolerance", tolerance)
-    check_at_least_zero("pseudo_count", pseudo_count)
+    pseudo_count = check_weight("pseudo_count", pseudo_count)
     observed = check_data(machine, data, observed)
     if not isinstance(learn_scale, Tensor):
         learn_scale = check_flag("learn_scale", learn_scale)

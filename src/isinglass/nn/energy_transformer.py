@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from isinglass._support.validation import (
     values_visible,
 )
 from isinglass.core.capabilities import Serializable
+from isinglass.core.described import Described
 from isinglass.core.numbers import Numbered
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.units import RectifiedGaussian, Unit
@@ -29,7 +31,7 @@ from isinglass.units import RectifiedGaussian, Unit
 __all__ = ["Descent", "EnergyLayerNorm", "EnergyTransformerBlock", "TokenEnergy"]
 
 
-class EnergyLayerNorm(nn.Module):
+class EnergyLayerNorm(Numbered, nn.Module):
     r"""Layer normalization as the slope of a convex function, so that descent stays descent.
 
         L(x) = D γ √(Var x + ε) + δ·x,   g = ∂L/∂x = γ (x − x̄)/√(Var x + ε) + δ
@@ -49,6 +51,8 @@ class EnergyLayerNorm(nn.Module):
         >>> norm(torch.tensor([1.0, 2.0, 3.0])).detach()
         tensor([-1.2247,  0.0000,  1.2247])
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("eps",)
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -100,6 +104,7 @@ class TokenEnergy(Numbered, Serializable):
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("beta",)
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"exclude_self": bool}
 
     def __init__(
         self,
@@ -276,6 +281,10 @@ def _check_mask(name: str, values: object, shape: torch.Size) -> None:
         )
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True)
 class Descent:
     """What a block did to its tokens.
@@ -298,7 +307,7 @@ class Descent:
     step_sizes: Float[Tensor, "steps *batch"]
 
 
-class EnergyTransformerBlock(nn.Module):
+class EnergyTransformerBlock(Numbered, Described, nn.Module):
     r"""A Transformer block whose forward pass descends an energy of its tokens.
 
         x ← x − α ∂E/∂g,   g = EnergyLayerNorm(x),   E = :class:`TokenEnergy`
@@ -341,6 +350,9 @@ class EnergyTransformerBlock(nn.Module):
         (torch.Size([3, 5, 8]), True)
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("steps", "step_size")
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"halvings": _same}
+
     def __init__(
         self,
         dim: int,
@@ -366,6 +378,10 @@ class EnergyTransformerBlock(nn.Module):
             dim, num_heads, max(1, dim // num_heads) if head_dim is None else head_dim,
             4 * dim if memories is None else memories, beta=beta, exclude_self=exclude_self,
         )  # fmt: skip
+
+    def description(self) -> dict[str, Any]:
+        """Returns how often a step may be halved, for the state dict."""
+        return {"halvings": self.halvings}
 
     def forward(
         self,

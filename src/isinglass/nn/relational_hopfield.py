@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_count, check_features
+from isinglass.core.numbers import Numbered
 from isinglass.errors import ShapeError
 from isinglass.nn.energy_transformer import EnergyLayerNorm
 from isinglass.units import RectifiedGaussian
@@ -19,7 +21,7 @@ __all__ = ["RelationalHopfield"]
 FIRST_FIELD = 4.0
 
 
-class RelationalHopfield(nn.Module):
+class RelationalHopfield(Numbered, nn.Module):
     r"""Modern Hopfield retrieval with a learned field for each way to share an entity.
 
     Every proposition is a query ξ, and the others are the stored patterns g_B that it may recall:
@@ -57,6 +59,8 @@ class RelationalHopfield(nn.Module):
         >>> layer(tokens, tokens, shared).shape
         torch.Size([2, 5, 8])
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("steps",)
 
     def __init__(
         self,

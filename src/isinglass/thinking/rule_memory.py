@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 from isinglass._support.typing import Float, Int
 from isinglass._support.validation import check_above_zero, check_at_least_zero, check_features
 from isinglass.core.capabilities import Serializable
+from isinglass.core.numbers import Numbered
 from isinglass.distributions import PatternMixture
 from isinglass.errors import ParameterError
 from isinglass.thinking.derivation_graph import DerivationGraph, RuleTable
@@ -53,7 +54,7 @@ class StoredRule:
         return f"{self.probability:7.4f} {self.log_odds:+7.2f} {self.count:9.2f}  {self.rule}"
 
 
-class RuleMemory(Serializable):
+class RuleMemory(Numbered, Serializable):
     r"""Rules as stored patterns of an energy over one-hot groups; storing one is learning it.
 
         E(r₁, r₂, r₃) = −log Σ_μ count_μ exp(λ [r₁ = r₁μ] + λ [r₂ = r₂μ] + λ [r₃ = r₃μ])
@@ -84,6 +85,7 @@ class RuleMemory(Serializable):
         (True, True)
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("sharpness", "doubt")
     codes: Tensor
     counts: Tensor
 
@@ -295,6 +297,10 @@ class RuleMemory(Serializable):
             "sharpness": self.sharpness,
             "doubt": self.doubt,
         }
+
+    def description(self) -> dict[str, Any]:
+        """Returns the configuration without the number of rules, which their codes show."""
+        return {name: value for name, value in super().description().items() if name != "rules"}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> RuleMemory:

@@ -299,3 +299,11 @@ def test_states_of_another_dtype_are_named():
     memory = ig.ClassicalHopfield(spins(3, 6).float())
     with pytest.raises(DomainError, match=r"float64.*float32"):
         memory(spins(2, 6))
+
+
+def test_dreams_at_a_rate_beyond_floats(unannotated):
+    memory = ig.ClassicalHopfield(torch.ones(1, 4))
+    for rate in (1e40, 10**400):
+        with pytest.raises(ParameterError, match="rate ="):
+            memory.dream(1, rate)
+    memory.dream(1, 2**70)  # a whole number that is no int64

@@ -61,7 +61,8 @@ def test_patterns_are_shared_not_copied():
     layer.float()
     assert fixed.patterns.dtype == torch.float32
     assert layer.memory.patterns is fixed.patterns
-    assert list(layer.state_dict()) == ["memory.patterns", "memory.beta"]
+    kept = ["steps", "memory.patterns", "memory.config", "memory.beta"]
+    assert list(layer.state_dict()) == kept
     fixed.load_state_dict({"patterns": torch.ones(6, 4), "beta": torch.tensor(1.0)})
     torch.testing.assert_close(layer(torch.zeros(1, 4)), torch.ones(1, 4))
 

@@ -2,6 +2,7 @@
 
 import builtins
 import math
+import subprocess
 import sys
 
 import pytest
@@ -255,3 +256,49 @@ def test_bad_input(unannotated):
     for subset in (0, -1, 1.5, None, 4):
         with pytest.raises(ParameterError, match="subset"):
             ig.SubsetHopfield(double(3, 2), subset=subset)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # in torch.func.jacfwd
+@pytest.mark.parametrize("alpha", [1.3, 1.5, 2.0])
+def test_maps_over_states_are_refused_by_name(alpha):
+    memory, states = ig.SparseHopfield(double(6, 4), 2.0, alpha), double(5, 4, seed=1)
+    for call in (
+        lambda: torch.vmap(memory)(states),
+        lambda: torch.vmap(memory.cccp_update)(states),
+        lambda: torch.vmap(memory.attend())(states),
+        lambda: torch.func.grad(lambda state: memory(state).sum())(states),
+        lambda: torch.func.jacfwd(memory.cccp_update)(states[0]),
+    ):
+        with pytest.raises(ParameterError, match=rf"alpha = {alpha} under torch.func or vmap"):
+            call()
+    given = {"patterns": memory.patterns.clone()}
+    torch.testing.assert_close(torch.func.functional_call(memory, given, states), memory(states))
+
+
+def test_what_is_named_instead_can_be_mapped():
+    states = double(5, 4, seed=1)
+    sparsemax, subset = (
+        ig.SparseHopfield(double(6, 4), 2.0, 2.0),
+        ig.SubsetHopfield(double(6, 4), 2.0, 1),
+    )
+    torch.testing.assert_close(
+        torch.vmap(subset.cccp_update)(states), sparsemax.cccp_update(states)
+    )
+    torch.testing.assert_close(torch.vmap(torch.func.grad(subset))(states), sparsemax.grad(states))
+
+
+@pytest.mark.slow
+def test_sparse_retrieval_compiles_in_one_graph():
+    """Without gradients; in a process of its own, whose warnings are no errors."""
+    script = """
+import torch, isinglass as ig
+torch.manual_seed(0)
+patterns, states = torch.randn(6, 4).double(), torch.randn(5, 4).double()
+for alpha in (1.5, 2.0):
+    memory = ig.SparseHopfield(patterns, 2.0, alpha)
+    for function in (memory.attend(steps=2), memory):
+        compiled = torch.compile(function, fullgraph=True)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(states), function(states))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=500)

@@ -111,6 +111,10 @@ class Memory(Serializable):
         """Returns the shape of the patterns."""
         return {"patterns": list(self.patterns.shape)}
 
+    def description(self) -> dict[str, Any]:
+        """Returns the configuration without the shape of the patterns, which they show."""
+        return {name: value for name, value in super().description().items() if name != "patterns"}
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Memory:
         """Returns a memory of the same shape."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -9,13 +10,12 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import (
-    MOST,
-    check_at_least_zero,
     check_count,
     check_features,
     check_generator,
     check_operand,
     check_patterns,
+    check_weight,
     is_hollow,
     is_symmetric,
 )
@@ -69,6 +69,7 @@ class ClassicalHopfield(ConcaveConvex, Memory):
     #: The tensors that the diagonal was found for, their versions, and the diagonal.
     _diagonal: tuple[tuple[Tensor, ...], tuple[int, ...], float] | None = None
     default_kernel: ClassVar[type[Kernel]] = Asynchronous
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"rule": Rule.from_config}
 
     def __init__(self, patterns: Tensor, rule: Rule = Hebb()) -> None:  # noqa: B008 - it is frozen
         super().__init__(patterns.detach() if isinstance(patterns, Tensor) else patterns, Spin)
@@ -193,8 +194,7 @@ class ClassicalHopfield(ConcaveConvex, Memory):
             torch.Size([3, 4])
         """
         check_count("steps", steps)
-        if check_at_least_zero("rate", rate) > MOST:
-            raise ParameterError(f"rate = {rate}, which float32 cannot hold", "Give 0.01 or so")
+        rate = check_weight("rate", rate)
         check_generator(generator)
         found, weight = self.patterns.new_empty(steps, self.unit.size), self.weight.clone()
         awake = self.weight

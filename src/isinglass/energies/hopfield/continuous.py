@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -71,6 +72,7 @@ class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("beta",)
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"constants": bool}
     log_beta: nn.Parameter | None
 
     def __init__(
@@ -390,3 +392,10 @@ class ContinuousHopfield(Numbered, ConcaveConvex, Memory):
         chosen = {name: True for name, on in switches.items() if on}
         beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta
         return super().config() | {"beta": beta} | chosen
+
+    def description(self) -> dict[str, Any]:
+        """Returns whether E includes the constants, and what a subclass adds to config."""
+        hollow = self.log_beta is not None and self.log_beta.is_meta
+        rest = {} if hollow else super().description()
+        rest.pop("learn_beta", None)  # the state shows it
+        return rest | {"constants": self.constants}

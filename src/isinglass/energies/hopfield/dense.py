@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -59,6 +60,7 @@ class DenseMemory(ConcaveConvex, Memory):
     """
 
     default_kernel: ClassVar[type[Kernel]] = SingleSite
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"interaction": Interaction.from_config}
 
     def __init__(
         self,

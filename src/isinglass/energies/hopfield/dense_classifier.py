@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -67,6 +68,8 @@ class DenseClassifier(Serializable):
         torch.Size([32, 10])
     """
 
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"interaction": Interaction.from_config}
+
     def __init__(
         self,
         inputs: int,
@@ -84,9 +87,10 @@ class DenseClassifier(Serializable):
         self.sizes = (check_count("inputs", inputs), check_count("labels", labels))
         count = check_count("memories", memories)
         self.interaction = interaction_of(interaction, degree, rectified)
-        start = torch.full((count, sum(self.sizes)), check_number("mean", mean))
+        mean, std = check_number("mean", mean), check_deviation("std", std)
+        start = torch.full((count, sum(self.sizes)), mean)
         check_generator(generator)
-        if check_deviation("std", std) > 0:
+        if std > 0:
             start.normal_(mean, std, generator=generator)
         self.memories = nn.Parameter(start)
 

@@ -166,6 +166,10 @@ class HeteroMemory(ConcaveConvex, Serializable):
         keys = self.memory.config()
         return {"kind": name_of(type(self.memory)), "memory": keys, "size": self.values.shape[-1]}
 
+    def description(self) -> dict[str, Any]:
+        """Returns the class of the keys' memory, which describes itself."""
+        return {"kind": name_of(type(self.memory))}
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> HeteroMemory:
         """Returns a memory of the same shape.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_finite, check_values
+from isinglass.core.numbers import Numbered
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.errors import ParameterError
 
 __all__ = ["RetrievalLayer"]
 
 
-class RetrievalLayer(nn.Module):
+class RetrievalLayer(Numbered, nn.Module):
     r"""Attention to a memory's patterns, which stay the memory's own.
 
         ξ = query(x),   ξ ← Xᵀp(ξ)  (steps − 1 times, then)   output = Xᵀp(ξ)  or  Vᵀp(ξ)
@@ -47,6 +50,7 @@ class RetrievalLayer(nn.Module):
         True
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("steps",)
     values: Tensor | None
 
     def __init__(

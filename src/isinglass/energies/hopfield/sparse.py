@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch._C._functorch import (  # pyright: ignore[reportMissingModuleSource]
+    is_functorch_wrapped_tensor,
+)
 
 from isinglass._support.optional import require_extra
 from isinglass._support.precision import at_least_single
@@ -43,7 +46,8 @@ class SparseHopfield(ContinuousHopfield):
     Raises:
         ShapeError: If there is no pattern or the tensor is not a matrix.
         DomainError: If a value is not finite.
-        ParameterError: If ``beta`` is not one number above zero, or ``alpha`` is below 1.
+        ParameterError: If ``beta`` is not one number above zero, ``alpha`` is below 1, or the
+            weights of α > 1 are asked for under ``torch.func`` or ``torch.vmap``.
         MissingExtraError: If α > 1 and the package ``entmax`` is not installed.
 
     Examples:
@@ -94,6 +98,12 @@ class SparseHopfield(ContinuousHopfield):
         logits = self.beta * (scores.double() if self.alpha > 2 else at_least_single(scores))
         if self.alpha == 1:
             return torch.softmax(logits, -1).to(scores.dtype)
+        if not torch.compiler.is_compiling() and is_functorch_wrapped_tensor(logits):
+            raise ParameterError(
+                f"alpha = {self.alpha} under torch.func or vmap",
+                "Give a batch of states, which every method takes; for gradients torch.autograd or "
+                "memory.grad; or SubsetHopfield(subset=1), which is alpha = 2 and can be mapped",
+            )
         import entmax
 
         # Closed forms by one sort; any other α takes 50 bisections of the whole row.

@@ -18,6 +18,7 @@ from isinglass._support.validation import (
     check_temperature,
 )
 from isinglass.core.capabilities import Clampable, ConcaveConvex, Serializable, Tractable
+from isinglass.core.numbers import Numbered
 from isinglass.core.path import AnnealingPath
 from isinglass.dynamics import BlockGibbs
 from isinglass.energies.layered._fast_gradient import FastContrastiveGradient
@@ -394,7 +395,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         return cls(layers, [tuple(pair) for pair in config["couplings"]])
 
 
-class Marginal(ConcaveConvex):
+class Marginal(Numbered, ConcaveConvex):
     """F_T(v) of a harmonium as an energy of its visible units; shares the harmonium's weights.
 
     Its concave–convex step, hidden means at T then visible units settled, never raises F_T. It is
@@ -415,6 +416,7 @@ class Marginal(ConcaveConvex):
         torch.Size([2, 4])
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("temperature",)
     instead: ClassVar[Mapping[str, str]] = {
         "Serializable": "Save marginal.harmonium, and call marginal() on it after loading",
     }
@@ -428,14 +430,18 @@ class Marginal(ConcaveConvex):
                 "Sample the joint state with BlockGibbs; to learn it, make it a DeepBoltzmann",
             )
         self.harmonium = harmonium
-        self._temperature = check_temperature(temperature)
-        for layer in harmonium.layers:
-            layer.check_temperature(self.temperature)
+        self.temperature = temperature
 
     @property
     def temperature(self) -> float:
-        """T at which the hidden layers are summed out."""
+        """T at which the hidden layers are summed out; may be set anew."""
         return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature: float) -> None:
+        self._temperature = check_temperature(temperature)
+        for layer in self.harmonium.layers:
+            layer.check_temperature(self._temperature)
 
     @property
     def layers(self) -> tuple[Unit, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -76,6 +77,7 @@ class HopfieldBoltzmann(Numbered, Harmonium):
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("beta",)
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"draws": int}
 
     def __init__(
         self,

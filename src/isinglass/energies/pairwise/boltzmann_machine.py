@@ -485,12 +485,11 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
 
     def config(self) -> dict[str, Any]:
         """Returns units, couplings, and the shape of the bias."""
-        return {
-            "unit": self.unit.config(),
-            "couplings": self.couplings.config(),
-            "bias": len(self.bias),
-            "hidden": self.hidden,
-        }
+        return self.description() | {"couplings": self.couplings.config(), "bias": len(self.bias)}
+
+    def description(self) -> dict[str, Any]:
+        """Returns units and how many are hidden; the couplings describe themselves."""
+        return {"unit": self.unit.config(), "hidden": self.hidden}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> BoltzmannMachine:

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from isinglass._support.registry import Configurable, name_of
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_count
+from isinglass.core.described import Described
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.units import Unit
 
@@ -40,7 +41,7 @@ class Block(NamedTuple):
     among: Tensor | None = None
 
 
-class Couplings(nn.Module, Configurable, ABC):
+class Couplings(Described, nn.Module, Configurable, ABC):
     """A symmetric matrix W without a diagonal, in whatever form gives Ws fast.
 
     Only :meth:`forward` is required. Units with several components (one-hot) have them side by
@@ -225,6 +226,10 @@ class Couplings(nn.Module, Configurable, ABC):
         found = self.components
         components = found if isinstance(found, int) else list(found)
         return {"kind": name_of(type(self)), "units": self.units, "components": components}
+
+    def description(self) -> dict[str, Any]:
+        """Returns the configuration, for the state dict."""
+        return self.config()
 
     def extra_repr(self) -> str:
         """Shows what the configuration holds."""

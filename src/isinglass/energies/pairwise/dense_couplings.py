@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_finite, check_tensor, is_symmetric
 from isinglass.energies.pairwise.couplings import Block, Couplings
-from isinglass.errors import ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["DenseCouplings"]
 
@@ -54,10 +54,12 @@ class DenseCouplings(Couplings):
 
         Raises:
             ShapeError: If they are no square matrix, or not of whole units.
-            DomainError: If they are no tensor, or not finite.
+            DomainError: If they are no tensor of floating dtype, or not finite.
             ParameterError: If they are not symmetric, or join a unit to itself.
         """
         check_tensor("couplings", weight)
+        if not weight.is_floating_point():
+            raise DomainError(f"couplings of dtype {weight.dtype}", "Convert them first: W.float()")
         square = weight.ndim == 2 and weight.shape[0] == weight.shape[1]
         if isinstance(components, int):
             whole = square and len(weight) % components == 0

@@ -18,6 +18,7 @@ from isinglass._support.validation import (
     check_count,
     check_flag,
     check_positive,
+    check_weight,
 )
 from isinglass.data.columns import Cells, is_unknown
 from isinglass.energies import HopfieldBoltzmann, PatternMixture
@@ -346,7 +347,7 @@ class HopfieldBoltzmannMachine(
         check_count("max_iter", self.max_iter)
         check_count("n_init", self.n_init)
         check_at_least_zero("tol", self.tol)
-        check_at_least_zero("pseudo_count", self.pseudo_count)
+        check_weight("pseudo_count", self.pseudo_count)
         check_positive("least_spread", self.least_spread)
         check_choice("handle_unknown", self.handle_unknown, ("error", "missing"))
         check_flag("warm_start", self.warm_start)

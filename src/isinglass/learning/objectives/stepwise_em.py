@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_at_least_zero
+from isinglass._support.validation import check_weight
 from isinglass.core.energy import Energy
 from isinglass.energies import HopfieldBoltzmann
 from isinglass.errors import ParameterError
@@ -55,7 +55,7 @@ class ExpectationMaximization(Objective):
     pseudo_count: float = 0.0
 
     def __post_init__(self) -> None:
-        check_at_least_zero("pseudo_count", self.pseudo_count)
+        check_weight("pseudo_count", self.pseudo_count)
 
     def loss(
         self,

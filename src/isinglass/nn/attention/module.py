@@ -23,6 +23,7 @@ from isinglass._support.validation import (
     check_tensor,
     without_non_finite,
 )
+from isinglass.core.described import Labeled
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.nn.attention.functional import Gradient, check_draws, check_gradient, look_up
 from isinglass.nn.attention.fused import fused_attention
@@ -37,7 +38,7 @@ PARAMETERS = (
 )  # fmt: skip
 
 
-class StochasticAttention(nn.MultiheadAttention):
+class StochasticAttention(Labeled, nn.MultiheadAttention):
     r"""Multi-head attention whose every head looks m keys up, for ``torch.nn.MultiheadAttention``.
 
         n_h ~ Multinomial(m, softmax(K_h q_h / √d)),   output = W_O (n_h/m)ᵀ V_h + b_O
@@ -198,6 +199,13 @@ class StochasticAttention(nn.MultiheadAttention):
             setattr(layer, name, getattr(attention, name))
         layer.out_proj = attention.out_proj
         return layer.train(attention.training)
+
+    def description(self) -> dict[str, Any]:
+        """Returns the heads and what is drawn, for the metadata of the state dict."""
+        return {
+            "num_heads": self.num_heads, "add_zero_attn": bool(self.add_zero_attn),
+            "draws": self.draws,
+        }  # fmt: skip
 
     def forward(
         self,

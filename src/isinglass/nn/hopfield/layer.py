@@ -17,6 +17,7 @@ from isinglass._support.validation import (
     without_non_finite,
 )
 from isinglass.analysis.metastability import metastable_size
+from isinglass.core.described import Labeled
 from isinglass.errors import ParameterError
 from isinglass.nn.hopfield.association import (
     Association,
@@ -48,7 +49,7 @@ class _Option:
         return self if layer is None else getattr(layer.options, self.name)
 
 
-class Hopfield(nn.Module):
+class Hopfield(Labeled, nn.Module):
     r"""Heads that associate each state with stored patterns; with one update, attention.
 
         ξ ← Kᵀ softmax(βKξ)                  k − 1 times, k = ``update_steps_max``
@@ -294,6 +295,10 @@ class Hopfield(nn.Module):
         """Computes V, ``(batch, num_heads, patterns, pattern_size)``, without gradients."""
         found = self._associate(input, stored_pattern_padding_mask, association_mask)
         return self._like(input, found.projection.expand(found.batch, -1, -1, -1))
+
+    def description(self) -> dict[str, Any]:
+        """Returns the options that change results, for the metadata of the state dict."""
+        return self.options.description()
 
     def extra_repr(self) -> str:
         """Shows sizes, heads and updates."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from isinglass._support.validation import check_count, check_fraction, check_positive
 from isinglass.errors import ParameterError
 
-__all__ = ["UNTIL_REST", "HopfieldOptions", "find_activation"]
+__all__ = ["UNTIL_REST", "HopfieldOptions", "find_activation", "name_of_activation"]
 
 OPERATION = "Hopfield"
 UNTIL_REST = 10_000  # updates; in low precision a state can go to and fro for ever
@@ -234,6 +234,12 @@ class HopfieldOptions:
                 "pattern_size and pattern_projection_size",
             )
 
+    def description(self) -> dict[str, Any]:
+        """Returns what results depend on in evaluation, but for the order of dimensions."""
+        said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del said["batch_first"], said["dropout"]
+        return said | {"association_activation": name_of_activation(self.association_activation)}
+
     @property
     def static(self) -> bool:
         """Whether nothing stands between the patterns and the association."""
@@ -358,6 +364,18 @@ def find_activation(
             "Name a function of torch, such as 'relu' or 'tanh', or give the function itself",
         )
     return found
+
+
+def name_of_activation(activation: str | Callable[[Tensor], Tensor] | None) -> str | None:
+    """Returns the name of an activation; functions of like names are taken as the same.
+
+    Examples:
+        >>> name_of_activation("relu"), name_of_activation(torch.relu)
+        ('relu', 'relu')
+    """
+    if activation is None or isinstance(activation, str):
+        return activation
+    return getattr(activation, "__name__", None) or type(activation).__name__
 
 
 def _per_head(name: str, given: Any, check: Callable[[str, Any], Any]) -> Any:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from typing import Any
 
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float, Int
 from isinglass._support.validation import check_count, check_fraction, without_non_finite
+from isinglass.core.described import Labeled
 from isinglass.errors import ParameterError
 from isinglass.nn.hopfield.layer import Hopfield
-from isinglass.nn.hopfield.options import find_activation
+from isinglass.nn.hopfield.options import find_activation, name_of_activation
 
 __all__ = ["HopfieldDecoderLayer", "HopfieldEncoderLayer"]
 
@@ -32,7 +34,7 @@ class _Residual(nn.Module):
         return self.norm(state + self.dropout(change))
 
 
-class _FeedForward(nn.Module):
+class _FeedForward(Labeled, nn.Module):
     """x + W₂ dropout(f(W₁ x)), normalized."""
 
     def __init__(self, size: int, inner: int, dropout: float, activation: Activation) -> None:
@@ -42,6 +44,9 @@ class _FeedForward(nn.Module):
         self.outer = nn.Linear(inner, size)
         self.residual = _Residual(size, dropout)
         self.activation = find_activation(activation)
+
+    def description(self) -> dict[str, Any]:
+        return {"activation": name_of_activation(self.activation)}
 
     def forward(self, state: Tensor) -> Tensor:
         change = self.outer(self.dropout(self.activation(self.inner(state))))

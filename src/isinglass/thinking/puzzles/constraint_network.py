@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -240,6 +241,14 @@ class ConstraintNetwork(Serializable):
     def config(self) -> dict[str, object]:
         """Returns propositions, exclusions and groups."""
         return {"size": self.size, "exclusions": self.pairs.tolist(), "groups": self.groups}
+
+    def description(self) -> dict[str, object]:
+        """Returns how many propositions there are; exclusions and groups are tensors."""
+        return {"size": self.size}
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._list_neighbors()  # of the pairs that were loaded
 
 
 def as_givens(
