@@ -81,8 +81,9 @@ def numbers_of(module: nn.Module) -> dict[str, Tensor]:
 
     Examples:
         >>> import isinglass as ig
-        >>> numbers_of(nn.Sequential(ig.ModernHopfield(torch.eye(2), beta=3.0)))
-        {'0.beta': tensor(3., dtype=torch.float64)}
+        >>> found = numbers_of(nn.Sequential(ig.ModernHopfield(torch.eye(2), beta=3.0)))
+        >>> found["0.beta"], bytes(found["0.config"].tolist())
+        (tensor(3., dtype=torch.float64), b'{"constants": false}')
     """
     found: dict[str, Tensor] = {}
     for path, part in module.named_modules():
