@@ -23,7 +23,6 @@ from rich.progress import Progress
 from rich.table import Table
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from benchmarks.evidence.think_world_peers import learn_dqn, learn_ppo, moved
 from isinglass.agents import thinking_agent
 from isinglass.envs import FactChains, Thoughts
 from isinglass.io.atomic import atomic_write
@@ -38,8 +37,8 @@ KINDS = {
     "doors": {"doors": 3},
 }
 STEPS, ENVIRONMENTS = 24_000, 16
-PEERS = {"PPO": learn_ppo, "DQN": learn_dqn}
-METHODS = ("thoughts", "4 layers, no thoughts", "PPO", "DQN")
+PEERS = ("PPO", "DQN")
+METHODS = ("thoughts", "4 layers, no thoughts", *PEERS)
 
 
 def main() -> None:
@@ -51,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["chains"])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--episodes", type=int, default=50, help="of each length, in the test")
+    parser.add_argument("--episodes", type=int, default=20, help="of each length, in the test")
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -94,8 +93,10 @@ def learn(method: str, kind: str, seed: int, steps: int) -> Any:
     longest = max(TRAINED) if peer else LONGEST
     trained = DummyVecEnv([partial(world, kind, thinking, longest)] * ENVIRONMENTS)
     if peer:
-        agent = PEERS[method](trained, seed, steps)
-        return moved(agent, DummyVecEnv([partial(world, kind, thinking)]))
+        from benchmarks.evidence import think_world_peers as peers  # of the extra ``peers``
+
+        learned = (peers.learn_ppo if method == "PPO" else peers.learn_dqn)(trained, seed, steps)
+        return peers.moved(learned, DummyVecEnv([partial(world, kind, thinking)]))
     layers = {} if thinking else {"features_extractor_kwargs": {"layers": 4}}
     return thinking_agent(trained, seed=seed, device="cpu", policy_kwargs=layers).learn(steps)
 
