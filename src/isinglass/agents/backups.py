@@ -131,7 +131,28 @@ class DoubleBackup(Backup):
 
 
 @dataclass(frozen=True)
-class MunchausenBackup(Backup):
+class _WillingBackup(Backup):
+    """A backup with a bonus for what the policy did willingly, α [T log π(a|s)]_{l₀}^0."""
+
+    alpha: float = 0.9
+    floor: float = -1.0
+
+    def __post_init__(self) -> None:
+        check_fraction("alpha", self.alpha)
+        if check_number("floor", self.floor) > 0:
+            raise ParameterError(f"floor = {self.floor}", "Give l₀ of zero or below")
+
+    def bonus(self, policy: FreeEnergyPolicy, batch: Transitions) -> Float[Tensor, " batch"]:
+        """Returns the bonus, T log π(a|s) = Q_target(s,a) − V_target(s)."""
+        masks = policy.observed_masks(batch.observations)
+        present = policy.distribution(batch.observations, masks, target=True)
+        scores = present.score(policy.code.encode(batch.actions))
+        log_policy = scores - present.value(policy.generator)
+        return self.alpha * log_policy.clamp(self.floor, 0.0)
+
+
+@dataclass(frozen=True)
+class MunchausenBackup(_WillingBackup):
     r"""y = r + α [T log π(a|s)]_{l₀}^0 + γ V(s'): a bonus for what the policy did willingly.
 
         T log π(a|s) = Q_target(s,a) − V_target(s),   V(s) = T log Σ_a exp(Q_target(s,a)/T)
@@ -157,22 +178,15 @@ class MunchausenBackup(Backup):
         MunchausenBackup(alpha=0.5, floor=-1.0)
     """
 
-    alpha: float = 0.9
-    floor: float = -1.0
-
-    def __post_init__(self) -> None:
-        _check_bonus(self.alpha, self.floor)
-
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Returns y = r + α [T log π(a|s)]_{l₀}^0 + γ V(s')."""
-        bonus = _willingness(policy, batch).clamp(self.floor, 0.0)
-        return SoftBackup().target(policy, batch, discounts) + self.alpha * bonus
+        return SoftBackup().target(policy, batch, discounts) + self.bonus(policy, batch)
 
 
 @dataclass(frozen=True)
-class ReturnBackup(Backup):
+class ReturnBackup(_WillingBackup):
     r"""y = R + α [T log π(a|s)]_{l₀}^0 with R, the return to the end of the episode: Monte Carlo.
 
     For agents whose ``n_steps`` is no less than the length of an episode. An episode that is not
@@ -198,10 +212,6 @@ class ReturnBackup(Backup):
     """
 
     alpha: float = 0.0
-    floor: float = -1.0
-
-    def __post_init__(self) -> None:
-        _check_bonus(self.alpha, self.floor)
 
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
@@ -210,7 +220,7 @@ class ReturnBackup(Backup):
         returns = self._returns(policy, batch, discounts)
         if self.alpha == 0:
             return returns
-        return returns + self.alpha * _willingness(policy, batch).clamp(self.floor, 0.0)
+        return returns + self.bonus(policy, batch)
 
     def _returns(self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Tensor) -> Tensor:
         returns, on = batch.rewards.flatten(), discounts.nonzero().flatten()
@@ -221,22 +231,3 @@ class ReturnBackup(Backup):
         following = policy.distribution(rows, None if masks is None else masks[on], target=True)
         value = following.score(following.sample(policy.generator))
         return returns.index_add(0, on, discounts[on] * value)
-
-
-def _willingness(policy: FreeEnergyPolicy, batch: Transitions) -> Float[Tensor, " batch"]:
-    """Returns T log π(a|s) = Q_target(s,a) − V_target(s) of what was done."""
-    masks = policy.observed_masks(batch.observations)
-    present = policy.distribution(batch.observations, masks, target=True)
-    scores = present.score(policy.code.encode(batch.actions))
-    return scores - present.value(policy.generator)
-
-
-def _check_bonus(alpha: float, floor: float) -> None:
-    """Checks α and l₀.
-
-    Raises:
-        ParameterError: If one is out of range.
-    """
-    check_fraction("alpha", alpha)
-    if check_number("floor", floor) > 0:
-        raise ParameterError(f"floor = {floor}", "Give l₀ of zero or below")

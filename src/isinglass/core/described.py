@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from isinglass.errors import ParameterError
 
-__all__ = ["Described", "Labeled"]
+__all__ = ["Described", "Labeled", "MixedIn", "as_it_is"]
 
 # To the type checker too it is a module; at run time it comes before one in a class's bases.
-Base = nn.Module if TYPE_CHECKING else object
+MixedIn = nn.Module if TYPE_CHECKING else object
 KEY = "config"
 
 
-class Described(Base):
+class Described(MixedIn):
     """A mixin of modules that keeps in the state dict what else their results depend on.
 
     A load restores what :attr:`adopts` names, and refuses a state of something else, which would
@@ -110,6 +110,16 @@ class Labeled(Described):
         if KEY in metadata:
             self._compare(json.loads(metadata[KEY]), "load dict(state)")
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def as_it_is(value: object) -> object:
+    """Returns what JSON gives, for :attr:`Described.adopts` where that is the attribute.
+
+    Examples:
+        >>> as_it_is(2.0)
+        2.0
+    """
+    return value
 
 
 def _plain(value: object) -> object:

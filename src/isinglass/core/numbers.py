@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from isinglass.core.described import Described
+from isinglass.core.described import Described, MixedIn
 
-__all__ = ["Numbered", "numbers_of"]
-
-# To the type checker too it is a module; at run time it comes before one in a class's bases.
-Base = nn.Module if TYPE_CHECKING else object
+__all__ = ["Numbered", "beside_tensors"]
 
 
-class Numbered(Base):
+class Numbered(MixedIn):
     """A mixin of modules that keeps numbers beside tensors in the state dict.
 
     A load that matches all keys then restores all that the state is made of.
@@ -74,14 +71,14 @@ def _like(own: float, found: float) -> float:
     return type(own)(found) if whole else found
 
 
-def numbers_of(module: nn.Module) -> dict[str, Tensor]:
+def beside_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Returns what a state dict holds beside parameters and buffers, by its keys.
 
     These are the numbers, and the descriptions of what modules are made of.
 
     Examples:
         >>> import isinglass as ig
-        >>> found = numbers_of(nn.Sequential(ig.ModernHopfield(torch.eye(2), beta=3.0)))
+        >>> found = beside_tensors(nn.Sequential(ig.ModernHopfield(torch.eye(2), beta=3.0)))
         >>> found["0.beta"], bytes(found["0.config"].tolist())
         (tensor(3., dtype=torch.float64), b'{"constants": false}')
     """

@@ -17,7 +17,7 @@ from isinglass._support.validation import (
     check_positive,
     check_rows,
 )
-from isinglass.core.described import Described
+from isinglass.core.described import Described, as_it_is
 from isinglass.core.kernel import check_kernel
 from isinglass.dynamics import HMC, Kernel
 from isinglass.dynamics.gaussian_path import GaussianPath
@@ -25,10 +25,6 @@ from isinglass.energies.sampling import Sampled
 from isinglass.errors import ParameterError, ShapeError
 
 __all__ = ["DeepEnergy"]
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 class DeepEnergy(Described, Sampled):
@@ -72,7 +68,7 @@ class DeepEnergy(Described, Sampled):
         torch.Size([16, 2])
     """
 
-    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"width": _same}
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"width": as_it_is}
     instead: ClassVar[Mapping[str, str]] = {
         "Serializable": "Its module may be any code, which no file can name: save its tensors with "
         "safetensors.torch.save_model(energy, path) and load_model them into one built anew; or "

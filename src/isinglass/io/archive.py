@@ -16,7 +16,7 @@ from isinglass._support.registry import name_of, subclasses_by_name
 from isinglass._support.validation import check_device
 from isinglass.core.capabilities import Serializable, require
 from isinglass.core.energy import Energy
-from isinglass.core.numbers import numbers_of
+from isinglass.core.numbers import beside_tensors
 from isinglass.errors import FileError, ParameterError
 from isinglass.io._format1 import rename
 from isinglass.io.atomic import atomic_write
@@ -61,7 +61,7 @@ def save(
     }
     if note is not None:
         header["note"] = note
-    held = numbers_of(energy)  # which the configuration has already
+    held = beside_tensors(energy)  # which the configuration has already
     tensors = {name: value for name, value in energy.state_dict().items() if name not in held}
     write_tensors(path, header, tensors, overwrite=overwrite)
 
@@ -197,7 +197,7 @@ def _restore(
     floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
     if floating:  # the twin is built in the default dtype; the file's is the one that counts
         energy = energy.to(floating[0])
-    energy.load_state_dict(tensors | numbers_of(energy))
+    energy.load_state_dict(tensors | beside_tensors(energy))
     for name in header["learned"]:
         _make_parameter(energy, name)
     for name, parameter in energy.named_parameters():

@@ -23,7 +23,7 @@ from isinglass._support.validation import (
     values_visible,
 )
 from isinglass.core.capabilities import Serializable
-from isinglass.core.described import Described
+from isinglass.core.described import Described, as_it_is
 from isinglass.core.numbers import Numbered
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from isinglass.units import RectifiedGaussian, Unit
@@ -281,10 +281,6 @@ def _check_mask(name: str, values: object, shape: torch.Size) -> None:
         )
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 @dataclass(frozen=True)
 class Descent:
     """What a block did to its tokens.
@@ -351,7 +347,7 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("steps", "step_size")
-    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"halvings": _same}
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"halvings": as_it_is}
 
     def __init__(
         self,
