@@ -124,7 +124,8 @@ def test_values_of_boxes():
 
 def learned(space, **kwargs):
     env = Guarded(space, kwargs.pop("joint", False))
-    return FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK | kwargs).learn(60)
+    soft = {"backup": SoftBackup()}
+    return FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK | soft | kwargs).learn(60)
 
 
 @pytest.mark.parametrize("name", ["parts", "bits", "one", "from 1 and -2"])

@@ -154,7 +154,7 @@ def test_a_learning_rate_beyond_measure(rate):
         *(("gradient_steps", v) for v in (-2, 1.5)),
         *(("stats_window_size", v) for v in (0, 2.5)),
         *(("train_freq", v) for v in (0, 2.5, "4", [4, "step"], (1,), (1, "steps"), ("step", 1))),
-        *(("train_freq", v) for v in ((0, "episode"), (1.5, "step"), (1, "step", 2), None)),
+        *(("train_freq", v) for v in ((0, "episode"), (1.5, "step"), (1, "step", 2))),
         *(("learning_rate", v) for v in (-1.0, math.nan, "fast")),
     ],
 )

@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, MixtureEnergy
+from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, MixtureEnergy, SoftBackup
 from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError, UnknownEnvironmentError
 from isinglass.units import Spin
@@ -141,7 +141,8 @@ def test_learns_the_soft_values_of_a_decision_process():
     agent = FreeEnergyQ(
         "MlpPolicy", TwoRooms(), seed=SEED, gamma=gamma, tau=0.05, device="cpu", batch_size=64,
         initial_temperature=temperature, final_temperature=temperature, train_freq=2,
-        energy=MixtureEnergy(8), policy_kwargs={"net_arch": [32]},
+        energy=MixtureEnergy(8), policy_kwargs={"net_arch": [32]}, backup=SoftBackup(),
+        learning_rate=5e-3, gradient_steps=1,
     ).learn(2_000)  # fmt: skip
     actions = all_actions(2)[0].float()
     for room, row in enumerate(exact):
@@ -152,7 +153,8 @@ def test_learns_the_soft_values_of_a_decision_process():
 @pytest.mark.parametrize("end", ["terminated", "truncated"])
 def test_termination_is_not_bootstrapped_through_and_a_time_limit_is(end):
     env = TwoRooms(end, length=2)  # every other transition is the last of its episode
-    agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, gamma=0.9, **QUICK).learn(60)
+    soft = {"backup": SoftBackup(), "gamma": 0.9}
+    agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **soft, **QUICK).learn(60)
     batch = agent.replay_buffer.sample(50)
     targets = agent._targets(batch)
     after = target_values(agent.policy, batch.next_observations)
@@ -375,7 +377,7 @@ def test_a_step_is_the_gradient_clipped(norm, clipped):
 @pytest.mark.skipif(not hasattr(buffers, "NStepReplayBuffer"), reason="this SB3 has none")
 def test_returns_of_several_steps_are_discounted_as_often():
     agent = FreeEnergyQ(
-        "MlpPolicy", TwoRooms(), seed=SEED, gamma=0.5,
+        "MlpPolicy", TwoRooms(), seed=SEED, gamma=0.5, backup=SoftBackup(),
         replay_buffer_class=buffers.NStepReplayBuffer,
         replay_buffer_kwargs={"n_steps": 3, "gamma": 0.5}, **QUICK,
     ).learn(60)  # fmt: skip

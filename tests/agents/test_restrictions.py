@@ -81,7 +81,7 @@ def check_draws(policy, space, keep, **restrictions):
 @pytest.fixture(params=["mixture", "restricted"])
 def policy_for(request, monkeypatch):
     """Exact and by chains; 0.6 is not the temperature that chains have by default."""
-    monkeypatch.setattr("isinglass.agents.policy.FEW_ACTIONS", 0)
+    monkeypatch.setattr("isinglass.distributions.enumerated.FEW_STATES", 0)
     return lambda space: shaped_policy(space, ENERGIES[request.param], 0.6)
 
 
@@ -245,7 +245,7 @@ def test_bad_restrictions(monkeypatch):
         policy.predict(SIGHT, action_masks=np.array([1, 1, 0, 0, 0, 1, 1], bool))
     with pytest.raises(DomainError, match="no allowed action meets the constraint for 3 of 3"):
         policy.predict(rows, constraint=lambda actions: actions.sum(-1) > 99)
-    monkeypatch.setattr("isinglass.agents.policy.FEW_ACTIONS", 0)
+    monkeypatch.setattr("isinglass.distributions.enumerated.FEW_STATES", 0)
     monkeypatch.setattr("isinglass.agents.constraints.MOST_DRAWS", 100)
     with pytest.raises(DomainError, match="no one of 100 draws meets the constraint for 1 of 1"):
         policy.predict(SIGHT, constraint=lambda actions: actions.sum(-1) > 99)

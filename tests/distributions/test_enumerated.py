@@ -108,7 +108,7 @@ def shares_of(policy, seen, energy):
 @pytest.mark.parametrize("name", ENERGIES)
 def test_actions_of_every_energy_follow_the_exact_policy(name, temperature, monkeypatch):
     """By chains, though these are actions few enough to be enumerated."""
-    monkeypatch.setattr("isinglass.agents.policy.FEW_ACTIONS", 0)
+    monkeypatch.setattr("isinglass.distributions.enumerated.FEW_STATES", 0)
     energy, space, draws = ENERGIES[name], SPACES["parts"], 3_000
     policy = shaped_policy(space, energy, temperature)
     seen = np.array([0.5, -0.8], np.float32)
@@ -132,7 +132,7 @@ def test_few_actions_are_enumerated(name, monkeypatch):
     energy = ENERGIES[name]
     policy = shaped_policy(spaces.MultiBinary(8), energy)
     policy.predict(np.zeros((5, 2), np.float32))
-    monkeypatch.setattr("isinglass.agents.policy.FEW_ACTIONS", 255)
+    monkeypatch.setattr("isinglass.distributions.enumerated.FEW_STATES", 255)
     with pytest.raises(AssertionError, match="a chain"):
         policy.predict(np.zeros((5, 2), np.float32))
     with pytest.raises(AssertionError, match="a chain"):
@@ -142,7 +142,7 @@ def test_few_actions_are_enumerated(name, monkeypatch):
 @pytest.mark.parametrize("name", ENERGIES)
 def test_greedy_actions_are_the_best(name, monkeypatch):
     for few in (0, 256):
-        monkeypatch.setattr("isinglass.agents.policy.FEW_ACTIONS", few)
+        monkeypatch.setattr("isinglass.distributions.enumerated.FEW_STATES", few)
         policy = shaped_policy(SPACES["bits"], ENERGIES[name], 0.1)
         seen = torch.linspace(-1, 1, 24).reshape(12, 2)
         actions, _ = policy.predict(seen.numpy(), deterministic=True)

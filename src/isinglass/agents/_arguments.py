@@ -41,7 +41,8 @@ __all__ = [
     "without",
 ]
 
-ABOVE_ZERO = ("initial_temperature", "final_temperature", "annealing_fraction", "max_grad_norm")
+TEMPERATURES = ("initial_temperature", "final_temperature")
+ABOVE_ZERO = ("annealing_fraction", "max_grad_norm")
 LEAST = {
     "batch_size": 1, "buffer_size": 1, "n_steps": 1, "_stats_window_size": 1,
     "learning_starts": 0, "gradient_steps": -1,
@@ -223,6 +224,7 @@ def check_settings(agent: Any) -> None:
     ):
         for name in names:
             setattr(agent, name, check(name, getattr(agent, name)))
+    _check_temperatures(agent)
     for name, least in LEAST.items():
         setattr(agent, name, check_count(name.lstrip("_"), getattr(agent, name), least))
     if not isinstance(agent.replay_buffer_kwargs, dict):
@@ -233,7 +235,13 @@ def check_settings(agent: Any) -> None:
     if not callable(agent.learning_rate):
         rate = check_at_least_zero("learning_rate", agent.learning_rate)
         agent.learning_rate = rate
-    if agent.final_temperature > agent.initial_temperature:
+
+
+def _check_temperatures(agent: Any) -> None:
+    given = [name for name in TEMPERATURES if getattr(agent, name) is not None]
+    for name in given:
+        setattr(agent, name, check_positive(name, getattr(agent, name)))
+    if given and agent.final_temperature > agent.initial_temperature:
         raise ParameterError(
             f"final_temperature = {agent.final_temperature} above "
             f"initial_temperature = {agent.initial_temperature}",

@@ -91,7 +91,7 @@ class MixtureEnergy(ActionEnergy):
     """
 
     memories: int = 32
-    state_fields: bool = False
+    state_fields: bool | str = False
 
     def __post_init__(self) -> None:
         check_count("memories", self.memories)

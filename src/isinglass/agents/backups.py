@@ -12,7 +12,7 @@ from torch import Tensor
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_fraction, check_number
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.replay_buffer import Transitions
+from isinglass.agents.replay_buffer import Transitions, take_rows
 from isinglass.errors import ParameterError
 
 __all__ = [
@@ -226,8 +226,7 @@ class ReturnBackup(_WillingBackup):
         returns, on = batch.rewards.flatten(), discounts.nonzero().flatten()
         if not len(on):
             return returns
-        seen, masks = batch.next_observations, batch.next_masks
-        rows = {key: part[on] for key, part in seen.items()} if isinstance(seen, dict) else seen[on]
+        rows, masks = take_rows(batch.next_observations, on), batch.next_masks
         following = policy.distribution(rows, None if masks is None else masks[on], target=True)
         value = following.score(following.sample(policy.generator))
         return returns.index_add(0, on, discounts[on] * value)

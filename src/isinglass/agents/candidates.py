@@ -104,7 +104,7 @@ class CandidateHead(Head):
     def _values(self, features: Tensor, temperature: float) -> Tensor:
         keys = self.scale * self.memories(features) / temperature
         idle = math.log(self.memories.out_features)
-        return self.offset + temperature * (torch.logsumexp(keys, -1) - idle)
+        return self.shift + temperature * (torch.logsumexp(keys, -1) - idle)
 
     def _check(self, features: Tensor) -> None:
         if features.ndim != 3 or features.shape[-2] != self.unit.size:

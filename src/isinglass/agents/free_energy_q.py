@@ -35,9 +35,10 @@ from isinglass.agents._faults import (
     same_spaces,
     whole_steps,
 )  # fmt: skip
-from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
+from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.backups import Backup, SoftBackup
+from isinglass.agents.defaults import DEFAULT_RATE, SELDOM, default_energy, update_pace
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import MaskReader, lend_masks
 from isinglass.agents.network import FreeEnergyNetwork, check_real
@@ -48,10 +49,13 @@ from isinglass.agents.replay_buffer import (
     Transitions,
     split_rows,
 )
+from isinglass.agents.temperature import annealed, reward_range, value_spread
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
 
+LOOK_EVERY = 4  # updates, for the spread of the values
+FRESH = 0.2  # the share of what is found then
 FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
 MOST_TOGETHER = 16  # gradient steps whose targets are made at once
 NUMBERS_TOGETHER = 2**20  # in the observations that are looked at for it
@@ -171,17 +175,18 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         energy: ActionEnergy | None = None,
         backup: Backup | None = None,
         loss: str | Loss = "mse",
-        learning_rate: float | Schedule = 5e-3,
+        learning_rate: float | Schedule = DEFAULT_RATE,
         buffer_size: int = 100_000,
         learning_starts: int = 100,
         batch_size: int = 256,
-        tau: float = 0.005,
+        tau: float = 0.03,
         gamma: float = 0.99,
         n_steps: int = 1,
-        train_freq: int | tuple[int, str] = 4,
-        gradient_steps: int = 1,
-        initial_temperature: float = 1.0,
-        final_temperature: float = 0.05,
+        train_freq: int | tuple[int, str] | None = None,
+        gradient_steps: int | None = None,
+        temperature: float | str = "auto",
+        initial_temperature: float | None = None,
+        final_temperature: float | None = None,
         annealing_fraction: float = 0.8,
         max_grad_norm: float = 10.0,
         replay_buffer_class: type[ReplayBuffer] | None = None,
@@ -201,20 +206,23 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
         super().__init__(
             policy, given, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
-            train_freq, gradient_steps, replay_buffer_class=replay_buffer_class,
-            replay_buffer_kwargs=replay_buffer_kwargs,
+            SELDOM if train_freq is None else train_freq,
+            1 if gradient_steps is None else gradient_steps,
+            replay_buffer_class=replay_buffer_class, replay_buffer_kwargs=replay_buffer_kwargs,
             optimize_memory_usage=optimize_memory_usage, stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             policy_kwargs=without(policy_kwargs, "temperature", "energy"),
             verbose=verbose, device=device, support_multi_env=True, seed=seed, sde_support=False,
         )  # fmt: skip
-        self.energy = MixtureEnergy() if energy is None else energy
-        self.backup = SoftBackup() if backup is None else backup
+        self.energy = energy  # None until the space of the actions is known
+        self.backup = SoftBackup(mellowmax=True) if backup is None else backup
+        self._paces_itself = train_freq is None and gradient_steps is None
         self.loss = loss
         self.n_steps = n_steps
-        self.initial_temperature = initial_temperature
-        self.final_temperature = final_temperature
+        given_range = (initial_temperature, final_temperature)
+        self.initial_temperature, self.final_temperature = reward_range(temperature, *given_range)
         self.annealing_fraction = annealing_fraction
+        self.spread: float | None = None  # of the values, once they are learned
         self.max_grad_norm = max_grad_norm
         self._saved_by = self._rule
         self._allowed: np.ndarray | None = None
@@ -325,14 +333,18 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", finite_loss(float(torch.stack(losses).mean())))
 
-    @torch.no_grad()
     def _start_values(self) -> None:
         """Lets values start at the mean reward: reaching it step by step would take thousands."""
-        if float(self.policy.q_net.head.offset) != 0:
+        networks = (self.policy.q_net, self.policy.q_net_target)
+        if networks[0].head.offset.item() != 0:
             return  # weights of an earlier agent were put in
-        mean = self._sample_transitions(FIRST_LOOK).rewards.mean()
-        for network in (self.policy.q_net, self.policy.q_net_target):
-            network.head.offset.fill_(mean)
+        rewards = self._sample_transitions(FIRST_LOOK).rewards
+        size = 1.0
+        if self.initial_temperature is None:
+            size = float(rewards.square().mean().sqrt()) or 1.0
+            self.policy.temperature *= size
+        for network in networks:
+            network.head.start_at(float(rewards.mean()), size)
 
     def learn(
         self: SelfFreeEnergyQ,
@@ -354,13 +366,15 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             return super().learn(total_timesteps, callback, *rest)
 
     def _setup_model(self) -> None:
+        if self.energy is None:
+            self.energy = default_energy(self.action_space)
         check_settings(self)  # here, so that what ``load`` is given is checked as well
         if self.optimize_memory_usage:
             check_storage(self.replay_buffer_kwargs, self.observation_space)
         given, n_steps = self.policy_kwargs, self.n_steps
         buffer, settings = self.replay_buffer_class, self.replay_buffer_kwargs
         self.policy_kwargs = given | {
-            "temperature": self.initial_temperature,
+            "temperature": self.initial_temperature or 1.0,
             "energy": self.energy,
         }
         if buffer is None:
@@ -387,6 +401,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         ready = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, *args, **kwargs
         )
+        if self._paces_itself:
+            self.train_freq, self.gradient_steps = update_pace(self._total_timesteps, self.n_envs)
         check_real("the first observation", self._last_obs)
         if fresh and self.env is not None:
             self._masks = MaskReader(self.env)
@@ -454,10 +470,11 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             self._masks.complete(masks, infos, dones)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, list(infos))
 
+    def _anneal(self) -> None:
+        self.policy.temperature = annealed(self, 1 - self._current_progress_remaining)
+
     def _on_step(self) -> None:
-        annealed = min((1 - self._current_progress_remaining) / self.annealing_fraction, 1.0)
-        ratio = self.final_temperature / self.initial_temperature
-        self.policy.temperature = self.initial_temperature * ratio**annealed
+        self._anneal()
         self.logger.record("rollout/temperature", self.policy.temperature)
 
     def _sample_transitions(self, batch_size: int) -> Any:
@@ -484,14 +501,22 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     def _loss(self, observations: PyTorchObs, actions: Tensor, targets: Tensor) -> Tensor:
         loss = LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
-        return loss(self.policy.action_values(observations, actions), targets)
+        values = self.policy.action_values(observations, actions)
+        size = self.q_net.head.reward_size
+        return loss(values / size, targets / size)
 
     @torch.no_grad()
     def _targets(self, batch: Transitions) -> Tensor:
         """Returns the targets of the backup; done is 0 where an episode was only cut short."""
         # n-step buffers say by how much each return is discounted
         gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
-        return self.backup.target(self.policy, batch, gamma * (1 - batch.dones.flatten()))
+        discounts = gamma * (1 - batch.dones.flatten())
+        if self.initial_temperature is None and self._n_updates % LOOK_EVERY == 0:
+            found = value_spread(self.policy, batch, discounts)
+            self.spread = (
+                found if self.spread is None else self.spread + FRESH * (found - self.spread)
+            )
+        return self.backup.target(self.policy, batch, discounts)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "q_net", "q_net_target", "_masks", "_allowed"]

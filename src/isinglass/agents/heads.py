@@ -33,17 +33,35 @@ __all__ = [
 
 
 class Head(nn.Module, ABC):
-    """A module from features of a state to a distribution of actions, Q on a learned scale."""
+    """A module from features of a state to a distribution of actions, Q on a learned scale.
+
+    Scale and offset are counted in a reward of usual size, so that a step of the optimizer is the
+    same whatever the unit of the rewards.
+    """
+
+    reward_size: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.offset = nn.Parameter(torch.zeros(()))
+        self.register_buffer("reward_size", torch.ones(()))
 
     @property
     def scale(self) -> Tensor:
-        """Scale of values exp(log_scale), in units of reward for one of energy."""
-        return self.log_scale.exp()
+        """Scale of values, in units of the reward for one of energy: exp(log_scale) rewards."""
+        return self.reward_size * self.log_scale.exp()
+
+    @property
+    def shift(self) -> Tensor:
+        """What is added to all values, in units of the reward."""
+        return self.reward_size * self.offset
+
+    @torch.no_grad()
+    def start_at(self, mean: float, size: float) -> None:
+        """Lets values start at the mean of rewards of this size, by which they are counted."""
+        self.reward_size.fill_(size)
+        self.offset.fill_(mean / size)
 
     @abstractmethod
     def forward(self, features: Tensor, temperature: float) -> Distribution:
@@ -64,10 +82,13 @@ class Head(nn.Module, ABC):
 
 
 class MixtureHead(Head):
-    """A mixture of keys k_μ(s) = w_μ·φ(s) + b_μ and fields θ_μ, which the state may bend."""
+    """A mixture of keys k_μ(s) = w_μ·φ(s) + b_μ and fields θ_μ, which the state may bend.
+
+    It may bend each for itself, or all of them alike.
+    """
 
     def __init__(
-        self, width: int, unit: Unit, init_scale: float, memories: int, state_fields: bool
+        self, width: int, unit: Unit, init_scale: float, memories: int, state_fields: bool | str
     ) -> None:
         super().__init__()
         self.unit = unit
@@ -75,7 +96,8 @@ class MixtureHead(Head):
         self.fields = nn.Parameter(_random_fields(memories, unit, init_scale))
         self.bend = None
         if state_fields:
-            self.bend = nn.Linear(width, self.fields.numel(), bias=False)
+            bent = unit.size if state_fields == "shared" else self.fields.numel()
+            self.bend = nn.Linear(width, bent, bias=False)
             nn.init.zeros_(self.bend.weight)  # start from the stored patterns
 
     def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> PatternMixture:
@@ -83,9 +105,9 @@ class MixtureHead(Head):
         idle = temperature * math.log(self.keys.out_features)
         fields = self.fields
         if self.bend is not None:
-            fields = fields + self.bend(features).unflatten(-1, fields.shape)
+            fields = fields + self.bend(features).unflatten(-1, (-1, self.unit.size))
         scale = self.scale
-        keys = torch.addcmul(self.offset - idle, scale, self.keys(features))
+        keys = torch.addcmul(self.shift - idle, scale, self.keys(features))
         return PatternMixture(self.unit, keys, scale * fields, temperature)
 
     def score(
@@ -94,14 +116,18 @@ class MixtureHead(Head):
         temperature: float,
         state: Float[Tensor, "*states d"],
     ) -> Float[Tensor, "..."]:
-        """Returns Q(s, a), in one pass where the patterns are stored as they are."""
-        stored = self.bend is None and not self.unit.has_base_measure_energy
-        if not stored or not scores_in_one_pass(features, self.fields, state):
+        """Returns Q(s, a), in one pass where the state bends no pattern for itself."""
+        shared = self.bend is None or self.bend.out_features == self.unit.size
+        plain = shared and not self.unit.has_base_measure_energy
+        if not plain or not scores_in_one_pass(features, self.fields, state):
             return super().score(features, temperature, state)
         weight, bias = self.keys.weight, self.keys.bias
-        return mixture_score(
-            features, weight, bias, self.fields, self.scale, self.offset, state, temperature
+        values = mixture_score(
+            features, weight, bias, self.fields, self.scale, self.shift, state, temperature
         )
+        if self.bend is None:
+            return values
+        return torch.addcmul(values, self.scale, (self.bend(features) * state).sum(-1))
 
 
 class GaussianMixtureHead(Head):
@@ -124,7 +150,7 @@ class GaussianMixtureHead(Head):
     ) -> ScaledTruncatedMixture:
         """Returns it by x = γa: θ_μ = γc_μ, and ½|γc_μ|² off the keys, so that k_μ is a height."""
         idle = temperature * math.log(self.heights.out_features)
-        heights = self.scale * (self.level(features) + self.heights(features)) + self.offset - idle
+        heights = self.scale * (self.level(features) + self.heights(features)) + self.shift - idle
         slopes = nn.functional.softplus(self.steepness(features)) * self.scale.sqrt() + 1e-3
         centers = torch.tanh(self.centers(features)).unflatten(-1, (-1, self.unit.size))
         fields = slopes.unsqueeze(-2) * centers
@@ -161,7 +187,7 @@ class ConditionalRBMHead(Head):
             self.scale * self.hidden_bias(features),
             self.scale * self.weight,
             temperature=temperature,
-            offset=fields[..., 0] + self.offset,
+            offset=fields[..., 0] + self.shift,
             annealing=self.annealing,
         )
 
@@ -190,7 +216,7 @@ class PairwiseHead(Head):
             fields[..., 1:],
             coupling,
             temperature=temperature,
-            offset=fields[..., 0] + self.offset,
+            offset=fields[..., 0] + self.shift,
             annealing=self.annealing,
             checked=True,  # symmetric by the sum above
         )

@@ -28,7 +28,7 @@ from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
 from isinglass.agents.constraints import choose_accepted
 from isinglass.agents.network import FreeEnergyNetwork, check_real
-from isinglass.distributions import Distribution, Enumerated
+from isinglass.distributions import Distribution, Enumerated, has_few_states
 from isinglass.errors import (
     DomainError,
     IsinglassError,
@@ -39,9 +39,7 @@ from isinglass.errors import (
 #: From actions to which of them may be taken.
 Constraint: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
-FEW_ACTIONS = 256
-
-__all__ = ["FreeEnergyPolicy", "has_few_actions"]
+__all__ = ["FreeEnergyPolicy"]
 
 
 class FreeEnergyPolicy(BasePolicy):
@@ -156,23 +154,30 @@ class FreeEnergyPolicy(BasePolicy):
         self._generator = None
 
     def distribution(
-        self, obs: PyTorchObs, masks: Tensor | None = None, *, target: bool = False
+        self,
+        obs: PyTorchObs,
+        masks: Tensor | None = None,
+        *,
+        target: bool = False,
+        temperature: float | None = None,
     ) -> Distribution:
-        """Returns π(a|s), over actions as states of units, at the current temperature T.
+        """Returns π(a|s), over actions as states of units.
 
         Args:
             obs: Observations.
             masks: Which actions are allowed, bools: flat or joint as :class:`MaskLayout` has it;
                 by default what the observations say, see :meth:`observed_masks`.
             target: Whether the target network says.
+            temperature: T, by default the current one.
         """
+        temperature = self.temperature if temperature is None else temperature
         masks = self.observed_masks(obs) if masks is None else masks
-        distribution = (self.q_net_target if target else self.q_net)(obs, self.temperature)
+        distribution = (self.q_net_target if target else self.q_net)(obs, temperature)
         layout = MaskLayout.of(self.action_space)
         closed = distribution.exact_value and len(layout.parts) == 1  # a flat mask is a joint one
         if masks is not None and masks.shape[-1] == layout.joint_size and not closed:
             return Enumerated.of(distribution, masks)
-        if not distribution.exact_value and has_few_actions(distribution):
+        if not distribution.exact_value and has_few_states(distribution):
             distribution = Enumerated.of(distribution)
         return distribution if masks is None else self.code.forbid(distribution, masks)
 
@@ -299,7 +304,7 @@ class FreeEnergyPolicy(BasePolicy):
         with torch.no_grad():
             masks = self._masks(action_masks, obs)
             distribution = self.distribution(obs, masks)
-            if constraint is not None and has_few_actions(distribution):
+            if constraint is not None and has_few_states(distribution):
                 distribution = Enumerated.of(distribution)
             if fixed is not None:
                 values = self._read_fixed(fixed, distribution.zeros_like_event())
@@ -493,8 +498,3 @@ def _check_widths(net_arch: object) -> list[int]:
             "Give a list of widths, such as [64, 64]",
         )
     return [check_count("a width of net_arch", width) for width in net_arch]
-
-
-def has_few_actions(distribution: Distribution) -> bool:
-    """Returns whether looking at every action costs less than a chain."""
-    return distribution.unit.state_count(distribution.temperature) <= FEW_ACTIONS

@@ -16,7 +16,7 @@ from isinglass._support.validation import check_count, check_fraction
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.errors import ParameterError, ShapeError
 
-__all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "split_rows"]
+__all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "split_rows", "take_rows"]
 
 
 class Transitions(NamedTuple):
@@ -302,6 +302,18 @@ class MaskedDictReplayBuffer(  # pyright: ignore[reportIncompatibleMethodOverrid
         >>> buffer.sample(5).observations["speed"].shape
         torch.Size([5, 2])
     """
+
+
+def take_rows(part: Tensor | TensorDict, rows: Tensor) -> Tensor | TensorDict:
+    """Returns some rows of a batch.
+
+    Examples:
+        >>> take_rows({"speed": torch.tensor([3.0, 4.0])}, torch.tensor([1]))
+        {'speed': tensor([4.])}
+    """
+    if isinstance(part, Tensor):
+        return part[rows]
+    return {key: tensor[rows] for key, tensor in part.items()}
 
 
 def split_rows(part: Tensor | TensorDict, size: int) -> Sequence[Tensor | TensorDict]:

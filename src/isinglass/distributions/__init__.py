@@ -5,7 +5,7 @@ from isinglass.distributions.base import Distribution
 from isinglass.distributions.conditional_boltzmann_machine import ConditionalBoltzmannMachine
 from isinglass.distributions.conditional_dbm import ConditionalDBM
 from isinglass.distributions.conditional_rbm import ConditionalRBM, ExpectedEnergyRBM
-from isinglass.distributions.enumerated import Enumerated
+from isinglass.distributions.enumerated import Enumerated, has_few_states
 from isinglass.distributions.pattern_mixture import PatternMixture
 from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
 
@@ -20,4 +20,5 @@ __all__ = [
     "ExpectedEnergyRBM",
     "PatternMixture",
     "ScaledTruncatedMixture",
+    "has_few_states",
 ]

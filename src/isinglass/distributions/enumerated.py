@@ -13,9 +13,10 @@ from isinglass.distributions.base import Distribution
 from isinglass.errors import DomainError, IntractableError
 from isinglass.units import Unit
 
-__all__ = ["Enumerated"]
+__all__ = ["Enumerated", "has_few_states"]
 
 MOST_ACTIONS = 2**20
+FEW_STATES = 256
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,17 @@ class Enumerated(Distribution):
         on = forbidden.to(self.states) @ (self.states != 0).to(self.states).mT
         who = "a mask that forbids every action"
         return replace(self, scores=_exclude(self.scores, on > 0, who))
+
+
+def has_few_states(distribution: Distribution) -> bool:
+    """Tells whether looking at every state costs less than a chain: whether there are 256 at most.
+
+    Examples:
+        >>> from isinglass import PatternMixture, Spin
+        >>> has_few_states(PatternMixture(Spin(9), torch.randn(1, 2), torch.randn(1, 2, 9)))
+        False
+    """
+    return distribution.unit.state_count(distribution.temperature) <= FEW_STATES
 
 
 def _exclude(scores: Tensor, excluded: Tensor, who: str) -> Tensor:

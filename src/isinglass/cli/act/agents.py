@@ -212,13 +212,15 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
     Raises:
         ParameterError: If a name is not known or a value is refused.
     """
-    energy = ENERGIES[request.energy]
-    defaults = _defaults(FreeEnergyQ) | {"backup": "soft"} | _defaults(RULES[request.rule])
+    given = parse_settings(request.settings)
+    automatic = request.energy == "auto" and not given.keys() & _defaults(MixtureEnergy).keys()
+    energy = ENERGIES["mixture" if request.energy == "auto" else request.energy]
+    defaults = _defaults(FreeEnergyQ) | {"backup": "mellowmax"} | _defaults(RULES[request.rule])
     if request.rule == "sarsa":
         defaults = {name: value for name, value in defaults.items() if name not in REPLAYED}
-    shape = {name: value for name, value in _defaults(energy).items() if name != "expected"}
+    shape = {} if automatic else _defaults(energy)
+    shape.pop("expected", None)
     annealing = _defaults(Annealing) if shape.pop("annealing", None) else {}
-    given = parse_settings(request.settings)
     if request.rule == "sarsa" and (unused := given.keys() & REPLAYED):
         raise ParameterError(
             f"{min(unused)}, where nothing is replayed or backed up",
@@ -233,7 +235,7 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
     if annealing:
         chosen["annealing"] = Annealing(**{n: given[n] for n in given.keys() & annealing.keys()})
     arguments = {name: value for name, value in given.items() if name in defaults}
-    backup = arguments.get("backup", "soft")
+    backup = arguments.get("backup", "mellowmax")
     if backup not in BACKUPS:
         raise ParameterError(
             f"backup = {backup!r}",
@@ -242,7 +244,8 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
         )
     if "backup" in defaults:
         arguments["backup"] = BACKUPS[backup]
-    arguments["energy"] = energy(**chosen)
+    if not automatic:
+        arguments["energy"] = energy(**chosen)
     return arguments if only_given else defaults | arguments
 
 

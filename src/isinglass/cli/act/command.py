@@ -85,7 +85,7 @@ def act(
         from isinglass.cli.act.run import Request
 
         # The energy with which each rule was published comes with it.
-        energy = energy or (EnergyName.RBM if rule is RuleName.SARSA else EnergyName.MIXTURE)
+        energy = energy or (EnergyName.RBM if rule is RuleName.SARSA else EnergyName.AUTO)
         request = Request(
             env=_require(env), env_settings=_assignments("--env-set", env_settings), steps=steps,
             every=every or min(steps, max(1_000, steps // 20)), episodes=evaluate,

@@ -28,8 +28,9 @@ class RuleName(StrEnum):
 
 
 class EnergyName(StrEnum):
-    """What carries the distribution over actions."""
+    """What carries the distribution over actions; auto is a mixture that fits their space."""
 
+    AUTO = "auto"
     MIXTURE = "mixture"
     GROUPS = "groups"
     RBM = "rbm"
@@ -53,7 +54,7 @@ EnergyChoice: TypeAlias = Annotated[
     EnergyName | None,
     Option(
         help="What carries the distribution over actions.",
-        show_default="mixture; rbm with --rule sarsa",
+        show_default="auto; rbm with --rule sarsa",
     ),
 ]
 Settings: TypeAlias = Annotated[

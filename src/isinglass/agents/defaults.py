@@ -1,0 +1,83 @@
+"""What an agent does where nothing is said: its energy, its learning rate, how often it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gymnasium import spaces
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
+
+from isinglass.agents.action_codec import ActionCode
+from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
+from isinglass.agents.action_masks import MaskLayout
+
+__all__ = ["DEFAULT_RATE", "SELDOM", "FallingRate", "default_energy", "update_pace"]
+
+FEWEST_UPDATES = 5_000  # in a run, as long as there is no more than one for a step
+SELDOM = 4  # steps of the environment for one update, in long runs
+
+
+def default_energy(space: spaces.Space) -> ActionEnergy:
+    """Returns the energy of actions of this space: a mixture, whose distribution is exact.
+
+    One choice has one memory with fields of the state, which is a value an action and a level, a
+    dueling network. Bits and several choices have 32 memories that the state bends alike: what
+    adds up over the parts is learned at once, and what does not is left to the memories.
+
+    Examples:
+        >>> default_energy(spaces.Discrete(3))
+        MixtureEnergy(memories=1, state_fields=True)
+        >>> default_energy(spaces.MultiBinary(3))
+        MixtureEnergy(memories=32, state_fields='shared')
+        >>> default_energy(spaces.Box(-1, 1, (2,)))
+        MixtureEnergy(memories=32, state_fields=False)
+    """
+    if ActionCode.of(space).continuous:
+        return MixtureEnergy()
+    if len(MaskLayout.of(space).parts) == 1:
+        return MixtureEnergy(memories=1, state_fields=True)
+    return MixtureEnergy(state_fields="shared")
+
+
+@dataclass(frozen=True)
+class FallingRate:
+    """A learning rate that falls in equal steps, as a function of the remaining progress.
+
+    Attributes:
+        first: The rate at the start.
+        last: The rate in the end.
+
+    Examples:
+        >>> rate = FallingRate(2e-3, 1e-4)
+        >>> rate(1.0), round(rate(0.5), 6), rate(0.0)
+        (0.002, 0.00105, 0.0001)
+    """
+
+    first: float
+    last: float
+
+    def __call__(self, progress_remaining: float) -> float:
+        """Returns the rate when this share of the training, 1 to 0, is left."""
+        return self.last + progress_remaining * (self.first - self.last)
+
+
+DEFAULT_RATE = FallingRate(2e-3, 1e-4)
+
+
+def update_pace(total_steps: int, environments: int) -> tuple[TrainFreq, int]:
+    """Returns how often to update, in steps of all environments together, and how many times.
+
+    A gradient step for 4 steps of an environment, and more in short runs: as many as make 5,000,
+    at most one a step.
+
+    Examples:
+        >>> update_pace(100_000, 1)[0].frequency, update_pace(1_000, 1)[0].frequency
+        (4, 1)
+        >>> pace, gradient_steps = update_pace(100_000, 16)
+        >>> pace.frequency, gradient_steps
+        (1, 4)
+    """
+    per_step = min(max(FEWEST_UPDATES / max(total_steps, 1), 1 / SELDOM), 1.0)
+    at_once = per_step * environments
+    frequency = max(1, round(1 / at_once))
+    return TrainFreq(frequency, TrainFrequencyUnit.STEP), max(1, round(at_once))

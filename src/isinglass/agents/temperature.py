@@ -1,0 +1,164 @@
+"""Temperatures of agents: annealed in units of the reward, or of the spread of the values."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import Tensor
+
+from isinglass._support.typing import Float
+from isinglass._support.validation import check_positive
+from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.policy import FreeEnergyPolicy
+from isinglass.agents.replay_buffer import Transitions, take_rows
+from isinglass.distributions import Distribution, Enumerated, has_few_states
+from isinglass.errors import ParameterError
+
+if TYPE_CHECKING:
+    from isinglass.agents.free_energy_q import FreeEnergyQ
+
+__all__ = ["action_parts", "annealed", "reward_range", "value_spread"]
+
+STATES_LOOKED_AT = 32
+ACTIONS_LOOKED_AT = 16  # in each of them, where there are too many to list
+HOT = 1e6  # in temperatures of the policy: what is drawn there is uniform
+
+
+#: T at the start in units of the spread of the values, σ, and in the end in units of σ/√d: values
+#: of d parts that add up differ by √d as much as those of one, of which the policy is to be sure.
+SPREADS = (1.0, 0.1)
+#: The same in units of the reward, where one of them is given.
+REWARDS = (1.0, 0.05)
+
+
+def reward_range(
+    temperature: float | str, initial: float | None, final: float | None
+) -> tuple[float | None, float | None]:
+    """Returns T at the start and in the end in units of the reward; None, None for ``"auto"``.
+
+    Raises:
+        ParameterError: If a number is given together with a range, or a text that is not "auto".
+
+    Examples:
+        >>> reward_range("auto", None, None), reward_range(0.5, None, None)
+        ((None, None), (0.5, 0.5))
+        >>> reward_range("auto", None, 0.2)
+        (1.0, 0.2)
+    """
+    ranged = initial is not None or final is not None
+    if isinstance(temperature, str):
+        if temperature != "auto":
+            raise ParameterError(f"temperature = {temperature!r}", "Give 'auto' or a number")
+        if not ranged:
+            return None, None
+        return tuple(
+            default if given is None else given
+            for given, default in zip((initial, final), REWARDS, strict=True)
+        )
+    if ranged:
+        raise ParameterError(
+            f"temperature = {temperature} with initial_temperature = {initial}, "
+            f"final_temperature = {final}",
+            "Give temperature for a constant T, or the other two for one that falls",
+        )
+    constant = check_positive("temperature", temperature)
+    return constant, constant
+
+
+def annealed(agent: FreeEnergyQ, share: float) -> float:
+    """Returns T = T₀ (T₁/T₀)^min(t/f, 1) when this share t of the training, 0 to 1, is over."""
+    unit, (first, last) = 1.0, SPREADS
+    if agent.initial_temperature is None or agent.final_temperature is None:
+        unit, last = agent.spread or 1.0, last / math.sqrt(action_parts(agent.policy))
+    else:
+        first, last = agent.initial_temperature, agent.final_temperature
+    return unit * first * (last / first) ** min(share / agent.annealing_fraction, 1.0)
+
+
+def action_parts(policy: FreeEnergyPolicy) -> int:
+    """Counts the parts d of an action that are chosen apart: bits, choices or axes.
+
+    Examples:
+        >>> from gymnasium import spaces
+        >>> policy = FreeEnergyPolicy(
+        ...     spaces.MultiBinary(3), spaces.MultiDiscrete([2, 5]), lambda _: 1e-3
+        ... )
+        >>> action_parts(policy)
+        2
+    """
+    if policy.code.continuous:
+        return policy.code.unit.size
+    return len(MaskLayout.of(policy.action_space).parts)
+
+
+@torch.no_grad()
+def value_spread(policy: FreeEnergyPolicy, batch: Transitions, discounts: Tensor) -> float:
+    r"""Returns σ, by how much the values of actions differ in a state.
+
+        σ² = E_s[Var_a Q_target(s, a)],   a uniform over what is allowed in s
+
+    s are next states of the batch from which an episode goes on; where none does, as in tasks of
+    one step, they are the states acted in.
+
+    Args:
+        policy: Its target network is asked.
+        batch: Transitions; the first 32 that go on are looked at.
+        discounts: γ to the number of steps, 0 where the episode has terminated, ``(batch,)``.
+
+    Examples:
+        >>> from gymnasium import spaces
+        >>> from isinglass.agents import MixtureEnergy
+        >>> state = spaces.MultiBinary(3)
+        >>> policy = FreeEnergyPolicy(
+        ...     state, spaces.Discrete(4), lambda _: 1e-3, energy=MixtureEnergy(1)
+        ... )
+        >>> batch = Transitions(*[torch.zeros(2, 3)] * 4, rewards=torch.ones(2, 1))
+        >>> values = policy.q_net_target.head.fields[0]  # one memory: a value an action
+        >>> found = value_spread(policy, batch, torch.zeros(2))
+        >>> bool(abs(found - values.std(correction=0)) < 1e-6)
+        True
+    """
+    on = discounts.nonzero().flatten()[:STATES_LOOKED_AT]
+    if len(on):
+        states, masks = batch.next_observations, batch.next_masks
+    else:
+        states, masks = batch.observations, None
+        on = torch.arange(min(STATES_LOOKED_AT, len(discounts)), device=discounts.device)
+    states, masks = take_rows(states, on), None if masks is None else masks[on]
+    found = policy.distribution(states, masks, target=True)
+    values = _listed(found)
+    if values is None:
+        draws = _uniform_draws(policy, states, masks, found)
+        values = torch.stack([found.score(draw) for draw in draws], -1)
+    allowed = values.isfinite()
+    count = allowed.sum(-1, keepdim=True).clamp_min(1)
+    values = values.where(allowed, 0)
+    away = (values - values.sum(-1, keepdim=True) / count).where(allowed, 0)
+    variance = away.square().sum(-1, keepdim=True) / count
+    return math.sqrt(float(variance.mean()))
+
+
+def _listed(found: Distribution) -> Float[Tensor, "states actions"] | None:
+    """Returns Q of every action, −∞ where forbidden; None where there are too many to list."""
+    if isinstance(found, Enumerated):
+        return found.scores
+    return Enumerated.of(found).scores if has_few_states(found) else None
+
+
+def _uniform_draws(
+    policy: FreeEnergyPolicy, states: PyTorchObs, masks: Tensor | None, found: Distribution
+) -> list[Tensor]:
+    """Draws actions uniformly among those allowed: at a temperature far above all values."""
+    stream = policy.generator
+    if masks is None:
+        like = found.zeros_like_event()
+        shape = ACTIONS_LOOKED_AT, *like.shape
+        if policy.code.continuous:
+            return list(2 * torch.rand(shape, generator=stream, device=like.device) - 1)
+        return list(found.unit.sample(like.new_zeros(shape), generator=stream))
+    high = HOT * policy.temperature
+    hot = policy.distribution(states, masks, target=True, temperature=high)
+    return [hot.sample(stream) for _ in range(ACTIONS_LOOKED_AT)]
