@@ -288,6 +288,20 @@ def check_rows(data: Tensor) -> None:
         )
 
 
+def check_means(**rows: Tensor) -> None:
+    """Refuses batches without a row, over which a mean is to be taken.
+
+    Raises:
+        ShapeError: If one has no row.
+    """
+    for name, batch in rows.items():
+        if batch.ndim > 0 and len(batch) == 0:
+            raise ShapeError(
+                f"{name} of shape {tuple(batch.shape)}",
+                "Give at least one row: the mean over none is no number",
+            )
+
+
 def check_like(state: Tensor, reference: Tensor, name: str = "states") -> None:
     """Refuses a tensor of another dtype or device than the parameters it meets.
 

@@ -282,7 +282,7 @@ def _once(mask: Tensor) -> Tensor:
     """Returns one row for all where a mask was expanded, so that its sums are made once."""
     for dim, stride in enumerate(mask.stride()[:-1]):
         if stride == 0:
-            mask = mask.narrow(dim, 0, 1)
+            mask = mask.narrow(dim, 0, min(1, mask.shape[dim]))
     return mask
 
 

@@ -221,7 +221,7 @@ def _bisect(logits: Tensor, alpha: float) -> Tensor:
 
 
 #: The same in a graph of its own where gradients are compiled, as torch cannot trace them.
-_bisect_apart: Callable[[Tensor, float], Tensor] = torch.compiler.disable(
+_bisect_apart: Callable[[Tensor, float], Tensor] = torch.compiler.disable(  # pyright: ignore[reportAssignmentType]
     _bisect,
     reason="SparseHopfield: gradients of an alpha that is bisected are not compiled. Give "
     "alpha = 1.5 or 2, or leave fullgraph out",
