@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from isinglass._support.functions import check_takes
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_at_least_zero,
@@ -295,6 +296,8 @@ def expectation_maximization(
     """
     check_count("steps", steps)
     check_at_least_zero("tolerance", tolerance)
+    if on_step is not None:
+        check_takes("on_step", on_step, "a step's number", "the mean log-likelihood")
     pseudo_count = check_weight("pseudo_count", pseudo_count)
     observed = check_data(machine, data, observed)
     if not isinstance(learn_scale, Tensor):

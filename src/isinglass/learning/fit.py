@@ -13,6 +13,7 @@ from torch.optim import LBFGS, Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
+from isinglass._support.functions import check_takes
 from isinglass._support.interrupts import interrupts
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_flag, check_fraction
@@ -35,7 +36,6 @@ KINDS: dict[str, tuple[Any, str]] = {
     "autocast": (torch.dtype | None, "a dtype, such as torch.bfloat16"),
     "score": (Likelihood | None, "a Likelihood, such as Likelihood('exact')"),
     "checkpoint": (str | Path | None, "the path of a file"),
-    "on_epoch": ((Callable, type(None)), "a function of the track of an epoch"),
     "generator": (Generator | None, "a torch.Generator"),
 }  # of the arguments, and what to give
 
@@ -126,8 +126,10 @@ def fit(
     """
     _check(
         energy=energy, objective=objective, autocast=autocast, score=score, checkpoint=checkpoint,
-        on_epoch=on_epoch, generator=generator,
+        generator=generator,
     )  # fmt: skip
+    if on_epoch is not None:
+        check_takes("on_epoch", on_epoch, "the track of an epoch")
     _check_numbers(epochs, every, average, autocast)
     centered = check_flag("centered", centered)
     objective = objective or default_objective(energy)

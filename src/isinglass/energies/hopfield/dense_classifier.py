@@ -158,7 +158,7 @@ class DenseClassifier(Serializable):
         sign = torch.full((self.sizes[1],) * 2, -1.0).fill_diagonal_(1.0).to(inputs)[targets]
         if exponent is None:
             return -logsigmoid(4 * sign * self.label_field(inputs)).sum(-1)
-        check_positive("exponent", exponent)
+        exponent = check_positive("exponent", exponent)
         return (self.labels(inputs) - sign).abs().pow(exponent).sum(-1)
 
     def twin(self) -> FeedForwardTwin:

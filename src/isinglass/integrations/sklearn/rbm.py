@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from isinglass._support.optional import require_extra
 from isinglass._support.validation import check_count, check_flag, check_fraction, check_positive
+from isinglass._support.wording import shown
 from isinglass.energies import RBM
 from isinglass.errors import DivergenceError, ParameterError
 from isinglass.integrations.sklearn._bits import PersistentChains, bits_of, pseudo_likelihood
@@ -259,7 +260,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_positive("learning_rate", self.learning_rate)
         if not isinstance(self.objective, Objective | None):
             raise ParameterError(
-                f"objective = {self.objective!r}", "Give one, such as PersistentCD(steps=5)"
+                f"objective = {shown(self.objective)}", "Give one, such as PersistentCD(steps=5)"
             )
         check_flag("centered", self.centered)
         check_flag("verbose", self.verbose)
@@ -300,8 +301,8 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _chains(self, mean: Tensor) -> PersistentChains:
         return PersistentChains(
-            self.machine_, self.batch_size, mean, learning_rate=self.learning_rate,
-            momentum=self.momentum, centered=self.centered, generator=self._generator,
+            self.machine_, self.batch_size, mean, learning_rate=float(self.learning_rate),
+            momentum=float(self.momentum), centered=self.centered, generator=self._generator,
         )  # fmt: skip
 
     def _check_finite(self) -> None:
@@ -353,7 +354,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return ((rows - least) / (most - least)).clamp(0, 1).to(self.machine_.weight)
 
     def _optimizer(self) -> Any:
-        return partial(torch.optim.SGD, lr=self.learning_rate, momentum=self.momentum)
+        return partial(torch.optim.SGD, lr=float(self.learning_rate), momentum=float(self.momentum))
 
 
 def _tensor(values: np.ndarray) -> Tensor:
