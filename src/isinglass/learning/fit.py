@@ -128,9 +128,7 @@ def fit(
         energy=energy, objective=objective, autocast=autocast, score=score, checkpoint=checkpoint,
         generator=generator,
     )  # fmt: skip
-    if on_epoch is not None:
-        check_takes("on_epoch", on_epoch, "the track of an epoch")
-    _check_numbers(epochs, every, average, autocast)
+    _check_settings(epochs, every, average, autocast, on_epoch)
     centered = check_flag("centered", centered)
     objective = objective or default_objective(energy)
     size = objective.batch_size if batch_size is None else batch_size
@@ -199,8 +197,12 @@ def _check(**given: object) -> None:
             raise ParameterError(f"{name} = {value!r}", f"Give {what}")
 
 
-def _check_numbers(
-    epochs: int, every: int, average: float | None, autocast: torch.dtype | None
+def _check_settings(
+    epochs: int,
+    every: int,
+    average: float | None,
+    autocast: torch.dtype | None,
+    on_epoch: Callable[[dict[str, float]], None] | None,
 ) -> None:
     check_count("epochs", epochs)
     check_count("every", every)
@@ -210,6 +212,8 @@ def _check_numbers(
         )
     if autocast not in (None, torch.bfloat16, torch.float16):
         raise ParameterError(f"autocast = {autocast}", "Give torch.bfloat16 or none")
+    if on_epoch is not None:
+        check_takes("on_epoch", on_epoch, "the track of an epoch")
 
 
 def _check_optimizer(make: MakeOptimizer | None) -> MakeOptimizer | None:
