@@ -1,6 +1,6 @@
 """Malformed calls of everything public end in a named error, or in a right answer.
 
-A share of them runs each time, 4,000 with the slow tests. A case that fails is made again by its
+A share of them runs each time, 4,000 with the slow tests: none of those may end otherwise. A case that fails is made again by its
 seed and its number: ``malformed(calls(), seed, count)``.
 """
 
@@ -34,9 +34,8 @@ def test_malformed_calls(room, few, _):
     ("room", "_", "many"), ROOMS, ids=lambda room: getattr(room, "__name__", "")
 )
 def test_many_malformed_calls(room, _, many):
-    """A few raw errors are known: numbers of 2**70, fractions, and progress that is no function."""
-    found = faults(room.calls(), 1, many)
-    assert len(found) <= many // 100, found
+    """None ends in a raw error: what another seed finds is to be mended."""
+    assert not faults(room.calls(), 1, many)
 
 
 @pytest.mark.parametrize("number", range(11))
