@@ -93,6 +93,8 @@ def check_finite(name: str, values: Tensor) -> None:
     Raises:
         DomainError: If any value is not finite, with how many and where the first one is.
     """
+    if values.is_complex():
+        raise DomainError(f"{name} of dtype {values.dtype}", "Give real numbers: x.real")
     if not values_visible(values):
         return
     # One pass and no copy, since the values may lie in a file larger than memory; NaN goes through.

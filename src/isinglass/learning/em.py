@@ -22,7 +22,7 @@ from isinglass._support.validation import (
     check_weight,
 )
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
-from isinglass.errors import DomainError, ParameterError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.learning.sufficient_statistics import (
     NO_MASS,
     PseudoCounts,
@@ -305,6 +305,8 @@ def expectation_maximization(
     learn_beta = check_flag("learn_beta", learn_beta)
     scale = torch.ones_like(data[0]) if scale is None else scale
     check_features(scale, data.shape[-1], "a scale")
+    if scale.ndim != 1:
+        raise ShapeError(f"a scale of shape {tuple(scale.shape)}", "Give one number a column")
     check_like(scale, data, "a scale")
     if not bool((scale.isfinite() & (scale > 0)).all()):
         raise DomainError(f"a scale from {scale.min():g} to {scale.max():g}", "Give s above zero")

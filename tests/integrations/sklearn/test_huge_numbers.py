@@ -1,4 +1,4 @@
-"""Integers beyond what tensors and floats hold, in place of any parameter of any estimator."""
+"""Numbers of any size and kind in place of any parameter of any estimator."""
 
 from inspect import signature
 
@@ -57,6 +57,23 @@ def test_integers_beyond_floats_are_named(name):
     for huge in (10**400, 10**5000, -(10**5000)):
         with pytest.raises(ParameterError, match=rf"RBMTransformer.fit: {name} = an int of \d+"):
             used(RBMTransformer, **{name: huge})
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "name"), PARAMETERS, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_integers_of_numpy_are_those_of_python(kind, name):
+    """As a grid from ``numpy.arange`` gives them."""
+    default = signature(kind).parameters[name].default
+    whole = type(default) is int or (default is None and name.startswith("n_"))
+    if not whole and type(default) is not float:
+        pytest.skip("no number")
+    seed = {} if name == "random_state" else {"random_state": 0}
+    for number in (np.int64(3), np.int32(3), np.uint8(3)) if whole else (np.float32(0.5),):
+        found, expected = (used(kind, **{name: n}, **seed) for n in (number, number.item()))
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_whole_learning_rate_is_that_number():

@@ -19,6 +19,7 @@ from isinglass._support.validation import (
     check_operand,
     check_positive,
     check_tensor,
+    check_weight,
     values_visible,
 )
 from isinglass.core.capabilities import Serializable
@@ -88,6 +89,7 @@ class DenseClassifier(Serializable):
         count = check_count("memories", memories)
         self.interaction = interaction_of(interaction, degree, rectified)
         mean, std = check_number("mean", mean), check_deviation("std", std)
+        check_weight("abs(mean)", abs(mean))
         start = torch.full((count, sum(self.sizes)), mean)
         check_generator(generator)
         if std > 0:

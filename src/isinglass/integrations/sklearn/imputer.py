@@ -196,10 +196,15 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
         if self._by_nan():
             return np.column_stack([is_unknown(cells) for cells in rows.T])
         try:
-            return np.asarray(rows == self.missing_values, bool)
-        except OverflowError as error:
-            found = f"missing_values = {shown(self.missing_values)}"
-            raise ParameterError(found, "Give NaN, None, a string or a number of a cell") from error
+            found = np.asarray(rows == self.missing_values, bool)
+        except (OverflowError, ValueError):  # beyond a float, or several
+            found = np.empty(0, bool)
+        if found.shape != rows.shape:
+            raise ParameterError(
+                f"missing_values = {shown(self.missing_values)}",
+                "Give NaN, None, or the number or string that a missing cell has",
+            )
+        return found
 
     def _tear(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """Returns rows with NaN for what is missing; columns of which nothing is known are zero."""

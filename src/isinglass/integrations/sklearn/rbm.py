@@ -133,11 +133,11 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if self.objective is None:
             self._learn(rows)
             return self
+        size, epochs = int(self.batch_size), int(self.n_iter)
         report = fit(
-            self.machine_, _batches_of_bits(self._dense(rows), self.batch_size, self._generator),
-            self.objective, epochs=self.n_iter, optimizer=self._optimizer(),
-            centered=self.centered, score=Likelihood(every=self.n_iter), progress=self.verbose,
-            generator=self._generator,
+            self.machine_, _batches_of_bits(self._dense(rows), size, self._generator),
+            self.objective, epochs=epochs, optimizer=self._optimizer(), centered=self.centered,
+            score=Likelihood(every=epochs), progress=self.verbose, generator=self._generator,
         )  # fmt: skip
         self.history_ = report.history
         return self
@@ -274,14 +274,16 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.history_, self._training = None, None
         self._generator = generator_of(self.random_state)
         machine = RBM(
-            Bernoulli(checked.shape[1]), Bernoulli(self.n_components), generator=self._generator
+            Bernoulli(checked.shape[1]),
+            Bernoulli(int(self.n_components)),
+            generator=self._generator,
         )
         self.machine_ = machine.to(_tensor(np.empty(0, checked.dtype)).dtype)
         return checked
 
     def _learn(self, rows: Rows) -> None:
         """Fits by persistent contrastive divergence, in closed form."""
-        size, generator = self.batch_size, self._generator
+        size, generator = int(self.batch_size), self._generator
         many = size * max(1, BLOCK // (size * rows.shape[1]))  # rows made dense at a time
         mean = np.asarray(rows.mean(0), rows.dtype).reshape(1, -1)
         training = self._training = self._chains(self._dense(mean)[0])
@@ -301,7 +303,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _chains(self, mean: Tensor) -> PersistentChains:
         return PersistentChains(
-            self.machine_, self.batch_size, mean, learning_rate=float(self.learning_rate),
+            self.machine_, int(self.batch_size), mean, learning_rate=float(self.learning_rate),
             momentum=float(self.momentum), centered=self.centered, generator=self._generator,
         )  # fmt: skip
 
