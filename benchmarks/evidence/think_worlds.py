@@ -47,7 +47,7 @@ def main() -> None:
         prog="python -m benchmarks.evidence.think_worlds", description=__doc__
     )
     parser.add_argument("--out", type=Path, default=Path("evidence/think_worlds"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10, 20)))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["chains"])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--episodes", type=int, default=20, help="of each length, in the test")
