@@ -64,6 +64,7 @@ IMPUTERS: dict[str, tuple[Build, list[dict[str, Any]]]] = {
         lambda seed, **given: IterativeImputer(random_state=seed, **given),
         [{"max_iter": n} for n in (5, 20)],
     ),
+    "iterative, as it comes": (lambda seed: IterativeImputer(random_state=seed), [{}]),
 }  # fmt: skip
 DENSITIES: dict[str, tuple[Build, list[dict[str, Any]]]] = {
     "ours": (

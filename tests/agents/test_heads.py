@@ -11,7 +11,9 @@ from isinglass.agents import (
     Annealing,
     DBMEnergy,
     Enumerated,
+    FreeEnergyQ,
     MixtureEnergy,
+    PairwiseEnergy,
     ProductOfMixtures,
     RBMEnergy,
 )
@@ -19,7 +21,7 @@ from isinglass.agents._mixture_score import mixture_score
 from isinglass.agents.action_codec import ActionCode
 from isinglass.errors import ParameterError
 from isinglass.units import Bernoulli, Categorical, Gaussian, Multinomial, Spin
-from tests.agents.small import ENERGIES, SEEN, SPACES, shaped_policy
+from tests.agents.small import ENERGIES, SEEN, SPACES, shaped_policy, small_agent
 from tests.seeds import seeded
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -281,3 +283,73 @@ def test_slopes_of_values_in_one_pass_are_their_differences():
     (slope,) = torch.autograd.grad(twice, inputs[0], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
+
+
+FAST = Annealing(chains=2, levels=3, greedy_chains=2, greedy_levels=2, refinements=1)
+#: Two that fit each other in shape, where results differ, and what a refusal names.
+ALIKE = {
+    "annealing of bits": (RBMEnergy(8), RBMEnergy(8, annealing=FAST), Spin(4), Spin(4), None),
+    "annealing of groups": (
+        ProductOfMixtures(2, 4), ProductOfMixtures(2, 4, FAST), Spin(4), Spin(4), None,
+    ),
+    "annealing of pairs": (PairwiseEnergy(), PairwiseEnergy(FAST), Spin(4), Spin(4), None),
+    "annealing of two layers": (DBMEnergy(4, 3), DBMEnergy(4, 3, FAST), Spin(4), Spin(4), None),
+    "expected": (RBMEnergy(8), RBMEnergy(8, expected=True), Spin(4), Spin(4), "kind"),
+    "hidden units": (RBMEnergy(8), ProductOfMixtures(2, 4), Spin(4), Spin(4), "hidden"),
+    "units of a mixture": (MixtureEnergy(3), MixtureEnergy(3), Spin(4), Bernoulli(4), "unit"),
+    "groups of a mixture": (
+        MixtureEnergy(3), MixtureEnergy(3), Categorical(4), Categorical(4, groups=2), "unit",
+    ),
+    "units of pairs": (PairwiseEnergy(), PairwiseEnergy(), Spin(4), Bernoulli(4), "unit"),
+    "units of bits": (RBMEnergy(8), RBMEnergy(8), Spin(4), Bernoulli(4), "unit"),
+    "units of two layers": (DBMEnergy(4, 3), DBMEnergy(4, 3), Spin(4), Bernoulli(4), "unit"),
+}  # fmt: skip
+
+
+def drawn(head):
+    law = head(features(), 0.5)
+    score = law.score(torch.ones_like(law.zeros_like_event()))
+    return torch.cat([law.sample(seeded(1)), law.mode(), score.unsqueeze(-1)], -1)
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_a_state_of_a_head_gives_its_results_or_is_refused(name):
+    """What it is made of lies in the metadata, as all tensors are floats to be averaged."""
+    energy, other, unit, units, refused = ALIKE[name]
+    wrote, reads = head_of(energy, unit), head_of(other, units, seed=1)
+    state = wrote.state_dict()
+    assert all(value.is_floating_point() for value in state.values())
+    copy = head_of(energy, unit, seed=2)
+    copy.load_state_dict(state)
+    assert torch.equal(drawn(copy), drawn(wrote))
+    before = drawn(reads)
+    if refused is None:
+        reads.load_state_dict(state)
+        assert reads.annealing == wrote.annealing
+        assert torch.equal(drawn(reads), drawn(wrote))
+        return
+    with pytest.raises(ParameterError, match=rf"a state of {refused} = .*load dict\(state\)"):
+        reads.load_state_dict(state)
+    assert torch.equal(drawn(reads), before)
+    reads.load_state_dict(dict(state))
+    assert different(drawn(reads), drawn(wrote))
+
+
+def different(one, other):
+    return not torch.allclose(one, other)
+
+
+def test_an_agent_takes_how_it_is_annealed_from_a_file(tmp_path):
+    energy, slow = RBMEnergy(4, annealing=FAST), RBMEnergy(4)
+    agent = small_agent(energy=energy)
+    agent.save(tmp_path / "agent")
+    torch.save(agent.policy.state_dict(), tmp_path / "weights")
+    loaded = FreeEnergyQ.load(tmp_path / "agent", device="cpu")
+    assert loaded.policy.q_net.head.annealing == loaded.policy.energy.annealing == FAST
+    other = small_agent(energy=slow)
+    other.policy.load_state_dict(torch.load(tmp_path / "weights", weights_only=True))
+    assert other.policy.q_net.head.annealing == FAST
+    assert other.policy.q_net_target.head.annealing == FAST
+    expected = small_agent(energy=RBMEnergy(4, expected=True))
+    with pytest.raises(ParameterError, match="a state of kind = 'ConditionalRBM'"):
+        expected.set_parameters(agent.get_parameters())

@@ -1,17 +1,20 @@
 """Masks told in three ways are obeyed everywhere, or refused by name: no action is illegal."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import Env, spaces
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
-from stable_baselines3.common.callbacks import CallbackList, EvalCallback
+from stable_baselines3.common.callbacks import CallbackList, EvalCallback, EveryNTimesteps
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     SubprocVecEnv,
+    VecEnvWrapper,
     VecFrameStack,
     VecNormalize,
 )
@@ -312,23 +315,70 @@ AROUND = {
 
 @every_way
 @pytest.mark.parametrize("around", AROUND)
-def test_wrappers_around_environments_keep_masks_or_are_refused(way, around):
+@pytest.mark.parametrize("kind", [FreeEnergyQ, FreeEnergySarsa])
+def test_wrappers_around_environments_keep_masks(way, around, kind):
     """In learning, in EvalCallback and in evaluate_policy: nothing illegal is done."""
     if way == "observation" and "stacked" in around:
         pytest.skip("Stable-Baselines3 stacks no entry of bits")
-    made = [Rules(way) for _ in range(3)]
-    learn, elsewhere, after = (
+    made = [Rules(way) for _ in range(4)]
+    learn, elsewhere, observed, after = (
         AROUND[around](DummyVecEnv([lambda env=env: Monitor(env)])) for env in made
     )
-    agent, within = agent_in(learn), EvalCallback(elsewhere, eval_freq=20, n_eval_episodes=3)
-    if way == "observation" or "normalized" not in around:
-        agent.learn(60, within)
-        assert made[1].taken >= 36
-    else:  # both environments have to be wrapped alike for the statistics to be copied
-        with pytest.raises(ParameterError, match="no action_masks"):
-            agent.learn(60, within)
-        agent.learn(60)
+    evaluated = elsewhere, ObservedMasks(observed)  # the second needs no masks lent
+    agent, within = agent_in(learn, kind), [evaluator(env) for env in evaluated]
+    agent.learn(60, within[0])  # a warning that environments are not alike would be an error
+    agent.learn(60, within[:1], reset_num_timesteps=False)
+    with pytest.warns(UserWarning, match="Training and eval env are not of the same type"):
+        agent.learn(60, CallbackList(within), reset_num_timesteps=False)
     evaluate_policy(agent, ObservedMasks(after), 10)
-    assert [env.illegal for env in made] == [0, 0, 0]
-    assert made[0].taken >= 60
-    assert made[2].taken == 40
+    assert [env.illegal for env in made] == [0] * 4
+    assert made[0].taken >= 180
+    assert [env.taken for env in made[1:]] == [9 * 12, 3 * 12, 40]
+    if "normalized" in around:
+        same_statistics(learn, elsewhere)
+        same_statistics(learn, observed)
+
+
+def evaluator(env):
+    return EvalCallback(env, eval_freq=20, n_eval_episodes=3, verbose=0)
+
+
+def same_statistics(one, other):
+    """Whether what was measured in learning is what evaluation is normalized by."""
+    assert one.ret_rms.count > 100
+    assert abs(one.ret_rms.count - other.ret_rms.count) <= 20 + 2 * 12
+
+
+def test_masks_first_told_on_the_way_are_lent_too():
+    """And those of wrappers that were left off, or that are not known, are."""
+
+    class Late(Rules):
+        def seen(self):
+            seen, info = super().seen()
+            if self.taken < 3:
+                self.mask[:], info = True, {}
+            return seen, info
+
+    class Around(VecEnvWrapper):
+        def reset(self):
+            return self.venv.reset()
+
+        def step_wait(self):
+            seen, rewards, dones, infos = self.venv.step_wait()
+            return self.reset() if dones.all() else seen, rewards, dones, infos
+
+        def __del__(self):
+            closed.append(self)
+
+    closed, made = [], [Late("info") for _ in range(2)]
+    learn, elsewhere = (Around(DummyVecEnv([lambda e=e: Monitor(e)])) for e in made)
+    callback = EveryNTimesteps(20, evaluator(elsewhere))
+    callback.callback.eval_freq = 1
+    agent = agent_in(learn).learn(60, callback)
+    assert agent.policy.masks_told
+    assert [env.illegal for env in made] == [0, 0]
+    assert made[1].taken > 12
+    agent.learn(20, reset_num_timesteps=False)
+    del callback
+    gc.collect()
+    assert not closed

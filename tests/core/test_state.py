@@ -15,6 +15,7 @@ from torch import nn
 
 import isinglass as ig
 from isinglass.core.described import Described
+from isinglass.core.kernel import Memoryless
 from isinglass.energies import DenseCouplings, GridCouplings, SparseCouplings
 from isinglass.energies.hopfield.dense_classifier import FeedForwardTwin
 from isinglass.energies.hopfield.interactions import Exponential, Power
@@ -131,6 +132,22 @@ def step(made):
     return made.cccp_update(REALS.sign())
 
 
+class Still(Memoryless):
+    """A kernel that is no dataclass: what would build it is not known."""
+
+    def transition(self, energy, state, temperature, generator):
+        return state
+
+
+def sampled(sampler):
+    return ig.DeepEnergy(nn.Sequential(nn.Linear(4, 1), nn.Softplus()), 4, sampler=sampler)
+
+
+def walked(made):
+    generator, kernel = torch.Generator().manual_seed(0), made.default_sampler()
+    return ig.run(kernel, made, REALS, steps=2, temperature=1.0, generator=generator)
+
+
 AFFINE = [f"normalize_{name}_affine" for name in ig.nn.hopfield.options.PATTERNS]
 #: Class and argument, how a module is made of a value, two values, and what is computed.
 CASES = [
@@ -182,6 +199,11 @@ CASES = [
     (DenseCouplings, "components", lambda v: DenseCouplings(4 // v, v), (1, 2), call),
     (ig.DeepEnergy, "width", lambda v: ig.DeepEnergy(nn.Linear(4, 1), 4, width=v), (2.0, 1.0), call),
     (ig.DeepEnergy, "width", lambda v: ig.DeepEnergy(nn.Linear(4, 1), 4, width=v), (None, 1.0), call),
+    (ig.DeepEnergy, "sampler", sampled, (ig.HMC(0.1), ig.HMC(0.5)), walked),
+    (ig.DeepEnergy, "sampler", sampled, (ig.MALA(0.5), None), walked),
+    (ig.DeepEnergy, "sampler", sampled, (None, ig.NUTS(0.5, doublings=2)), walked),
+    (ig.DeepEnergy, "sampler", sampled, (ig.HMC(mass=torch.tensor([1.0, 2.0, 3.0, 1 / 3])), ig.HMC()), walked),
+    (ig.DeepEnergy, "sampler", sampled, (Still(), None), walked),
     (ig.nn.EnergyLayerNorm, "eps", lambda v: ig.nn.EnergyLayerNorm(4, v), (1.0, 0.1), call),
     (ig.nn.TokenEnergy, "memories", lambda v: tokens(memories=v), (ig.Gaussian(3), ig.Bernoulli(3)), sets),
     (ig.nn.TokenEnergy, "beta", lambda v: tokens(beta=v), (1.0, 2.0), sets),
@@ -238,7 +260,7 @@ CASES += [
 #: Where a state comes from, how large tensors are, and what only changes learning or the call.
 HARMLESS = {
     "generator", "scale", "std", "mean", "device", "dtype", "copy", "gradient", "dropout", "trainable",
-    "batch_first", "sampler", "options",
+    "batch_first", "options",
 }  # fmt: skip
 SHOWN = {
     "patterns", "values", "bias", "coupling", "weight", "query", "module", "learn_beta", "per_bond", "size",
@@ -355,6 +377,20 @@ def test_a_description_comes_through_files(tmp_path):
     torch.save(state, tmp_path / "y.pt")
     with pytest.raises(ParameterError, match="update_steps_max = 3"):
         layer().load_state_dict(torch.load(tmp_path / "y.pt", weights_only=True))
+
+
+def test_a_sampler_that_cannot_be_built_is_refused_by_name():
+    one, other = sampled(Still()), sampled(None)
+    with pytest.raises(ParameterError, match=r"sampler = .*Still.*Import its class"):
+        other.load_state_dict(one.state_dict())
+    assert isinstance(other.default_sampler(), ig.HMC)
+    state = {name: value for name, value in one.state_dict().items() if name != "config"}
+    other.load_state_dict(state)
+    sampled(Still()).load_state_dict(one.state_dict())
+    strange = b'{"sampler": {"kind": "HMC", "speed": 3}, "width": 2.0}'
+    letters = torch.tensor(list(strange), dtype=torch.uint8)
+    with pytest.raises(ParameterError, match="speed"):
+        other.load_state_dict(state | {"config": letters})
 
 
 def test_no_description():

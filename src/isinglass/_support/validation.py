@@ -21,6 +21,7 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingModuleSource]
 )
 from torch._subclasses.fake_tensor import FakeTensor
 
+from isinglass._support.wording import shown
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 ROWS = 65_536  # looked at together
@@ -92,6 +93,8 @@ def check_finite(name: str, values: Tensor) -> None:
     Raises:
         DomainError: If any value is not finite, with how many and where the first one is.
     """
+    if values.is_complex():
+        raise DomainError(f"{name} of dtype {values.dtype}", "Give real numbers: x.real")
     if not values_visible(values):
         return
     # One pass and no copy, since the values may lie in a file larger than memory; NaN goes through.
@@ -134,7 +137,7 @@ def check_positive(name: str, value: float) -> float:
     number = check_above_zero(name, value)
     if not LEAST <= number <= MOST:
         raise ParameterError(
-            f"{name} = {value!r}, which float32 cannot hold or divide by",
+            f"{name} = {shown(value)}, which float32 cannot hold or divide by",
             f"Give {name} from {LEAST:.2g} to {MOST:.2g}",
         )
     return number
@@ -157,7 +160,9 @@ def check_weight(name: str, value: float) -> float:
     """
     number = check_at_least_zero(name, value)
     if number > MOST:
-        raise ParameterError(f"{name} = {value!r}, which float32 cannot hold", f"Give {name} less")
+        raise ParameterError(
+            f"{name} = {shown(value)}, which float32 cannot hold", f"Give {name} less"
+        )
     return number
 
 
@@ -203,7 +208,7 @@ def _check_number(name: str, value: float, wanted: str, holds: Callable[[float],
     except (TypeError, ValueError, RuntimeError, OverflowError):  # of several, or beyond a float
         number = math.nan
     if isinstance(value, str) or not (math.isfinite(number) and holds(number)):
-        raise ParameterError(f"{name} = {value!r}", f"Give a finite {name} {wanted}")
+        raise ParameterError(f"{name} = {shown(value)}", f"Give a finite {name} {wanted}")
     return number
 
 
@@ -220,10 +225,10 @@ def check_count(name: str, value: int, least: int = 1) -> int:
         number = least - 1
     if number < least:
         raise ParameterError(
-            f"{name} = {value!r}", f"Give {name} as a whole number of at least {least}"
+            f"{name} = {shown(value)}", f"Give {name} as a whole number of at least {least}"
         )
     if number > MOST_COUNTED:
-        raise ParameterError(f"{name} = {value!r}, beyond any machine", f"Give {name} less")
+        raise ParameterError(f"{name} = {shown(value)}, beyond any machine", f"Give {name} less")
     return number
 
 
@@ -270,7 +275,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         ParameterError: If it is none.
     """
     if not (isinstance(value, str) and value in choices):
-        raise ParameterError(f"{name} = {value!r}", f"Say one of: {', '.join(choices)}")
+        raise ParameterError(f"{name} = {shown(value)}", f"Say one of: {', '.join(choices)}")
 
 
 def check_rows(data: Tensor) -> None:
@@ -286,6 +291,20 @@ def check_rows(data: Tensor) -> None:
             f"data of shape {tuple(data.shape)}",
             "Give at least one example, as rows; images as rows of pixels: x.flatten(1)",
         )
+
+
+def check_means(**rows: Tensor) -> None:
+    """Refuses batches without a row, over which a mean is to be taken.
+
+    Raises:
+        ShapeError: If one has no row.
+    """
+    for name, batch in rows.items():
+        if batch.ndim > 0 and len(batch) == 0:
+            raise ShapeError(
+                f"{name} of shape {tuple(batch.shape)}",
+                "Give at least one row: the mean over none is no number",
+            )
 
 
 def check_like(state: Tensor, reference: Tensor, name: str = "states") -> None:
@@ -468,8 +487,8 @@ def check_device(device: torch.device | str | None) -> None:
     """
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, TypeError, AssertionError) as error:  # the last: torch without CUDA
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:  # without CUDA
         raise ParameterError(
-            f"device = {device!r}",
+            f"device = {shown(device)}",
             "Give a device that torch has on this machine, such as 'cpu' or 'cuda'",
         ) from error

@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch.nn.functional import huber_loss, mse_loss
 
+from isinglass._support.functions import check_takes
 from isinglass._support.validation import (
     check_at_least_zero,
     check_count,
@@ -214,10 +215,9 @@ def check_settings(agent: Any) -> None:
                 f"{name} = {getattr(agent, name)!r}",
                 f"Give an instance of a class of isinglass.agents, such as {example}",
             )
-    if not (callable(agent.loss) or (isinstance(agent.loss, str) and agent.loss in LOSSES)):
-        raise ParameterError(
-            f"loss = {agent.loss!r}", "Give 'mse', 'huber', or a function of values and targets"
-        )
+    if not (isinstance(agent.loss, str) and agent.loss in LOSSES):
+        remedy = "Give 'mse', 'huber', or a function of values and targets"
+        check_takes("loss", agent.loss, "values", "targets", remedy=remedy)
     for check, names in (
         (check_positive, ABOVE_ZERO),
         (check_fraction, ("tau", "gamma")),
@@ -232,9 +232,12 @@ def check_settings(agent: Any) -> None:
             f"replay_buffer_kwargs = {agent.replay_buffer_kwargs!r}", "Give a dictionary, or None"
         )
     agent.train_freq = check_train_freq(agent.train_freq)
-    if not callable(agent.learning_rate):
-        rate = check_at_least_zero("learning_rate", agent.learning_rate)
-        agent.learning_rate = rate
+    rate: Any = agent.learning_rate
+    if callable(rate):
+        check_takes("learning_rate", rate, "the remaining progress (1 to 0)")
+        check_at_least_zero("learning_rate(1.0)", rate(1.0))  # pyright: ignore[reportArgumentType]
+    else:
+        agent.learning_rate = check_at_least_zero("learning_rate", rate)
 
 
 def _check_temperatures(agent: Any) -> None:

@@ -148,8 +148,8 @@ def diagnosed_divergence() -> Iterator[None]:
     """Says by name that nothing can be drawn, since learning has diverged."""
     try:
         yield
-    except RuntimeError as error:
-        if "probability tensor" not in str(error):
+    except (DomainError, RuntimeError) as error:
+        if "probability tensor" not in str(error.__cause__ or error):
             raise
         raise DivergenceError(
             "weights or values that are NaN or infinite: learning has diverged",

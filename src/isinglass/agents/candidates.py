@@ -73,6 +73,10 @@ class CandidateHead(Head):
         self.memories = nn.Linear(width, memories)
         nn.init.normal_(self.memories.weight, std=init_scale / math.sqrt(width))
 
+    def description(self) -> dict[str, object]:
+        """Returns nothing: the same weights value any number of candidates."""
+        return {}
+
     def forward(
         self, features: Float[Tensor, "batch candidates f"], temperature: float
     ) -> PatternMixture:

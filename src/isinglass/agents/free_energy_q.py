@@ -409,11 +409,7 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             self._note_masks(self._masks.read(cast(Any, self._last_obs)))
             if isinstance(self.replay_buffer, MaskedReplayBuffer):
                 self.replay_buffer.cut()  # the episode that was under way is given up
-        if self.policy.masks_told and self._vec_normalize_env is None:
-            masks = self._allowed
-            lend_masks(
-                ready[1], masks is not None and MaskLayout.of(self.action_space).is_joint(masks)
-            )
+        lend_masks(ready[1], self.env, lambda: self.policy.masks_told)
         return ready
 
     def _note_masks(self, masks: np.ndarray | None) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar
 
 import torch
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
+from isinglass._support.registry import name_of
 from isinglass._support.typing import Float
 from isinglass.agents._mixture_score import mixture_score, scores_in_one_pass
+from isinglass.core.described import Labeled
 from isinglass.distributions import (
     Annealing,
     ConditionalBoltzmannMachine,
@@ -32,20 +37,36 @@ __all__ = [
 ]
 
 
-class Head(nn.Module, ABC):
+class Head(Labeled, nn.Module, ABC):
     """A module from features of a state to a distribution of actions, Q on a learned scale.
 
     Scale and offset are counted in a reward of usual size, so that a step of the optimizer is the
     same whatever the unit of the rewards.
+
+    The metadata of a state dict, whose tensors stay floats alone, hold what actions depend on
+    besides: a load restores how they are annealed, and refuses other units or another energy.
     """
 
     reward_size: Tensor
+    adopts: ClassVar[Mapping[str, Callable[[Any], object]]] = {
+        "annealing": lambda said: Annealing(**said)
+    }
 
     def __init__(self) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.offset = nn.Parameter(torch.zeros(()))
         self.register_buffer("reward_size", torch.ones(()))
+
+    def description(self) -> dict[str, object]:
+        """Returns the kinds of its units and how it is annealed; a head with more adds it."""
+        units = {name: getattr(self, name, None) for name in ("unit", "hidden")}
+        said: dict[str, object] = {
+            name: unit.config() for name, unit in units.items() if isinstance(unit, Unit)
+        }
+        if isinstance(annealing := getattr(self, "annealing", None), Annealing):
+            said["annealing"] = asdict(annealing)
+        return said
 
     @property
     def scale(self) -> Tensor:
@@ -176,6 +197,10 @@ class ConditionalRBMHead(Head):
         self.hidden_bias = nn.Linear(width, hidden.size)
         self.bias = _zero_linear(width, unit.size + 1)
         self.weight = nn.Parameter(_random_fields(hidden.size, unit, init_scale))
+
+    def description(self) -> dict[str, object]:
+        """Returns the units, the annealing, and which energy Q is of: free or expected."""
+        return super().description() | {"kind": name_of(self.kind)}
 
     def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> ConditionalRBM:
         """Returns the machine whose fields the state gives."""

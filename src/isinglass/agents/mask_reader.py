@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -206,8 +206,49 @@ class ObservedMasks(VecEnvWrapper):
         return masks.reshape(rows, *self.shape).astype(np.int8)
 
 
-class _LentMasks(ObservedMasks):
-    """What an agent has put around the environment of an ``EvalCallback``."""
+class _LentMasks:
+    """What :func:`_lend` adds to the class of an environment."""
+
+    origin: VecEnv
+    reader: MaskReader
+    expected: Callable[[], bool]
+
+    def reset(self) -> VecEnvObs:
+        """Resets every environment, and shows the masks."""
+        seen = self.origin.reset()
+        return self._with_masks(seen, self.reader.read(seen))
+
+    def step(self, actions: np.ndarray) -> VecEnvStepReturn:
+        """Takes a step in every environment, and shows the masks."""
+        seen, rewards, dones, infos = self.origin.step(actions)
+        masks = self.reader.read(seen, infos, dones)
+        return self._with_masks(seen, masks), rewards, dones, infos
+
+    def _with_masks(self, seen: VecEnvObs | tuple[Any, ...], masks: np.ndarray | None) -> Any:
+        layout = self.reader.layout
+        if masks is None and self.expected():  # here everything is allowed
+            masks = np.ones((self.reader.env.num_envs, layout.flat_size), dtype=bool)
+        if masks is None or self.reader.source == "observation":  # then they are seen already
+            return seen
+        parts = seen if isinstance(seen, Mapping) else {OBSERVATION: seen}
+        return {**parts, MASK_KEY: layout.by_parts(masks)}
+
+    def __del__(self) -> None:
+        """Leaves the environment open: the view goes, not what it shows."""
+
+
+def _lend(env: VecEnv, expected: Callable[[], bool]) -> VecEnv:
+    """Returns a view of an environment that shows the masks beside the observations.
+
+    It is of the class of the environment and has its attributes, not copies of them. To copy the
+    statistics of ``VecNormalize``, Stable-Baselines3 walks through the wrappers of the environment
+    of learning and of this one side by side; one more around this would be in its way.
+    """
+    parts = {"origin": env, "reader": MaskReader(env), "expected": staticmethod(expected)}
+    kind = type("LentMasks", (_LentMasks, type(env)), parts)
+    view = object.__new__(kind)
+    view.__dict__ = env.__dict__  # pyright: ignore[reportAttributeAccessIssue]
+    return view
 
 
 def acting_infos(
@@ -231,19 +272,25 @@ def acting_infos(
     return [reset if done else info for reset, info, done in zip(resets, infos, dones, strict=True)]
 
 
-def lend_masks(callback: object, joint: bool | None) -> None:
-    """Puts masks into what each ``EvalCallback`` sees, or takes them out again.
+def lend_masks(
+    callback: object, env: VecEnv | None, expected: Callable[[], bool] = lambda: False
+) -> None:
+    """Shows masks in the environment of each ``EvalCallback``, or no longer.
 
     Args:
         callback: A callback, or a list of some; those that it calls are looked at too.
-        joint: Whether masks are joint; None takes them out.
+        env: The environment of learning, whose wrappers Stable-Baselines3 expects around that of
+            the callback; None takes the masks out again.
+        expected: Whether the policy wants masks even where none is told: then all is allowed.
     """
     if isinstance(callback, EvalCallback):
-        if joint is None and isinstance(callback.eval_env, _LentMasks):
-            callback.eval_env = callback.eval_env.venv
-        elif joint is not None and not isinstance(callback.eval_env, ObservedMasks):
-            callback.eval_env = _LentMasks(callback.eval_env, joint)
+        seen = callback.eval_env
+        if env is None and isinstance(seen, _LentMasks):
+            callback.eval_env = seen.origin
+        elif env is not None and not isinstance(seen, _LentMasks):
+            added = isinstance(seen, ObservedMasks) and not isinstance(env, ObservedMasks)
+            callback.eval_env = _lend(seen.venv if added else seen, expected)  # pyright: ignore[reportAttributeAccessIssue]
     within = [getattr(callback, "callback", None), *getattr(callback, "callbacks", ())]
     for inner in callback if isinstance(callback, list) else within:
         if inner is not None:
-            lend_masks(inner, joint)
+            lend_masks(inner, env, expected)

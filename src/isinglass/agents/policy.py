@@ -20,6 +20,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.utils import get_device
 from torch import Generator, Tensor, nn
 
+from isinglass._support.functions import check_takes
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_flag, check_positive
 from isinglass.agents._faults import diagnosed_divergence
@@ -292,11 +293,9 @@ class FreeEnergyPolicy(BasePolicy):
             ShapeError: If an observation, a mask or ``fixed`` does not fit its space, or the
                 constraint does not give one bool an action.
         """
-        if not callable(constraint) and constraint is not None:
-            raise ParameterError(
-                f"constraint = {constraint!r}",
-                "Give a function from actions to bools, one an action",
-            )
+        if constraint is not None:
+            remedy = "Give a function from actions to bools, one an action"
+            check_takes("constraint", constraint, "actions", remedy=remedy)
         check_flag("deterministic", deterministic)
         self.set_training_mode(False)
         observation, action_masks = self._take_masks(observation, action_masks)

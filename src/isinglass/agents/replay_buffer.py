@@ -12,6 +12,7 @@ from stable_baselines3.common.type_aliases import TensorDict
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
+from isinglass._support.functions import check_takes
 from isinglass._support.validation import check_count, check_fraction
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.errors import ParameterError, ShapeError
@@ -106,11 +107,8 @@ class MaskedReplayBuffer(ReplayBuffer):
         super().__init__(*args, **kwargs)
         self.n_steps = check_count("n_steps", n_steps)
         self.gamma = check_fraction("gamma", gamma)
-        if augment is not None and not callable(augment):
-            raise ParameterError(
-                f"augment = {augment!r}",
-                "Give a function of transitions and a numpy.random.Generator",
-            )
+        if augment is not None:
+            check_takes("augment", augment, "transitions", "a numpy.random.Generator")
         self.augment = augment
         self.layout = MaskLayout.of(self.action_space)
         self.valid = np.zeros((self.buffer_size, self.n_envs), dtype=bool)

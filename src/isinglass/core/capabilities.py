@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
+from isinglass._support.validation import check_means
 from isinglass.core.described import Described
 from isinglass.core.energy import Energy, check_energy
 from isinglass.core.kernel import Kernel
@@ -335,7 +336,11 @@ class Trainable(Capability):
         The gradient is what matters, and is that of :meth:`positive_phase` and
         :meth:`negative_phase`; the value only says how far apart data and samples lie. States
         are not checked, as learning calls this in every step.
+
+        Raises:
+            ShapeError: If there is no row of data, or no chain.
         """
+        check_means(visible=visible, state=state)
         gap = self.positive_phase(visible).mean() - self.negative_phase(state.detach()).mean()
         return gap / self.temperature
 
@@ -346,7 +351,12 @@ class Trainable(Capability):
         steps: int = 1,
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "chains size"]]:
-        """Computes the contrastive loss with chains moved on by the sampler, and returns both."""
+        """Computes the contrastive loss with chains moved on by the sampler, and returns both.
+
+        Raises:
+            ShapeError: If there is no row of data, or no chain.
+        """
+        check_means(visible=visible, state=state)
         with torch.no_grad():
             kernel = self.default_sampler()
             kernel_state = kernel.init(self, state)

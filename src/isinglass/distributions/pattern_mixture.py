@@ -20,7 +20,7 @@ from isinglass._support.validation import (
     values_visible,
 )
 from isinglass.distributions.base import FieldDistribution
-from isinglass.errors import IntractableError, ShapeError
+from isinglass.errors import DomainError, IntractableError, ShapeError
 from isinglass.units import Unit
 from isinglass.units.base import check_unit
 
@@ -127,7 +127,11 @@ class PatternMixture(FieldDistribution):
         return self._restore(torch.einsum("...n,...nd->...d", self.log_weights().exp(), means))
 
     def sample(self, generator: Generator | None = None) -> Float[Tensor, "*batch d"]:
-        """Draws one state v ~ p(v) for each row, exactly: a pattern first, then every unit."""
+        """Draws one state v ~ p(v) for each row, exactly: a pattern first, then every unit.
+
+        Raises:
+            DomainError: If keys and fields add up to more than the dtype holds.
+        """
         fields = self._mask_fields(self.draw_pattern(generator))
         return self._restore(self.unit.sample(fields, self.temperature, generator))
 
@@ -268,7 +272,11 @@ class PatternMixture(FieldDistribution):
 
     def _pick(self, weights: Tensor, generator: Generator | None) -> Tensor:
         rows = weights.reshape(-1, weights.shape[-1])
-        chosen = torch.multinomial(rows, 1, generator=generator)
+        try:
+            chosen = torch.multinomial(rows, 1, generator=generator)
+        except RuntimeError as error:
+            found = "weights of patterns that are NaN, as the scores are beyond the dtype"
+            raise DomainError(found, "Give states, keys and fields within it") from error
         return self._row_of(chosen.reshape(*weights.shape[:-1], 1))
 
     def _row_of(self, index: Tensor) -> Tensor:
@@ -282,7 +290,7 @@ def _once(mask: Tensor) -> Tensor:
     """Returns one row for all where a mask was expanded, so that its sums are made once."""
     for dim, stride in enumerate(mask.stride()[:-1]):
         if stride == 0:
-            mask = mask.narrow(dim, 0, 1)
+            mask = mask.narrow(dim, 0, min(1, mask.shape[dim]))
     return mask
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.functions import check_takes
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
 from isinglass.core.path import AnnealingPath
@@ -62,6 +63,7 @@ def anneal(
 
     Raises:
         DomainError: If a weight is NaN or infinite.
+        ParameterError: If ``on_level`` is no function of a number.
 
     Examples:
         >>> import isinglass as ig
@@ -71,6 +73,8 @@ def anneal(
         >>> anneal(path, start, path.levels(20), generator).log_weights.shape
         torch.Size([10])
     """
+    if on_level is not None:
+        check_takes("on_level", on_level, "the number of a stop")
     log_weights = torch.zeros(len(state), dtype=torch.float64, device=state.device)
     here = levels[:1].to(state.device).expand(len(state))
     for stop in range(1, len(levels)):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.functions import check_takes
 from isinglass._support.optional import require_extra
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_finite, check_temperature, check_tensor
@@ -207,7 +208,8 @@ def record(
         generator: Source of randomness; None is torch's global one.
 
     Raises:
-        ParameterError: If ``steps`` or ``temperature`` is negative, or ``kernel`` is no kernel.
+        ParameterError: If ``steps`` or ``temperature`` is negative, ``kernel`` is no kernel, or
+            ``quantity`` no function of states.
         DomainError: If the state is not one the energy is defined on.
 
     Examples:
@@ -220,6 +222,8 @@ def record(
     check_count("steps", steps)
     temperature = check_temperature(temperature)
     check_kernel(kernel)
+    if quantity is not None:
+        check_takes("quantity", quantity, "states")
     energy.check_state(state)
     kernel_state, noted = kernel.init(energy, state), []
     for _ in range(steps):

@@ -10,6 +10,7 @@ from enum import Enum
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.functions import check_takes
 from isinglass._support.progress import Progress, progress_bar
 from isinglass._support.typing import Float
 from isinglass._support.validation import (
@@ -180,10 +181,11 @@ def log_partition(
     if levels is not None:
         check_count("levels", levels, least=2)
     check_generator(generator)
-    if progress is not None and (isinstance(progress, type) or not callable(progress)):
-        raise ParameterError(
-            f"progress = {progress!r}", "Give a function of the share done and a text, or None"
-        )
+    if progress is not None:
+        remedy = "Give a function of the share done and a text, or None"
+        if isinstance(progress, type):
+            raise ParameterError(f"progress = {progress!r}", remedy)
+        check_takes("progress", progress, "the share done", "a text", remedy=remedy)
     for name, parameter in model.named_parameters():
         check_finite(f"the parameter {name}", parameter)
     _check_states(model, data, samples)

@@ -21,6 +21,7 @@ from isinglass.core.described import Described, as_it_is
 from isinglass.core.kernel import check_kernel
 from isinglass.dynamics import HMC, Kernel
 from isinglass.dynamics.gaussian_path import GaussianPath
+from isinglass.dynamics.kernels._described import describe_kernel, kernel_of
 from isinglass.energies.sampling import Sampled
 from isinglass.errors import ParameterError, ShapeError
 
@@ -48,7 +49,8 @@ class DeepEnergy(Described, Sampled):
         width: w > 0, in units of the state; the default, 2, is twice the spread of standardized
             data. None leaves the bowl out: E = f, and a finite Z is your affair.
         sampler: What samples it unless another is named; None is :class:`HMC`. May be set anew,
-            to what :meth:`~isinglass.dynamics.HMC.warm_up` gives.
+            to what :meth:`~isinglass.dynamics.HMC.warm_up` gives. A state dict holds it, and a load
+            restores it.
 
     Raises:
         ParameterError: If ``module`` is not a module, ``size`` no whole number above zero,
@@ -68,7 +70,10 @@ class DeepEnergy(Described, Sampled):
         torch.Size([16, 2])
     """
 
-    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"width": as_it_is}
+    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        "width": as_it_is,
+        "sampler": kernel_of,
+    }
     instead: ClassVar[Mapping[str, str]] = {
         "Serializable": "Its module may be any code, which no file can name: save its tensors with "
         "safetensors.torch.save_model(energy, path) and load_model them into one built anew; or "
@@ -125,8 +130,8 @@ class DeepEnergy(Described, Sampled):
             check_like(state, parameter)
 
     def description(self) -> dict[str, Any]:
-        """Returns w, the width of the bowl; the module keeps its own."""
-        return {"width": self.width}
+        """Returns w, the width of the bowl, and the sampler; the module keeps its own."""
+        return {"width": self.width, "sampler": describe_kernel(self.sampler)}
 
     def default_sampler(self) -> Kernel:
         """Returns the sampler it was given, or HMC."""

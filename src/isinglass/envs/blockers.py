@@ -111,10 +111,10 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
         cap: int = 20,
         render_mode: str | None = None,
     ) -> None:
-        self.rows = check_count("rows", rows, least=2)
-        self.blockers = check_count("blockers", blockers)
-        self.columns = check_count("columns", columns, least=STRIDE * blockers + 1)
-        self.agents = check_count("agents", agents)
+        self.rows = rows = check_count("rows", rows, least=2)
+        self.blockers = blockers = check_count("blockers", blockers)
+        self.columns = columns = check_count("columns", columns, least=STRIDE * blockers + 1)
+        self.agents = agents = check_count("agents", agents)
         self.cap = check_count("cap", cap)
         if agents > columns:
             raise ParameterError(

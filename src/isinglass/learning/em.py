@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from isinglass._support.functions import check_takes
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_at_least_zero,
@@ -21,7 +22,7 @@ from isinglass._support.validation import (
     check_weight,
 )
 from isinglass.energies.layered.hopfield_boltzmann import HopfieldBoltzmann
-from isinglass.errors import DomainError, ParameterError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.learning.sufficient_statistics import (
     NO_MASS,
     PseudoCounts,
@@ -295,6 +296,8 @@ def expectation_maximization(
     """
     check_count("steps", steps)
     check_at_least_zero("tolerance", tolerance)
+    if on_step is not None:
+        check_takes("on_step", on_step, "a step's number", "the mean log-likelihood")
     pseudo_count = check_weight("pseudo_count", pseudo_count)
     observed = check_data(machine, data, observed)
     if not isinstance(learn_scale, Tensor):
@@ -302,6 +305,8 @@ def expectation_maximization(
     learn_beta = check_flag("learn_beta", learn_beta)
     scale = torch.ones_like(data[0]) if scale is None else scale
     check_features(scale, data.shape[-1], "a scale")
+    if scale.ndim != 1:
+        raise ShapeError(f"a scale of shape {tuple(scale.shape)}", "Give one number a column")
     check_like(scale, data, "a scale")
     if not bool((scale.isfinite() & (scale > 0)).all()):
         raise DomainError(f"a scale from {scale.min():g} to {scale.max():g}", "Give s above zero")

@@ -13,6 +13,7 @@ from torch.optim import LBFGS, Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
+from isinglass._support.functions import check_takes
 from isinglass._support.interrupts import interrupts
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_flag, check_fraction
@@ -35,7 +36,6 @@ KINDS: dict[str, tuple[Any, str]] = {
     "autocast": (torch.dtype | None, "a dtype, such as torch.bfloat16"),
     "score": (Likelihood | None, "a Likelihood, such as Likelihood('exact')"),
     "checkpoint": (str | Path | None, "the path of a file"),
-    "on_epoch": ((Callable, type(None)), "a function of the track of an epoch"),
     "generator": (Generator | None, "a torch.Generator"),
 }  # of the arguments, and what to give
 
@@ -126,9 +126,9 @@ def fit(
     """
     _check(
         energy=energy, objective=objective, autocast=autocast, score=score, checkpoint=checkpoint,
-        on_epoch=on_epoch, generator=generator,
+        generator=generator,
     )  # fmt: skip
-    _check_numbers(epochs, every, average, autocast)
+    _check_settings(epochs, every, average, autocast, on_epoch)
     centered = check_flag("centered", centered)
     objective = objective or default_objective(energy)
     size = objective.batch_size if batch_size is None else batch_size
@@ -197,8 +197,12 @@ def _check(**given: object) -> None:
             raise ParameterError(f"{name} = {value!r}", f"Give {what}")
 
 
-def _check_numbers(
-    epochs: int, every: int, average: float | None, autocast: torch.dtype | None
+def _check_settings(
+    epochs: int,
+    every: int,
+    average: float | None,
+    autocast: torch.dtype | None,
+    on_epoch: Callable[[dict[str, float]], None] | None,
 ) -> None:
     check_count("epochs", epochs)
     check_count("every", every)
@@ -208,6 +212,8 @@ def _check_numbers(
         )
     if autocast not in (None, torch.bfloat16, torch.float16):
         raise ParameterError(f"autocast = {autocast}", "Give torch.bfloat16 or none")
+    if on_epoch is not None:
+        check_takes("on_epoch", on_epoch, "the track of an epoch")
 
 
 def _check_optimizer(make: MakeOptimizer | None) -> MakeOptimizer | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.functions import check_takes
 from isinglass._support.progress import progress_bar
 from isinglass._support.validation import check_above_zero, check_count, check_fraction
 from isinglass.errors import DomainError, ParameterError, ShapeError
@@ -149,6 +150,7 @@ class RuleLearner:
         task = _Task.of(mind, [(some or query[0], *query[1:]) for query in queries])
         places = task.of_all_relations()[task.row]
         task.check_some(places)
+        check_takes("reward", reward, "answers")
         generator = generator or Generator().manual_seed(0)
         table, total = self._start(task, generator), torch.zeros(len(task.table.relations)).double()
         earned = torch.zeros(len(task.graph.codes), dtype=torch.float64)

@@ -12,7 +12,12 @@ from torch import Generator, Tensor
 
 from isinglass._support.registry import name_of
 from isinglass._support.typing import Bool, Float
-from isinglass._support.validation import check_count, check_positive, values_visible
+from isinglass._support.validation import (
+    MOST_COUNTED,
+    check_count,
+    check_positive,
+    values_visible,
+)
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.units._multinomial import draw_counts
 from isinglass.units.base import EDGE, Draw, Flags, PerRow, States, Unit, gumbel_like
@@ -138,7 +143,7 @@ class Multinomial(Unit):
         """Returns the number of draws m at this T: 1/(βT) where β is fixed, infinite at T = 0.
 
         Raises:
-            ParameterError: If 1/(βT) is not a whole number.
+            ParameterError: If 1/(βT) is not a whole number, or more than can be counted.
         """
         if self.draws is not None:
             return self.draws
@@ -146,6 +151,11 @@ class Multinomial(Unit):
             return math.inf
         beta = self.beta.item() if isinstance(self.beta, Tensor) else self.beta
         exact = 1 / (beta * temperature)
+        if exact > MOST_COUNTED:
+            raise ParameterError(
+                f"temperature = {temperature}, which is 1/(mβ) for m = {exact:.6g}",
+                "Use T = 0, which is the limit of many draws",
+            )
         whole = max(1, round(exact))
         if abs(exact - whole) > 1e-6 * whole:
             raise ParameterError(

@@ -7,11 +7,13 @@ import sys
 
 import pytest
 import torch
+from entmax import entmax_bisect
 from torch import nn
 
 import isinglass as ig
 from isinglass.analysis.capacity import exact_retrieval_radius
 from isinglass.analysis.metastability import FixedPoint, classify, metastable_size
+from isinglass.energies.hopfield._entmax import entmax15, sparsemax
 from isinglass.errors import MissingExtraError, ParameterError
 from tests.cases import double
 from tests.seeds import seeded
@@ -233,7 +235,7 @@ def test_subsets_under_vmap():
 
 
 def test_without_the_package(monkeypatch):
-    """Named when the memory is made; softmax and subsets do without."""
+    """Named when the memory is made; what has a closed form does without."""
     real = builtins.__import__
 
     def without(name, *rest):
@@ -244,8 +246,9 @@ def test_without_the_package(monkeypatch):
     monkeypatch.delitem(sys.modules, "entmax", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError, match=r"isinglass\[sparse\]"):
-        ig.SparseHopfield(double(3, 2))
-    ig.SparseHopfield(double(3, 2), alpha=1.0)(double(1, 2))
+        ig.SparseHopfield(double(3, 2), alpha=1.3)
+    for alpha in (1.0, 1.5, 2.0):
+        ig.SparseHopfield(double(3, 2), alpha=alpha)(double(1, 2))
     ig.SubsetHopfield(double(3, 2))(double(1, 2))
 
 
@@ -258,9 +261,14 @@ def test_bad_input(unannotated):
             ig.SubsetHopfield(double(3, 2), subset=subset)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # in torch.func.jacfwd
-@pytest.mark.parametrize("alpha", [1.3, 1.5, 2.0])
-def test_maps_over_states_are_refused_by_name(alpha):
+MAPPED = pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script` is deprecated"  # in torch.func.jacfwd
+)
+
+
+@MAPPED
+@pytest.mark.parametrize("alpha", [1.3, 3.0])
+def test_maps_over_states_that_are_bisected_are_refused_by_name(alpha):
     memory, states = ig.SparseHopfield(double(6, 4), 2.0, alpha), double(5, 4, seed=1)
     for call in (
         lambda: torch.vmap(memory)(states),
@@ -275,30 +283,130 @@ def test_maps_over_states_are_refused_by_name(alpha):
     torch.testing.assert_close(torch.func.functional_call(memory, given, states), memory(states))
 
 
-def test_what_is_named_instead_can_be_mapped():
-    states = double(5, 4, seed=1)
-    sparsemax, subset = (
-        ig.SparseHopfield(double(6, 4), 2.0, 2.0),
-        ig.SubsetHopfield(double(6, 4), 2.0, 1),
+@MAPPED
+@pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])
+def test_closed_forms_can_be_mapped(alpha):
+    memory, states = ig.SparseHopfield(double(6, 4), 2.0, alpha), double(5, 4, seed=1)
+    for function in (memory, memory.cccp_update, memory.attend()):
+        torch.testing.assert_close(torch.vmap(function)(states), function(states))
+    torch.testing.assert_close(torch.vmap(torch.func.grad(memory))(states), memory.grad(states))
+    forward, backward = (
+        torch.vmap(of(memory.cccp_update))(states) for of in (torch.func.jacfwd, torch.func.jacrev)
     )
-    torch.testing.assert_close(
-        torch.vmap(subset.cccp_update)(states), sparsemax.cccp_update(states)
+    torch.testing.assert_close(forward, backward)
+    assert (forward != 0).any()
+
+
+CLOSED = pytest.mark.parametrize(("function", "alpha"), [(entmax15, 1.5), (sparsemax, 2.0)])
+
+
+def bisected(logits, alpha):
+    """α-entmax by bisection of τ, to the last bit of it."""
+    scores = (alpha - 1) * logits
+    low, high = (scores.amax(-1, keepdim=True) - shift for shift in (1, 0))
+    for _ in range(200):
+        middle = (low + high) / 2
+        over = ((scores - middle).clamp_min(0) ** (1 / (alpha - 1))).sum(-1, keepdim=True) >= 1
+        low, high = torch.where(over, middle, low), torch.where(over, high, middle)
+    return (scores - low).clamp_min(0) ** (1 / (alpha - 1))
+
+
+def awkward(width):
+    """Rows with ties, with −∞, far apart, alike, and large."""
+    rows = [scale * double(9, width, seed=seed) for seed, scale in enumerate((1e-3, 0.3, 1, 5))]
+    barred = double(9, width).masked_fill(double(9, width, seed=5) > 0.3, -torch.inf)
+    barred[:, 0] = 0.0
+    tied = double(9, width).mul(2).round() / 2
+    return torch.cat([*rows, barred, tied, 1e6 + rows[2], 1e3 * rows[2], torch.zeros(1, width)])
+
+
+@CLOSED
+@pytest.mark.parametrize("width", [1, 2, 7, 300])
+def test_closed_forms_are_those_of_bisection(function, alpha, width):
+    """Weights, their gradients and those of the gradients, in double precision."""
+    logits = awkward(width)
+    torch.testing.assert_close(function(logits), bisected(logits, alpha), atol=1e-9, rtol=0)
+    finite = logits[logits.isfinite().all(-1)].requires_grad_()
+    wanted = double(*finite.shape, seed=7)
+    own, other = (
+        torch.autograd.grad((weights * wanted).sum(), finite)[0]
+        for weights in (function(finite), entmax_bisect(finite, alpha, n_iter=100))
     )
-    torch.testing.assert_close(torch.vmap(torch.func.grad(subset))(states), sparsemax.grad(states))
+    torch.testing.assert_close(own, other, atol=1e-9, rtol=0)
+    few = double(4, min(width, 7), seed=8).requires_grad_()
+    assert torch.autograd.gradcheck(function, few)
+    assert torch.autograd.gradgradcheck(function, few)
+
+
+@CLOSED
+def test_closed_forms_of_ties_bars_and_what_is_no_number(function, alpha):
+    """Scores that tie share; −∞ has no weight and no slope; NaN and a row of −∞ stay NaN."""
+    bar = -torch.inf
+    scores = torch.tensor([[3.0, 3.0, 3.0, bar], [1e30, 1e30, 0, bar], [0, bar, bar, bar]])
+    scores.requires_grad_()
+    weights = function(scores)
+    third = 1 / 3
+    expected = [[third, third, third, 0], [0.5, 0.5, 0, 0], [1, 0, 0, 0]]
+    torch.testing.assert_close(weights, torch.tensor(expected))
+    (weights * double(3, 4).float()).sum().backward()
+    assert scores.grad.isfinite().all()
+    assert (scores.grad[:, 3] == 0).all()
+    for row in ([0.0, math.nan, 1], [math.inf, 0, 1], [bar, bar, bar]):
+        assert function(torch.tensor(row)).isnan().all()
+    margin = 1 / (alpha - 1)  # one that leads by so much has all, to the last bit
+    led = torch.tensor([[5.0, 5 - margin, 5 - margin, -margin]]).repeat(50, 1)
+    assert torch.equal(function(led), torch.tensor([[1.0, 0, 0, 0]]).expand(50, 4))
+
+
+@CLOSED
+@pytest.mark.parametrize("width", [30, 20_000])
+def test_closed_forms_in_single_precision(function, alpha, width):
+    """As good as the scores are: half an eps of a score of less than four moves no weight more."""
+    for scale in (1e-3, 1.0, 100.0):
+        logits = (scale * double(4, width)).float()
+        error = (function(logits).double() - bisected(logits.double(), alpha)).abs()
+        assert (error <= 4 * torch.finfo(torch.float32).eps).all()
 
 
 @pytest.mark.slow
 def test_sparse_retrieval_compiles_in_one_graph():
-    """Without gradients; in a process of its own, whose warnings are no errors."""
+    """With gradients or without; in a process of its own, whose warnings are no errors."""
     script = """
 import torch, isinglass as ig
 torch.manual_seed(0)
 patterns, states = torch.randn(6, 4).double(), torch.randn(5, 4).double()
+
+def values(function, memory, state):
+    weighed = function(state)
+    inputs = [state, *memory.parameters()]
+    return weighed, *torch.autograd.grad(weighed.square().sum(), inputs)
+
 for alpha in (1.5, 2.0):
-    memory = ig.SparseHopfield(patterns, 2.0, alpha)
+    learned = torch.nn.Parameter(patterns)
+    memory = ig.SparseHopfield(learned, 2.0, alpha, learn_beta=True)
     for function in (memory.attend(steps=2), memory):
         compiled = torch.compile(function, fullgraph=True)
         with torch.no_grad():
             torch.testing.assert_close(compiled(states), function(states))
+        found, expected = (
+            values(f, memory, states.clone().requires_grad_()) for f in (compiled, function)
+        )
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+memory = ig.SparseHopfield(patterns, 2.0, 1.3)
+state = states.clone().requires_grad_()
+with torch.no_grad():
+    torch.testing.assert_close(torch.compile(memory, fullgraph=True)(states), memory(states))
+torch.testing.assert_close(
+    torch.autograd.grad(torch.compile(memory)(state).sum(), state)[0], memory.grad(states)
+)
+torch.compiler.reset()
+try:
+    torch.compile(memory, fullgraph=True)(state)
+except Exception as error:
+    assert "Give alpha = 1.5 or 2, or leave fullgraph out" in str(error), error
+else:
+    raise SystemExit("no error")
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=500)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 import isinglass as ig
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
@@ -268,3 +269,95 @@ def test_beta_is_in_the_state_dict():
     states = torch.eye(3).sign() * 2 - 1
     assert other.beta == 3.0
     torch.testing.assert_close(other.log_prob(states), one.log_prob(states))
+
+
+#: What every public method that takes rows gives of none: shapes, d visible units, s units.
+OF_NO_ROWS = {
+    "check_state": (lambda m, v, s: m.check_state(s), None),
+    "check_visible": (lambda m, v, s: m.check_visible(v), None),
+    "clamped_sweep": (lambda m, v, s: m.clamped_sweep(s, s > 0, m.temperature, seeded()), "s"),
+    "conditional_field": (lambda m, v, s: m.conditional_field(s, 0), "d"),
+    "energy_and_grad": (lambda m, v, s: m.energy_and_grad(s)[1], "s"),
+    "energy_at": (lambda m, v, s: m.energy_at(s, m.temperature), ""),
+    "extend": (lambda m, v, s: m.extend(v), "s"),
+    "free_energy": (lambda m, v, s: m.free_energy(v), ""),
+    "grad": (lambda m, v, s: m.grad(s), "s"),
+    "marginal": (lambda m, v, s: m.marginal().grad(v), "d"),
+    "mean_field_energy": (lambda m, v, s: m.mean_field_energy(s, m.temperature), ""),
+    "mean_sweep": (lambda m, v, s: m.mean_sweep(s, m.temperature), "s"),
+    "negative_phase": (lambda m, v, s: m.negative_phase(s), ""),
+    "positive_phase": (lambda m, v, s: m.positive_phase(v), ""),
+    "split": (lambda m, v, s: m.split(s)[0], "d"),
+    "sweep": (lambda m, v, s: m.sweep(s, m.temperature, seeded()), "s"),
+    "visible_part": (lambda m, v, s: m.visible_part(s), "d"),
+}
+REFUSED_OF_NO_ROWS = {
+    "attentional": lambda m, v, s: m.attentional(v),
+    "contrastive_loss": lambda m, v, s: m.contrastive_loss(v, s.new_zeros(3, s.shape[-1])),
+    "from_patterns": lambda m, v, s: m.from_patterns(m.visible, v),
+    "persistent_contrastive_loss": lambda m, v, s: m.persistent_contrastive_loss(v, s),
+    "sample": lambda m, v, s: m.sample(0),
+}
+#: Those of one group and one draw alone, and those of other machines alone.
+EXACT_OF_NO_ROWS = {
+    "conditional": (lambda m, v, s: m.conditional(v, half_seen(m)).mean(), "d"),
+    "log_prob": (lambda m, v, s: m.log_prob(v), ""),
+}
+TAKE_NO_ROWS = {
+    "check_normalizable", "config", "default_sampler", "description", "enumerate_states",
+    "exact_log_partition", "from_config", "log_states_summed", "mixture", "own_description",
+    "own_numbers", "path",
+}  # fmt: skip
+EVERY_UNIT = [
+    ig.Spin(4), ig.Bernoulli(4), ig.Gaussian(4), ig.RectifiedGaussian(4),
+    ig.Categorical(4, groups=2), ig.Mixed([ig.Spin(2), ig.Gaussian(2)]),
+]  # fmt: skip
+
+
+def half_seen(machine):
+    return torch.arange(machine.visible.size) < 2
+
+
+@pytest.mark.parametrize("unit", EVERY_UNIT, ids=lambda unit: type(unit).__name__)
+@pytest.mark.parametrize(("groups", "draws"), [(1, 1), (2, 1), (1, 2)])
+def test_no_rows_are_no_rows_or_refused_by_name(unit, groups, draws):
+    """Of every public method, whatever is added to them."""
+    machine = hopfield_boltzmann(unit, 3, groups, draws)
+    size = 4 + 3 * groups
+    visible, state = double(0, 4), double(0, size)
+    given = dict(OF_NO_ROWS)
+    if (groups, draws) == (1, 1):
+        given |= EXACT_OF_NO_ROWS
+    for name, (call, shape) in given.items():
+        found = call(machine, visible, state)
+        expected = None if shape is None else (0, *({"d": 4, "s": size}[k] for k in shape))
+        assert (None if found is None else found.shape) == expected, name
+    for name, call in REFUSED_OF_NO_ROWS.items():
+        with pytest.raises((ShapeError, ParameterError), match=rf"{name}.*at least"):
+            call(machine, visible, state)
+    if groups > 1:
+        with pytest.raises(ShapeError, match="at least one example"):
+            machine.path(data=visible)
+    public = {
+        name
+        for name in set(dir(machine)) - set(dir(nn.Module()))
+        if not name.startswith("_") and callable(getattr(type(machine), name, None))
+    }
+    listed = {*OF_NO_ROWS, *EXACT_OF_NO_ROWS, *REFUSED_OF_NO_ROWS, *TAKE_NO_ROWS}
+    assert public == listed
+
+
+@pytest.mark.parametrize("unit", EVERY_UNIT, ids=lambda unit: type(unit).__name__)
+def test_conditionals_of_no_rows(unit):
+    """Whatever is asked of them, with a mask for all rows or one for each."""
+    machine, visible = hopfield_boltzmann(unit), double(0, 4)
+    seen = half_seen(machine)
+    for mask in (seen, seen.expand(0, 4), torch.zeros(0, 4, dtype=torch.bool)):
+        given = machine.conditional(visible, mask)
+        again = given.condition(visible, ~seen)
+        for found in (given.mean(), given.sample(seeded()), given.mode(), again.mean()):
+            assert found.shape == (0, 4)
+        for found in (given.value(), given.score(visible), given.log_prob(visible)):
+            assert found.shape == (0,)
+        assert given.log_weights().shape == given.responsibilities(visible).shape == (0, 3)
+        assert ig.impute(machine, visible, mask, generator=seeded()).shape == (0, 4)

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.functions import check_takes
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_above_zero, check_count, check_fraction
 from isinglass.dynamics import FieldEnergy, Recall
@@ -112,6 +113,7 @@ def simulate_one_step_error(
         >>> abs(found.mean - one_step_error(0.2)) < 5 * found.error
         True
     """
+    check_takes("build", build, "patterns")
     check_count("patterns", patterns)
     check_count("size", size)
     check_count("trials", trials, least=2)
@@ -167,6 +169,7 @@ def simulate_overlaps(
         >>> overlaps.shape, bool((overlaps > 0.95).all())
         (torch.Size([3, 5]), True)
     """
+    check_takes("build", build, "patterns")
     check_count("patterns", patterns)
     check_count("size", size)
     check_count("trials", trials)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from isinglass._support.typing import Float, Int
-from isinglass._support.validation import check_features
+from isinglass._support.validation import check_features, is_hollow
 from isinglass.core.capabilities import ConcaveConvex
 from isinglass.dynamics import Kernel, SingleSite
 from isinglass.energies.hopfield.base import Memory
@@ -83,6 +83,8 @@ class DenseMemory(ConcaveConvex, Memory):
                 f"{self.interaction} makes {tuple(worth.shape)} of {tuple(overlap.shape)}",
                 "Let it work element by element",
             )
+        if is_hollow(self.patterns):
+            return
         if not bool(self.local_field(self.patterns[:1]).isfinite().all()):
             raise ParameterError(
                 f"{self.interaction} of an overlap of {self.unit.size} is not within "

@@ -19,6 +19,7 @@ from isinglass._support.validation import (
     check_operand,
     check_positive,
     check_tensor,
+    check_weight,
     values_visible,
 )
 from isinglass.core.capabilities import Serializable
@@ -88,6 +89,7 @@ class DenseClassifier(Serializable):
         count = check_count("memories", memories)
         self.interaction = interaction_of(interaction, degree, rectified)
         mean, std = check_number("mean", mean), check_deviation("std", std)
+        check_weight("abs(mean)", abs(mean))
         start = torch.full((count, sum(self.sizes)), mean)
         check_generator(generator)
         if std > 0:
@@ -158,7 +160,7 @@ class DenseClassifier(Serializable):
         sign = torch.full((self.sizes[1],) * 2, -1.0).fill_diagonal_(1.0).to(inputs)[targets]
         if exponent is None:
             return -logsigmoid(4 * sign * self.label_field(inputs)).sum(-1)
-        check_positive("exponent", exponent)
+        exponent = check_positive("exponent", exponent)
         return (self.labels(inputs) - sign).abs().pow(exponent).sum(-1)
 
     def twin(self) -> FeedForwardTwin:

@@ -13,6 +13,7 @@ from torch import Tensor
 from isinglass._support.registry import Configurable
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_flag, check_positive
+from isinglass._support.wording import shown
 from isinglass.errors import ParameterError
 
 __all__ = ["Exponential", "Interaction", "Power", "interaction_of"]
@@ -96,7 +97,7 @@ class Power(Interaction):
     def __post_init__(self) -> None:
         check_count("degree", self.degree, least=2)
         check_flag("rectified", self.rectified)
-        check_positive("scale", self.scale)
+        object.__setattr__(self, "scale", check_positive("scale", self.scale))
 
     def __call__(self, overlap: Tensor) -> Tensor:
         """F(o) = (o/s)ⁿ or max(o/s, 0)ⁿ."""
@@ -217,7 +218,7 @@ def interaction_of(
         return Exponential()
     if not isinstance(interaction, Interaction):
         raise ParameterError(
-            f"interaction = {interaction!r}",
+            f"interaction = {shown(interaction)}",
             "Give 'power', 'exp', or an Interaction object such as Power(4) or Exponential()",
         )
     return interaction

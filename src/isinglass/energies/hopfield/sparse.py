@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -15,10 +17,18 @@ from isinglass._support.optional import require_extra
 from isinglass._support.precision import at_least_single
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_positive
+from isinglass.energies.hopfield._entmax import entmax15, sparsemax
 from isinglass.energies.hopfield.continuous import ContinuousHopfield
 from isinglass.errors import ParameterError
 
 __all__ = ["SparseHopfield", "SubsetHopfield"]
+
+#: The weights of each α that no bisection is needed for.
+CLOSED: dict[float, Callable[[Tensor], Tensor]] = {
+    1.0: partial(torch.softmax, dim=-1),
+    1.5: entmax15,
+    2.0: sparsemax,
+}
 
 
 class SparseHopfield(ContinuousHopfield):
@@ -32,7 +42,9 @@ class SparseHopfield(ContinuousHopfield):
     pattern whose score leads by (β(α − 1))⁻¹ is retrieved exactly, in one step.
 
     Reference: Hu et al. 2023, arXiv:2309.12673 (α = 2); Santos et al. 2024, arXiv:2402.13725;
-    Peters, Niculae & Martins 2019, arXiv:1905.05702 (entmax). α > 1 needs the extra ``sparse``.
+    Martins & Astudillo 2016, arXiv:1602.02068 (sparsemax); Peters, Niculae & Martins 2019,
+    arXiv:1905.05702 (entmax). α = 1.5 and 2 have closed forms, which can be mapped and compiled;
+    any other α > 1 is bisected, by the package ``entmax`` of the extra ``sparse``.
 
     Args:
         patterns: ``(N, d)``, one pattern a row; an ``nn.Parameter`` is learned.
@@ -47,8 +59,8 @@ class SparseHopfield(ContinuousHopfield):
         ShapeError: If there is no pattern or the tensor is not a matrix.
         DomainError: If a value is not finite.
         ParameterError: If ``beta`` is not one number above zero, ``alpha`` is below 1, or the
-            weights of α > 1 are asked for under ``torch.func`` or ``torch.vmap``.
-        MissingExtraError: If α > 1 and the package ``entmax`` is not installed.
+            weights of an α that is bisected are asked for under ``torch.func`` or ``torch.vmap``.
+        MissingExtraError: If α is to be bisected and the package ``entmax`` is not installed.
 
     Examples:
         >>> memory = SparseHopfield(torch.eye(3), beta=4.0, alpha=2.0)
@@ -81,7 +93,7 @@ class SparseHopfield(ContinuousHopfield):
     def alpha(self, alpha: float) -> None:
         if check_positive("alpha", alpha) < 1:
             raise ParameterError(f"alpha = {alpha}", "Give alpha of 1 or more")
-        if alpha > 1:
+        if alpha not in CLOSED:
             with require_extra("sparse"):
                 import entmax  # noqa: F401 - missed here rather than at the first recall
         self._alpha = float(alpha)
@@ -96,24 +108,17 @@ class SparseHopfield(ContinuousHopfield):
         # For α > 2 weights have no bound on their slope at zero: there an eps of the scores is
         # the (α − 1)-th root of it in a weight, and by normalization in all of them.
         logits = self.beta * (scores.double() if self.alpha > 2 else at_least_single(scores))
-        if self.alpha == 1:
-            return torch.softmax(logits, -1).to(scores.dtype)
+        if self.alpha in CLOSED:
+            return CLOSED[self.alpha](logits).to(scores.dtype)
         if not torch.compiler.is_compiling() and is_functorch_wrapped_tensor(logits):
             raise ParameterError(
                 f"alpha = {self.alpha} under torch.func or vmap",
                 "Give a batch of states, which every method takes; for gradients torch.autograd or "
-                "memory.grad; or SubsetHopfield(subset=1), which is alpha = 2 and can be mapped",
+                "memory.grad; or alpha = 1.5 or 2, which can be mapped",
             )
-        import entmax
-
-        # Closed forms by one sort; any other α takes 50 bisections of the whole row.
-        if self.alpha == 2:
-            weights = entmax.sparsemax(logits, dim=-1)
-        elif self.alpha == 1.5:
-            weights = entmax.entmax15(logits, dim=-1)
-        else:
-            weights = entmax.entmax_bisect(logits, self.alpha, dim=-1)
-        return weights.to(scores.dtype)
+        if logits.requires_grad and torch.is_grad_enabled():
+            return _bisect_apart(logits, self.alpha).to(scores.dtype)
+        return _bisect(logits, self.alpha).to(scores.dtype)
 
     def negentropy(self, weights: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
         """Computes Ω_α(p) = (Σ p^α − 1)/(α(α − 1)), Tsallis'; Σ p log p at α = 1."""
@@ -207,6 +212,20 @@ class SubsetHopfield(ContinuousHopfield):
     def config(self) -> dict[str, Any]:
         """Returns the shape of the patterns, β and k."""
         return super().config() | {"subset": self.subset}
+
+
+def _bisect(logits: Tensor, alpha: float) -> Tensor:
+    import entmax
+
+    return entmax.entmax_bisect(logits, alpha, dim=-1)
+
+
+#: The same in a graph of its own where gradients are compiled, as torch cannot trace them.
+_bisect_apart: Callable[[Tensor, float], Tensor] = torch.compiler.disable(  # pyright: ignore[reportAssignmentType]
+    _bisect,
+    reason="SparseHopfield: gradients of an alpha that is bisected are not compiled. Give "
+    "alpha = 1.5 or 2, or leave fullgraph out",
+)
 
 
 def _onto_subsets(scores: Tensor, count: int) -> Tensor:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.validation import check_means
+
 if TYPE_CHECKING:
     from isinglass.energies.layered.harmonium import Harmonium
 
@@ -70,6 +72,7 @@ class FastContrastiveGradient:
 
         The hidden fields of the last step serve the slope and the draw that ends it.
         """
+        check_means(visible=visible, state=state)
         machine, count = self.machine, len(visible)
         with torch.no_grad(), torch.autocast(visible.device.type, enabled=False):
             fantasies, *hidden = machine.split(state)
@@ -87,6 +90,7 @@ class FastContrastiveGradient:
 
     def contrastive_loss(self, visible: Tensor, fantasies: Tensor) -> Tensor:
         """Computes the contrastive loss of visible states."""
+        check_means(visible=visible, state=fantasies)
         with torch.no_grad(), torch.autocast(visible.device.type, enabled=False):
             rows = torch.cat([visible, fantasies])
             low = rows.to(self.low)

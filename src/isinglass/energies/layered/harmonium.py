@@ -323,6 +323,9 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
 
         Where hidden layers touch only the visible one, data and fantasies share one product, and
         ∂F(v) = ∂E(v, ⟨h⟩_v) spares the way back: the value is that of −b·v − Σ_h I·⟨h⟩_v + U(v).
+
+        Raises:
+            ShapeError: If there is no row of data, or no chain.
         """
         if not self._is_star:
             return super().contrastive_loss(visible, state)
@@ -338,7 +341,7 @@ class Harmonium(Sampled, Clampable, Tractable, Serializable):
         """Computes the contrastive loss, chains moved on by block Gibbs, and returns both.
 
         Where hidden layers touch only the visible one, a step draws that first, so that the hidden
-        fields at its end serve the gradient too.
+        fields at its end serve the gradient too. Raises as :meth:`contrastive_loss` does.
         """
         if not self._is_star:
             return super().persistent_contrastive_loss(visible, state, steps, generator)

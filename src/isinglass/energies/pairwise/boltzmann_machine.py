@@ -127,6 +127,7 @@ class BoltzmannMachine(Sampled, Clampable, Tractable, Serializable):
             found = f"a bias of shape {tuple(bias.shape)} for {unit}"
             raise ShapeError(found, f"Give {unit.size} numbers{shared}")
         check_finite("the bias", bias)
+        check_like(bias, like if bias.is_meta else bias, "the bias")  # any other is moved
         self.bias = nn.Parameter(bias.detach().to(like).clone())
         self.hidden = check_count("hidden", hidden, least=0)
         if hidden >= couplings.units:

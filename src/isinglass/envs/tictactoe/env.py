@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from isinglass._support.functions import check_takes
 from isinglass._support.validation import check_choice, check_count
 from isinglass.envs._rendering import CROSS, RING, picture, tile
 from isinglass.envs.tictactoe.game import (
@@ -313,6 +314,7 @@ def _strategy(player: Player) -> Strategy:
             "Give 'random', 'minimax', Erring(share), a loaded agent, such as "
             "FreeEnergyQ.load(path), or a function of observations and a generator",
         )
+    check_takes("a player", found, "observations", "a numpy.random.Generator")
     return found
 
 

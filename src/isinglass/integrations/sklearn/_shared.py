@@ -12,6 +12,7 @@ from torch import Generator
 
 from isinglass._support.optional import require_extra
 from isinglass._support.progress import progress_bars
+from isinglass._support.wording import shown
 from isinglass.errors import ParameterError
 
 with require_extra("sklearn"):
@@ -30,7 +31,8 @@ def random_source(random_state: Any) -> RandomState:
         return check_random_state(random_state)
     except ValueError as error:
         raise ParameterError(
-            f"random_state = {random_state!r}", "Give None, a RandomState or a seed below 2**32"
+            f"random_state = {shown(random_state)}",
+            "Give None, a RandomState or a seed below 2**32",
         ) from error
 
 

@@ -277,7 +277,7 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
             self.energy_.interaction = (
                 scaled_power(self.energy_, inputs[:1000], share[:1000])
                 if self.scale is None
-                else replace(cast("Power", interaction), scale=self.scale)
+                else replace(cast("Power", interaction), scale=check_positive("scale", self.scale))
             )
             self._check_scale(inputs[:1000])
         self._optimizer = torch.optim.Adam(self.energy_.parameters(), lr=self.learning_rate)

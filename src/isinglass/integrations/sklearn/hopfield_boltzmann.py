@@ -385,7 +385,7 @@ class HopfieldBoltzmannMachine(
 
     def _least(self) -> Tensor:
         """Returns the least scale of each component."""
-        return self._bounds.resolution.clamp_min(self.least_spread)
+        return self._bounds.resolution.clamp_min(float(self.least_spread))
 
     def _encode(self, table: list[Cells]) -> tuple[Tensor, Tensor]:
         return self.columns_.encode(type(self).__name__, table, self.handle_unknown)

@@ -8,6 +8,7 @@ import numpy as np
 
 from isinglass._support.optional import require_extra
 from isinglass._support.validation import check_flag
+from isinglass._support.wording import shown
 from isinglass.data.columns import is_unknown
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.integrations.sklearn._frames import check_form
@@ -100,7 +101,7 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
         """
         if not isinstance(self.estimator, HopfieldBoltzmannMachine | None):
             raise ParameterError(
-                f"estimator = {self.estimator!r}", "Give a HopfieldBoltzmannMachine, or None"
+                f"estimator = {shown(self.estimator)}", "Give a HopfieldBoltzmannMachine, or None"
             )
         for name in ("sample_posterior", "add_indicator", "keep_empty_features"):
             check_flag(name, getattr(self, name))
@@ -194,7 +195,16 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
     def _missing(self, rows: np.ndarray) -> np.ndarray:
         if self._by_nan():
             return np.column_stack([is_unknown(cells) for cells in rows.T])
-        return np.asarray(rows == self.missing_values, bool)
+        try:
+            found = np.asarray(rows == self.missing_values, bool)
+        except (OverflowError, ValueError):  # beyond a float, or several
+            found = np.empty(0, bool)
+        if found.shape != rows.shape:
+            raise ParameterError(
+                f"missing_values = {shown(self.missing_values)}",
+                "Give NaN, None, or the number or string that a missing cell has",
+            )
+        return found
 
     def _tear(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """Returns rows with NaN for what is missing; columns of which nothing is known are zero."""
@@ -216,8 +226,8 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
             end = -np.inf if name == "min_value" else np.inf
             try:
                 limit = np.asarray(end if value is None else value, np.float64)
-            except (TypeError, ValueError) as error:
-                found_of = f"{name} = {value!r}"
+            except (OverflowError, TypeError, ValueError) as error:
+                found_of = f"{name} = {shown(value)}"
                 raise ParameterError(found_of, "Give a number, or one a column") from error
             if limit.shape not in {(), (columns,)}:
                 raise ShapeError(

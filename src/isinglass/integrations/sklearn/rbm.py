@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from isinglass._support.optional import require_extra
 from isinglass._support.validation import check_count, check_flag, check_fraction, check_positive
+from isinglass._support.wording import shown
 from isinglass.energies import RBM
 from isinglass.errors import DivergenceError, ParameterError
 from isinglass.integrations.sklearn._bits import PersistentChains, bits_of, pseudo_likelihood
@@ -132,11 +133,11 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if self.objective is None:
             self._learn(rows)
             return self
+        size, epochs = int(self.batch_size), int(self.n_iter)
         report = fit(
-            self.machine_, _batches_of_bits(self._dense(rows), self.batch_size, self._generator),
-            self.objective, epochs=self.n_iter, optimizer=self._optimizer(),
-            centered=self.centered, score=Likelihood(every=self.n_iter), progress=self.verbose,
-            generator=self._generator,
+            self.machine_, _batches_of_bits(self._dense(rows), size, self._generator),
+            self.objective, epochs=epochs, optimizer=self._optimizer(), centered=self.centered,
+            score=Likelihood(every=epochs), progress=self.verbose, generator=self._generator,
         )  # fmt: skip
         self.history_ = report.history
         return self
@@ -259,7 +260,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_positive("learning_rate", self.learning_rate)
         if not isinstance(self.objective, Objective | None):
             raise ParameterError(
-                f"objective = {self.objective!r}", "Give one, such as PersistentCD(steps=5)"
+                f"objective = {shown(self.objective)}", "Give one, such as PersistentCD(steps=5)"
             )
         check_flag("centered", self.centered)
         check_flag("verbose", self.verbose)
@@ -273,14 +274,16 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.history_, self._training = None, None
         self._generator = generator_of(self.random_state)
         machine = RBM(
-            Bernoulli(checked.shape[1]), Bernoulli(self.n_components), generator=self._generator
+            Bernoulli(checked.shape[1]),
+            Bernoulli(int(self.n_components)),
+            generator=self._generator,
         )
         self.machine_ = machine.to(_tensor(np.empty(0, checked.dtype)).dtype)
         return checked
 
     def _learn(self, rows: Rows) -> None:
         """Fits by persistent contrastive divergence, in closed form."""
-        size, generator = self.batch_size, self._generator
+        size, generator = int(self.batch_size), self._generator
         many = size * max(1, BLOCK // (size * rows.shape[1]))  # rows made dense at a time
         mean = np.asarray(rows.mean(0), rows.dtype).reshape(1, -1)
         training = self._training = self._chains(self._dense(mean)[0])
@@ -300,8 +303,8 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _chains(self, mean: Tensor) -> PersistentChains:
         return PersistentChains(
-            self.machine_, self.batch_size, mean, learning_rate=self.learning_rate,
-            momentum=self.momentum, centered=self.centered, generator=self._generator,
+            self.machine_, int(self.batch_size), mean, learning_rate=float(self.learning_rate),
+            momentum=float(self.momentum), centered=self.centered, generator=self._generator,
         )  # fmt: skip
 
     def _check_finite(self) -> None:
@@ -353,7 +356,7 @@ class RBMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return ((rows - least) / (most - least)).clamp(0, 1).to(self.machine_.weight)
 
     def _optimizer(self) -> Any:
-        return partial(torch.optim.SGD, lr=self.learning_rate, momentum=self.momentum)
+        return partial(torch.optim.SGD, lr=float(self.learning_rate), momentum=float(self.momentum))
 
 
 def _tensor(values: np.ndarray) -> Tensor:

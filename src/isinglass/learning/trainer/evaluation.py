@@ -70,6 +70,7 @@ class Likelihood:
             )
         for name in ("every", "rows", "states"):
             check_count(name, getattr(self, name))
+        check_count("seed", self.seed, least=0)
 
     @torch.no_grad()
     def measure(self, energy: Energy, *data: Tensor) -> tuple[str, list[float]]:

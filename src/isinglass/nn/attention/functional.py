@@ -279,6 +279,7 @@ def _spread(mask: object, query: Tensor, key: Tensor) -> Tensor:
     """The mask, brought to the shape of the scores."""
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise DomainError("a mask that is not boolean", "True where a query may look")
+    check_device_of("a mask", mask, query)
     batch = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
     shape = (*batch, query.shape[-2], key.shape[-2])
     try:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from isinglass._support.functions import check_takes
 from isinglass._support.validation import check_count, check_fraction, check_positive
 from isinglass.errors import ParameterError
 
@@ -356,6 +357,7 @@ def find_activation(
         ParameterError: If there is none.
     """
     if callable(activation):
+        check_takes("activation", activation, "a tensor")
         return activation
     found = getattr(torch, str(activation), None) or getattr(F, str(activation), None)
     if not isinstance(found, Callable):
