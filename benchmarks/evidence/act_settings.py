@@ -63,6 +63,7 @@ BLOCKERS = {
     "learning_starts": 2_000,
     "train_freq": 1,
     "gradient_steps": 4,
+    "tau": 0.005,
     "gamma": 0.95,
     "initial_temperature": 1.0,
     "final_temperature": 0.05,
@@ -72,7 +73,13 @@ BLOCKERS = {
 #: Chosen on other instances: LargeAction with key_seed 101 and 102, Trap with key_seed 101. Parity,
 #: TicTacToe, Assignment 8×8, CartPole, Pendulum, Blockers with seeds 100 to 104.
 OWN: dict[str, dict[str, Any]] = {
-    "large-action": {"initial_temperature": 1.0, "final_temperature": 0.05},
+    "large-action": {
+        "energy": MixtureEnergy(),
+        "learning_rate": 5e-3,
+        "train_freq": 4,
+        "initial_temperature": 1.0,
+        "final_temperature": 0.05,
+    },
     "parity": {
         "energy": ProductOfMixtures(groups=64, memories=4),
         "learning_rate": Falling(0.01),
@@ -143,6 +150,7 @@ OWN: dict[str, dict[str, Any]] = {
         "learning_starts": 500,
         "train_freq": 1,
         "gradient_steps": 2,
+        "tau": 0.005,
         "gamma": 0.98,
         "initial_temperature": 5.0,
         "final_temperature": 1.0,

@@ -54,10 +54,8 @@ def reward_range(
             raise ParameterError(f"temperature = {temperature!r}", "Give 'auto' or a number")
         if not ranged:
             return None, None
-        return tuple(
-            default if given is None else given
-            for given, default in zip((initial, final), REWARDS, strict=True)
-        )
+        first, last = REWARDS
+        return (first if initial is None else initial, last if final is None else final)
     if ranged:
         raise ParameterError(
             f"temperature = {temperature} with initial_temperature = {initial}, "
