@@ -36,6 +36,7 @@ CHAINS = Annealing(chains=8, levels=10)
 ENERGIES = {
     "mixture": MixtureEnergy(5),
     "bent mixture": MixtureEnergy(5, state_fields=True),
+    "mixture bent alike": MixtureEnergy(5, state_fields="shared"),
     "groups": ProductOfMixtures(2, 3, CHAINS),
     "restricted": RBMEnergy(6, annealing=CHAINS),
     "expected": RBMEnergy(6, expected=True, annealing=CHAINS),

@@ -336,7 +336,7 @@ def statistics(network):
 def test_the_target_network_copies_running_statistics_and_gathers_none():
     agent = small_agent(policy_kwargs={"features_extractor_class": Standardized}).learn(100)
     own, target = statistics(agent.policy.q_net), statistics(agent.policy.q_net_target)
-    assert own[-1] == agent._n_updates > 0  # num_batches_tracked
+    assert agent.policy.q_net.extractor.norm.num_batches_tracked == agent._n_updates > 0
     assert all(torch.equal(x, y) for x, y in zip(own, target, strict=True))
     states = torch.tensor(all_states(), dtype=torch.float32)
     target_values(agent.policy, states)  # in evaluation mode: nothing is gathered
@@ -411,7 +411,7 @@ def test_values_start_at_the_mean_reward_unless_weights_were_put_in():
     mean = float(agent.replay_buffer.rewards[:40].mean())
     agent._start_values()
     for network in (agent.policy.q_net, agent.policy.q_net_target):
-        assert float(network.head.offset.detach()) == pytest.approx(mean, abs=1.0)
+        assert float(network.head.shift.detach()) == pytest.approx(mean, abs=1.0)
     given = small_agent(learning_starts=1_000).learn(40)
     with torch.no_grad():
         given.policy.q_net.head.offset.fill_(-7.0)

@@ -76,10 +76,13 @@ class MixtureEnergy(ActionEnergy):
     Args:
         memories: N.
         state_fields: Whether the state bends the action fields, θ_μ(s) = θ_μ + W_μ φ(s): needed
-            where the good actions are many more than the memories. Gaussians always move.
+            where the good actions are many more than the memories. With ``"shared"`` all alike,
+            θ_μ(s) = θ_μ + W φ(s): what adds up over the parts of an action is then learned at
+            once, and the memories have the rest. Gaussians always move.
 
     Raises:
-        ParameterError: If ``memories`` is not a whole number of at least one.
+        ParameterError: If ``memories`` is not a whole number of at least one, or ``state_fields``
+            is neither a bool nor ``"shared"``.
 
     Examples:
         >>> from isinglass.agents import FreeEnergyQ
@@ -95,6 +98,10 @@ class MixtureEnergy(ActionEnergy):
 
     def __post_init__(self) -> None:
         check_count("memories", self.memories)
+        if not isinstance(self.state_fields, bool) and self.state_fields != "shared":
+            raise ParameterError(
+                f"state_fields = {self.state_fields!r}", "Give True, False or 'shared'"
+            )
 
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
         """Builds keys and fields, or a Gaussian mixture for real units."""

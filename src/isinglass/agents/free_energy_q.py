@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -11,8 +11,6 @@ from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
 from stable_baselines3.common.vec_env import VecEnv
@@ -36,11 +34,11 @@ from isinglass.agents._faults import (
     whole_steps,
 )  # fmt: skip
 from isinglass.agents.action_energies import ActionEnergy
-from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.defaults import DEFAULT_RATE, SELDOM, default_energy, update_pace
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
-from isinglass.agents.mask_reader import MaskReader, lend_masks
+from isinglass.agents.mask_reader import lend_masks
+from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.network import FreeEnergyNetwork, check_real
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay_buffer import (
@@ -65,7 +63,7 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 SelfFreeEnergyQ = TypeVar("SelfFreeEnergyQ", bound="FreeEnergyQ")
 
 
-class FreeEnergyQ(OffPolicyAlgorithm):
+class FreeEnergyQ(MaskedCollection):
     r"""Soft Q-learning where Q = −F, the negative free energy of actions under an energy.
 
     An action is a state of units: d bits are spins a = ±1, choices are one-hot, real actions
@@ -76,17 +74,22 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         Q(s,a) = T log Σ_μ exp((k_μ(s) + Σ_i θ_μi(s) a_i)/T) − T log N
         V(s)   = T log Σ_a exp(Q(s,a)/T)
         π(a|s) = exp((Q(s,a) − V(s))/T)                     sampled exactly: μ first, then all bits
-        loss   = (Q(s,a) − r − γ (1 − done) V_target(s'))²  soft Bellman backup
+        loss   = (Q(s,a) − r − γ (1 − done) (V_target(s') − T log |A|))²   mellow Bellman backup
 
     :class:`ProductOfMixtures`, :class:`RBMEnergy` and :class:`DBMEnergy` are products of experts;
     their actions are drawn by block Gibbs, annealed inside each action, and V is estimated by the
     way. Where there are few actions these are enumerated.
 
-    One temperature T serves Q, V, π and the target. It falls from its initial to its final value
-    by a constant factor a step. Acting samples π; ``predict(deterministic=True)`` is greedy.
-    A time limit does not count as ``done``. What an action mask forbids is neither taken nor
-    backed up, whether ``info["action_mask"]``, an entry of the observations or ``action_masks()``
-    tells it.
+    One temperature T serves Q, V, π and the target. It falls by a constant factor a step; by
+    default it is counted in the spread σ of the values,
+
+        T = σ (1 → 0.1/√d),   σ² = E_s[Var_a Q(s, a)],   a uniform over what is allowed in s
+
+    d the number of bits, choices or axes of an action, so that the unit of the rewards does not
+    matter: the same task in another one is learned by the same actions. Acting samples π;
+    ``predict(deterministic=True)`` is greedy. A time limit does not count as ``done``. What an
+    action mask forbids is neither taken nor backed up, whether ``info["action_mask"]``, an entry
+    of the observations or ``action_masks()`` tells it.
 
     All else, ``learn``, ``predict``, ``save``, ``load``, callbacks, loggers, vector environments,
     is Stable-Baselines3's. The random stream of the actions belongs to the policy and is saved
@@ -101,11 +104,15 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             actions; a vector of them, of SB3 or of Gymnasium; or a name that
             :func:`isinglass.envs.make_env` knows. Bits observed are seen as spins where the
             observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
-        energy: The energy of the actions; None is :class:`MixtureEnergy`.
-        backup: What values are learned towards; None is :class:`SoftBackup`.
+        energy: The energy of the actions; None is a :class:`MixtureEnergy` that fits their space:
+            for one choice a value an action, else 32 memories, for bits and several choices bent
+            alike by the state.
+        backup: What values are learned towards; None is ``SoftBackup(mellowmax=True)``, under
+            which wandering is worth nothing.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
-        learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0).
+        learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0), by
+            default from 2e-3 down to 1e-4.
         buffer_size: Transitions kept for replay.
         learning_starts: Environment steps with uniformly random actions before learning.
         batch_size: Transitions a gradient step.
@@ -113,10 +120,16 @@ class FreeEnergyQ(OffPolicyAlgorithm):
             moves after an update, or after 16 of its gradient steps.
         gamma: Discount factor γ, 0 to 1.
         n_steps: Steps whose rewards are summed before the value of the next state is taken.
-        train_freq: Environment steps between updates, or ``(n, "step" | "episode")``.
-        gradient_steps: Gradient steps an update; −1 for as many as environment steps, 0 for none.
-        initial_temperature: T at the start, in units of the reward.
-        final_temperature: T after annealing, in units of the reward, no higher than at the start.
+        train_freq: Environment steps between updates, or ``(n, "step" | "episode")``; 4 if
+            ``gradient_steps`` alone is given.
+        gradient_steps: Gradient steps an update; −1 for as many as environment steps, 0 for none;
+            1 if ``train_freq`` alone is given. With neither there is a gradient step for every
+            4 steps of an environment, in short runs as many as make 5,000, at most one a step.
+        temperature: ``"auto"``, T in units of σ; or a constant T in units of the reward.
+        initial_temperature: T at the start, in units of the reward, in place of ``"auto"``; 1 if
+            only the next is given.
+        final_temperature: T after annealing, in units of the reward, no higher than at the start;
+            0.05 if only the former is given.
         annealing_fraction: Fraction of the training over which T falls; above 1, T never gets
             to its final value.
         max_grad_norm: Largest norm of the gradient; above it the gradient is scaled down.
@@ -136,11 +149,11 @@ class FreeEnergyQ(OffPolicyAlgorithm):
 
     Raises:
         ParameterError: If ``env`` is no environment or its action space is not supported; the
-            energy has no distribution over it; ``loss`` is none; a temperature,
-            ``annealing_fraction`` or ``max_grad_norm`` is not a finite number above zero; T would
-            rise; ``tau`` or ``gamma`` is not from 0 to 1; a count is no whole number or too small;
-            the policy is none, or none for such observations; ``policy_kwargs`` has what it does
-            not take or what is set above; or there is no such device.
+            energy has no distribution over it; ``loss`` is none; T is given in two ways; a
+            temperature, ``annealing_fraction`` or ``max_grad_norm`` is not a finite number above
+            zero; T would rise; ``tau`` or ``gamma`` is not from 0 to 1; a count is no whole number
+            or too small; the policy is none, or none for such observations; ``policy_kwargs`` has
+            what it does not take or what is set above; or there is no such device.
         UnknownEnvironmentError: If ``env`` is a name that is not known.
         DivergenceError: From ``learn``, if the loss or the values are NaN or infinite: the
             learning rate is too high.
@@ -225,8 +238,6 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         self.spread: float | None = None  # of the values, once they are learned
         self.max_grad_norm = max_grad_norm
         self._saved_by = self._rule
-        self._allowed: np.ndarray | None = None
-        self._masks: MaskReader | None = None
         if _init_setup_model:
             self._setup_model()
 
@@ -404,67 +415,10 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         if self._paces_itself:
             self.train_freq, self.gradient_steps = update_pace(self._total_timesteps, self.n_envs)
         check_real("the first observation", self._last_obs)
-        if fresh and self.env is not None:
-            self._masks = MaskReader(self.env)
-            self._note_masks(self._masks.read(cast(Any, self._last_obs)))
-            if isinstance(self.replay_buffer, MaskedReplayBuffer):
-                self.replay_buffer.cut()  # the episode that was under way is given up
+        if fresh:
+            self._look_for_masks()
         lend_masks(ready[1], self.env, lambda: self.policy.masks_told)
         return ready
-
-    def _note_masks(self, masks: np.ndarray | None) -> None:
-        """Keeps the masks to act by.
-
-        Raises:
-            ParameterError: If the replay buffer would not keep them.
-        """
-        if masks is None and self.policy.masks_told:  # here everything is allowed
-            masks = np.ones((self.n_envs, MaskLayout.of(self.action_space).flat_size), dtype=bool)
-        self._allowed = masks
-        if masks is None or self._masks is None or self._masks.source in (None, "observation"):
-            return
-        self.policy.masks_told = True
-        if not isinstance(self.replay_buffer, MaskedReplayBuffer):
-            raise ParameterError(
-                f"a {type(self.replay_buffer).__name__}, which keeps no action masks",
-                "Leave replay_buffer_class out: the default keeps masks and n steps; or learn in "
-                "isinglass.agents.ObservedMasks(env) with a buffer for dictionaries",
-            )
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Draws uniformly among allowed actions before learning starts, then from the policy."""
-        if self._allowed is None:
-            return super()._sample_action(learning_starts, action_noise, n_envs)
-        layout = MaskLayout.of(self.action_space)
-        if self.num_timesteps < learning_starts:
-            actions = layout.draw_allowed(self._allowed, self.action_space.np_random)
-        else:
-            masks = layout.by_parts(self._allowed)
-            actions, _ = self.predict(cast(Any, self._last_obs), action_masks=masks)
-        return actions, actions
-
-    def _store_transition(
-        self,
-        replay_buffer: ReplayBuffer,
-        buffer_action: np.ndarray,
-        new_obs: np.ndarray | dict[str, np.ndarray],
-        reward: np.ndarray,
-        dones: np.ndarray,
-        infos: Sequence[dict[str, Any]],
-    ) -> None:
-        """Keeps out what would turn the weights into NaN many steps later."""
-        check_real("the reward", reward)
-        check_real("the observation", new_obs)
-        for info in infos:
-            if "terminal_observation" in info:
-                check_real("the last observation", info["terminal_observation"])
-        if self._masks is not None:
-            masks = self._masks.read(new_obs, infos, dones)
-            self._note_masks(masks)
-            self._masks.complete(masks, infos, dones)
-        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, list(infos))
 
     def _anneal(self) -> None:
         self.policy.temperature = annealed(self, 1 - self._current_progress_remaining)
@@ -509,9 +463,8 @@ class FreeEnergyQ(OffPolicyAlgorithm):
         discounts = gamma * (1 - batch.dones.flatten())
         if self.initial_temperature is None and self._n_updates % LOOK_EVERY == 0:
             found = value_spread(self.policy, batch, discounts)
-            self.spread = (
-                found if self.spread is None else self.spread + FRESH * (found - self.spread)
-            )
+            before = found if self.spread is None else self.spread
+            self.spread = before + FRESH * (found - before)
         return self.backup.target(self.policy, batch, discounts)
 
     def _excluded_save_params(self) -> list[str]:

@@ -1,0 +1,91 @@
+"""Collecting steps of environments by what is allowed there, and keeping out what is no number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.mask_reader import MaskReader
+from isinglass.agents.network import check_real
+from isinglass.agents.policy import FreeEnergyPolicy
+from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.errors import ParameterError
+
+__all__ = ["MaskedCollection"]
+
+
+class MaskedCollection(OffPolicyAlgorithm):
+    """An off-policy algorithm that acts by masks, however its environment tells them."""
+
+    policy: FreeEnergyPolicy
+    _allowed: np.ndarray | None = None
+    _masks: MaskReader | None = None
+
+    def _look_for_masks(self) -> None:
+        """Finds out how masks are told, if they are; the episode that was under way is given up."""
+        if self.env is None:
+            return
+        self._masks = MaskReader(self.env)
+        self._note_masks(self._masks.read(cast(Any, self._last_obs)))
+        if isinstance(self.replay_buffer, MaskedReplayBuffer):
+            self.replay_buffer.cut()
+
+    def _note_masks(self, masks: np.ndarray | None) -> None:
+        """Keeps the masks to act by.
+
+        Raises:
+            ParameterError: If the replay buffer would not keep them.
+        """
+        if masks is None and self.policy.masks_told:  # here everything is allowed
+            masks = np.ones((self.n_envs, MaskLayout.of(self.action_space).flat_size), dtype=bool)
+        self._allowed = masks
+        if masks is None or self._masks is None or self._masks.source in (None, "observation"):
+            return
+        self.policy.masks_told = True
+        if not isinstance(self.replay_buffer, MaskedReplayBuffer):
+            raise ParameterError(
+                f"a {type(self.replay_buffer).__name__}, which keeps no action masks",
+                "Leave replay_buffer_class out: the default keeps masks and n steps; or learn in "
+                "isinglass.agents.ObservedMasks(env) with a buffer for dictionaries",
+            )
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws uniformly among allowed actions before learning starts, then from the policy."""
+        if self._allowed is None:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        layout = MaskLayout.of(self.action_space)
+        if self.num_timesteps < learning_starts:
+            actions = layout.draw_allowed(self._allowed, self.action_space.np_random)
+        else:
+            masks = layout.by_parts(self._allowed)
+            actions, _ = self.predict(cast(Any, self._last_obs), action_masks=masks)
+        return actions, actions
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: Sequence[dict[str, Any]],
+    ) -> None:
+        """Keeps out what would turn the weights into NaN many steps later."""
+        check_real("the reward", reward)
+        check_real("the observation", new_obs)
+        for info in infos:
+            if "terminal_observation" in info:
+                check_real("the last observation", info["terminal_observation"])
+        if self._masks is not None:
+            masks = self._masks.read(new_obs, infos, dones)
+            self._note_masks(masks)
+            self._masks.complete(masks, infos, dones)
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, list(infos))
