@@ -234,6 +234,7 @@ class FreeEnergyQ(MaskedCollection):
         self.n_steps = n_steps
         given_range = (initial_temperature, final_temperature)
         self.initial_temperature, self.final_temperature = reward_range(temperature, *given_range)
+        self._waits_for_reward = self.initial_temperature is None
         self.annealing_fraction = annealing_fraction
         self.spread: float | None = None  # of the values, once they are learned
         self.max_grad_norm = max_grad_norm

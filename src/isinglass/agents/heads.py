@@ -114,7 +114,10 @@ class MixtureHead(Head):
         super().__init__()
         self.unit = unit
         self.keys = nn.Linear(width, memories)
-        self.fields = nn.Parameter(_random_fields(memories, unit, init_scale))
+        # One memory needs nothing to tell it from others: its values start flat, so that before a
+        # reward is met none of its actions is taken everywhere.
+        size = init_scale if memories > 1 else 0.0
+        self.fields = nn.Parameter(_random_fields(memories, unit, size))
         self.bend = None
         if state_fields:
             bent = unit.size if state_fields == "shared" else self.fields.numel()

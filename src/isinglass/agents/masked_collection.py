@@ -26,6 +26,8 @@ class MaskedCollection(OffPolicyAlgorithm):
     policy: FreeEnergyPolicy
     _allowed: np.ndarray | None = None
     _masks: MaskReader | None = None
+    _rewarded: bool = False
+    _waits_for_reward: bool = False
 
     def _look_for_masks(self) -> None:
         """Finds out how masks are told, if they are; the episode that was under way is given up."""
@@ -58,7 +60,13 @@ class MaskedCollection(OffPolicyAlgorithm):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draws uniformly among allowed actions before learning starts, then from the policy."""
+        """Draws uniformly among allowed actions before learning starts, then from the policy.
+
+        It starts when a reward other than 0 was met, if ``_waits_for_reward``: up to then all
+        values are 0, and to choose by what a network makes of that is to choose by noise.
+        """
+        if self._waits_for_reward and not self._rewarded:
+            learning_starts = self.num_timesteps + 1
         if self._allowed is None:
             return super()._sample_action(learning_starts, action_noise, n_envs)
         layout = MaskLayout.of(self.action_space)
@@ -80,6 +88,7 @@ class MaskedCollection(OffPolicyAlgorithm):
     ) -> None:
         """Keeps out what would turn the weights into NaN many steps later."""
         check_real("the reward", reward)
+        self._rewarded = self._rewarded or bool(np.any(reward))
         check_real("the observation", new_obs)
         for info in infos:
             if "terminal_observation" in info:
