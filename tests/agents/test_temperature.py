@@ -14,6 +14,7 @@ from isinglass.agents.temperature import action_parts, reward_range, value_sprea
 from isinglass.distributions import Enumerated
 from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError
+from isinglass.units import Spin
 from tests.agents.small import ENERGIES, QUICK, SMALL, SPACES, shaped_policy, small_agent
 from tests.seeds import SEED, numpy_seeded, seeded
 
@@ -68,6 +69,7 @@ def test_actions_too_many_to_list_are_drawn_uniformly(forbidden):
     torch.manual_seed(SEED)
     policy = FreeEnergyQ("MlpPolicy", LargeAction(), MixtureEnergy(1), seed=SEED, device="cpu")
     policy = policy.policy
+    torch.nn.init.normal_(policy.q_net_target.head.fields)
     fields = policy.q_net_target.head.fields.detach()[0].double()
     states = torch.randint(0, 2, (32, 12), generator=seeded(2)).float()
     masks = torch.ones(32, 80, dtype=torch.bool)
@@ -161,3 +163,26 @@ def test_the_energy_follows_from_the_space():
         "bits": 32, "parts": 32, "alike": 32, "one": 1, "from -1": 1, "from 1 and -2": 32,
     }  # fmt: skip
     assert small_agent().energy == MixtureEnergy(state_fields="shared")
+
+
+def test_before_a_reward_is_met_actions_are_uniform():
+    """Of 8 bits in 200 steps half are ones, within 5 σ of 0.5/√1600; a reward lets it choose."""
+    agent = FreeEnergyQ("MlpPolicy", Scaled(LargeAction(**SMALL), 0.0), seed=SEED, **QUICK)
+    torch.nn.init.constant_(agent.policy.q_net.head.fields, 100.0)  # would always choose ones
+    agent.learn(200)
+    assert abs(agent.replay_buffer.actions[:200].mean() - 0.5) < 5 * 0.5 / 40
+    assert not agent._rewarded
+    assert small_agent().learn(40)._rewarded
+    chosen = FreeEnergyQ("MlpPolicy", Scaled(LargeAction(**SMALL), 0.0), temperature=1e-3, **QUICK)
+    torch.nn.init.constant_(chosen.policy.q_net.head.fields, 100.0)
+    chosen.learn(60)
+    assert chosen.replay_buffer.actions[25:60].mean() > 0.9  # who gives T in rewards means it
+
+
+def test_the_values_of_one_memory_start_flat():
+    policy = shaped_policy(spaces.Discrete(5), MixtureEnergy(3))
+    assert float(policy.q_net.head.fields.detach().std()) > 0
+    head = MixtureEnergy(1, state_fields=True).head(4, Spin(3), 1.0)
+    values = head(torch.randn(6, 4, generator=seeded(1)), 0.3).score(torch.ones(6, 3))
+    others = head(torch.randn(6, 4, generator=seeded(1)), 0.3).score(-torch.ones(6, 3))
+    assert torch.equal(values, others)

@@ -74,7 +74,7 @@ class MaskedCollection(OffPolicyAlgorithm):
             actions = layout.draw_allowed(self._allowed, self.action_space.np_random)
         else:
             masks = layout.by_parts(self._allowed)
-            actions, _ = self.predict(cast(Any, self._last_obs), action_masks=masks)
+            actions, _ = self.policy.predict(cast(Any, self._last_obs), action_masks=masks)
         return actions, actions
 
     def _store_transition(

@@ -114,7 +114,7 @@ def value_spread(policy: FreeEnergyPolicy, batch: Transitions, discounts: Tensor
         ...     state, spaces.Discrete(4), lambda _: 1e-3, energy=MixtureEnergy(1)
         ... )
         >>> batch = Transitions(*[torch.zeros(2, 3)] * 4, rewards=torch.ones(2, 1))
-        >>> values = policy.q_net_target.head.fields[0]  # one memory: a value an action
+        >>> values = torch.nn.init.normal_(policy.q_net_target.head.fields)  # one an action
         >>> found = value_spread(policy, batch, torch.zeros(2))
         >>> bool(abs(found - values.std(correction=0)) < 1e-6)
         True

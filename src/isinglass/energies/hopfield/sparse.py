@@ -71,6 +71,9 @@ class SparseHopfield(ContinuousHopfield):
 
     numbers: ClassVar[tuple[str, ...]] = ("beta", "alpha")
 
+    #: Bisection in a graph of its own where gradients are compiled, as torch cannot trace them.
+    _bisect_apart: ClassVar[Any] = None
+
     def __init__(
         self,
         patterns: Tensor,
@@ -96,6 +99,13 @@ class SparseHopfield(ContinuousHopfield):
         if alpha not in CLOSED:
             with require_extra("sparse"):
                 import entmax  # noqa: F401 - missed here rather than at the first recall
+            # Made here and not with the module: it loads torch's compiler.
+            apart = torch.compiler.disable(
+                _bisect,
+                reason="SparseHopfield: gradients of an alpha that is bisected are not compiled. "
+                "Give alpha = 1.5 or 2, or leave fullgraph out",
+            )
+            SparseHopfield._bisect_apart = staticmethod(apart)
         self._alpha = float(alpha)
 
     @property
@@ -117,7 +127,7 @@ class SparseHopfield(ContinuousHopfield):
                 "memory.grad; or alpha = 1.5 or 2, which can be mapped",
             )
         if logits.requires_grad and torch.is_grad_enabled():
-            return _bisect_apart(logits, self.alpha).to(scores.dtype)
+            return self._bisect_apart(logits, self.alpha).to(scores.dtype)
         return _bisect(logits, self.alpha).to(scores.dtype)
 
     def negentropy(self, weights: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
@@ -218,14 +228,6 @@ def _bisect(logits: Tensor, alpha: float) -> Tensor:
     import entmax
 
     return entmax.entmax_bisect(logits, alpha, dim=-1)
-
-
-#: The same in a graph of its own where gradients are compiled, as torch cannot trace them.
-_bisect_apart: Callable[[Tensor, float], Tensor] = torch.compiler.disable(  # pyright: ignore[reportAssignmentType]
-    _bisect,
-    reason="SparseHopfield: gradients of an alpha that is bisected are not compiled. Give "
-    "alpha = 1.5 or 2, or leave fullgraph out",
-)
 
 
 def _onto_subsets(scores: Tensor, count: int) -> Tensor:
