@@ -61,7 +61,7 @@ class FallingRate:
         return self.last + progress_remaining * (self.first - self.last)
 
 
-DEFAULT_RATE = FallingRate(2e-3, 1e-4)
+DEFAULT_RATE = FallingRate(5e-3, 1e-3)
 
 
 def update_pace(total_steps: int, environments: int) -> tuple[TrainFreq, int]:

@@ -112,7 +112,7 @@ class FreeEnergyQ(MaskedCollection):
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0), by
-            default from 2e-3 down to 1e-4.
+            default from 5e-3 down to 1e-3.
         buffer_size: Transitions kept for replay.
         learning_starts: Environment steps with uniformly random actions before learning.
         batch_size: Transitions a gradient step.
