@@ -10,8 +10,9 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MaskLayout
+from isinglass.distributions import FEW_STATES
 
-__all__ = ["DEFAULT_RATE", "SELDOM", "FallingRate", "default_energy", "update_pace"]
+__all__ = ["SELDOM", "FallingRate", "default_energy", "default_rate", "update_pace"]
 
 FEWEST_UPDATES = 5_000  # in a run, as long as there is no more than one for a step
 SELDOM = 4  # steps of the environment for one update, in long runs
@@ -61,7 +62,18 @@ class FallingRate:
         return self.last + progress_remaining * (self.first - self.last)
 
 
-DEFAULT_RATE = FallingRate(5e-3, 1e-3)
+def default_rate(space: spaces.Space) -> FallingRate:
+    """Returns the learning rate for actions of this space: higher where they are too many to list.
+
+    There many memories share what is learned from few steps each.
+
+    Examples:
+        >>> default_rate(spaces.Discrete(4)), default_rate(spaces.MultiBinary(40))
+        (FallingRate(first=0.002, last=0.0001), FallingRate(first=0.005, last=0.001))
+    """
+    code = ActionCode.of(space)
+    many = not code.continuous and code.unit.state_count() > FEW_STATES
+    return FallingRate(5e-3, 1e-3) if many else FallingRate(2e-3, 1e-4)
 
 
 def update_pace(total_steps: int, environments: int) -> tuple[TrainFreq, int]:

@@ -35,7 +35,7 @@ from isinglass.agents._faults import (
 )  # fmt: skip
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup, SoftBackup
-from isinglass.agents.defaults import DEFAULT_RATE, SELDOM, default_energy, update_pace
+from isinglass.agents.defaults import SELDOM, default_energy, default_rate, update_pace
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
 from isinglass.agents.masked_collection import MaskedCollection
@@ -111,8 +111,8 @@ class FreeEnergyQ(MaskedCollection):
             which wandering is worth nothing.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
-        learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0), by
-            default from 5e-3 down to 1e-3.
+        learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0); None is
+            from 2e-3 down to 1e-4, from 5e-3 to 1e-3 where actions are too many to list, over 256.
         buffer_size: Transitions kept for replay.
         learning_starts: Environment steps with uniformly random actions before learning.
         batch_size: Transitions a gradient step.
@@ -188,7 +188,7 @@ class FreeEnergyQ(MaskedCollection):
         energy: ActionEnergy | None = None,
         backup: Backup | None = None,
         loss: str | Loss = "mse",
-        learning_rate: float | Schedule = DEFAULT_RATE,
+        learning_rate: float | Schedule | None = None,
         buffer_size: int = 100_000,
         learning_starts: int = 100,
         batch_size: int = 256,
@@ -217,6 +217,8 @@ class FreeEnergyQ(MaskedCollection):
         given = environment(env, required=_init_setup_model)
         if _init_setup_model:  # else ``load`` brings what was checked when it was made
             check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
+        if learning_rate is None:  # without an environment ``load`` brings the one that was used
+            learning_rate = 0.0 if given is None else default_rate(given.action_space)
         super().__init__(
             policy, given, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
             SELDOM if train_freq is None else train_freq,

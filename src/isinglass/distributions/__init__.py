@@ -5,11 +5,12 @@ from isinglass.distributions.base import Distribution
 from isinglass.distributions.conditional_boltzmann_machine import ConditionalBoltzmannMachine
 from isinglass.distributions.conditional_dbm import ConditionalDBM
 from isinglass.distributions.conditional_rbm import ConditionalRBM, ExpectedEnergyRBM
-from isinglass.distributions.enumerated import Enumerated, has_few_states
+from isinglass.distributions.enumerated import FEW_STATES, Enumerated, has_few_states
 from isinglass.distributions.pattern_mixture import PatternMixture
 from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
 
 __all__ = [
+    "FEW_STATES",
     "AnnealedConditional",
     "Annealing",
     "ConditionalBoltzmannMachine",

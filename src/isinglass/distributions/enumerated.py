@@ -13,10 +13,10 @@ from isinglass.distributions.base import Distribution
 from isinglass.errors import DomainError, IntractableError
 from isinglass.units import Unit
 
-__all__ = ["Enumerated", "has_few_states"]
+__all__ = ["FEW_STATES", "Enumerated", "has_few_states"]
 
 MOST_ACTIONS = 2**20
-FEW_STATES = 256
+FEW_STATES = 256  # that are listed rather than sampled
 
 
 @dataclass(frozen=True)
