@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from gymnasium import spaces
-from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
 
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.distributions import FEW_STATES
 
-__all__ = ["SELDOM", "FallingRate", "default_energy", "default_rate", "update_pace"]
+__all__ = ["SELDOM", "FallingRate", "default_energy", "default_rate", "rate_for", "update_pace"]
 
 FEWEST_UPDATES = 5_000  # in a run, as long as there is no more than one for a step
 SELDOM = 4  # steps of the environment for one update, in long runs
@@ -74,6 +75,21 @@ def default_rate(space: spaces.Space) -> FallingRate:
     code = ActionCode.of(space)
     many = not code.continuous and code.unit.state_count() > FEW_STATES
     return FallingRate(5e-3, 1e-3) if many else FallingRate(2e-3, 1e-4)
+
+
+def rate_for(env: Any, rate: float | Schedule | None) -> float | Schedule:
+    """Returns the rate that was given, or what fits the actions of the environment.
+
+    Without an environment ``load`` brings the rate that was used.
+
+    Examples:
+        >>> import gymnasium as gym
+        >>> rate_for(gym.make("CartPole-v1"), None), rate_for(None, None)
+        (FallingRate(first=0.002, last=0.0001), 0.0)
+    """
+    if rate is not None:
+        return rate
+    return 0.0 if env is None else default_rate(env.action_space)
 
 
 def update_pace(total_steps: int, environments: int) -> tuple[TrainFreq, int]:

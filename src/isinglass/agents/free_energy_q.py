@@ -35,7 +35,7 @@ from isinglass.agents._faults import (
 )  # fmt: skip
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup, SoftBackup
-from isinglass.agents.defaults import SELDOM, default_energy, default_rate, update_pace
+from isinglass.agents.defaults import SELDOM, default_energy, rate_for, update_pace
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
 from isinglass.agents.masked_collection import MaskedCollection
@@ -217,10 +217,9 @@ class FreeEnergyQ(MaskedCollection):
         given = environment(env, required=_init_setup_model)
         if _init_setup_model:  # else ``load`` brings what was checked when it was made
             check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
-        if learning_rate is None:  # without an environment ``load`` brings the one that was used
-            learning_rate = 0.0 if given is None else default_rate(given.action_space)
+        rate = rate_for(given, learning_rate)
         super().__init__(
-            policy, given, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
+            policy, given, rate, buffer_size, learning_starts, batch_size, tau, gamma,
             SELDOM if train_freq is None else train_freq,
             1 if gradient_steps is None else gradient_steps,
             replay_buffer_class=replay_buffer_class, replay_buffer_kwargs=replay_buffer_kwargs,
@@ -234,9 +233,8 @@ class FreeEnergyQ(MaskedCollection):
         self._paces_itself = train_freq is None and gradient_steps is None
         self.loss = loss
         self.n_steps = n_steps
-        given_range = (initial_temperature, final_temperature)
-        self.initial_temperature, self.final_temperature = reward_range(temperature, *given_range)
-        self._waits_for_reward = self.initial_temperature is None
+        ends = reward_range(temperature, initial_temperature, final_temperature)
+        self.initial_temperature, self.final_temperature = ends
         self.annealing_fraction = annealing_fraction
         self.spread: float | None = None  # of the values, once they are learned
         self.max_grad_norm = max_grad_norm
@@ -248,6 +246,10 @@ class FreeEnergyQ(MaskedCollection):
     def temperature(self) -> float:
         """The temperature T, of Q and of the policy alike, in units of the reward."""
         return self.policy.temperature
+
+    @property
+    def _waits_for_reward(self) -> bool:
+        return self.initial_temperature is None
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds Python, numpy, torch, the environment and the stream of the actions."""

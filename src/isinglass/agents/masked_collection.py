@@ -27,7 +27,11 @@ class MaskedCollection(OffPolicyAlgorithm):
     _allowed: np.ndarray | None = None
     _masks: MaskReader | None = None
     _rewarded: bool = False
-    _waits_for_reward: bool = False
+
+    @property
+    def _waits_for_reward(self) -> bool:
+        """Whether actions stay uniform until a reward other than 0 was met."""
+        return False
 
     def _look_for_masks(self) -> None:
         """Finds out how masks are told, if they are; the episode that was under way is given up."""
