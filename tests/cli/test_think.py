@@ -109,7 +109,7 @@ def test_unsure_is_said_and_is_no_failure(family, capsys):
 def test_rules_have_three_forms(family, capsys):
     forms = {
         "raw.csv": "rule\nmother(X,Z), mother(Z,Y) -> grandmother(X,Y)\n",
-        "quoted.csv": 'rule,count\n"mother(X,Z), mother(Z,Y) -> grandmother(X,Y)",\n',
+        "quoted.csv": 'rule,count\n"mother(X,Z), mother(Z,Y) -> grandmother(X,Y)",inf\n',
         "three.csv": "first,second,conclusion\nmother,mother,grandmother\n",
     }
     for name, text in forms.items():
@@ -196,6 +196,9 @@ def test_a_premise_that_nothing_gives_is_named(family, capsys):
         ("rules.csv", "first,second,conclusion\nmother,,son\n", "line 2: a rule without second"),
         ("rules.csv", 'rule,count\n"a(X,Y) -> b(X,Y)",0\n', "line 2: the count '0'"),
         ("rules.csv", "rule,count\na(X,Y), b(X,Y) -> c(X,Y),1\n", "in quotes"),
+        ("rules.csv", 'rule,count\n"a(X,Y) -> b(X,Y)",\n', "line 2: a rule without count"),
+        ("rules.csv", 'rule,count\n"a(X,Y) -> b(X,Y)",1e308\n', "line 2: the count '1e308'"),
+        ("rules.txt", "mother(Ann,Y) -> kin(Ann,Y)\n", "Ann in a rule for kin, and among"),
         ("examples.csv", "", "no question in it"),
         ("examples.csv", EXAMPLES + "9,maybe,mother,a,b\n", "line 20: question '9', role 'maybe'"),
         ("examples.csv", EXAMPLES + "9,fact,mother,a,b\n", "question '9' without an answer"),

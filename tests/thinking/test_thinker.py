@@ -294,6 +294,10 @@ def test_settings_that_cannot_be_are_named(memory):
         Thinker(memory).think(mind, [query, query])
     with pytest.raises(ParameterError, match="confidence"):
         Thinker(memory, confidence=1.5)
+    with pytest.raises(ParameterError, match="confidence = 0"):
+        Thinker(memory, confidence=0)
+    with pytest.raises(ParameterError, match=r"a count of 1e\+308"):
+        memory.store("mother(X,Y) -> parent(X,Y)", count=1e308)
 
 
 def test_empty_minds_and_empty_memories_are_unsure(memory):

@@ -25,6 +25,8 @@ from isinglass.units import Categorical, Mixed, Unit
 
 __all__ = ["RuleMemory", "StoredRule"]
 
+MOST_USES = 1e100
+
 #: How two variables are written as one number; the last is that of a premise that is not there.
 PAIRS = [(first, second) for first in range(3) for second in range(3)]
 ABSENT = len(PAIRS)
@@ -158,7 +160,15 @@ class RuleMemory(Numbered, Serializable):
         Args:
             codes: Relation and variables of each premise and of the conclusion, by number.
             counts: What each weighs, above zero.
+
+        Raises:
+            ParameterError: If one is beyond 10¹⁰⁰ and not infinite: sums would overflow.
         """
+        if bool((counts.isfinite() & (counts > MOST_USES)).any()):
+            raise ParameterError(
+                f"a count of {float(counts[counts.isfinite()].max()):.3g}",
+                f"Give counts of at most {MOST_USES:.0e}, or infinity for what is certain",
+            )
         # Sorted by form, so that rules of one form are a slice.
         order = [1, 3, 5, 0, 2, 4]
         unique, place = torch.unique(codes[:, order], dim=0, return_inverse=True)

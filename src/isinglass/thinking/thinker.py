@@ -151,7 +151,7 @@ class Thinker:
         confidence: The share that an answer needs among those that compete with it to be sure.
 
     Raises:
-        ParameterError: If the confidence is no fraction.
+        ParameterError: If the confidence is no fraction above 0.
 
     Examples:
         >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
@@ -170,7 +170,8 @@ class Thinker:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        check_fraction("confidence", self.confidence)
+        if check_fraction("confidence", self.confidence) == 0:
+            raise ParameterError("confidence = 0", "Give a share above 0: at 0 anything is sure")
         if not isinstance(self.guide, Guide):
             raise ParameterError(
                 f"the guide {self.guide!r}", "Give a Guide, such as BreadthFirst()"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from isinglass.errors import FileError, ParameterError
 from isinglass.thinking import Mind, Rule, Vocabulary
 from isinglass.thinking._csv import read_lines, read_text
 from isinglass.thinking.mind import COLUMNS, read_propositions
+from isinglass.thinking.rule_memory import MOST_USES
 from isinglass.thinking.thinker import ANYTHING
 from isinglass.thinking.vocabulary import Proposition
 
@@ -35,10 +37,11 @@ FACT, ANSWER = "fact", "answer"
 
 @dataclass(frozen=True)
 class WeighedRule:
-    """A rule with what it counts for; infinity is for certain."""
+    """A rule with what it counts for, infinity for certain, and its variables as written."""
 
     rule: Rule
     count: float
+    names: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -138,14 +141,19 @@ def _rule(path: Path, number: int, words: str | None, line: dict[str, str]) -> W
         rule = Rule.compose(*(line[c] for c in COMPOSED)) if composed else Rule.parse(words)
     except ParameterError as error:
         raise FileError(f"line {number}: {error.found}", error.remedy, what) from error
-    cell = line.get("count", "")
+    cell = line.get("count", "inf")
+    if not cell:
+        said = f"line {number}: a rule without count"
+        raise FileError(said, "Fill the gap, with inf where it is certain", what)
     try:
-        count = float(cell) if cell else math.inf
+        count = float(cell)
     except ValueError:
         count = math.nan
-    if not count > 0:
-        raise FileError(f"line {number}: the count {cell!r}", "Give a number above zero", what)
-    return WeighedRule(rule, count)
+    if not (0 < count <= MOST_USES or count == math.inf):
+        remedy = f"Give a number above zero, of at most {MOST_USES:.0e}, or inf"
+        raise FileError(f"line {number}: the count {cell!r}", remedy, what)
+    arguments = re.findall(r"\(([^()]*)\)", words or "")
+    return WeighedRule(rule, count, frozenset(n.strip() for a in arguments for n in a.split(",")))
 
 
 def read_examples(path: Path, relations: Relations) -> list[Example]:

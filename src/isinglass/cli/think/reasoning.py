@@ -16,12 +16,14 @@ from isinglass.cli._threads import one_thread
 from isinglass.cli.think.reading import (
     Example,
     Relations,
+    WeighedRule,
     read_examples,
     read_facts,
     read_groups,
     read_question,
     read_rules,
 )
+from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
 from isinglass.thinking import (
     Answer,
@@ -105,6 +107,7 @@ def reason(output: Output, sources: Sources, asking: Asking) -> None:
     if sources.rules is not None:
         for rule in (weighed.rule for weighed in given):
             relations.add(sources.rules, [*rule.premises, rule.conclusion])
+        _check_variables(sources.rules, facts, given)
     words = relations.vocabulary(groups)
     memory = RuleMemory(words)
     Thinker(memory, confidence=asking.confidence)  # a wrong confidence is refused before learning
@@ -335,3 +338,19 @@ def _draw(
     answers[0].proof.draw(path, overwrite=force)
     report["drawn"] = path
     output.say(f"Wrote [bold]{escape(str(path))}[/bold].")
+
+
+def _check_variables(path: Path, facts: list[Proposition], given: list[WeighedRule]) -> None:
+    """Refuses a rule about somebody: its names are variables, and would stand for anyone.
+
+    Raises:
+        FileError: If a variable has the name of an entity among the facts.
+    """
+    entities = {name for fact in facts for name in fact[1:]}
+    for weighed in given:
+        if named := sorted(weighed.names & entities):
+            raise FileError(
+                f"{named[0]} in a rule for {weighed.rule.conclusion[0]}, and among the facts",
+                "Names in rules are variables and stand for anyone: write X, Y, Z",
+                f"reading {path}",
+            )
