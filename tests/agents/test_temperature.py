@@ -186,3 +186,10 @@ def test_the_values_of_one_memory_start_flat():
     values = head(torch.randn(6, 4, generator=seeded(1)), 0.3).score(torch.ones(6, 3))
     others = head(torch.randn(6, 4, generator=seeded(1)), 0.3).score(-torch.ones(6, 3))
     assert torch.equal(values, others)
+
+
+@pytest.mark.usefixtures("plain_annotations")
+@pytest.mark.parametrize("value", ["own", 1.0, None, np.zeros(0), torch.zeros(2)])
+def test_state_fields_are_a_flag_or_shared(value):
+    with pytest.raises(ParameterError, match="state_fields = "):
+        MixtureEnergy(3, state_fields=value)

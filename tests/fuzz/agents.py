@@ -42,7 +42,7 @@ def calls() -> list[Call]:
         "gamma": 0.9, "train_freq": 1, "gradient_steps": 1,
         "max_grad_norm": 10.0, "initial_temperature": 1.0, "final_temperature": 0.1,
         "annealing_fraction": 0.5, "seed": 0, "device": "cpu", "verbose": 0, "loss": "mse",
-        "n_steps": 1,
+        "n_steps": 1, "temperature": 0.3,
     }  # fmt: skip
     built = _agent(agents.FreeEnergyQ)
     sarsa = _agent(agents.FreeEnergySarsa)

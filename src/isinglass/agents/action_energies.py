@@ -98,7 +98,8 @@ class MixtureEnergy(ActionEnergy):
 
     def __post_init__(self) -> None:
         check_count("memories", self.memories)
-        if not isinstance(self.state_fields, bool) and self.state_fields != "shared":
+        shared = isinstance(self.state_fields, str) and self.state_fields == "shared"
+        if not (shared or isinstance(self.state_fields, bool)):
             raise ParameterError(
                 f"state_fields = {self.state_fields!r}", "Give True, False or 'shared'"
             )
