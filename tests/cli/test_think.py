@@ -106,6 +106,14 @@ def test_unsure_is_said_and_is_no_failure(family, capsys):
     assert found["sure"] is True
 
 
+def test_a_spent_budget_is_not_nothing(family, capsys):
+    arguments = ["facts.csv", "--rules", "rules.txt", "--query", "grandmother,Cleo,?"]
+    assert run(["think", *arguments, "--budget", "0"]) == 0
+    assert "unsure: the budget is spent" in capsys.readouterr().out
+    assert run(["think", *arguments, "--budget", "1"]) == 0
+    assert "  sure" in capsys.readouterr().out
+
+
 def test_rules_have_three_forms(family, capsys):
     forms = {
         "raw.csv": "rule\nmother(X,Z), mother(Z,Y) -> grandmother(X,Y)\n",

@@ -216,7 +216,7 @@ def _think(
     for query in queries:
         reply = _ask(thinker, mind, query, asking.budget)
         answers = _shown(reply)
-        _print_reply(output, reply, answers, spoiled)
+        _print_reply(output, reply, answers, spoiled, asking.budget)
         report["questions"].append({
             "query": query,
             "sure": bool(answers) and _is_sure(answers[0], spoiled),
@@ -262,12 +262,18 @@ def _print_contradictions(output: Output, found: list[Contradiction]) -> None:
 
 
 def _print_reply(
-    output: Output, reply: Reply, answers: list[Answer], spoiled: set[Proposition]
+    output: Output,
+    reply: Reply,
+    answers: list[Answer],
+    spoiled: set[Proposition],
+    budget: int | None,
 ) -> None:
     asked = f"[bold]{escape(_words(reply.query))}[/bold]"
     thoughts = f"{reply.thoughts:g} thought{'' if reply.thoughts == 1 else 's'}"
     if not answers:
-        output.say(f"{asked}  unsure: nothing follows, {thoughts}")
+        spent = budget is not None and reply.thoughts >= budget
+        why = "the budget is spent" if spent else "nothing follows"
+        output.say(f"{asked}  unsure: {why}, {thoughts}")
         return
     state = "sure" if _is_sure(answers[0], spoiled) else "unsure"
     output.say(f"{asked}  {state}, {thoughts}")
