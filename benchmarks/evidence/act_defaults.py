@@ -10,7 +10,6 @@ seeds from 200 on. Seconds are processor time of the one thread that learns.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,9 +34,9 @@ from stable_baselines3.common.envs import (
 )
 from stable_baselines3.common.monitor import Monitor
 
+from benchmarks.evidence.cache import Cache
 from isinglass.agents import FreeEnergyQ, MaskedEnv
 from isinglass.envs import make_env
-from isinglass.io.atomic import atomic_write
 
 LONGEST = 1_000  # steps of an episode that is counted
 METHODS = ("FreeEnergyQ", "DQN", "PPO", "MaskablePPO")
@@ -103,18 +102,14 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.quick:
         given.seeds = given.seeds[:1]
-    given.out.mkdir(parents=True, exist_ok=True)
     todo = [(t, m, s) for t in given.tasks for m in given.methods for s in given.seeds]
     found = []
     with Progress() as progress:
         for task, method, seed in progress.track(todo, description="runs"):
             quick = "quick-" if given.quick else ""
             path = given.out / f"{quick}{task}-{method}-{seed}.json".replace(" ", "_")
-            if not path.is_file():
-                record = run(task, method, seed, 300 if given.quick else TASKS[task].steps)
-                with atomic_write(path) as aside:
-                    aside.write_text(json.dumps(record))
-            found.append(json.loads(path.read_text()))
+            steps = 300 if given.quick else TASKS[task].steps
+            found.append(Cache(path).get("run", partial(run, task, method, seed, steps)))
     Console(width=120).print(as_table(found))
 
 

@@ -6,7 +6,7 @@ What is not named is a default of the agent. ``n_envs`` is the number of environ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from isinglass.agents import (
@@ -20,26 +20,15 @@ from isinglass.agents import (
     SetExtractor,
     SoftBackup,
 )
+from isinglass.agents.defaults import FallingRate
 from isinglass.envs.tictactoe.augmentation import random_dihedral_augmentation
 from isinglass.envs.tictactoe.env import Erring
 
 __all__ = ["OWN", "Falling"]
 
 
-@dataclass(frozen=True)
-class Falling:
-    """A learning rate that falls linearly to zero; its text says all of it, as a lambda's does not.
-
-    Args:
-        start: The rate at the start.
-    """
-
-    start: float
-
-    def __call__(self, remaining: float) -> float:
-        """The rate when this share of the training remains."""
-        return self.start * remaining
-
+#: To zero, from what is given.
+Falling = partial(FallingRate, last=0.0)
 
 #: Linear in what is observed: products of experts carry the rest.
 LINEAR = {"net_arch": []}

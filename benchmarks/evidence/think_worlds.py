@@ -8,7 +8,6 @@ Settings were chosen on seeds from 200 on.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,9 +22,9 @@ from rich.progress import Progress
 from rich.table import Table
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from benchmarks.evidence.cache import Cache
 from isinglass.agents import thinking_agent
 from isinglass.envs import FactChains, Thoughts
-from isinglass.io.atomic import atomic_write
 from isinglass.thinking.vocabulary import Vocabulary
 
 TRAINED, LONGEST = (1, 2, 3), 20
@@ -56,18 +55,15 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.quick:
         given.seeds, given.episodes = given.seeds[:1], 4
-    given.out.mkdir(parents=True, exist_ok=True)
     todo = [(m, k, s) for k in given.kinds for m in given.methods for s in given.seeds]
     found = []
     with Progress() as progress:
         for method, kind, seed in progress.track(todo, description="runs"):
             quick = "quick-" if given.quick else ""
             path = given.out / f"{quick}{method}-{kind}-{seed}.json".replace(" ", "_")
-            if not path.is_file():
-                record = run(method, kind, seed, given.episodes, 320 if given.quick else STEPS)
-                with atomic_write(path) as aside:
-                    aside.write_text(json.dumps(record))
-            found.append(json.loads(path.read_text()))
+            steps = 320 if given.quick else STEPS
+            once = partial(run, method, kind, seed, given.episodes, steps)
+            found.append(Cache(path).get("run", once))
     Console(width=120).print(as_table(found))
 
 

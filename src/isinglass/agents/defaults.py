@@ -10,7 +10,7 @@ from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFreq
 
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
-from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.temperature import action_parts
 from isinglass.distributions import FEW_STATES
 
 __all__ = ["SELDOM", "FallingRate", "default_energy", "default_rate", "rate_for", "update_pace"]
@@ -36,7 +36,7 @@ def default_energy(space: spaces.Space) -> ActionEnergy:
     """
     if ActionCode.of(space).continuous:
         return MixtureEnergy()
-    if len(MaskLayout.of(space).parts) == 1:
+    if action_parts(space) == 1:
         return MixtureEnergy(memories=1, state_fields=True)
     return MixtureEnergy(state_fields="shared")
 

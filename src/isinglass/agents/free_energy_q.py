@@ -47,7 +47,7 @@ from isinglass.agents.replay_buffer import (
     Transitions,
     split_rows,
 )
-from isinglass.agents.temperature import annealed, reward_range, value_spread
+from isinglass.agents.temperature import reward_range, spread_range, value_spread
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
@@ -425,11 +425,12 @@ class FreeEnergyQ(MaskedCollection):
         lend_masks(ready[1], self.env, lambda: self.policy.masks_told)
         return ready
 
-    def _anneal(self) -> None:
-        self.policy.temperature = annealed(self, 1 - self._current_progress_remaining)
-
     def _on_step(self) -> None:
-        self._anneal()
+        first, last = self.initial_temperature, self.final_temperature
+        if first is None or last is None:
+            first, last = spread_range(self.spread, self.action_space)
+        share = min((1 - self._current_progress_remaining) / self.annealing_fraction, 1.0)
+        self.policy.temperature = first * (last / first) ** share
         self.logger.record("rollout/temperature", self.policy.temperature)
 
     def _sample_transitions(self, batch_size: int) -> Any:
@@ -473,7 +474,7 @@ class FreeEnergyQ(MaskedCollection):
         return self.backup.target(self.policy, batch, discounts)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "q_net", "q_net_target", "_masks", "_allowed"]
+        return [*super()._excluded_save_params(), "q_net", "q_net_target"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []

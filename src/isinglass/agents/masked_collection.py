@@ -102,3 +102,6 @@ class MaskedCollection(OffPolicyAlgorithm):
             self._note_masks(masks)
             self._masks.complete(masks, infos, dones)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, list(infos))
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_masks", "_allowed"]

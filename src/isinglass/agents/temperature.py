@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
@@ -17,15 +17,11 @@ from isinglass.agents.replay_buffer import Transitions, take_rows
 from isinglass.distributions import Distribution, Enumerated, has_few_states
 from isinglass.errors import ParameterError
 
-if TYPE_CHECKING:
-    from isinglass.agents.free_energy_q import FreeEnergyQ
-
-__all__ = ["action_parts", "annealed", "reward_range", "value_spread"]
+__all__ = ["action_parts", "reward_range", "spread_range", "value_spread"]
 
 STATES_LOOKED_AT = 32
 ACTIONS_LOOKED_AT = 16  # in each of them, where there are too many to list
 HOT = 1e6  # in temperatures of the policy: what is drawn there is uniform
-
 
 #: T at the start in units of the spread of the values, σ, and in the end in units of σ/√d: values
 #: of d parts that add up differ by √d as much as those of one, of which the policy is to be sure.
@@ -66,30 +62,25 @@ def reward_range(
     return constant, constant
 
 
-def annealed(agent: FreeEnergyQ, share: float) -> float:
-    """Returns T = T₀ (T₁/T₀)^min(t/f, 1) when this share t of the training, 0 to 1, is over."""
-    unit, (first, last) = 1.0, SPREADS
-    if agent.initial_temperature is None or agent.final_temperature is None:
-        unit, last = agent.spread or 1.0, last / math.sqrt(action_parts(agent.policy))
-    else:
-        first, last = agent.initial_temperature, agent.final_temperature
-    return unit * first * (last / first) ** min(share / agent.annealing_fraction, 1.0)
+def spread_range(spread: float | None, space: spaces.Space) -> tuple[float, float]:
+    """Returns T at the start and in the end where T follows the spread of the values, 1 unknown.
+
+    Examples:
+        >>> spread_range(2.0, spaces.MultiBinary(4))
+        (2.0, 0.1)
+    """
+    unit, (first, last) = spread or 1.0, SPREADS
+    return unit * first, unit * last / math.sqrt(action_parts(space))
 
 
-def action_parts(policy: FreeEnergyPolicy) -> int:
+def action_parts(space: spaces.Space) -> int:
     """Counts the parts d of an action that are chosen apart: bits, choices or axes.
 
     Examples:
-        >>> from gymnasium import spaces
-        >>> policy = FreeEnergyPolicy(
-        ...     spaces.MultiBinary(3), spaces.MultiDiscrete([2, 5]), lambda _: 1e-3
-        ... )
-        >>> action_parts(policy)
-        2
+        >>> action_parts(spaces.MultiDiscrete([2, 5])), action_parts(spaces.Box(-1, 1, (3,)))
+        (2, 3)
     """
-    if policy.code.continuous:
-        return policy.code.unit.size
-    return len(MaskLayout.of(policy.action_space).parts)
+    return len(MaskLayout.of(space).parts) or math.prod(space.shape or ())
 
 
 @torch.no_grad()
@@ -107,7 +98,6 @@ def value_spread(policy: FreeEnergyPolicy, batch: Transitions, discounts: Tensor
         discounts: γ to the number of steps, 0 where the episode has terminated, ``(batch,)``.
 
     Examples:
-        >>> from gymnasium import spaces
         >>> from isinglass.agents import MixtureEnergy
         >>> state = spaces.MultiBinary(3)
         >>> policy = FreeEnergyPolicy(

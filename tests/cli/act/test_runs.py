@@ -84,7 +84,7 @@ def test_the_best_agent_is_kept(folder, monkeypatch):
 def test_schedules_run_over_the_whole_and_not_over_a_piece(whole):
     path = whole / "FreeEnergyQ" / "checkpoint-000000000080.zip"
     agent = FreeEnergyQ.load(path, device="cpu")
-    first, last = agent.spread, agent.spread * 0.1 / math.sqrt(action_parts(agent.policy))
+    first, last = agent.spread, agent.spread * 0.1 / math.sqrt(action_parts(agent.action_space))
     annealed = 80 / 120 / agent.annealing_fraction
     assert agent.temperature == pytest.approx(first ** (1 - annealed) * last**annealed)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import difflib
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,8 +151,9 @@ def _rule(path: Path, number: int, words: str | None, line: dict[str, str]) -> W
     if not (0 < count <= MOST_USES or count == math.inf):
         remedy = f"Give a number above zero, of at most {MOST_USES:.0e}, or inf"
         raise FileError(f"line {number}: the count {cell!r}", remedy, what)
-    arguments = re.findall(r"\(([^()]*)\)", words or "")
-    return WeighedRule(rule, count, frozenset(n.strip() for a in arguments for n in a.split(",")))
+    sides = (words or "").replace("→", "->").split("->")
+    names = {name for side in sides for atom in Rule.atoms(side) for name in atom[1:]}
+    return WeighedRule(rule, count, frozenset(names))
 
 
 def read_examples(path: Path, relations: Relations) -> list[Example]:
