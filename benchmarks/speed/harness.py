@@ -32,7 +32,7 @@ class Line:
     what: str
     shapes: str
     peer: str
-    own: float
+    ours: float
     theirs: float
     target: float | None
     threads: int
@@ -41,7 +41,7 @@ class Line:
     @property
     def ratio(self) -> float:
         """Ours over theirs: below one is faster."""
-        return self.own / self.theirs
+        return self.ours / self.theirs
 
     @property
     def verdict(self) -> str:

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from benchmarks.speed.harness import Line, compare, peak_extra_bytes
 from isinglass import ModernHopfield
-from isinglass.dynamics import QuantizedCCCP
 
 __all__ = ["lines"]
 
@@ -16,17 +15,23 @@ PATTERNS, SIZE, CUES, BETA, NOISE = 1_000_000, 256, 64, 32.0, 0.5
 
 
 def lines() -> list[Line]:
-    """One update of 64 noisy cues, and a recall of two, on 1,000,000 × 256 patterns."""
+    """Recall of noisy cues from 1,000,000 × 256 patterns, and what it is made of."""
     generator = torch.Generator().manual_seed(0)
     patterns = F.normalize(torch.randn(PATTERNS, SIZE, generator=generator), dim=-1)
     noise = NOISE / SIZE**0.5 * torch.randn(CUES, SIZE, generator=generator)
     cues = F.normalize(patterns[:CUES] + noise, dim=-1)
     memory = ModernHopfield(patterns, BETA, copy=False)
-    kernel = QuantizedCCCP(memory)
+    kernel = memory.build_index()
     keys = patterns[None, None]
 
-    def attention() -> torch.Tensor:
-        return F.scaled_dot_product_attention(cues[None, None], keys, keys, scale=BETA)[0, 0]
+    def attention(count: int = CUES) -> torch.Tensor:
+        asked = cues[None, None, :count]
+        return F.scaled_dot_product_attention(asked, keys, keys, scale=BETA)[0, 0]
+
+    def scalar_quantizer() -> None:
+        codes = faiss.IndexScalarQuantizer(SIZE, faiss.ScalarQuantizer.QT_8bit)
+        codes.train(patterns.numpy())  # pyright: ignore[reportCallIssue]
+        codes.add(patterns.numpy())  # pyright: ignore[reportCallIssue]
 
     faiss.omp_set_num_threads(torch.get_num_threads())
     index = faiss.IndexFlatIP(SIZE)
@@ -53,10 +58,20 @@ def lines() -> list[Line]:
             "one update, screened", update, lambda: index.search(cues.numpy(), 1),  # pyright: ignore[reportCallIssue]
             peer="faiss IndexFlatIP.search, k = 1", shapes=shapes, target=0.05,
         ),
+        *(
+            compare(
+                "recall after build_index(), one update and its energy",
+                lambda count=count: memory.recall(cues[:count], max_steps=1),
+                lambda count=count: attention(count),
+                peer="F.scaled_dot_product_attention", target=0.2,
+                shapes=f"{count} × {PATTERNS:,} × {SIZE}, float32, β = {BETA:g}",
+            )
+            for count in (CUES, 1)
+        ),
         compare(
-            "recall, one update and its energy, screened",
-            lambda: memory.recall(cues, kernel=kernel, max_steps=1), attention,
-            peer="F.scaled_dot_product_attention", shapes=shapes,
+            "build_index()", memory.build_index, scalar_quantizer,
+            peer="faiss IndexScalarQuantizer, 8 bits, train + add", rounds=3,
+            shapes=f"{PATTERNS:,} × {SIZE}, float32",
         ),
         compare(
             "one update, whole sum", lambda: memory.cccp_update(cues), attention,

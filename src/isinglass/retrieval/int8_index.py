@@ -20,10 +20,11 @@ from isinglass.retrieval.chunked import Lookup, check_lookup, streamed_lookup
 
 __all__ = ["Int8Index"]
 
-BLOCK = 8192  # keys scored together, 8 bits each
+BLOCK = 8192  # keys turned into codes together, and the fewest scored together
+SCORES = 2**20  # (key, query) pairs scored together: 4 MiB, which caches hold
 GROUP = 8  # keys of one scale, whose largest score stands for all of them in the bound
 CELL = 256  # keys that are kept or omitted together
-STRIDE = 8  # blocks between two merges of the best cells
+MASSES = 2**16  # (cell, query) pairs kept between two merges of the best cells
 PAIRS = 64  # (query, cell) pairs scored exactly at a time
 WIDEST = 2**31 // 127**2  # features whose 8-bit products still add up within 32 bits
 
@@ -199,15 +200,17 @@ class Int8Index:
     def _scan(self, code: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best cells of each query, bounds of their log mass, and of all others together."""
         count = scale.shape[0]
-        width = max(-(-count // 8) * 8, 32)  # GPUs want columns in eights; fewer than 32 are slower
+        width = _columns(count, code.device)
         columns = torch.zeros(self._codes.shape[1], width, dtype=torch.int8, device=code.device)
         columns[: code.shape[1], :count] = code.mT
         best = scale.new_full((self.cells, count), -torch.inf)
         cell = torch.zeros(self.cells, count, dtype=torch.int64, device=code.device)
         rest = scale.new_full((count,), -torch.inf)
         found: list[Tensor] = []
+        together = max(SCORES // width // BLOCK, 1) * BLOCK
+        stride = max(MASSES // width // (together // CELL), 1)
         blocks = list(
-            zip(self._codes.split(BLOCK), self._scales.split(BLOCK // GROUP), strict=True)
+            zip(self._codes.split(together), self._scales.split(together // GROUP), strict=True)
         )
         first = 0
         for number, (block, scales) in enumerate(blocks):
@@ -222,9 +225,9 @@ class Int8Index:
             top = highest.amax(1)
             mass = highest.sub_(top.unsqueeze(1)).exp_().sum(1)
             found.append(mass.log_().add_(top).add_(_log(GROUP)))
-            # One topk for STRIDE blocks rather than for each; memory stays that of a few blocks
+            # One topk for many blocks rather than for each; memory stays that of a few blocks
             # however many keys there are.
-            if len(found) == STRIDE or number == len(blocks) - 1:
+            if len(found) == stride or number == len(blocks) - 1:
                 new = torch.cat([best, *found])
                 names = torch.arange(first, first + len(new) - len(best), device=code.device)
                 names = torch.cat([cell, names.unsqueeze(1).expand(-1, count)])
@@ -235,6 +238,14 @@ class Int8Index:
                 rest = torch.logaddexp(rest, others)
                 found = []
         return cell, best, rest
+
+
+def _columns(count: int, device: torch.device) -> int:
+    """How many queries the product is told of: it is made for these, the others are zeros."""
+    if device.type != "cpu":
+        return max(-(-count // 8) * 8, 32)
+    # A single one is a product of its own, read at the speed of memory.
+    return 1 if count == 1 else max(-(-count // 16) * 16, 16)
 
 
 def _pad(keys: Tensor, code: Tensor) -> Tensor:
