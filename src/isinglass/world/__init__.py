@@ -1,0 +1,10 @@
+"""The world in one joint energy: what follows an action, where it leads, what is best."""
+
+from isinglass.world.columns import WorldColumns
+from isinglass.world.conditional import WorldConditional
+from isinglass.world.planning import Plan
+from isinglass.world.sharing import Sharing
+from isinglass.world.transition_model import TransitionModel
+from isinglass.world.world_energy import WorldEnergy
+
+__all__ = ["Plan", "Sharing", "TransitionModel", "WorldColumns", "WorldConditional", "WorldEnergy"]

@@ -1,0 +1,207 @@
+"""Soft value iteration over what is stored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Generator, Tensor
+
+from isinglass._support.typing import Float, Int
+from isinglass._support.validation import (
+    check_at_least_zero,
+    check_choice,
+    check_count,
+    check_fraction,
+    check_generator,
+)
+from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.world.columns import WorldColumns
+from isinglass.world.transition_model import TransitionModel
+
+__all__ = ["Plan", "Reward", "plan"]
+
+#: Of arriving in each state, or of each pair of state and action.
+Reward: TypeAlias = Float[Tensor, "S *A"]
+
+PRECISION = 1e-11  # of values, beside the largest reward summed without end
+UNMET = ("refuse", "optimistic", "share")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a plan found: the values of every state and action, and how to act by them.
+
+    Attributes:
+        columns: What states and actions are made of.
+        q: Q(s, a), ``(S, A)``, −∞ of what is refused.
+        value: V(s), ``(S,)``.
+        temperature: T.
+        steps: How many steps of value iteration were taken.
+
+    Examples:
+        >>> from isinglass import Categorical
+        >>> columns = WorldColumns(Categorical(1), Categorical(2))
+        >>> q = torch.tensor([[0.0, 1.0]])
+        >>> Plan(columns, q, q.amax(-1), temperature=0.0, steps=1).action([0])
+        tensor([1])
+    """
+
+    columns: WorldColumns
+    q: Float[Tensor, "S A"]
+    value: Float[Tensor, " S"]
+    temperature: float
+    steps: int
+
+    def action(self, state: object) -> Tensor:
+        """Returns the best action of each state, the first of equals.
+
+        Args:
+            state: States as :class:`WorldColumns` numbers them, one a row.
+
+        Raises:
+            DomainError: If every action of a state is refused, as it was never met.
+        """
+        return self._decode(self._rows(state).argmax(-1))
+
+    def probs(self, state: object) -> Float[Tensor, "B A"]:
+        """Computes π(a | s) = exp((Q(s, a) − V(s))/T); at T = 0 the best actions share it.
+
+        Raises:
+            DomainError: If every action of a state is refused.
+        """
+        q = self._rows(state)
+        if self.temperature > 0:
+            return torch.softmax(q / self.temperature, -1)
+        best = (q == q.amax(-1, keepdim=True)).to(q)
+        return best / best.sum(-1, keepdim=True)
+
+    def sample(self, state: object, generator: Generator | None = None) -> Tensor:
+        """Draws an action of each state from π.
+
+        Raises:
+            DomainError: If every action of a state is refused.
+        """
+        check_generator(generator)
+        return self._decode(torch.multinomial(self.probs(state), 1, generator=generator)[:, 0])
+
+    def _rows(self, state: object) -> Tensor:
+        index = self.columns.index("state", self.columns.encode("state", state))
+        q = self.q[index.to(self.q.device)]
+        refused = q.amax(-1) == -torch.inf
+        if bool(refused.any()):
+            raise DomainError(
+                f"state {int(index[refused.cpu()][0])}, of which no action was ever met",
+                "Store what happens there, or plan with unmet='optimistic' or 'share'",
+            )
+        return q
+
+    def _decode(self, index: Int[Tensor, " B"]) -> Tensor:
+        return self.columns.decode("action", self.columns.values("action", index))
+
+
+def plan(
+    model: TransitionModel,
+    reward: Reward | None,
+    goal: object,
+    *,
+    horizon: int | None,
+    discount: float,
+    temperature: float,
+    unmet: str | None,
+    start: Plan | None = None,
+) -> Plan:
+    """Plans in a model, as :meth:`WorldEnergy.plan` does.
+
+    Raises:
+        DomainError: If nothing leads to the goal, or a reward is not finite.
+        ParameterError: If an argument is out of its range, or contradicts another.
+        ShapeError: If the reward fits neither states nor pairs.
+    """
+    check_fraction("discount", discount)
+    check_at_least_zero("temperature", temperature)
+    if horizon is not None:
+        check_count("horizon", horizon)
+    elif discount == 1:
+        raise ParameterError("discount = 1 without a horizon", "Give a horizon, or less")
+    shared = bool((model.known & (model.visits == 0)).any())
+    unmet = ("share" if shared else "refuse") if unmet is None else unmet
+    check_choice("unmet", unmet, UNMET)
+    rewards, ends = _rewards(model, reward, goal)
+    shape = model.columns.states, model.columns.actions
+    far = _horizon(discount, horizon)
+    mean = _sum_over(model, model.probability * rewards * (1 + model.stuck * (far - 1)))
+    onward = discount * model.probability * (1 - ends) * (1 - model.stuck)
+    high, low = float(rewards.max()), float(rewards.min())
+    high += 1.0 if high == low else 0.0  # all rewards so far are equal: better ones may be
+    met = model.visits > 0 if unmet != "share" else model.known
+    filled = high * far if unmet == "optimistic" else -math.inf
+    count = model.columns.actions
+    value = torch.full((shape[0],), min(low, 0.0) * far, dtype=mean.dtype, device=mean.device)
+    lowest = value.clone()
+    if horizon is not None:
+        value = torch.zeros_like(value)
+    elif start is not None and start.value.shape == value.shape:
+        value = start.value
+    scale = max(abs(high), abs(low)) * far or 1.0
+    steps = 0
+    while True:
+        q = mean + _sum_over(model, onward * value[model.after])
+        q = q.masked_fill(~met, filled).reshape(-1, count)
+        new = _soft_max(q, temperature)
+        new = torch.where(new == -torch.inf, lowest, new)
+        steps += 1
+        moved, value = float((new - value).abs().max()), new
+        if steps == horizon or (
+            horizon is None and moved * discount <= PRECISION * scale * (1 - discount)
+        ):
+            return Plan(model.columns, q, value, temperature, steps)
+
+
+def _horizon(discount: float, horizon: int | None) -> float:
+    """What a reward of 1 at every step adds up to."""
+    if horizon is None:
+        return 1 / (1 - discount)
+    return horizon if discount == 1 else (1 - discount**horizon) / (1 - discount)
+
+
+def _soft_max(q: Float[Tensor, "S A"], temperature: float) -> Float[Tensor, " S"]:
+    if temperature == 0:
+        return q.amax(-1)
+    return temperature * torch.logsumexp(q / temperature, -1)
+
+
+def _sum_over(model: TransitionModel, values: Float[Tensor, " E"]) -> Float[Tensor, " P"]:
+    """Sums values of entries over those of each pair."""
+    return model.visits.new_zeros(len(model.visits)).index_add(0, model.pair, values)
+
+
+def _rewards(model: TransitionModel, reward: Reward | None, goal: object) -> tuple[Tensor, Tensor]:
+    """Reward and end of each entry of the model."""
+    if reward is not None and goal is not None:
+        raise ParameterError("both a reward and a goal", "Give one of them")
+    if goal is not None:
+        index = model.columns.index("state", model.columns.encode("state", goal))
+        arrives = torch.isin(model.after, index.to(model.after.device))
+        if not bool(arrives.any()):
+            raise DomainError(
+                f"the goal {index.tolist()}, where nothing leads that was met or is foretold",
+                "Give a goal that was met, or store transitions that lead there",
+            )
+        return arrives.to(model.reward), torch.where(arrives, 1.0, model.done)
+    if reward is None:
+        return model.reward, model.done
+    given = torch.as_tensor(reward).to(model.reward)
+    if not bool(given.isfinite().all()):
+        raise DomainError("rewards that are NaN or infinite", "Give finite ones")
+    states, actions = model.columns.states, model.columns.actions
+    if given.shape == (states,):
+        return given[model.after], model.done
+    if given.shape == (states, actions):
+        return given.reshape(-1)[model.pair], model.done
+    raise ShapeError(
+        f"rewards of shape {tuple(given.shape)}",
+        f"Give one of each of {states} states, or of each pair, ({states}, {actions})",
+    )
