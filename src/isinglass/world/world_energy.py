@@ -26,6 +26,7 @@ from isinglass.world.columns import NAMES, REAL, WorldColumns
 from isinglass.world.conditional import WorldConditional
 from isinglass.world.moves import Moves
 from isinglass.world.planning import Plan, Reward, plan
+from isinglass.world.real_model import Prediction, RealModel
 from isinglass.world.sharing import Sharing
 from isinglass.world.transition_model import TransitionModel
 
@@ -109,6 +110,7 @@ class WorldEnergy(Numbered, Serializable):
         self.register_buffer("counts", torch.zeros(0, dtype=torch.float64))
         self._model: TransitionModel | None = None
         self._sharing: Sharing | None = None
+        self._real: RealModel | None = None
 
     @property
     def layers(self) -> tuple[Unit, ...]:
@@ -253,11 +255,12 @@ class WorldEnergy(Numbered, Serializable):
         drawn = self.mixture().sample_n(count, generator)
         return WorldConditional(self.columns, self.mixture(), self._scales(), ()).decode(drawn)
 
-    def model(self, goal: object = None) -> TransitionModel:
+    def model(self, goal: object = None, sharing: Sharing | None = None) -> TransitionModel:
         """Returns p(s′ | s, a) with rewards, by index: what is planned in.
 
         Args:
             goal: States that are there, though they may never have been met.
+            sharing: Choices of :meth:`sharing` made before, which take long; None makes them.
 
         Raises:
             IntractableError: If there are more pairs of state and action than memory holds.
@@ -269,16 +272,17 @@ class WorldEnergy(Numbered, Serializable):
                 "real states or actions, which no table can list",
                 "Act by isinglass.agents.PlanningAgent, which predicts along its plans",
             )
-        if self._model is None or goal is not None:
-            there = None
-            if goal is not None:
-                there = self.columns.index("state", self.columns.encode("state", goal))
-            moves = Moves.of(self.columns, self.rows, self.counts)
-            model = TransitionModel.of(self.columns, moves, self.sharing(), there)
-            if goal is not None:
-                return model
+        if goal is None and sharing is None and self._model is not None:
+            return self._model
+        there = None
+        if goal is not None:
+            there = self.columns.index("state", self.columns.encode("state", goal))
+        moves = Moves.of(self.columns, self.rows, self.counts)
+        chosen = self.sharing() if sharing is None else sharing
+        model = TransitionModel.of(self.columns, moves, chosen, there)
+        if goal is None and sharing is None:
             self._model = model
-        return self._model
+        return model
 
     def sharing(self) -> Sharing | None:
         """Returns how pairs (s, a) share what is met, as chosen; None where they do not."""
@@ -286,6 +290,34 @@ class WorldEnergy(Numbered, Serializable):
             moves = Moves.of(self.columns, self.rows, self.counts)
             self._sharing = Sharing.chosen(moves, self.columns.choices("state"))
         return self._sharing
+
+    def real_model(self, start: RealModel | None = None) -> RealModel:
+        """Returns what reads s′, r and done of real columns from stored transitions.
+
+        Args:
+            start: An earlier one to go on from.
+
+        Raises:
+            ParameterError: If nothing is stored.
+        """
+        self._check_stored()
+        return RealModel.fitted(self.columns, self.rows, start)
+
+    def predict(self, state: object, action: object) -> Prediction:
+        """Foretells what follows states and actions, by lines through what was met nearby.
+
+        Args:
+            state: s, one row a question.
+            action: a.
+
+        Raises:
+            ParameterError: If nothing is stored.
+        """
+        self._check_stored()
+        if self._real is None:
+            self._real = self.real_model()
+        encoded = (self.columns.encode("state", state), self.columns.encode("action", action))
+        return self._real.predict(*(values.to(self.rows) for values in encoded))
 
     def plan(
         self,
@@ -297,6 +329,7 @@ class WorldEnergy(Numbered, Serializable):
         temperature: float = 0.0,
         unmet: str | None = None,
         start: Plan | None = None,
+        sharing: Sharing | None = None,
     ) -> Plan:
         """Plans by soft value iteration, exactly for what is stored.
 
@@ -313,6 +346,7 @@ class WorldEnergy(Numbered, Serializable):
                 ``"optimistic"``, as much as anything can be, so that it is tried; ``"share"``,
                 what is foretold of it. None shares where the world is ``relative``, or refuses.
             start: An earlier plan to go on from, which saves steps.
+            sharing: Choices of :meth:`sharing` made before; None makes them.
 
         Raises:
             DomainError: If nothing that is stored or foretold leads to the goal, or a reward is
@@ -322,7 +356,7 @@ class WorldEnergy(Numbered, Serializable):
             ShapeError: If the reward fits neither states nor pairs.
         """
         return plan(
-            self.model(goal), reward, goal, horizon=horizon, discount=discount,
+            self.model(goal, sharing), reward, goal, horizon=horizon, discount=discount,
             temperature=temperature, unmet=unmet, start=start,
         )  # fmt: skip
 
@@ -371,7 +405,7 @@ class WorldEnergy(Numbered, Serializable):
             rows, place = torch.unique(rows, dim=0, return_inverse=True)
             counts = counts.new_zeros(len(rows)).index_add(0, place, counts)
         self.rows, self.counts = rows, counts
-        self._model = self._sharing = None
+        self._model = self._sharing = self._real = None
 
     def _sizes(self) -> list[int]:
         return [n for name in NAMES for n in self.columns.choices(name)]
