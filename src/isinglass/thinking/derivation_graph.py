@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from isinglass._support.typing import Bool, Float, Int
 from isinglass.errors import IntractableError
 from isinglass.thinking._codes import code_of, codes_of, matches, place_of, ranges, rows_of
+from isinglass.thinking._estimate import Estimate
 from isinglass.thinking.mind import Mind
 from isinglass.thinking.rule import Form
 from isinglass.thinking.vocabulary import Vocabulary
@@ -19,6 +20,8 @@ __all__ = ["DerivationGraph", "RuleTable", "uses_of"]
 
 #: More uses of rules than this are refused: they would not fit into memory.
 MOST_USES = 2**26
+#: From so many on it is told beforehand whether there will be too many: listing them takes long.
+MANY_USES = 2**20
 #: A sum over all derivations that is not final by then does not converge, or too slowly.
 MOST_ROUNDS = 1000
 
@@ -99,14 +102,14 @@ class DerivationGraph:
         given, shape = codes_of(mind)
         known = new = given
         old, uses, size, round_ = known[:0], [], 0, 0
+        estimate = Estimate(table.relations, table.forms, shape, MOST_USES)
         while len(new) and (depth is None or round_ < depth):
+            if size >= MANY_USES:
+                rest = None if depth is None else depth - round_
+                _check_uses(estimate(known, rest, size), mind)
             found = [use for form in table.forms for use in uses_of(old, new, form, table, shape)]
             size += sum(len(use) for use in found)
-            if size > MOST_USES:
-                raise IntractableError(
-                    f"more than {MOST_USES:,} uses of rules in {len(mind)} minds",
-                    "Think about fewer minds at a time, with fewer rules, or within a budget",
-                )
+            _check_uses(size, mind)
             uses += found
             derived = torch.unique(torch.cat([known[:0], *(use[:, 3] for use in found)]))
             old, new = known, derived[place_of(derived, known) < 0]
@@ -272,6 +275,15 @@ class DerivationGraph:
     def rows(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns mind, subject, object, relation of every proposition."""
         return rows_of(self.codes, self.shape)
+
+
+def _check_uses(size: int, mind: Mind) -> None:
+    if size > MOST_USES:
+        raise IntractableError(
+            f"{size:,} uses of rules or more in {len(mind)} minds, where {MOST_USES:,} fit into "
+            "memory",
+            "Think about fewer facts or minds at a time, with fewer rules, or within a budget",
+        )
 
 
 def _join(start: Tensor, step: Tensor, conclusions: Tensor, temperature: float) -> Tensor:

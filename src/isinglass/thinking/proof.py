@@ -62,8 +62,17 @@ class Proof:
 
     def given(self) -> list[Proposition]:
         """Returns the given propositions that it rests on, each once."""
-        leaves = (node.proposition for _, node in self.walk() if node.rule is None)
-        return list(dict.fromkeys(leaves))
+        leaves: dict[Proposition, None] = {}
+        seen, open_ = set[int](), [self]
+        while open_:  # each branch once, however often it is used: a tree of them may have no end
+            node = open_.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if node.rule is None:
+                leaves[node.proposition] = None
+            open_ += reversed(node.premises)
+        return list(leaves)
 
     def thoughts(self) -> list[Proposition]:
         """Returns the derived propositions, each once, in an order in which they can be thought."""

@@ -76,7 +76,8 @@ Exclusive: TypeAlias = Annotated[
 Confidence: TypeAlias = Annotated[
     float | None,
     Option(
-        help="The share an answer needs to be sure, between 0 and 1.",
+        help="The share an answer needs to be sure, between 0 and 1; the higher, the likelier its "
+        "steps must be, and at 1 all are certain.",
         show_default="0.95",
         rich_help_panel=FACTS,
     ),
