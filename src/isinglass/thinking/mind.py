@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from isinglass._support.typing import Bool, Float, Int
-from isinglass.errors import DomainError, FileError, ShapeError
+from isinglass._support.validation import check_device, check_kind, check_several
+from isinglass._support.wording import shown
+from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 from isinglass.io.atomic import atomic_write
 from isinglass.thinking._csv import read_lines
-from isinglass.thinking.vocabulary import Proposition, Vocabulary
+from isinglass.thinking.vocabulary import ANYTHING, EXAMPLE, Proposition, Vocabulary
 
 __all__ = ["Mark", "Mind"]
 
@@ -74,11 +76,13 @@ class Mind:
             asked: What is open.
 
         Raises:
-            DomainError: If a relation is unknown, or an entity has no name.
+            DomainError: If a relation is unknown, or an entity has no name, or is called ``"?"``.
             ShapeError: If a proposition has the wrong number of arguments.
+            ParameterError: If these are no propositions, or the vocabulary is none.
         """
-        facts, asked = list(facts), list(asked)
-        vocabulary = vocabulary or Vocabulary.of([*facts, *asked])
+        facts = check_several("facts", facts, EXAMPLE)
+        asked = check_several("asked", asked, EXAMPLE)
+        vocabulary = _checked(vocabulary) or Vocabulary.of([*facts, *asked])
         return cls.from_batches([facts], vocabulary, asked=[asked])
 
     @classmethod
@@ -92,17 +96,24 @@ class Mind:
         """Makes a batch of minds, each from its own facts; arguments as in :meth:`from_tuples`.
 
         Raises:
-            DomainError: If a relation is unknown, or an entity has no name.
+            DomainError: If a relation is unknown, or an entity has no name, or is called ``"?"``.
             ShapeError: If a proposition has the wrong number of arguments, or the lists differ in
                 length.
+            ParameterError: If these are no lists of propositions, or the vocabulary is none.
         """
-        given = [list(mind) for mind in facts]
-        opened = [list(mind) for mind in asked] if asked is not None else [[] for _ in given]
+        given = [
+            check_several("the facts of a mind", mind, EXAMPLE)
+            for mind in check_several("facts", facts, f"for each mind {EXAMPLE}")
+        ]
+        opened = [
+            check_several("what is asked of a mind", mind, EXAMPLE)
+            for mind in check_several("asked", asked or [[]] * len(given), f"for each {EXAMPLE}")
+        ]
         if len(opened) != len(given):
             raise ShapeError(
                 f"{len(given)} minds and {len(opened)} lists of what is open", "Give one for each"
             )
-        if vocabulary is None:
+        if _checked(vocabulary) is None:
             vocabulary = Vocabulary.of(p for mind in [*given, *opened] for p in mind)
         minds = [_numbered(*mind, vocabulary) for mind in zip(given, opened, strict=True)]
         width = max((len(rows) for rows, _, _ in minds), default=0)
@@ -129,8 +140,13 @@ class Mind:
 
         Raises:
             DomainError: If a key is missing or a value is empty.
+            ParameterError: If these are no dictionaries.
         """
-        return cls.from_tuples([_from_dict(fact) for fact in facts], vocabulary)
+        example = 'dictionaries: [{"relation": "mother", "subject": "Ann", "object": "Bob"}]'
+        listed = check_several("facts", facts, example)
+        for fact in listed:
+            check_kind("a fact", fact, Mapping, f"a list of {example}")
+        return cls.from_tuples([_from_dict(fact) for fact in listed], vocabulary)
 
     @classmethod
     def from_csv(cls, path: str | Path, vocabulary: Vocabulary | None = None) -> Mind:
@@ -167,7 +183,14 @@ class Mind:
 
         Args:
             mark: Which; None is what is given and what is asserted.
+
+        Raises:
+            ParameterError: If there is no such mark.
         """
+        if mark not in (None, *Mark):
+            raise ParameterError(
+                f"mark = {shown(mark)[:60]}", f"Give one of {', '.join(Mark.__members__)}"
+            )
         wanted = self.held & (self.marks != Mark.OPEN if mark is None else self.marks == mark)
         return [
             sorted(
@@ -251,7 +274,12 @@ class Mind:
         )
 
     def to(self, device: torch.device | str) -> Mind:
-        """Moves the minds to a device."""
+        """Moves the minds to a device.
+
+        Raises:
+            ParameterError: If there is no such device.
+        """
+        check_device(device)
         return replace(
             self,
             rows=self.rows.to(device),
@@ -286,6 +314,12 @@ def read_propositions(path: str | Path) -> list[Proposition]:
     return facts
 
 
+def _checked(vocabulary: Vocabulary | None) -> Vocabulary | None:
+    if vocabulary is not None:
+        check_kind("vocabulary", vocabulary, Vocabulary, 'Vocabulary(["mother"]), or None')
+    return vocabulary
+
+
 def _from_dict(fact: Mapping[str, str]) -> Proposition:
     relation, subject, other = (str(fact.get(key) or "").strip() for key in COLUMNS)
     if not relation or not subject:
@@ -305,6 +339,11 @@ def _numbered(
     for mark, propositions in ((Mark.GIVEN, given), (Mark.OPEN, asked)):
         for proposition in propositions:
             relation, subject, other = vocabulary.check(proposition)
+            if ANYTHING in (subject, other):
+                raise DomainError(
+                    f"the proposition {tuple(proposition)}, where ? stands for what is asked",
+                    "Name what is meant, or ask for it: Thinker.think(mind, query)",
+                )
             row = (relation, names.setdefault(subject, len(names)), 0)
             rows.setdefault((*row[:2], names.setdefault(other, len(names))), mark)
     for name in vocabulary.named:

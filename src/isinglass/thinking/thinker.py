@@ -11,7 +11,15 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Int
-from isinglass._support.validation import check_at_least_zero, check_count, check_fraction
+from isinglass._support.validation import (
+    check_at_least_zero,
+    check_count,
+    check_flag,
+    check_fraction,
+    check_generator,
+    check_kind,
+    check_several,
+)
 from isinglass.errors import IntractableError, ParameterError, ShapeError
 from isinglass.thinking._derived import Derived, from_graph, from_search
 from isinglass.thinking._verdicts import exclusions, judge
@@ -21,12 +29,12 @@ from isinglass.thinking.mind import Mind
 from isinglass.thinking.proof import Proof
 from isinglass.thinking.rule_memory import RuleMemory
 from isinglass.thinking.search import Search
-from isinglass.thinking.vocabulary import Proposition
+from isinglass.thinking.vocabulary import ANYTHING, Proposition
 
 __all__ = ["Answer", "Contradiction", "Reply", "Thinker"]
 
-#: Stands for what is asked.
-ANYTHING = "?"
+#: What errors propose.
+QUESTION = 'a question, ("?", "Ann", "Bob")'
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,7 @@ class Thinker:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
+        check_kind("rules", self.rules, RuleMemory, "a RuleMemory")
         if check_fraction("confidence", self.confidence) == 0:
             raise ParameterError("confidence = 0", "Give a share above 0: at 0 anything is sure")
         if not isinstance(self.guide, Guide):
@@ -203,7 +212,10 @@ class Thinker:
 
         Raises:
             DomainError: If the mind speaks another vocabulary than the rules.
+            ParameterError: If the mind is none, or the depth no count.
         """
+        if depth is not None:
+            check_count("depth", depth, 0)
         graph = self._graph(mind, depth)
         weights = self.rules.log_weights().to(graph.rules.device)
         forced = (graph.values(weights) >= math.log(self.confidence)) & ~graph.given
@@ -252,15 +264,19 @@ class Thinker:
         Raises:
             DomainError: If relation or entity is unknown, or the vocabularies differ.
             ShapeError: If there is not one question for each mind.
-            ParameterError: If a budget, temperature or number of chains cannot be.
+            ParameterError: If mind or question is none, a budget, temperature or number of chains
+                cannot be, or a rule was written about an entity of the mind.
             IntractableError: If there are too many derivations, or their sum does not converge.
         """
-        check_at_least_zero("temperature", temperature)
+        temperature = check_at_least_zero("temperature", temperature)
         check_count("chains", chains)
+        check_flag("consuming", consuming)
+        check_generator(generator)
         self._check(mind)
-        one = not query or isinstance(query[0], str)
-        listed = [query] * len(mind) if one else query
-        queries = [tuple(map(str, asked)) for asked in listed]
+        words = check_several("query", query, QUESTION)
+        one = not words or isinstance(words[0], str)
+        listed = [words] * len(mind) if one else words
+        queries = [tuple(map(str, check_several("query", asked, QUESTION))) for asked in listed]
         if len(queries) != len(mind):
             raise ShapeError(f"{len(queries)} questions for {len(mind)} minds", "Give one for each")
         asked = self._numbers(mind, queries)
@@ -322,13 +338,21 @@ class Thinker:
         return DerivationGraph.of(mind, self.rules.table(), depth)
 
     def _check(self, mind: Mind) -> None:
-        if mind.vocabulary.relations != self.rules.vocabulary.relations:
+        check_kind("mind", mind, Mind, "a Mind: Mind.from_tuples(facts, rules.vocabulary)")
+        same = mind.vocabulary.relations == self.rules.vocabulary.relations
+        if not same or mind.vocabulary.arities != self.rules.vocabulary.arities:
             raise ParameterError(
                 f"a mind of the relations {', '.join(mind.vocabulary.relations[:5])}, rules of "
                 f"{', '.join(self.rules.vocabulary.relations[:5])}",
                 "Make the mind with the vocabulary of the rules: Mind.from_tuples(facts, "
                 "rules.vocabulary)",
             )
+        for names in mind.names if self.rules.written else ():
+            if met := self.rules.written.intersection(names):
+                raise ParameterError(
+                    f"{min(met)} in a rule, and among the facts",
+                    "Names in rules are variables and stand for anyone: write X, Y, Z",
+                )
 
     def _numbers(self, mind: Mind, queries: Sequence[Proposition]) -> Int[Tensor, "B 3"]:
         """Returns relation, subject and object of each question, −1 where open."""

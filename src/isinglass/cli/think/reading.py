@@ -14,8 +14,7 @@ from isinglass.thinking import Mind, Rule, Vocabulary
 from isinglass.thinking._csv import read_lines, read_text
 from isinglass.thinking.mind import COLUMNS, read_propositions
 from isinglass.thinking.rule_memory import MOST_USES
-from isinglass.thinking.thinker import ANYTHING
-from isinglass.thinking.vocabulary import Proposition
+from isinglass.thinking.vocabulary import ANYTHING, Proposition
 
 __all__ = [
     "Example",

@@ -37,8 +37,7 @@ from isinglass.thinking import (
     Thinker,
     Vocabulary,
 )
-from isinglass.thinking.thinker import ANYTHING
-from isinglass.thinking.vocabulary import Proposition
+from isinglass.thinking.vocabulary import ANYTHING, Proposition
 
 with require_extra("cli"):
     from rich.markup import escape
