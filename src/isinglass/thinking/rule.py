@@ -17,7 +17,10 @@ __all__ = ["Form", "Rule"]
 #: is None in a rule of one.
 Form = tuple[tuple[int, int], tuple[int, int] | None, tuple[int, int]]
 VARIABLES = "XYZ"
-WRITTEN, ATOM = "mother(X,Z), mother(Z,Y) -> grandmother(X,Y)", '("mother", "X", "Y")'
+WRITTEN, ATOM = (
+    "mother(X,Z), mother(Z,Y) -> grandmother(X,Y)",
+    'a relation and one or two variables: ("mother", "X", "Y")',
+)
 _ATOM = re.compile(r"\s*([^(),]+?)\s*\(([^()]*)\)\s*(,|$)")
 
 

@@ -48,7 +48,7 @@ Query: TypeAlias = Annotated[
     list[str] | None,
     Option(
         metavar="RELATION,SUBJECT,OBJECT",
-        help="What is asked, ? for what is open. Repeatable.",
+        help="What is asked, ? for what is open; a name with commas in quotes. Repeatable.",
         show_default="all that follows",
         rich_help_panel=FACTS,
     ),

@@ -9,7 +9,13 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_above_zero, check_count, check_fraction
+from isinglass._support.validation import (
+    check_above_zero,
+    check_count,
+    check_fraction,
+    check_generator,
+    check_several,
+)
 from isinglass.errors import DomainError, ParameterError
 from isinglass.thinking.graphs.fact_graph import FactGraph
 from isinglass.thinking.graphs.link_likelihood import (
@@ -82,7 +88,10 @@ class LinkPredictor:
         held_out: float = 0.1,
         steps: int = 60,
     ) -> None:
-        self.deviations = sorted(check_above_zero("deviations", width) for width in deviations)
+        self.deviations = sorted(
+            check_above_zero("deviations", width)
+            for width in check_several("deviations", deviations, "widths: (0.1, 0.2, 0.4)")
+        )
         if not self.deviations:
             raise ParameterError("no deviations", "Give at least one")
         self.least_support = check_count("least_support", least_support)
@@ -109,7 +118,9 @@ class LinkPredictor:
             DomainError: If there are no facts, or one is no relation with two arguments; if what is
                 held out speaks of an unknown relation or entity.
             IntractableError: If the graph is too large.
+            ParameterError: If the facts are none, or the generator is none of torch.
         """
+        check_generator(generator)
         graph = FactGraph.of(triples, self.least_support)
         checked, known = graph.number(held_out), graph.known.clone()
         known[tuple(checked.T)] = True
