@@ -214,6 +214,19 @@ def test_consuming_thoughts_spend_their_premises():
     assert len(replies.answers[0].proof.given()) == 3
 
 
+@pytest.mark.parametrize("chains", [1, 2, 16])
+def test_chains_that_spend_their_premises_think_side_by_side(chains):
+    words = Vocabulary(["a", "b", "c"])
+    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)", "a(X,Y) -> c(X,Y)", "c(X,Y) -> a(Y,X)"])
+    minds = Mind.from_batches([[("a", "1", "2"), ("a", "2", "3")]] * 3, words)
+    replies = Thinker(memory).think(
+        minds, ("b", "1", "3"), budget=4, temperature=1.0, chains=chains, consuming=True,
+        generator=seeded(1),
+    )  # fmt: skip
+    assert {reply.best for reply in replies} <= {("b", "1", "3"), None}
+    assert replies[0].thoughts > 0
+
+
 def test_many_minds_are_answered_as_each_alone(memory):
     facts = [FACTS, FACTS[:4], FACTS[3:], [("parent", "Ann", "Bea")]]
     queries = [

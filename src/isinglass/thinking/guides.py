@@ -139,7 +139,7 @@ class TowardQuery(Guide):
 
     def __post_init__(self) -> None:
         for name in ("subject", "other", "continued", "energy", "since"):
-            check_number(name, getattr(self, name))
+            object.__setattr__(self, name, check_number(name, getattr(self, name)))
 
     def priority(self, possible: Possible) -> Float[Tensor, " K"]:
         """Returns the sum of what speaks for a thought; an answer comes before all."""

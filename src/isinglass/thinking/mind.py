@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -187,7 +188,7 @@ class Mind:
         Raises:
             ParameterError: If there is no such mark.
         """
-        if mark not in (None, *Mark):
+        if mark is not None and not (isinstance(mark, int) and mark in tuple(Mark)):
             raise ParameterError(
                 f"mark = {shown(mark)[:60]}", f"Give one of {', '.join(Mark.__members__)}"
             )
@@ -321,13 +322,19 @@ def _checked(vocabulary: Vocabulary | None) -> Vocabulary | None:
 
 
 def _from_dict(fact: Mapping[str, str]) -> Proposition:
-    relation, subject, other = (str(fact.get(key) or "").strip() for key in COLUMNS)
+    relation, subject, other = (_cell(fact.get(key)) for key in COLUMNS)
     if not relation or not subject:
         raise DomainError(
             f"a proposition without {'relation' if not relation else 'subject'}: {dict(fact)}",
             "Fill the gap, or leave the line out",
         )
     return (relation, subject, other) if other else (relation, subject)
+
+
+def _cell(value: object) -> str:
+    """Returns a value as text, empty where it is missing, as NaN is in tables of pandas."""
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value).strip()
 
 
 def _numbered(

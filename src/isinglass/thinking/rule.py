@@ -11,7 +11,7 @@ from isinglass._support.wording import shown
 from isinglass.errors import ParameterError
 from isinglass.thinking.vocabulary import Proposition, Vocabulary
 
-__all__ = ["Form", "Rule"]
+__all__ = ["Form", "Rule", "checked_atom"]
 
 #: Which variables each premise and the conclusion bind, X = 0, Y = 1, Z = 2; the second premise
 #: is None in a rule of one.
@@ -63,7 +63,7 @@ class Rule:
 
     def __init__(self, premises: Sequence[Sequence[str]], conclusion: Sequence[str]) -> None:
         given = check_several("premises", premises, f"atoms, {ATOM}")
-        atoms = [_atom(atom) for atom in (*given, conclusion)]
+        atoms = [checked_atom(atom) for atom in (*given, conclusion)]
         if len(atoms) not in (2, 3) or any(len(atom) not in (2, 3) for atom in atoms):
             raise ParameterError(
                 f"the rule {atoms}", "Give one or two premises, of one or two variables each"
@@ -160,14 +160,14 @@ class Rule:
         return f"Rule('{self}')"
 
 
-def _atom(atom: object) -> Proposition:
+def checked_atom(atom: object) -> Proposition:
     """Returns a relation and its variables.
 
     Raises:
         ParameterError: If one is no text, or empty.
     """
     words = tuple(check_several("an atom", atom, ATOM))
-    if not all(isinstance(word, str) and word.strip() for word in words):
+    if not words or not all(isinstance(word, str) and word.strip() for word in words):
         raise ParameterError(f"the atom {shown(words)[:60]}", f"Give {ATOM}")
     return words
 

@@ -80,13 +80,17 @@ class RuleLearner:
     shown: bool = False
 
     def __post_init__(self) -> None:
-        check_count("rounds", self.rounds)
-        check_above_zero("prior", self.prior)
-        check_count("contrast", self.contrast, 0)
-        check_fraction("least_share", self.least_share)
-        check_fraction("twins", self.twins)
-        check_at_least_zero("least_count", self.least_count)
-        check_flag("shown", self.shown)
+        checked = {
+            "rounds": check_count("rounds", self.rounds),
+            "prior": check_above_zero("prior", self.prior),
+            "twins": check_fraction("twins", self.twins),
+            "contrast": check_count("contrast", self.contrast, 0),
+            "least_share": check_fraction("least_share", self.least_share),
+            "least_count": check_at_least_zero("least_count", self.least_count),
+            "shown": check_flag("shown", self.shown),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # as plain numbers, whatever they were
 
     def fit(
         self,

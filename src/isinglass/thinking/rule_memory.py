@@ -29,7 +29,7 @@ from isinglass.distributions import PatternMixture
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.thinking.derivation_graph import DerivationGraph, RuleTable
 from isinglass.thinking.mind import Mind
-from isinglass.thinking.rule import ATOM, VARIABLES, Form, Rule
+from isinglass.thinking.rule import VARIABLES, Form, Rule, checked_atom
 from isinglass.thinking.vocabulary import Vocabulary
 from isinglass.units import Categorical, Mixed, Unit
 
@@ -400,7 +400,7 @@ class RuleMemory(Numbered, Serializable):
                 atoms = Rule.atoms(given)
             else:
                 found = check_several("the premises of a rule", given, PREMISES)
-                atoms = [tuple(check_several("an atom", atom, ATOM)) for atom in found]
+                atoms = [checked_atom(atom) for atom in found]
             if not 1 <= len(atoms) <= 2:
                 raise ParameterError(f"the premises {given!r}", 'Write "mother(X,Z), aunt(Z,Y)"')
             row = []
@@ -412,7 +412,9 @@ class RuleMemory(Numbered, Serializable):
                     )
                 row += [relation, PAIRS.index(tuple(map(VARIABLES.index, bound)))]  # pyright: ignore[reportArgumentType]
             codes.append([*row, *([len(self.vocabulary), ABSENT] * (2 - len(atoms))), 0, 0])
-        state = self.state(torch.tensor(codes, device=self.codes.device).reshape(-1, 6))
+        state = self.state(
+            torch.tensor(codes, dtype=torch.long, device=self.codes.device).reshape(-1, 6)
+        )
         observed = torch.arange(self.unit.size, device=state.device)
         observed = observed < sum(part.size for part in self.unit.parts[:4])
         return state, observed

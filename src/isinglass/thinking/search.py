@@ -115,7 +115,7 @@ class Search:
         new = thought[:, 3]
         self.thoughts[rows_of(new, self.shape)[0]] += 1
         if self.consuming:
-            spent = torch.isin(self.held, thought[:, 1:3])
+            spent = torch.isin(self.held, thought[:, 1:3].flatten())
             self.held, self.energy = self.held[~spent], self.energy[~spent]
         old = self.held
         self.held, order = torch.cat([old, new]).sort()

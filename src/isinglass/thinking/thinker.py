@@ -196,7 +196,9 @@ class Thinker:
 
     def __post_init__(self) -> None:
         check_kind("rules", self.rules, RuleMemory, "a RuleMemory")
-        if check_fraction("confidence", self.confidence) == 0:
+        confidence = check_fraction("confidence", self.confidence)
+        object.__setattr__(self, "confidence", confidence)
+        if confidence == 0:
             raise ParameterError("confidence = 0", "Give a share above 0: at 0 anything is sure")
         if not isinstance(self.guide, Guide):
             raise ParameterError(

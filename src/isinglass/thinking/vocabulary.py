@@ -56,10 +56,10 @@ class Vocabulary:
     ) -> None:
         words = check_several("relations", relations, 'names of relations: ["mother", "father"]')
         named = check_several("named", named, 'names of entities: ["Rome"]')
-        names = [*words, *(f"={_checked_name(name)}" for name in named)]
+        names = [*map(_checked_name, words), *(f"={_checked_name(name)}" for name in named)]
         counts = [*(relations.values() if isinstance(relations, Mapping) else [2] * len(words))]
         for name, arity in zip(names, [*counts, *[1] * len(named)], strict=True):
-            if names.count(_checked_name(name)) > 1:
+            if names.count(name) > 1:
                 raise ParameterError(f"the name {name!r}, empty or twice", "Name each thing once")
             if not isinstance(arity, int) or isinstance(arity, bool) or arity not in (1, 2):
                 raise ParameterError(

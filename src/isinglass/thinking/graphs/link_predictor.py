@@ -14,6 +14,7 @@ from isinglass._support.validation import (
     check_count,
     check_fraction,
     check_generator,
+    check_positive,
     check_several,
 )
 from isinglass.errors import DomainError, ParameterError
@@ -89,7 +90,7 @@ class LinkPredictor:
         steps: int = 60,
     ) -> None:
         self.deviations = sorted(
-            check_above_zero("deviations", width)
+            check_positive("deviations, squared", check_above_zero("deviations", width) ** 2) ** 0.5
             for width in check_several("deviations", deviations, "widths: (0.1, 0.2, 0.4)")
         )
         if not self.deviations:

@@ -181,8 +181,8 @@ class ConstraintNetwork(Serializable):
             DomainError: If they are no tensor.
         """
         check_tensor("states", states)
-        if states.is_complex():
-            raise DomainError(f"states of dtype {states.dtype}", "Give real numbers: x.real")
+        if states.ndim != 2:
+            raise ShapeError(f"states of shape {tuple(states.shape)}", "Give one a row")
         kind = states.dtype if states.is_floating_point() else torch.get_default_dtype()
         parts = [self(rows.to(kind)) for rows in states.split(ROWS_AT_ONCE)]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=kind, device=states.device)
@@ -284,10 +284,12 @@ def as_givens(
 
 
 def check_there(name: str, values: Tensor) -> None:
-    """Refuses a tensor without values.
+    """Refuses a tensor without values, or of complex ones.
 
     Raises:
         DomainError: If it is one.
     """
+    if values.is_complex():
+        raise DomainError(f"{name} of dtype {values.dtype}", "Give real numbers: x.real")
     if is_hollow(values):
         raise DomainError(f"{name} on the device meta, which holds no values", "Give them")
