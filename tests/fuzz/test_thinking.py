@@ -8,6 +8,7 @@ each time, more with the slow tests. A case that fails is made again by its seed
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from gymnasium.error import Error as GymError
 
 from isinglass import thinking
+from isinglass.cli.app import run
 from isinglass.envs import FactChains, Thoughts
 from isinglass.errors import DomainError, IsinglassError
 from isinglass.thinking import (
@@ -295,6 +297,65 @@ def test_malformed_calls():
 def test_many_malformed_calls():
     """None ends in a raw error: what another seed finds is to be mended."""
     assert not _faults(1, MANY)
+
+
+FILES = {
+    "facts.csv": "relation,subject,object\nmother,Cleo,Bea\nmother,Bea,Ann\nfather,Dan,Bea\n",
+    "rules.txt": "mother(X,Z), mother(Z,Y) -> grandmother(X,Y)\nmother(X,Y) -> female(X)\n",
+    "rules.csv": 'rule,count\n"mother(X,Y) -> parent(X,Y)",3\n',
+    "learn.csv": "question,role,relation,subject,object\n1,fact,mother,a,b\n1,fact,mother,b,c\n"
+    "1,answer,grandmother,a,c\n",
+    "puzzle.txt": "1...\n...4\n..2.\n.3..\n",
+    "solved.txt": "1234341221434321\n1234341223414123\n1243342121344312\n",
+}
+LINES = [
+    "facts.csv --rules rules.txt --query grandmother,?,Ann --draw why.svg --force",
+    "facts.csv --rules rules.csv --query ?(Cleo,?) --budget 3 --confidence 0.9 --json",
+    "facts.csv --rules rules.txt --exclusive mother,father --quiet",
+    "--learn learn.csv --save-rules learned.csv --seed 1 --force",
+    "facts.csv --learn learn.csv --query grandmother,Cleo,?",
+    "--puzzle puzzle.txt --learn solved.txt --budget 5 --draw board.svg --force --json",
+]
+ENDS = [
+    "",
+    "?",
+    ",,,",
+    "mother",
+    "nan",
+    "-1",
+    "1e999",
+    "x.svg",
+    "facts.csv",
+    "\0",
+    "é\udce9",
+    "--",
+    "(",
+]
+
+
+def _command(folder: Path, number: int, capsys: pytest.CaptureFixture[str]) -> str | None:
+    """Runs a command with a word or a file that is wrong; returns what is wrong with its end."""
+    rng = np.random.default_rng((0, number))
+    words = ["think", *LINES[number % len(LINES)].split()]
+    for name, text in FILES.items():
+        if rng.random() < 0.2:
+            text = _odd(text, rng)
+        (folder / name).write_text(text if isinstance(text, str) else "", errors="replace")
+    if rng.random() < 0.6:
+        words[int(rng.integers(1, len(words)))] = ENDS[rng.integers(len(ENDS))]
+    status = run(words)
+    said = capsys.readouterr().err
+    raw = "Traceback" in said or "isinglass: unexpected" in said
+    return f"{words}: {status}, {said[-300:]}" if raw or status not in (0, 1, 2) else None
+
+
+@pytest.mark.parametrize(
+    "numbers", [range(12), pytest.param(range(12, 200), marks=pytest.mark.slow)]
+)
+def test_malformed_commands(tmp_path, monkeypatch, capsys, numbers):
+    monkeypatch.chdir(tmp_path)
+    found = [_command(tmp_path, number, capsys) for number in numbers]
+    assert not [fault for fault in found if fault is not None]
 
 
 def test_faults_are_found():

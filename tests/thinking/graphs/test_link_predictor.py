@@ -295,6 +295,8 @@ def test_wrong_arguments_are_refused():
         lambda: predictor.rank("near", "p1", "p2"),
         lambda: LinkPredictor(deviations=[0.0]),
         lambda: LinkPredictor(deviations=()),
+        lambda: LinkPredictor(deviations=[1e-320]),
+        lambda: LinkPredictor(deviations=[1e300]),
         lambda: LinkPredictor(held_out=1.5),
         lambda: predictor.rules(most=0),
     ):

@@ -90,7 +90,7 @@ class LinkPredictor:
         steps: int = 60,
     ) -> None:
         self.deviations = sorted(
-            check_positive("deviations, squared", check_above_zero("deviations", width) ** 2) ** 0.5
+            _checked_width(width)
             for width in check_several("deviations", deviations, "widths: (0.1, 0.2, 0.4)")
         )
         if not self.deviations:
@@ -360,6 +360,17 @@ class LinkPredictor:
         if self._graph is None:
             raise ParameterError("a predictor that has learned nothing", "Call fit(triples) first")
         return self._graph
+
+
+def _checked_width(width: float) -> float:
+    """Returns a standard deviation whose square can divide.
+
+    Raises:
+        ParameterError: If it is none.
+    """
+    width = check_above_zero("deviations", width)
+    check_positive("deviations, squared", width * width)
+    return width
 
 
 def _ranks(logits: Tensor, others: Tensor, answers: Tensor) -> Float[Tensor, " T"]:
