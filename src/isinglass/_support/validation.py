@@ -6,10 +6,8 @@ under ``vmap``, on the device "meta".
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from operator import index
-from typing import Any
 
 import numpy as np
 import torch
@@ -244,20 +242,6 @@ def check_kind(name: str, value: object, kind: type, example: str) -> None:
         raise ParameterError(
             f"{name} = {str(value)[:60]} of type {type(value).__name__}", f"Give {example}"
         )
-
-
-def check_several(name: str, values: object, example: str) -> list[Any]:
-    """Returns the members of what has some as a list, refusing one text in place of several.
-
-    Raises:
-        ParameterError: If it has no members, such as a number or None, or is a text.
-    """
-    if not isinstance(values, str | bytes) and isinstance(values, Iterable):
-        with suppress(TypeError):  # of an array or a tensor without dimensions
-            return list(values)
-    raise ParameterError(
-        f"{name} = {shown(values)[:60]} of type {type(values).__name__}", f"Give {example}"
-    )
 
 
 def check_generator(generator: object) -> None:

@@ -10,7 +10,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from isinglass._support.validation import check_choice, check_count, check_kind, check_several
+from isinglass._support.several import check_several
+from isinglass._support.validation import check_choice, check_count, check_kind
 from isinglass.envs._actions import check_action
 from isinglass.errors import DomainError, ParameterError
 from isinglass.thinking.vocabulary import Vocabulary

@@ -42,7 +42,7 @@ def judge(
     spoiled: set[int],
     confidence: float,
 ) -> Verdict:
-    """Judges an answer.
+    """Returns what is to be said of an answer.
 
     Args:
         derived: All that was derived.

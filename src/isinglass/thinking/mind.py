@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Bool, Float, Int
-from isinglass._support.validation import check_device, check_kind, check_several
+from isinglass._support.validation import check_device, check_kind
 from isinglass._support.wording import shown
 from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 from isinglass.io.atomic import atomic_write
@@ -114,15 +115,14 @@ class Mind:
             raise ShapeError(
                 f"{len(given)} minds and {len(opened)} lists of what is open", "Give one for each"
             )
-        if _checked(vocabulary) is None:
-            vocabulary = Vocabulary.of(p for mind in [*given, *opened] for p in mind)
-        minds = [_numbered(*mind, vocabulary) for mind in zip(given, opened, strict=True)]
+        words = _checked(vocabulary) or Vocabulary.of(p for m in [*given, *opened] for p in m)
+        minds = [_numbered(*mind, words) for mind in zip(given, opened, strict=True)]
         width = max((len(rows) for rows, _, _ in minds), default=0)
         rows = [row + [(0, 0, 0)] * (width - len(row)) for row, _, _ in minds]
         marks = [mark + [0] * (width - len(mark)) for _, mark, _ in minds]
         held = [[i < len(row) for i in range(width)] for row, _, _ in minds]
         return cls(
-            vocabulary,
+            words,
             torch.tensor(rows, dtype=torch.long).reshape(len(minds), width, 3),
             torch.tensor(held, dtype=torch.bool).reshape(len(minds), width),
             torch.tensor(marks, dtype=torch.long).reshape(len(minds), width),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from isinglass._support.validation import check_several
+from isinglass._support.several import check_several
 from isinglass._support.wording import shown
 from isinglass.errors import ParameterError
 from isinglass.thinking.vocabulary import Proposition, Vocabulary

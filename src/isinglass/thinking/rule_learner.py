@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.functions import check_takes
 from isinglass._support.progress import progress_bar
+from isinglass._support.several import check_several
 from isinglass._support.validation import (
     check_above_zero,
     check_at_least_zero,
@@ -19,7 +20,6 @@ from isinglass._support.validation import (
     check_fraction,
     check_generator,
     check_kind,
-    check_several,
 )
 from isinglass._support.wording import shown
 from isinglass.errors import DomainError, ParameterError, ShapeError

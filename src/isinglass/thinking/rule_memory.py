@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Float, Int
 from isinglass._support.validation import (
     check_above_zero,
@@ -19,7 +20,6 @@ from isinglass._support.validation import (
     check_features,
     check_generator,
     check_kind,
-    check_several,
     check_tensor,
 )
 from isinglass._support.wording import shown

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Int
 from isinglass._support.validation import (
     check_at_least_zero,
@@ -18,7 +19,6 @@ from isinglass._support.validation import (
     check_fraction,
     check_generator,
     check_kind,
-    check_several,
 )
 from isinglass.errors import IntractableError, ParameterError, ShapeError
 from isinglass.thinking._derived import Derived, from_graph, from_search

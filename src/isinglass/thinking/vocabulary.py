@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from isinglass._support.validation import check_several
+from isinglass._support.several import check_several
 from isinglass._support.wording import shown
 from isinglass.errors import DomainError, ParameterError, ShapeError
 

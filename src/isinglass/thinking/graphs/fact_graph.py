@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Bool, Float, Int
-from isinglass._support.validation import check_several
 from isinglass._support.wording import shown
 from isinglass.errors import DomainError, IntractableError
 from isinglass.thinking.graphs.binding_counts import BindingCounts

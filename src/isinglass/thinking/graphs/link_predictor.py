@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Float
 from isinglass._support.validation import (
     check_above_zero,
@@ -15,7 +16,6 @@ from isinglass._support.validation import (
     check_fraction,
     check_generator,
     check_positive,
-    check_several,
 )
 from isinglass.errors import DomainError, ParameterError
 from isinglass.thinking.graphs.fact_graph import FactGraph
@@ -241,7 +241,7 @@ class LinkPredictor:
         if not ranked or ranked[0][1] < least:
             return None
         best = ranked[0][0]
-        triple = (relation, best, other) if subject is None else (relation, subject, best)
+        triple = (relation, best if subject is None else subject, best if other is None else other)
         _, _, share = self._shares(*self._fitted.number([triple])[0].tolist())
         return best if bool((share > 0).any()) else None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from isinglass._support.validation import check_several
+from isinglass._support.several import check_several
 from isinglass.errors import ShapeError
 from isinglass.thinking.puzzles._neighbors import NeighborLists, as_pairs
 

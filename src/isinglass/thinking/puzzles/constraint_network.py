@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Bool, Float, Int, Num
 from isinglass._support.validation import (
     check_count,
     check_features,
     check_positive,
     check_rows,
-    check_several,
     check_tensor,
     is_hollow,
 )
