@@ -251,7 +251,7 @@ def test_a_premise_that_nothing_gives_is_named(family, capsys):
         ("facts.csv", "who,whom\na,b\n", "line 1: the columns who, whom"),
         ("facts.csv", FACTS + "mother,a,b,c\n", "line 6: 4 cells for 3 columns"),
         ("facts.csv", FACTS + 'mother,"a,b\n', "line 6: "),
-        ("facts.csv", FACTS + "mother,?,Ann\n", "? stands for what is asked"),
+        ("facts.csv", FACTS + "mother,?,Ann\n", "line 6: the fact mother,?,Ann, where ?"),
         ("rules.txt", "# none\n", "no rule in it"),
         ("rules.txt", "mother(X,Y) -> parent(X,Y)\nmother parent\n", "line 2: the rule 'mother"),
         ("rules.txt", "a(X,Y), b(Y,Z), c(Z,W) -> d(X,W)\n", "line 1"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from isinglass.thinking.rule_memory import RuleMemory
 from isinglass.thinking.search import Search
 
 __all__ = ["Derived", "from_graph", "from_search"]
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,39 @@ class Derived:
     def weakest_step(self, place: int) -> float:
         """Returns the smallest p(conclusion | premises) in the best derivation."""
         chances = self._chances
-        used = (self._steps[each][0] for each in self._below(place))
-        return min((chances[rule] for rule in used if rule >= 0), default=1.0)
+        return self.fold(
+            place, self._weakest, lambda _, rule: 1.0 if rule < 0 else chances[rule], min
+        )
+
+    @cached_property
+    def _weakest(self) -> dict[int, float]:
+        return {}
+
+    def fold(
+        self,
+        place: int,
+        known: dict[int, Value],
+        own: Callable[[int, int], Value],
+        join: Callable[[list[Value]], Value],
+    ) -> Value:
+        """Returns what the best derivation amounts to, each of its propositions read once.
+
+        Args:
+            place: The proposition.
+            known: What was found before; what is found is added.
+            own: What a proposition is by itself, from its position and its rule, −1 if given.
+            join: What several are together.
+        """
+        open_ = [place]
+        while open_:  # as deep as derivations are, so no recursion
+            each = open_[-1]
+            rule, *premises = self._steps[each]
+            premises = [premise for premise in premises if premise >= 0 <= rule]
+            if missing := [premise for premise in premises if premise not in known]:
+                open_ += missing
+                continue
+            known[open_.pop()] = join([own(each, rule), *(known[p] for p in premises)])
+        return known[place]
 
     def leaves(self, place: int) -> set[int]:
         """Returns the positions of what the best derivation rests on."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from isinglass.thinking._derived import Derived
 from isinglass.thinking.vocabulary import Vocabulary
 
-__all__ = ["Verdict", "exclusions", "judge", "least_step"]
+__all__ = ["Judge", "Verdict", "exclusions", "least_step"]
 
 #: A rival of this probability speaks against an answer, however certain its own steps are.
 LIKELY = 0.6
@@ -34,38 +34,46 @@ class Verdict:
     contradicted: bool
 
 
-def judge(
-    derived: Derived,
-    place: int,
-    rivals: list[int],
-    exclusive: Tensor,
-    spoiled: set[int],
-    confidence: float,
-) -> Verdict:
-    """Returns what is to be said of an answer.
+class Judge:
+    """Who says which answers are sure.
 
     Args:
         derived: All that was derived.
-        place: The answer.
-        rivals: The answers about the same entities, itself among them.
         exclusive: Which relations exclude each other, ``(R, R)``.
-        spoiled: Codes of givens that contradict each other.
+        spoiled: Codes of givens that contradict each other, of all minds.
         confidence: Of the thinker.
     """
-    energy = derived.energies[place]
-    if derived.proved[place]:  # only what cannot hold beside it speaks against it
-        against = exclusive[derived.row(place)[3]].tolist()
-        rivals = [each for each in rivals if each == place or against[derived.row(each)[3]]]
-    share = 1 / sum(math.exp(energy - derived.energies[other]) for other in rivals)
-    rival = max((-derived.energies[other] for other in rivals if other != place), default=-1e9)
-    weakest = derived.weakest_step(place)
-    sure = share >= confidence and (weakest > least_step(confidence) or weakest == 1)
-    # Certain steps prove it, whatever else might follow by steps that are not.
-    sure |= energy <= -math.log(confidence) and rival <= math.log(LIKELY)
-    contradicted = bool(spoiled) and not spoiled.isdisjoint(
-        int(derived.codes[leaf]) for leaf in derived.leaves(place)
-    )
-    return Verdict(share, sure and not contradicted, contradicted)
+
+    def __init__(
+        self, derived: Derived, exclusive: Tensor, spoiled: set[int], confidence: float
+    ) -> None:
+        self.derived, self.spoiled, self.confidence = derived, spoiled, confidence
+        self.exclusive: list[list[bool]] = exclusive.tolist()
+        self._rests: dict[int, bool] = {}
+
+    def judge(self, place: int, rivals: list[int]) -> Verdict:
+        """Returns what is to be said of an answer.
+
+        Args:
+            place: The answer.
+            rivals: The answers about the same entities, itself among them.
+        """
+        derived, confidence = self.derived, self.confidence
+        energy = derived.energies[place]
+        if derived.proved[place]:  # only what cannot hold beside it speaks against it
+            against = self.exclusive[derived.row(place)[3]]
+            rivals = [each for each in rivals if each == place or against[derived.row(each)[3]]]
+        share = 1 / sum(math.exp(energy - derived.energies[other]) for other in rivals)
+        rival = max((-derived.energies[other] for other in rivals if other != place), default=-1e9)
+        weakest = derived.weakest_step(place)
+        sure = share >= confidence and (weakest > least_step(confidence) or weakest == 1)
+        # Certain steps prove it, whatever else might follow by steps that are not.
+        sure |= energy <= -math.log(confidence) and rival <= math.log(LIKELY)
+        contradicted = bool(self.spoiled) and derived.fold(place, self._rests, self._spoils, any)
+        return Verdict(share, sure and not contradicted, contradicted)
+
+    def _spoils(self, place: int, rule: int) -> bool:
+        return rule < 0 and int(self.derived.codes[place]) in self.spoiled
 
 
 def least_step(confidence: float) -> float:

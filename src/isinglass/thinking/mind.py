@@ -303,6 +303,12 @@ def read_propositions(path: str | Path) -> list[Proposition]:
             fact = _from_dict(line)
         except DomainError as error:
             raise FileError(f"line {number}: {error.found}", error.remedy, what) from error
+        if ANYTHING in fact:
+            raise FileError(
+                f"line {number}: the fact {','.join(fact)}, where ? stands for what is asked",
+                "Name what is meant, or ask for it",
+                what,
+            )
         arity, where = first.setdefault(fact[0], (len(fact) - 1, number))
         if arity != len(fact) - 1:
             raise FileError(

@@ -22,7 +22,7 @@ from isinglass._support.validation import (
 )
 from isinglass.errors import IntractableError, ParameterError, ShapeError
 from isinglass.thinking._derived import Derived, from_graph, from_search
-from isinglass.thinking._verdicts import exclusions, judge
+from isinglass.thinking._verdicts import Judge, exclusions
 from isinglass.thinking.derivation_graph import DerivationGraph
 from isinglass.thinking.guides import Guide, TowardQuery
 from isinglass.thinking.mind import Mind
@@ -379,15 +379,19 @@ class Thinker:
         if bool(exclusive.any()):
             whole = self._whole(derived) if budget else derived
             clashes = self._clashes(whole)
+        spoiled = {
+            int(whole.codes[leaf])
+            for each in clashes
+            for two in each
+            for leaf in whole.resting(two)
+        }
+        judge = Judge(derived, exclusive, spoiled, self.confidence).judge
         found: list[list[int]] = [[] for _ in queries]
         for place in derived.matching(asked).tolist():
             found[derived.row(place)[0]].append(place)
         thoughts = derived.thoughts.tolist()
         replies = []
         for batch, query in enumerate(queries):
-            spoiled = {
-                int(whole.codes[leaf]) for two in clashes[batch] for leaf in whole.resting(two)
-            }
             unary = len(query) == 2
             kept = [p for p in found[batch] if not unary or derived.row(p)[1] == derived.row(p)[2]]
             kept = derived.cheapest(kept)
@@ -396,8 +400,7 @@ class Thinker:
                 rivals.setdefault(derived.row(place)[1:3], []).append(place)
             answers = []
             for place in kept:
-                beside = rivals[derived.row(place)[1:3]]
-                said = judge(derived, place, beside, exclusive, spoiled, self.confidence)
+                said = judge(place, rivals[derived.row(place)[1:3]])
                 proposition = derived.mind.proposition(*derived.row(place, relation_first=True))
                 answers.append(
                     Answer(

@@ -94,13 +94,6 @@ def read_facts(path: Path) -> list[Proposition]:
     facts = read_propositions(path)
     if not facts:
         raise FileError("no fact in it", "Give one or more, a line each", f"reading {path}")
-    for fact in facts:
-        if ANYTHING in fact:
-            raise FileError(
-                f"the fact {','.join(fact)}, where ? stands for what is asked",
-                "Name what is meant, or ask for it: --query",
-                f"reading {path}",
-            )
     return facts
 
 
