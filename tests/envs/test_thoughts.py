@@ -170,6 +170,7 @@ def test_bad_input_is_refused_by_name():
         lambda: FactChains().reset(options={"length": "x"}),
         lambda: Thoughts(None, REACHED),
         lambda: Thoughts(FactChains(), None),
+        lambda: Thoughts(FactChains(longest=2_000), Vocabulary(["before"])),
     ],
 )
 def test_wrong_kinds_are_named(call):

@@ -12,10 +12,13 @@ from gymnasium import spaces
 from isinglass._support.validation import check_at_least_zero, check_count, check_kind
 from isinglass._support.wording import shown
 from isinglass.envs._actions import check_action
-from isinglass.errors import DomainError, ParameterError
+from isinglass.errors import DomainError, IntractableError, ParameterError
 from isinglass.thinking.vocabulary import Vocabulary
 
 __all__ = ["Thoughts"]
+
+#: Each observation lists every thought; more would fill the memory.
+MOST_THOUGHTS = 2**20
 
 
 class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarray], np.integer]):
@@ -44,6 +47,7 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
     Raises:
         ParameterError: If the environment does not show such propositions, or budget or cost is
             out of range.
+        IntractableError: If there are more thoughts than each observation can list.
 
     Examples:
         >>> from isinglass.envs import FactChains
@@ -75,6 +79,11 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
         self.entities = int(max(rows.high[:, 1:].max(), acts.high[:, 1:].max())) + 1
         pairs = self.entities * (self.entities - 1)
         possible = sum(self.entities if a == 1 else pairs for a in vocabulary.arities)
+        if possible > MOST_THOUGHTS:
+            raise IntractableError(
+                f"{possible:,} thoughts about {self.entities:,} entities",
+                f"Take fewer entities, or relations of one argument: at most {MOST_THOUGHTS:,}",
+            )
         self.budget = possible if budget is None else check_count("budget", budget, least=0)
         kept = len(rows.high) + possible
         top = max(*self.relations, int(rows.high[:, 0].max()), int(acts.high[:, 0].max()))

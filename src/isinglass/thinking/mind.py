@@ -14,7 +14,7 @@ from torch import Tensor
 
 from isinglass._support.several import check_several
 from isinglass._support.typing import Bool, Float, Int
-from isinglass._support.validation import check_device, check_kind
+from isinglass._support.validation import check_device, check_kind, check_tensor
 from isinglass._support.wording import shown
 from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 from isinglass.io.atomic import atomic_write
@@ -168,7 +168,14 @@ class Mind:
         return max((len(names) for names in self.names), default=0)
 
     def values(self, dtype: torch.dtype = torch.float64) -> Float[Tensor, "B n n R"]:
-        """Returns log p of every proposition (x, y, r): 0 where it is held and not open, or −∞."""
+        """Returns log p of every proposition (x, y, r): 0 where it is held and not open, or −∞.
+
+        Raises:
+            ParameterError: If the dtype is none of numbers with a point.
+        """
+        check_kind("dtype", dtype, torch.dtype, "torch.float64")
+        if not dtype.is_floating_point:
+            raise ParameterError(f"dtype = {dtype}, which has no −∞", "Give torch.float64")
         known = self.held & (self.marks != Mark.OPEN)
         batch, _ = known.nonzero(as_tuple=True)
         relation, subject, other = self.rows[known].unbind(-1)
@@ -263,7 +270,22 @@ class Mind:
         Args:
             rows: Relation, subject, object, ``(B, K, 3)``.
             held: Which of them are propositions; None is all.
+
+        Raises:
+            DomainError: If they are no tensors, or of a number that the mind does not know.
+            ShapeError: If there are not rows of three for each mind.
         """
+        check_tensor("rows", rows)
+        if rows.ndim != 3 or rows.shape[::2] != (len(self), 3):
+            raise ShapeError(f"rows of shape {tuple(rows.shape)}", f"Give ({len(self)}, K, 3)")
+        if held is not None:
+            check_tensor("held", held)
+            if held.shape != rows.shape[:2] or held.dtype != torch.bool:
+                found = f"held of shape {tuple(held.shape)} and dtype {held.dtype}"
+                raise ShapeError(found, f"Give booleans of shape {tuple(rows.shape[:2])}")
+        most = rows.new_tensor([len(self.vocabulary), self.entities, self.entities])
+        if rows.is_floating_point() or bool(((rows < 0) | (rows >= most.clamp_min(1))).any()):
+            raise DomainError("rows of numbers that are none", "Number relations and entities")
         held = rows.new_ones(rows.shape[:2], dtype=torch.bool) if held is None else held
         return replace(
             self,
