@@ -168,6 +168,61 @@ def test_contradictory_facts_are_shown_and_answers_that_rest_on_them_unsure(fami
     assert "rests on facts that contradict" in said
 
 
+def test_names_with_commas_are_asked_in_quotes(family, capsys):
+    (family / "facts.csv").write_text(FACTS + 'mother,Ann,"Fay, Jr (1)"\n')
+    for question in (
+        'mother,?,"Fay, Jr (1)"',
+        'mother(?,"Fay, Jr (1)")',
+        'grandmother( Bea, "Fay, Jr (1)" )',
+        "mother,Ann,?",
+    ):
+        (found,) = asked(capsys, "facts.csv", "--rules", "rules.txt", "--query", question)[
+            "questions"
+        ]
+        assert found["answers"][0]["proposition"][2] == "Fay, Jr (1)"
+    said = refused(capsys, 2, "facts.csv", "--query", "mother,Ann,Fay, Jr (1)")
+    assert "quote a name with commas" in said
+
+
+def test_no_file_that_is_read_is_written(family, capsys):
+    (family / "rules.csv").write_text("rule\nmother(X,Y) -> parent(X,Y)\n")
+    before = {path.name: path.read_text() for path in family.iterdir()}
+    for arguments in (
+        ["--learn", "examples.csv", "--save-rules", "examples.csv"],
+        ["facts.csv", "--learn", "examples.csv", "--save-rules", "./facts.csv"],
+        [
+            "facts.csv",
+            "--rules",
+            "rules.csv",
+            "--learn",
+            "examples.csv",
+            "--save-rules",
+            "rules.csv",
+        ],
+    ):
+        assert "too. Choose another path" in refused(capsys, 2, *arguments, "--force")
+    assert {path.name: path.read_text() for path in family.iterdir()} == before
+
+
+def test_confidence_is_obeyed(family, capsys):
+    (family / "once.csv").write_text('rule,count\n"mother(X,Y) -> parent(X,Y)",1\n')
+    arguments = ["facts.csv", "--rules", "once.csv", "--query", "parent,Cleo,?"]
+    sure = {
+        confidence: asked(capsys, *arguments, "--confidence", confidence)["questions"][0]["sure"]
+        for confidence in ("0.5", "0.95", "0.99", "1")
+    }
+    assert sure == {"0.5": True, "0.95": True, "0.99": False, "1": False}
+
+
+def test_contradictions_within_a_budget_are_those_of_python(family, capsys):
+    (family / "odd.csv").write_text(FACTS + "father,Cleo,Bea\n")
+    arguments = ["odd.csv", "--rules", "rules.txt", "--exclusive", "mother,father"]
+    for budget in ([], ["--budget", "9"]):
+        found = asked(capsys, *arguments, "--query", "mother,Cleo,?", *budget)
+        assert found["questions"][0]["sure"] is False
+        assert len(found["contradictions"]) == 1
+
+
 def test_rules_that_lead_in_circles_end(family, capsys):
     (family / "circle.txt").write_text(
         "mother(X,Y) -> kin(X,Y)\nkin(X,Y) -> kin(Y,X)\nkin(X,Z), kin(Z,Y) -> kin(X,Y)\n"
@@ -196,7 +251,7 @@ def test_a_premise_that_nothing_gives_is_named(family, capsys):
         ("facts.csv", "who,whom\na,b\n", "line 1: the columns who, whom"),
         ("facts.csv", FACTS + "mother,a,b,c\n", "line 6: 4 cells for 3 columns"),
         ("facts.csv", FACTS + 'mother,"a,b\n', "line 6: "),
-        ("facts.csv", FACTS + "mother,?,Ann\n", "? stands for what is asked"),
+        ("facts.csv", FACTS + "mother,?,Ann\n", "line 6: the fact mother,?,Ann, where ?"),
         ("rules.txt", "# none\n", "no rule in it"),
         ("rules.txt", "mother(X,Y) -> parent(X,Y)\nmother parent\n", "line 2: the rule 'mother"),
         ("rules.txt", "a(X,Y), b(Y,Z), c(Z,W) -> d(X,W)\n", "line 1"),

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 from isinglass.envs import FactChains, LargeAction, Thoughts
-from isinglass.errors import DomainError, ParameterError
+from isinglass.errors import DomainError, IsinglassError, ParameterError
 from isinglass.thinking.vocabulary import Vocabulary
 from tests.seeds import SEED
 
@@ -153,6 +154,64 @@ def test_bad_input_is_refused_by_name():
         Thoughts(FactChains(), REACHED, cost=-0.1)
     with pytest.raises(ParameterError, match="vocabulary"):
         Thoughts(FactChains(), ["reached"])
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: FactChains(lengths=3),
+        lambda: FactChains(lengths=[]),
+        lambda: FactChains(lengths=[1.5]),
+        lambda: FactChains(longest=0),
+        lambda: FactChains(kind=None),
+        lambda: FactChains(longest=20_000),
+        lambda: FactChains().reset(options=5),
+        lambda: FactChains().reset(options={"length": "x"}),
+        lambda: Thoughts(None, REACHED),
+        lambda: Thoughts(FactChains(), None),
+        lambda: Thoughts(FactChains(longest=2_000), Vocabulary(["before"])),
+    ],
+)
+def test_wrong_kinds_are_named(call):
+    with pytest.raises(IsinglassError):
+        call()
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize("make", [FactChains, lambda: Thoughts(FactChains(), REACHED)])
+def test_actions_that_are_none_are_named(make):
+    env = make()
+    with pytest.raises(ResetNeeded, match="reset"):
+        env.step(0)
+    seen, _ = env.reset(seed=SEED)
+    for action in (-1, len(seen["candidates"]), 2**70, None, "x", 0.0, True, [0], np.arange(2)):
+        with pytest.raises(DomainError, match="the action"):
+            env.step(action)
+    wrong = 1 - seen["candidates"][:2, 1].tolist().index(env.unwrapped.end)
+    assert env.step(np.array([wrong]))[2]  # as an agent's policy returns it
+    with pytest.raises(ResetNeeded, match="reset"):
+        env.step(0)
+    assert not env.reset(seed=SEED)[0]["mask"].all()
+
+
+def test_masks_before_an_episode_are_named():
+    with pytest.raises(ResetNeeded):
+        Thoughts(FactChains(), REACHED).action_masks()
+    assert FactChains().render() == ""
+
+
+@pytest.mark.parametrize("reward", [None, "much", [1.0, 2.0]])
+def test_an_environment_without_rewards_is_named(reward):
+    class Silent(FactChains):
+        def step(self, action):
+            seen, _, *rest = super().step(action)
+            return seen, reward, *rest
+
+    env = Thoughts(Silent(), REACHED)
+    env.reset(seed=SEED)
+    with pytest.raises(DomainError, match="the reward"):
+        env.step(0)
 
 
 def test_spaces_hold_what_is_shown():

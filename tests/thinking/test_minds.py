@@ -1,5 +1,7 @@
 """Vocabularies and minds: what can be said, and sets of it."""
 
+import math
+
 import pytest
 
 from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
@@ -101,3 +103,9 @@ def test_a_relation_has_one_number_of_arguments():
         Mind.from_tuples([("sad", "Ann"), ("sad", "Ann", "Bea")])
     with pytest.raises(DomainError, match="unknown relation"):
         Vocabulary(["a"], exclusive=[["a", "b"]])
+
+
+def test_numbers_in_dictionaries_are_names_and_what_is_missing_is_none():
+    facts = [{"relation": "age", "subject": 0, "object": 7}, {"relation": "old", "subject": "Ann",
+             "object": math.nan}]  # fmt: skip
+    assert Mind.from_dicts(facts).to_tuples() == [[("age", "0", "7"), ("old", "Ann")]]

@@ -1,6 +1,7 @@
 """Thinking: derivations against enumeration, answers, budgets, chains, contradictions."""
 
 import math
+import time
 
 import pytest
 import torch
@@ -12,12 +13,14 @@ from isinglass.thinking import (
     BreadthFirst,
     DerivationGraph,
     Mind,
+    Proof,
     Rule,
     RuleMemory,
     Thinker,
     Vocabulary,
 )
-from tests.seeds import seeded
+from isinglass.thinking._estimate import Estimate, _chains
+from tests.seeds import numpy_seeded, seeded
 from tests.thinking.references import FACTS, KIN, NAMES, RULES, best_energies, summed
 
 
@@ -211,6 +214,19 @@ def test_consuming_thoughts_spend_their_premises():
     assert len(replies.answers[0].proof.given()) == 3
 
 
+@pytest.mark.parametrize("chains", [1, 2, 16])
+def test_chains_that_spend_their_premises_think_side_by_side(chains):
+    words = Vocabulary(["a", "b", "c"])
+    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> b(X,Y)", "a(X,Y) -> c(X,Y)", "c(X,Y) -> a(Y,X)"])
+    minds = Mind.from_batches([[("a", "1", "2"), ("a", "2", "3")]] * 3, words)
+    replies = Thinker(memory).think(
+        minds, ("b", "1", "3"), budget=4, temperature=1.0, chains=chains, consuming=True,
+        generator=seeded(1),
+    )  # fmt: skip
+    assert {reply.best for reply in replies} <= {("b", "1", "3"), None}
+    assert replies[0].thoughts > 0
+
+
 def test_many_minds_are_answered_as_each_alone(memory):
     facts = [FACTS, FACTS[:4], FACTS[3:], [("parent", "Ann", "Bea")]]
     queries = [
@@ -262,6 +278,126 @@ def test_contradictory_givens_are_flagged_the_smallest_first():
     assert [len(c.given()) for c in found[0]] == [2, 3]
     assert set(found[0][0].given()) == {("mother", "1", "2"), ("father", "1", "2")}
     assert found[1] == []
+
+
+CLASH = [("mother", "1", "2"), ("father", "1", "2"), ("sister", "2", "3"), ("sister", "4", "5")]
+
+
+@pytest.mark.parametrize("budget", [None, 0, 5])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_rests_on_a_contradiction_is_unsure_and_says_so(budget, temperature):
+    words = Vocabulary(["mother", "father", "sister", "aunt"], exclusive=[["mother", "father"]])
+    memory = RuleMemory(words, ["mother(X,Z), sister(Z,Y) -> aunt(X,Y)"])
+    thinker = Thinker(memory)
+    minds = Mind.from_batches([CLASH, [CLASH[0], *CLASH[2:]]], words)
+    settings = {"budget": budget, "temperature": temperature, "generator": seeded(0)}
+    for query in (("mother", "1", "?"), ("aunt", "1", "?")):
+        clashing, whole = thinker.think(minds, [query] * 2, **settings)
+        assert not clashing.sure
+        assert [set(c.given()) for c in clashing.contradictions] == [set(CLASH[:2])]
+        assert not whole.contradictions
+        if whole.answers:
+            assert whole.sure
+            assert clashing.answers[0].contradicted
+            assert "contradict each other, the fewest that do: mother(1,2), father" in str(clashing)
+    beside, _ = thinker.think(minds, [("sister", "4", "?")] * 2, **settings)
+    assert beside.sure
+    assert beside.contradictions
+
+
+def test_contradictions_too_many_to_derive_are_looked_for_among_the_thoughts(monkeypatch):
+    words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+    memory = RuleMemory(words, ["a(X,Z), a(Z,Y) -> a(X,Y)"])
+    facts = [("a", str(i), str(i + 1)) for i in range(9)] + [("b", "0", "2"), ("b", "0", "1")]
+    mind = Mind.from_tuples(facts, words)
+    assert len(Thinker(memory).think(mind, ("a", "1", "?"), budget=0).contradictions) == 2
+    monkeypatch.setattr("isinglass.thinking.derivation_graph.MOST_USES", 3)
+    reply = Thinker(memory).think(mind, ("a", "0", "1"), budget=0)
+    assert len(reply.contradictions) == 1
+    assert not reply.sure
+
+
+def test_exclusive_relations_of_mind_or_rules_count():
+    plain, strict = Vocabulary(["a", "b"]), Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+    facts = [("a", "1", "2"), ("b", "1", "2")]
+    for of_rules, of_mind in ((plain, strict), (strict, plain)):
+        mind = Mind.from_tuples(facts, of_mind)
+        assert not Thinker(RuleMemory(of_rules)).think(mind, ("a", "1", "?")).sure
+        assert len(Thinker(RuleMemory(of_rules)).contradictions(mind)[0]) == 1
+
+
+def test_confidence_is_obeyed():
+    words = Vocabulary(["a", "b"])
+    mind = Mind.from_tuples([("a", "1", "2")], words)
+
+    def sure(count, confidence):
+        memory = RuleMemory(words)
+        memory.store("a(X,Y) -> b(X,Y)", count)
+        return Thinker(memory, confidence=confidence).think(mind, ("b", "1", "?")).sure
+
+    # p = count/(count + ½); its odds 2·count must exceed those of the confidence, over 19.
+    assert [c for c in (0.3, 0.5, 0.95, 0.97, 0.98, 0.99, 1.0) if sure(1, c)] == [
+        0.3, 0.5, 0.95, 0.97,
+    ]  # fmt: skip
+    assert [n for n in (0.4, 0.6, 2, 3, 1000, math.inf) if sure(n, 0.99)] == [3, 1000, math.inf]
+    assert [n for n in (3, 1000, 1e12, math.inf) if sure(n, 1.0)] == [math.inf]
+
+
+def test_at_confidence_1_certain_rules_are_forced_and_facts_contradict():
+    words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+    memory = RuleMemory(words, ["a(X,Y) -> b(Y,X)"])
+    thinker = Thinker(memory, confidence=1.0)
+    mind = Mind.from_tuples([("a", "1", "2")], words)
+    assert thinker.settle(mind).to_tuples() == [[("a", "1", "2"), ("b", "2", "1")]]
+    both = Mind.from_tuples([("a", "1", "2"), ("b", "1", "2")], words)
+    assert len(thinker.contradictions(both)[0]) == 1
+
+
+def test_derivations_that_share_branches_are_read_once():
+    """As trees they would have 2^60 leaves."""
+    words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
+    memory = RuleMemory(words, ["a(X,Y) -> b(X,Y)", "b(X,Z), a(Z,Y) -> a(X,Y)"])
+    proof = Proof(("a", "0", "1"), 0.0)
+    for _ in range(60):
+        proof = Proof(("a", "0", "1"), 0.0, memory.rule(0), (proof, proof))
+    assert proof.given() == [("a", "0", "1")]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ["a(X,Z), a(Z,Y) -> a(X,Y)"],
+        ["a(X,Z), b(Z,Y) -> a(Y,X)", "a(X,Z), a(Y,Z) -> b(X,Y)", "b(Z,X), a(Z,Y) -> b(X,Y)"],
+        ["a(X,Z), a(Z,Y) -> b(X,Z)", "a(X,Y) -> b(Y,X)", "a(X,Z), b(Z,X) -> a(Z,X)"],
+    ],
+)
+def test_uses_are_estimated_and_never_too_many(rules):
+    words = Vocabulary(["a", "b"])
+    table = RuleMemory(words, rules).table()
+    rng = numpy_seeded(0)
+    for _ in range(10):
+        pairs = rng.integers(8, size=(2, 6, 2))
+        facts = [("ab"[r], str(x), str(y)) for r in range(2) for x, y in pairs[r].tolist()]
+        mind = Mind.from_batches([facts, facts[:5]], words)
+        for depth in (None, 1, 2, 3):
+            graph = DerivationGraph.of(mind, table, depth)
+            estimate = Estimate(table.relations, table.forms, graph.shape, 10**9)
+            given = graph.codes[graph.given]
+            found = estimate(given, depth, 0)
+            assert found <= len(graph.rules)
+            if "Z)" not in rules[0].partition("->")[2]:  # each use is of a chain
+                assert found == len(graph.rules)
+            assert estimate._at_once(given, _chains(table.relations, table.forms)) <= found
+
+
+def test_too_many_uses_are_refused_before_they_are_listed():
+    """800 facts in a chain have 85 million uses of the rule; listing them takes a minute."""
+    memory, mind = chain(800, Vocabulary(["a"]))
+    started = time.process_time()
+    with pytest.raises(IntractableError, match=r"uses of rules or more.*within a budget"):
+        Thinker(memory).think(mind, ("a", "0", "?"))
+    assert time.process_time() - started < 20
+    assert Thinker(memory).think(mind, ("a", "0", "3"), budget=5).sure
 
 
 @pytest.mark.parametrize(

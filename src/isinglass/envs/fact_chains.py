@@ -10,7 +10,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from isinglass._support.validation import check_count
+from isinglass._support.several import check_several
+from isinglass._support.validation import check_choice, check_count, check_kind
+from isinglass.envs._actions import check_action
 from isinglass.errors import DomainError, ParameterError
 from isinglass.thinking.vocabulary import Vocabulary
 
@@ -18,6 +20,8 @@ __all__ = ["FactChains"]
 
 WAYS = ("plain", "rules", "branching")
 KINDS = 3
+#: Observations hold numbers of 16 bits.
+MOST_ENTITIES = 2**15
 RELATIONS = {"leads to": 2, "reached": 1, "goal": 1, "choose": 1, "is of": 2, "closed": 1}
 
 Row = tuple[int, int, int]
@@ -76,15 +80,18 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
         kind: str = "plain",
         doors: int = 1,
     ) -> None:
-        self.lengths = tuple(check_count("a length", length) for length in lengths)
-        self.longest = check_count("longest", longest or max(self.lengths, default=0))
+        listed = check_several("lengths", lengths, "numbers of facts: [1, 2, 3]")
+        if not listed:
+            raise ParameterError("no lengths", "Give one or more: [1, 2, 3]")
+        self.lengths = tuple(check_count("a length", length) for length in listed)
+        most = max(self.lengths)
+        self.longest = most if longest is None else check_count("longest", longest)
         self.doors = check_count("doors", doors)
+        check_choice("kind", kind, WAYS)
         self.kind = kind
-        if kind not in WAYS:
-            raise ParameterError(f"kind = {kind!r}", f"Give one of {', '.join(WAYS)}")
-        if max(self.lengths) > self.longest:
+        if most > self.longest:
             raise ParameterError(
-                f"lengths up to {max(self.lengths)} where longest = {self.longest}",
+                f"lengths up to {most} where longest = {self.longest}",
                 "Make room for the longest chain",
             )
         self.vocabulary = Vocabulary(RELATIONS)
@@ -92,6 +99,11 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
         dead = 4 * self.longest if kind == "branching" else 0
         self.entities = self.doors * (on_chains + dead) + KINDS * (kind == "rules")
         facts = 2 * self.longest + dead + (on_chains + KINDS) * (kind == "rules")
+        if self.entities > MOST_ENTITIES:
+            raise ParameterError(
+                f"{self.entities:,} entities of longest = {self.longest}, doors = {self.doors}",
+                f"Take fewer: {MOST_ENTITIES:,} have numbers of 16 bits",
+            )
         propositions = _rows(facts + 3, len(RELATIONS), self.entities)
         candidates = _rows(2, len(RELATIONS), self.entities)
         self._width = facts + 3
@@ -102,6 +114,8 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
         )
         self.action_space = spaces.Discrete(2)
         self._names: list[int] = []
+        self._left = 0
+        self.rows: list[Row] = []
         self._length: int | None = None
 
     def reset(
@@ -111,10 +125,13 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
 
         Raises:
             DomainError: If there is no room for chains of that length.
+            ParameterError: If the options are no dictionary, or the length is no whole number.
         """
         super().reset(seed=seed)
+        if options is not None:
+            check_kind("options", options, dict, '{"length": 2}, or None')
         length = (options or {}).get("length")
-        if length is not None and not 1 <= length <= self.longest:
+        if length is not None and not 1 <= check_count("length", length) <= self.longest:
             raise DomainError(
                 f"a length of {length}", f"Give 1 to {self.longest}, or a larger longest"
             )
@@ -127,10 +144,18 @@ class FactChains(gym.Env[dict[str, np.ndarray], np.integer]):
     def step(
         self, action: np.integer | int
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Chooses one of the two ends."""
-        right = self._candidates[int(action)][1] == self.end
+        """Chooses one of the two ends.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If no episode runs.
+            DomainError: If the action is neither 0 nor 1.
+        """
+        if self._left == 0:
+            raise gym.error.ResetNeeded("FactChains.step: no episode runs. Call reset() first")
+        right = self._candidates[check_action(action, 2)][1] == self.end
         self._left -= 1
         over = not right or self._left == 0
+        self._left *= not over
         reward = 1.0 / self.doors if right else -1.0
         observation = self._observe() if over else self._ask(self.end)
         return observation, reward, over, False, {"length": self.length, "is_success": right}

@@ -9,11 +9,16 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from isinglass._support.validation import check_at_least_zero, check_count
-from isinglass.errors import ParameterError
+from isinglass._support.validation import check_at_least_zero, check_count, check_kind
+from isinglass._support.wording import shown
+from isinglass.envs._actions import check_action
+from isinglass.errors import DomainError, IntractableError, ParameterError
 from isinglass.thinking.vocabulary import Vocabulary
 
 __all__ = ["Thoughts"]
+
+#: Each observation lists every thought; more would fill the memory.
+MOST_THOUGHTS = 2**20
 
 
 class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarray], np.integer]):
@@ -42,6 +47,7 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
     Raises:
         ParameterError: If the environment does not show such propositions, or budget or cost is
             out of range.
+        IntractableError: If there are more thoughts than each observation can list.
 
     Examples:
         >>> from isinglass.envs import FactChains
@@ -62,6 +68,7 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
         budget: int | None = None,
         cost: float = 0.01,
     ) -> None:
+        check_kind("env", env, gym.Env, "an environment, such as FactChains()")
         super().__init__(env)
         rows, acts = _parts(env)
         if not isinstance(vocabulary, Vocabulary):
@@ -72,12 +79,19 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
         self.entities = int(max(rows.high[:, 1:].max(), acts.high[:, 1:].max())) + 1
         pairs = self.entities * (self.entities - 1)
         possible = sum(self.entities if a == 1 else pairs for a in vocabulary.arities)
+        if possible > MOST_THOUGHTS:
+            raise IntractableError(
+                f"{possible:,} thoughts about {self.entities:,} entities",
+                f"Take fewer entities, or relations of one argument: at most {MOST_THOUGHTS:,}",
+            )
         self.budget = possible if budget is None else check_count("budget", budget, least=0)
         kept = len(rows.high) + possible
         top = max(*self.relations, int(rows.high[:, 0].max()), int(acts.high[:, 0].max()))
         high = np.array([top, self.entities - 1, self.entities - 1], np.int16)
         count = self.acts + possible
         self._count, self._kept = count, kept
+        self._running = False
+        self._allowed: Any = None
         self.observation_space: spaces.Space[Any] = spaces.Dict(
             propositions=spaces.Box(0, np.tile(high, (kept, 1)), dtype=np.int16),
             mask=spaces.MultiBinary(kept),
@@ -92,16 +106,27 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
         """Starts an episode with nothing asserted."""
         observation, info = self.env.reset(seed=seed, options=options)
         self.asserted = np.empty((0, 3), np.int16)
+        self._running = True
         return self._look(observation), info
 
     def step(
         self, action: np.integer | int
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Acts, or asserts a proposition."""
+        """Acts, or asserts a proposition.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If no episode runs.
+            DomainError: If the action is no candidate, or the environment gives no reward.
+        """
+        if not self._running:
+            raise gym.error.ResetNeeded("Thoughts.step: no episode runs. Call reset() first")
+        action = check_action(action, self._count)
         if action < self.acts:
-            act: Any = int(action)
+            act: Any = action
             observation, reward, terminated, truncated, info = self.env.step(act)
-            return self._look(observation), float(reward), terminated, truncated, info
+            self._running = not (terminated or truncated)
+            seen = self._look(observation)
+            return seen, _checked_reward(reward), terminated, truncated, info
         if self._allowed[action]:
             self.asserted = np.concatenate([self.asserted, self._candidates[action][None]])
             self._allowed[action] = 0
@@ -111,7 +136,13 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
         return self._observe(), -self.cost, False, False, {}
 
     def action_masks(self) -> np.ndarray:
-        """Returns which candidates may be chosen, as sb3-contrib asks for it."""
+        """Returns which candidates may be chosen, as sb3-contrib asks for it.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If there was no episode yet.
+        """
+        if self._allowed is None:
+            raise gym.error.ResetNeeded("Thoughts.action_masks: no episode yet. Call reset() first")
         return self._allowed.astype(bool)
 
     def _number(self, vocabulary: Vocabulary, *spaces: spaces.Box) -> list[int]:
@@ -168,6 +199,14 @@ class Thoughts(gym.Wrapper[dict[str, np.ndarray], np.integer, dict[str, np.ndarr
             "candidates": self._candidates.copy(),
             "action_mask": self._allowed.copy(),
         }
+
+
+def _checked_reward(reward: Any) -> float:
+    try:
+        return float(reward)
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = f"the reward {shown(reward)[:60]} of the environment"
+        raise DomainError(found, "Let its step return a number") from error
 
 
 def _parts(env: gym.Env[Any, Any]) -> tuple[spaces.Box, spaces.Box]:

@@ -40,7 +40,13 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         >>> (Path(folder) / "note.txt").read_text()
         'whole or not at all'
     """
-    path = Path(path).resolve()  # what a link points to is written, not the link
+    try:
+        path = Path(path).resolve()  # what a link points to is written, not the link
+    except (
+        TypeError,
+        ValueError,
+    ) as error:  # of another type, or with a character that no path has
+        raise FileError(str(error), "Give the path of a file", "writing a file") from error
     operation = f"writing {path}"
     if path.exists() and not path.is_file():
         raise FileError("it is a folder or a device", "Give the path of a file", operation)

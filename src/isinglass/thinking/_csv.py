@@ -20,7 +20,7 @@ def read_text(path: str | Path) -> str:
     """
     try:
         return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, TypeError, ValueError) as error:  # no file, no path, no text
         raise FileError(str(error), "Give a text file in UTF-8", f"reading {path}") from error
 
 

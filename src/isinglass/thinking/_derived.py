@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +19,8 @@ from isinglass.thinking.rule_memory import RuleMemory
 from isinglass.thinking.search import Search
 
 __all__ = ["Derived", "from_graph", "from_search"]
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -87,13 +92,81 @@ class Derived:
 
     def weakest_step(self, place: int) -> float:
         """Returns the smallest p(conclusion | premises) in the best derivation."""
-        chances, least, open_ = self._chances, 1.0, [place]
+        chances = self._chances
+        return self.fold(
+            place, self._weakest, lambda _, rule: 1.0 if rule < 0 else chances[rule], min
+        )
+
+    @cached_property
+    def _weakest(self) -> dict[int, float]:
+        return {}
+
+    def fold(
+        self,
+        place: int,
+        known: dict[int, Value],
+        own: Callable[[int, int], Value],
+        join: Callable[[list[Value]], Value],
+    ) -> Value:
+        """Returns what the best derivation amounts to, each of its propositions read once.
+
+        Args:
+            place: The proposition.
+            known: What was found before; what is found is added.
+            own: What a proposition is by itself, from its position and its rule, −1 if given.
+            join: What several are together.
+        """
+        open_ = [place]
+        while open_:  # as deep as derivations are, so no recursion
+            each = open_[-1]
+            rule, *premises = self._steps[each]
+            premises = [premise for premise in premises if premise >= 0 <= rule]
+            if missing := [premise for premise in premises if premise not in known]:
+                open_ += missing
+                continue
+            known[open_.pop()] = join([own(each, rule), *(known[p] for p in premises)])
+        return known[place]
+
+    def leaves(self, place: int) -> set[int]:
+        """Returns the positions of what the best derivation rests on."""
+        return {each for each in self._below(place) if self._steps[each][0] < 0}
+
+    def _below(self, place: int) -> set[int]:
+        """Returns the positions of all that the best derivation uses, itself among them."""
+        found, open_ = {place}, [place]
         while open_:
             rule, *premises = self._steps[open_.pop()]
-            if rule >= 0:
-                least = min(least, chances[rule])
-                open_ += [premise for premise in premises if premise >= 0]
-        return least
+            new = {premise for premise in premises if premise >= 0 <= rule} - found
+            found |= new
+            open_ += new
+        return found
+
+    def clashing(self, exclusive: Tensor, energy: float) -> list[list[tuple[int, int]]]:
+        """Finds what each mind cannot hold together, pairs that rest on fewest givens first.
+
+        Args:
+            exclusive: Which relations exclude each other, ``(R, R)``.
+            energy: The highest that the best derivation of what counts may have.
+        """
+        found: list[list[tuple[int, int]]] = [[] for _ in range(len(self.mind))]
+        kept = (self.best <= energy).nonzero()[:, 0]
+        kept = kept[self.codes[kept].argsort(stable=True)]
+        about = self.codes[kept] // self.shape[3]
+        _, place, often = torch.unique_consecutive(about, return_inverse=True, return_counts=True)
+        by_pair: dict[int, list[int]] = {}
+        several = often[place] > 1
+        for pair, position in zip(about[several].tolist(), kept[several].tolist(), strict=True):
+            by_pair.setdefault(pair, []).append(position)
+        table = exclusive.tolist()
+        for held in by_pair.values():
+            for first, second in combinations(held, 2):
+                if table[self._rows[first][3]][self._rows[second][3]]:
+                    found[self._rows[first][0]].append((first, second))
+        return [sorted(these, key=lambda two: len(self.resting(two))) for these in found]
+
+    def resting(self, places: Iterable[int]) -> set[int]:
+        """Returns the positions of what several derivations rest on together."""
+        return set[int]().union(*map(self.leaves, places))
 
     def proof(self, place: int) -> Proof:
         """Returns the best derivation as a tree; what is used twice is one branch."""

@@ -8,8 +8,15 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float, Int
-from isinglass.errors import IntractableError
+from isinglass._support.validation import (
+    check_count,
+    check_kind,
+    check_temperature,
+    check_tensor,
+)
+from isinglass.errors import IntractableError, ShapeError
 from isinglass.thinking._codes import code_of, codes_of, matches, place_of, ranges, rows_of
+from isinglass.thinking._estimate import Estimate
 from isinglass.thinking.mind import Mind
 from isinglass.thinking.rule import Form
 from isinglass.thinking.vocabulary import Vocabulary
@@ -19,6 +26,8 @@ __all__ = ["DerivationGraph", "RuleTable", "uses_of"]
 
 #: More uses of rules than this are refused: they would not fit into memory.
 MOST_USES = 2**26
+#: From so many on it is told beforehand whether there will be too many: listing them takes long.
+MANY_USES = 2**20
 #: A sum over all derivations that is not final by then does not converge, or too slowly.
 MOST_ROUNDS = 1000
 
@@ -94,19 +103,25 @@ class DerivationGraph:
             depth: How many rounds at most; None is until nothing is new.
 
         Raises:
-            IntractableError: If rules could be used in more ways than memory holds.
+            IntractableError: If rules could be used in more ways than memory holds; this is told
+                before they are listed.
+            ParameterError: If mind or table is none, or the depth no count.
         """
+        check_kind("mind", mind, Mind, "a Mind: Mind.from_tuples(facts, memory.vocabulary)")
+        check_kind("table", table, RuleTable, "the table of a memory: memory.table()")
+        if depth is not None:
+            check_count("depth", depth, 0)
         given, shape = codes_of(mind)
         known = new = given
         old, uses, size, round_ = known[:0], [], 0, 0
+        estimate = Estimate(table.relations, table.forms, shape, MOST_USES)
         while len(new) and (depth is None or round_ < depth):
+            if size >= MANY_USES:
+                rest = None if depth is None else depth - round_
+                _check_uses(estimate(known, rest, size), mind)
             found = [use for form in table.forms for use in uses_of(old, new, form, table, shape)]
             size += sum(len(use) for use in found)
-            if size > MOST_USES:
-                raise IntractableError(
-                    f"more than {MOST_USES:,} uses of rules in {len(mind)} minds",
-                    "Think about fewer minds at a time, with fewer rules, or within a budget",
-                )
+            _check_uses(size, mind)
             uses += found
             derived = torch.unique(torch.cat([known[:0], *(use[:, 3] for use in found)]))
             old, new = known, derived[place_of(derived, known) < 0]
@@ -137,8 +152,10 @@ class DerivationGraph:
 
         Raises:
             IntractableError: If the sum over all does not converge, since rules lead in circles.
+            ParameterError: If the temperature is below zero, or the depth no count.
+            ShapeError: If there is no weight for each rule.
         """
-        return self.values_of_uses(log_weights[self.rules], temperature, depth)
+        return self.values_of_uses(self._per_use(log_weights), temperature, depth)
 
     def values_of_uses(
         self, weights: Float[Tensor, " E"], temperature: float = 0.0, depth: int | None = None
@@ -148,6 +165,15 @@ class DerivationGraph:
         Raises:
             IntractableError: If the sum over all does not converge, since rules lead in circles.
         """
+        temperature = check_temperature(temperature)
+        if depth is not None:
+            check_count("depth", depth)
+        check_tensor("weights", weights)
+        if weights.shape != self.rules.shape:
+            raise ShapeError(
+                f"weights of shape {tuple(weights.shape)} for {len(self.rules)} uses of rules",
+                "Give one for each use",
+            )
         value, _, converged = self._solve(weights, temperature, depth or MOST_ROUNDS)
         if depth is None and not converged:
             raise IntractableError(
@@ -165,7 +191,7 @@ class DerivationGraph:
         Returns:
             V, ``(P,)``, and rule and positions of the premises, ``(P, 3)``, −1 where there is none.
         """
-        weights = log_weights.detach()[self.rules]
+        weights = self._per_use(log_weights).detach()
         value, rank, _ = self._solve(weights, 0.0, len(self.codes) + 1)
         padded, early = torch.cat([value, value.new_zeros(1)]), torch.cat([rank, rank.new_zeros(1)])
         first, second = self.premises.unbind(-1)
@@ -185,6 +211,17 @@ class DerivationGraph:
         step[derived, 0] = self.rules[chosen]
         step[derived, 1:] = premises.masked_fill(premises == len(self.codes), -1)
         return value, step
+
+    def _per_use(self, log_weights: Tensor) -> Tensor:
+        """Returns the weight of the rule of each use."""
+        check_tensor("log_weights", log_weights)
+        most = int(self.rules.max()) + 1 if len(self.rules) else 0
+        if log_weights.ndim != 1 or len(log_weights) < most:
+            raise ShapeError(
+                f"log_weights of shape {tuple(log_weights.shape)} for {most} rules or more",
+                "Give one weight a rule, such as memory.log_weights()",
+            )
+        return log_weights[self.rules]
 
     def _solve(
         self, weights: Tensor, temperature: float, most_rounds: int
@@ -272,6 +309,15 @@ class DerivationGraph:
     def rows(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns mind, subject, object, relation of every proposition."""
         return rows_of(self.codes, self.shape)
+
+
+def _check_uses(size: int, mind: Mind) -> None:
+    if size > MOST_USES:
+        raise IntractableError(
+            f"{size:,} uses of rules or more in {len(mind)} minds, where {MOST_USES:,} fit into "
+            "memory",
+            "Think about fewer facts or minds at a time, with fewer rules, or within a budget",
+        )
 
 
 def _join(start: Tensor, step: Tensor, conclusions: Tensor, temperature: float) -> Tensor:

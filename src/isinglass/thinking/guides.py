@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.validation import check_number
 from isinglass.thinking._codes import answer
 
 __all__ = ["BestFirst", "BreadthFirst", "Guide", "Possible", "TowardQuery"]
@@ -118,6 +119,9 @@ class TowardQuery(Guide):
         energy: What a unit of energy takes away.
         since: What a thought of waiting takes away.
 
+    Raises:
+        ParameterError: If one is no finite number.
+
     Examples:
         >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
         >>> words = Vocabulary(["a", "b"], exclusive=[["a", "b"]])
@@ -132,6 +136,10 @@ class TowardQuery(Guide):
     continued: float = 4.7
     energy: float = 390.0
     since: float = -0.12
+
+    def __post_init__(self) -> None:
+        for name in ("subject", "other", "continued", "energy", "since"):
+            object.__setattr__(self, name, check_number(name, getattr(self, name)))
 
     def priority(self, possible: Possible) -> Float[Tensor, " K"]:
         """Returns the sum of what speaks for a thought; an answer comes before all."""

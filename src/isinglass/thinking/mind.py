@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -11,11 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Bool, Float, Int
-from isinglass.errors import DomainError, FileError, ShapeError
+from isinglass._support.validation import check_device, check_kind, check_tensor
+from isinglass._support.wording import shown
+from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 from isinglass.io.atomic import atomic_write
 from isinglass.thinking._csv import read_lines
-from isinglass.thinking.vocabulary import Proposition, Vocabulary
+from isinglass.thinking.vocabulary import ANYTHING, EXAMPLE, Proposition, Vocabulary
 
 __all__ = ["Mark", "Mind"]
 
@@ -74,11 +78,13 @@ class Mind:
             asked: What is open.
 
         Raises:
-            DomainError: If a relation is unknown, or an entity has no name.
+            DomainError: If a relation is unknown, or an entity has no name, or is called ``"?"``.
             ShapeError: If a proposition has the wrong number of arguments.
+            ParameterError: If these are no propositions, or the vocabulary is none.
         """
-        facts, asked = list(facts), list(asked)
-        vocabulary = vocabulary or Vocabulary.of([*facts, *asked])
+        facts = check_several("facts", facts, EXAMPLE)
+        asked = check_several("asked", asked, EXAMPLE)
+        vocabulary = _checked(vocabulary) or Vocabulary.of([*facts, *asked])
         return cls.from_batches([facts], vocabulary, asked=[asked])
 
     @classmethod
@@ -92,25 +98,31 @@ class Mind:
         """Makes a batch of minds, each from its own facts; arguments as in :meth:`from_tuples`.
 
         Raises:
-            DomainError: If a relation is unknown, or an entity has no name.
+            DomainError: If a relation is unknown, or an entity has no name, or is called ``"?"``.
             ShapeError: If a proposition has the wrong number of arguments, or the lists differ in
                 length.
+            ParameterError: If these are no lists of propositions, or the vocabulary is none.
         """
-        given = [list(mind) for mind in facts]
-        opened = [list(mind) for mind in asked] if asked is not None else [[] for _ in given]
+        given = [
+            check_several("the facts of a mind", mind, EXAMPLE)
+            for mind in check_several("facts", facts, f"for each mind {EXAMPLE}")
+        ]
+        opened = [
+            check_several("what is asked of a mind", mind, EXAMPLE)
+            for mind in check_several("asked", asked or [[]] * len(given), f"for each {EXAMPLE}")
+        ]
         if len(opened) != len(given):
             raise ShapeError(
                 f"{len(given)} minds and {len(opened)} lists of what is open", "Give one for each"
             )
-        if vocabulary is None:
-            vocabulary = Vocabulary.of(p for mind in [*given, *opened] for p in mind)
-        minds = [_numbered(*mind, vocabulary) for mind in zip(given, opened, strict=True)]
+        words = _checked(vocabulary) or Vocabulary.of(p for m in [*given, *opened] for p in m)
+        minds = [_numbered(*mind, words) for mind in zip(given, opened, strict=True)]
         width = max((len(rows) for rows, _, _ in minds), default=0)
         rows = [row + [(0, 0, 0)] * (width - len(row)) for row, _, _ in minds]
         marks = [mark + [0] * (width - len(mark)) for _, mark, _ in minds]
         held = [[i < len(row) for i in range(width)] for row, _, _ in minds]
         return cls(
-            vocabulary,
+            words,
             torch.tensor(rows, dtype=torch.long).reshape(len(minds), width, 3),
             torch.tensor(held, dtype=torch.bool).reshape(len(minds), width),
             torch.tensor(marks, dtype=torch.long).reshape(len(minds), width),
@@ -129,8 +141,13 @@ class Mind:
 
         Raises:
             DomainError: If a key is missing or a value is empty.
+            ParameterError: If these are no dictionaries.
         """
-        return cls.from_tuples([_from_dict(fact) for fact in facts], vocabulary)
+        example = 'dictionaries: [{"relation": "mother", "subject": "Ann", "object": "Bob"}]'
+        listed = check_several("facts", facts, example)
+        for fact in listed:
+            check_kind("a fact", fact, Mapping, f"a list of {example}")
+        return cls.from_tuples([_from_dict(fact) for fact in listed], vocabulary)
 
     @classmethod
     def from_csv(cls, path: str | Path, vocabulary: Vocabulary | None = None) -> Mind:
@@ -151,7 +168,14 @@ class Mind:
         return max((len(names) for names in self.names), default=0)
 
     def values(self, dtype: torch.dtype = torch.float64) -> Float[Tensor, "B n n R"]:
-        """Returns log p of every proposition (x, y, r): 0 where it is held and not open, or −∞."""
+        """Returns log p of every proposition (x, y, r): 0 where it is held and not open, or −∞.
+
+        Raises:
+            ParameterError: If the dtype is none of numbers with a point.
+        """
+        check_kind("dtype", dtype, torch.dtype, "torch.float64")
+        if not dtype.is_floating_point:
+            raise ParameterError(f"dtype = {dtype}, which has no −∞", "Give torch.float64")
         known = self.held & (self.marks != Mark.OPEN)
         batch, _ = known.nonzero(as_tuple=True)
         relation, subject, other = self.rows[known].unbind(-1)
@@ -167,7 +191,14 @@ class Mind:
 
         Args:
             mark: Which; None is what is given and what is asserted.
+
+        Raises:
+            ParameterError: If there is no such mark.
         """
+        if mark is not None and not (isinstance(mark, int) and mark in tuple(Mark)):
+            raise ParameterError(
+                f"mark = {shown(mark)[:60]}", f"Give one of {', '.join(Mark.__members__)}"
+            )
         wanted = self.held & (self.marks != Mark.OPEN if mark is None else self.marks == mark)
         return [
             sorted(
@@ -239,7 +270,22 @@ class Mind:
         Args:
             rows: Relation, subject, object, ``(B, K, 3)``.
             held: Which of them are propositions; None is all.
+
+        Raises:
+            DomainError: If they are no tensors, or of a number that the mind does not know.
+            ShapeError: If there are not rows of three for each mind.
         """
+        check_tensor("rows", rows)
+        if rows.ndim != 3 or rows.shape[::2] != (len(self), 3):
+            raise ShapeError(f"rows of shape {tuple(rows.shape)}", f"Give ({len(self)}, K, 3)")
+        if held is not None:
+            check_tensor("held", held)
+            if held.shape != rows.shape[:2] or held.dtype != torch.bool:
+                found = f"held of shape {tuple(held.shape)} and dtype {held.dtype}"
+                raise ShapeError(found, f"Give booleans of shape {tuple(rows.shape[:2])}")
+        most = rows.new_tensor([len(self.vocabulary), self.entities, self.entities])
+        if rows.is_floating_point() or bool(((rows < 0) | (rows >= most.clamp_min(1))).any()):
+            raise DomainError("rows of numbers that are none", "Number relations and entities")
         held = rows.new_ones(rows.shape[:2], dtype=torch.bool) if held is None else held
         return replace(
             self,
@@ -251,7 +297,12 @@ class Mind:
         )
 
     def to(self, device: torch.device | str) -> Mind:
-        """Moves the minds to a device."""
+        """Moves the minds to a device.
+
+        Raises:
+            ParameterError: If there is no such device.
+        """
+        check_device(device)
         return replace(
             self,
             rows=self.rows.to(device),
@@ -274,6 +325,12 @@ def read_propositions(path: str | Path) -> list[Proposition]:
             fact = _from_dict(line)
         except DomainError as error:
             raise FileError(f"line {number}: {error.found}", error.remedy, what) from error
+        if ANYTHING in fact:
+            raise FileError(
+                f"line {number}: the fact {','.join(fact)}, where ? stands for what is asked",
+                "Name what is meant, or ask for it",
+                what,
+            )
         arity, where = first.setdefault(fact[0], (len(fact) - 1, number))
         if arity != len(fact) - 1:
             raise FileError(
@@ -286,14 +343,26 @@ def read_propositions(path: str | Path) -> list[Proposition]:
     return facts
 
 
+def _checked(vocabulary: Vocabulary | None) -> Vocabulary | None:
+    if vocabulary is not None:
+        check_kind("vocabulary", vocabulary, Vocabulary, 'Vocabulary(["mother"]), or None')
+    return vocabulary
+
+
 def _from_dict(fact: Mapping[str, str]) -> Proposition:
-    relation, subject, other = (str(fact.get(key) or "").strip() for key in COLUMNS)
+    relation, subject, other = (_cell(fact.get(key)) for key in COLUMNS)
     if not relation or not subject:
         raise DomainError(
             f"a proposition without {'relation' if not relation else 'subject'}: {dict(fact)}",
             "Fill the gap, or leave the line out",
         )
     return (relation, subject, other) if other else (relation, subject)
+
+
+def _cell(value: object) -> str:
+    """Returns a value as text, empty where it is missing, as NaN is in tables of pandas."""
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value).strip()
 
 
 def _numbered(
@@ -305,6 +374,11 @@ def _numbered(
     for mark, propositions in ((Mark.GIVEN, given), (Mark.OPEN, asked)):
         for proposition in propositions:
             relation, subject, other = vocabulary.check(proposition)
+            if ANYTHING in (subject, other):
+                raise DomainError(
+                    f"the proposition {tuple(proposition)}, where ? stands for what is asked",
+                    "Name what is meant, or ask for it: Thinker.think(mind, query)",
+                )
             row = (relation, names.setdefault(subject, len(names)), 0)
             rows.setdefault((*row[:2], names.setdefault(other, len(names))), mark)
     for name in vocabulary.named:

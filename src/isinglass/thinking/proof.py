@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from isinglass._support.wording import shown
+from isinglass.errors import ParameterError
 from isinglass.io.atomic import atomic_write
 from isinglass.thinking.rule import Rule
 from isinglass.thinking.vocabulary import Proposition
@@ -15,6 +18,8 @@ from isinglass.thinking.vocabulary import Proposition
 __all__ = ["Proof"]
 
 WIDTH, HEIGHT, GAP = 190, 64, 14
+#: No character of XML 1.0, not even escaped.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,17 @@ class Proof:
 
     def given(self) -> list[Proposition]:
         """Returns the given propositions that it rests on, each once."""
-        leaves = (node.proposition for _, node in self.walk() if node.rule is None)
-        return list(dict.fromkeys(leaves))
+        leaves: dict[Proposition, None] = {}
+        seen, open_ = set[int](), list[Proof]([self])
+        while open_:  # each branch once, however often it is used: a tree of them may have no end
+            node = open_.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if node.rule is None:
+                leaves[node.proposition] = None
+            open_ += reversed(node.premises)
+        return list(leaves)
 
     def thoughts(self) -> list[Proposition]:
         """Returns the derived propositions, each once, in an order in which they can be thought."""
@@ -84,7 +98,7 @@ class Proof:
         lines = ["digraph proof {", "  rankdir=BT; node [shape=box];"]
         names = {id(node): f"n{i}" for i, (_, node) in enumerate(self.walk())}
         for _, node in self.walk():
-            label = node.words.replace('"', r"\"")
+            label = node.words.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
             lines.append(f'  {names[id(node)]} [label="{label}"];')
             lines += [f"  {names[id(p)]} -> {names[id(node)]};" for p in node.premises]
         return "\n".join([*lines, "}"])
@@ -120,19 +134,27 @@ class Proof:
     def _box(self, x: float, y: float) -> str:
         """Draws the proposition at a place, its rule as a tip."""
         fill = "#e4e6ea" if self.rule is None else "#cfe3ff"
-        tip = "given" if self.rule is None else escape(str(self.rule))
+        tip = "given" if self.rule is None else _safe(str(self.rule))
         return (
             f'<g><title>{tip}</title><rect x="{x - WIDTH / 2:.0f}" y="{y}" width="{WIDTH}" '
             f'height="36" rx="6" fill="{fill}" stroke="#667"/><text x="{x:.0f}" y="{y + 23}" '
             f'text-anchor="middle" textLength="{min(WIDTH - 12, 7 * len(self.words))}" '
-            f'lengthAdjust="spacingAndGlyphs">{escape(self.words)}</text></g>'
+            f'lengthAdjust="spacingAndGlyphs">{_safe(self.words)}</text></g>'
         )
 
     def draw(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Writes :meth:`to_svg` into a file.
+        """Writes :meth:`to_svg` into a file, whose name ends in .svg.
 
         Raises:
             FileError: If the file exists and ``overwrite`` is false, or cannot be written.
+            ParameterError: If it is of another kind by its name.
         """
+        if not isinstance(path, str | Path) or Path(path).suffix.lower() != ".svg":
+            raise ParameterError(f"path = {shown(path)[:60]}", 'Name a picture of SVG: "why.svg"')
         with atomic_write(path, overwrite=overwrite) as temporary:
             temporary.write_text(self.to_svg(), encoding="utf-8")
+
+
+def _safe(text: str) -> str:
+    """Returns a text as XML can hold it, a replacement character for what it cannot."""
+    return escape(_NO_XML.sub("\ufffd", text))

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from isinglass._support.several import check_several
+from isinglass._support.wording import shown
 from isinglass.errors import ParameterError
 from isinglass.thinking.vocabulary import Proposition, Vocabulary
 
-__all__ = ["Form", "Rule"]
+__all__ = ["Form", "Rule", "checked_atom"]
 
 #: Which variables each premise and the conclusion bind, X = 0, Y = 1, Z = 2; the second premise
 #: is None in a rule of one.
 Form = tuple[tuple[int, int], tuple[int, int] | None, tuple[int, int]]
 VARIABLES = "XYZ"
+WRITTEN, ATOM = (
+    "mother(X,Z), mother(Z,Y) -> grandmother(X,Y)",
+    'a relation and one or two variables: ("mother", "X", "Y")',
+)
 _ATOM = re.compile(r"\s*([^(),]+?)\s*\(([^()]*)\)\s*(,|$)")
 
 
@@ -32,9 +38,15 @@ class Rule:
         premises: One or two, each a relation and its variables.
         conclusion: A relation and variables that stand in the premises.
 
+    Attributes:
+        premises: With the variables X, Y and Z, in an order that does not depend on theirs.
+        conclusion: With the variables X and Y.
+        written: The variables as they were given.
+
     Raises:
-        ParameterError: If there are more than two premises or three variables, if nothing joins
-            the premises, or if the conclusion has a variable of its own.
+        ParameterError: If an atom is no relation with variables, in text; if there are more than
+            two premises or three variables, if nothing joins the premises, or if the conclusion has
+            a variable of its own.
 
     Examples:
         >>> Rule.parse("mother(X,Z), mother(Z,Y) -> grandmother(X,Y)")
@@ -47,9 +59,11 @@ class Rule:
 
     premises: tuple[Proposition, ...]
     conclusion: Proposition
+    written: tuple[str, ...] = field(compare=False, repr=False)
 
     def __init__(self, premises: Sequence[Sequence[str]], conclusion: Sequence[str]) -> None:
-        atoms = [tuple(atom) for atom in (*premises, conclusion)]
+        given = check_several("premises", premises, f"atoms, {ATOM}")
+        atoms = [checked_atom(atom) for atom in (*given, conclusion)]
         if len(atoms) not in (2, 3) or any(len(atom) not in (2, 3) for atom in atoms):
             raise ParameterError(
                 f"the rule {atoms}", "Give one or two premises, of one or two variables each"
@@ -75,6 +89,8 @@ class Rule:
         body = sorted(renamed[:-1], key=lambda atom: (atom[1:], atom[0]))
         object.__setattr__(self, "premises", tuple(body))
         object.__setattr__(self, "conclusion", renamed[-1])
+        written = (word for atom in atoms for word in atom[1:])
+        object.__setattr__(self, "written", tuple(dict.fromkeys(written)))
 
     @classmethod
     def compose(cls, first: str, second: str, conclusion: str) -> Rule:
@@ -88,12 +104,12 @@ class Rule:
         Raises:
             ParameterError: If the text is no rule.
         """
+        if not isinstance(text, str):
+            raise ParameterError(f"the rule {shown(text)[:60]}", f"Write it as {WRITTEN}")
         body, arrow, head = text.replace("→", "->").partition("->")
         premises, conclusion = cls.atoms(body), cls.atoms(head)
         if not arrow or not premises or len(conclusion) != 1:
-            raise ParameterError(
-                f"the rule {text!r}", "Write it as mother(X,Z), mother(Z,Y) -> grandmother(X,Y)"
-            )
+            raise ParameterError(f"the rule {text!r}", f"Write it as {WRITTEN}")
         return cls(premises, conclusion[0])
 
     @staticmethod
@@ -142,6 +158,18 @@ class Rule:
 
     def __repr__(self) -> str:
         return f"Rule('{self}')"
+
+
+def checked_atom(atom: object) -> Proposition:
+    """Returns a relation and its variables.
+
+    Raises:
+        ParameterError: If one is no text, or empty.
+    """
+    words = tuple(check_several("an atom", atom, ATOM))
+    if not words or not all(isinstance(word, str) and word.strip() for word in words):
+        raise ParameterError(f"the atom {shown(words)[:60]}", f"Give {ATOM}")
+    return words
 
 
 def _written(atom: Proposition) -> str:

@@ -11,7 +11,17 @@ from torch import Generator, Tensor
 
 from isinglass._support.functions import check_takes
 from isinglass._support.progress import progress_bar
-from isinglass._support.validation import check_above_zero, check_count, check_fraction
+from isinglass._support.several import check_several
+from isinglass._support.validation import (
+    check_above_zero,
+    check_at_least_zero,
+    check_count,
+    check_flag,
+    check_fraction,
+    check_generator,
+    check_kind,
+)
+from isinglass._support.wording import shown
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.thinking._twins import share_among_twins, twins_of
 from isinglass.thinking.derivation_graph import DerivationGraph, RuleTable
@@ -26,6 +36,8 @@ __all__ = ["RuleLearner"]
 #: hoped for of a rule that was not tried, and how many tries that weighs; how sharply the mean
 #: return of rules that compete decides between them.
 KEEP, HOPE, TRIES, SHARPNESS = 0.8, 0.2, 1.0, 4
+#: What errors propose.
+MINDS = "a Mind: Mind.from_batches([facts, ...], vocabulary)"
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,17 @@ class RuleLearner:
     shown: bool = False
 
     def __post_init__(self) -> None:
-        check_count("rounds", self.rounds)
-        check_above_zero("prior", self.prior)
-        check_count("contrast", self.contrast, 0)
-        check_fraction("least_share", self.least_share)
-        if not 0 <= self.twins <= 1:
-            raise ParameterError(f"twins = {self.twins}", "Give a number from 0 to 1")
+        checked = {
+            "rounds": check_count("rounds", self.rounds),
+            "prior": check_above_zero("prior", self.prior),
+            "twins": check_fraction("twins", self.twins),
+            "contrast": check_count("contrast", self.contrast, 0),
+            "least_share": check_fraction("least_share", self.least_share),
+            "least_count": check_at_least_zero("least_count", self.least_count),
+            "shown": check_flag("shown", self.shown),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # as plain numbers, whatever they were
 
     def fit(
         self,
@@ -93,7 +110,9 @@ class RuleLearner:
         Raises:
             DomainError: If an answer speaks of what is unknown, or none can be derived by any rule.
             ShapeError: If there is not one answer for each mind.
+            ParameterError: If the mind, the answers or the generator are none.
         """
+        check_generator(generator)
         task = _Task.of(mind, answers)
         targets = task.graph.locate(task.codes)
         task.check_some(targets)
@@ -143,14 +162,21 @@ class RuleLearner:
         Raises:
             DomainError: If a question speaks of what is unknown, or a reward is below 0 or none.
             ShapeError: If there is not one question for each mind, or one reward for each answer.
+            ParameterError: If the mind, the questions, the reward or the generator are none.
         """
+        check_kind("mind", mind, Mind, MINDS)
+        check_generator(generator)
+        check_takes("reward", reward, "answers")
         words = mind.vocabulary
         # Any relation of two entities stands for all, which are tried.
         some = next((r for r, n in zip(words.relations, words.arities, strict=True) if n == 2), "")
-        task = _Task.of(mind, [(some or query[0], *query[1:]) for query in queries])
+        asked = [
+            check_several("a question", query, 'one for each mind: ("?", "Ann", "Bob")')
+            for query in check_several("queries", queries, 'a list: [("?", "Ann", "Bob")]')
+        ]
+        task = _Task.of(mind, [(some or "?", *query[1:]) for query in asked])
         places = task.of_all_relations()[task.row]
         task.check_some(places)
-        check_takes("reward", reward, "answers")
         generator = generator or Generator().manual_seed(0)
         table, total = self._start(task, generator), torch.zeros(len(task.table.relations)).double()
         earned = torch.zeros(len(task.graph.codes), dtype=torch.float64)
@@ -302,6 +328,10 @@ class _Task:
 
     @classmethod
     def of(cls, mind: Mind, answers: Sequence[Sequence[str]]) -> _Task:
+        check_kind("mind", mind, Mind, MINDS)
+        answers = check_several("answers", answers, 'a list: [("aunt", "Ann", "Bob")]')
+        if not len(mind):
+            raise DomainError("no mind", "Give one or more, each with its answer")
         if len(answers) != len(mind):
             raise ShapeError(f"{len(answers)} answers for {len(mind)} minds", "Give one for each")
         keys = []
@@ -384,7 +414,13 @@ def _all_compositions(vocabulary: Vocabulary) -> RuleTable:
 
 
 def _returns(rewards: Iterable[float], count: int) -> Tensor:
-    found = torch.as_tensor(list(rewards), dtype=torch.float64)
+    listed = check_several("what the reward returned", rewards, f"{count} numbers, one an answer")
+    try:
+        found = torch.tensor([float(value) for value in listed], dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise DomainError(
+            f"the rewards {shown(listed)[:60]}", f"Return {count} numbers, one an answer"
+        ) from error
     if found.shape != (count,):
         raise ShapeError(f"rewards of shape {tuple(found.shape)}", f"Return {count}, one an answer")
     if not bool((found >= 0).all() & found.isfinite().all()):

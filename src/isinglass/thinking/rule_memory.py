@@ -11,15 +11,25 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Float, Int
-from isinglass._support.validation import check_above_zero, check_at_least_zero, check_features
+from isinglass._support.validation import (
+    check_above_zero,
+    check_at_least_zero,
+    check_count,
+    check_features,
+    check_generator,
+    check_kind,
+    check_tensor,
+)
+from isinglass._support.wording import shown
 from isinglass.core.capabilities import Serializable
 from isinglass.core.numbers import Numbered
 from isinglass.distributions import PatternMixture
-from isinglass.errors import ParameterError
+from isinglass.errors import ParameterError, ShapeError
 from isinglass.thinking.derivation_graph import DerivationGraph, RuleTable
 from isinglass.thinking.mind import Mind
-from isinglass.thinking.rule import VARIABLES, Form, Rule
+from isinglass.thinking.rule import VARIABLES, Form, Rule, checked_atom
 from isinglass.thinking.vocabulary import Vocabulary
 from isinglass.units import Categorical, Mixed, Unit
 
@@ -30,6 +40,8 @@ MOST_USES = 1e100
 #: How two variables are written as one number; the last is that of a premise that is not there.
 PAIRS = [(first, second) for first in range(3) for second in range(3)]
 ABSENT = len(PAIRS)
+#: What errors propose.
+PREMISES = 'a list of premises, ["mother(X,Z), aunt(Z,Y)"]'
 
 
 @dataclass(frozen=True)
@@ -100,7 +112,10 @@ class RuleMemory(Numbered, Serializable):
         doubt: float = 0.5,
     ) -> None:
         super().__init__()
+        check_kind("vocabulary", vocabulary, Vocabulary, 'Vocabulary(["mother", "grandmother"])')
         self.vocabulary = vocabulary
+        #: Names of variables in stored rules that may have been meant for entities, not saved.
+        self.written: frozenset[str] = frozenset()
         self.sharpness = check_above_zero("sharpness", sharpness)
         self.doubt = check_at_least_zero("doubt", doubt)
         relations = len(vocabulary)
@@ -123,6 +138,9 @@ class RuleMemory(Numbered, Serializable):
     def store(self, rules: Rule | str | Iterable[Rule | str], count: float = math.inf) -> None:
         """Stores rules; one that is there already counts for more.
 
+        Names in a rule are variables and stand for anyone. A rule about an entity says so by its
+        relation, ``=Ann(X), mother(X,Y) -> ...``, where the vocabulary names it.
+
         Args:
             rules: A rule, as :class:`Rule` or as text, or several.
             count: How much each weighs beside others of the same premises; infinite, it is certain:
@@ -130,10 +148,19 @@ class RuleMemory(Numbered, Serializable):
 
         Raises:
             DomainError: If a rule speaks of an unknown relation.
-            ParameterError: If a rule is none, or the count is not above zero.
+            ParameterError: If a rule is none, the count is not above zero, or a variable has the
+                name of an entity that the vocabulary names.
         """
-        codes = self._encode(rules)
-        count = count if count == math.inf else check_above_zero("count", count)
+        listed = _listed(rules)
+        codes, count = self._encode(listed), _checked_count(count)
+        written = {name for rule in listed for name in rule.written} - set(VARIABLES)
+        if met := written.intersection(self.vocabulary.named):
+            name = min(met)
+            raise ParameterError(
+                f"{name} as a variable of a rule, and an entity of the vocabulary",
+                f"Names in rules stand for anyone: write X, Y, Z, and ={name}(X) where X is {name}",
+            )
+        self.written |= written
         counts = torch.full((len(codes),), count, dtype=torch.float64)
         self.put(torch.cat([self.codes, codes]), torch.cat([self.counts, counts.to(self.counts)]))
 
@@ -143,7 +170,7 @@ class RuleMemory(Numbered, Serializable):
         Raises:
             ParameterError: If one is not stored.
         """
-        gone = self._encode(rules)
+        gone = self._encode(_listed(rules))
         same = (self.codes.unsqueeze(1) == gone).all(-1)
         if not bool(same.any(0).all()):
             missing = gone[~same.any(0)][0]
@@ -163,7 +190,16 @@ class RuleMemory(Numbered, Serializable):
 
         Raises:
             ParameterError: If one is beyond 10¹⁰⁰ and not infinite: sums would overflow.
+            ShapeError: If there are not six numbers and a count for each rule.
+            DomainError: If they are no tensors.
         """
+        check_tensor("codes", codes)
+        check_tensor("counts", counts)
+        if codes.ndim != 2 or codes.shape[1] != 6 or counts.shape != codes.shape[:1]:
+            raise ShapeError(
+                f"codes of shape {tuple(codes.shape)}, counts of shape {tuple(counts.shape)}",
+                "Give (N, 6) and (N,)",
+            )
         if bool((counts.isfinite() & (counts > MOST_USES)).any()):
             raise ParameterError(
                 f"a count of {float(counts[counts.isfinite()].max()):.3g}",
@@ -191,7 +227,13 @@ class RuleMemory(Numbered, Serializable):
         return sorted(found, key=lambda stored: (-stored.count, str(stored.rule)))
 
     def rule(self, row: int) -> Rule:
-        """Returns the rule of a row of the table."""
+        """Returns the rule of a row of the table.
+
+        Raises:
+            ParameterError: If there is no such row.
+        """
+        if check_count("row", row, 0) >= len(self):
+            raise ParameterError(f"row {row} of {len(self)} rules", "Count from 0")
         return self._decode(self.codes[row].tolist())
 
     def mixture(self) -> PatternMixture:
@@ -246,7 +288,13 @@ class RuleMemory(Numbered, Serializable):
         premises: Sequence[str | Sequence[Sequence[str]]],
         generator: Generator | None = None,
     ) -> list[str]:
-        """Draws the relation that is concluded from each pair of premises."""
+        """Draws the relation that is concluded from each pair of premises.
+
+        Raises:
+            DomainError: If a relation is unknown.
+            ParameterError: If the generator is none of torch.
+        """
+        check_generator(generator)
         drawn = torch.multinomial(self.conclude(premises), 1, generator=generator)
         return [self.vocabulary.relations[index] for index in drawn[:, 0].tolist()]
 
@@ -283,7 +331,9 @@ class RuleMemory(Numbered, Serializable):
 
         Raises:
             IntractableError: If rules could be used in more ways than memory holds.
+            ParameterError: If the mind is none.
         """
+        check_kind("mind", mind, Mind, "a Mind: Mind.from_tuples(facts, memory.vocabulary)")
         graph = DerivationGraph.of(mind, self.table(), depth=1)
         steps = self.log_weights().to(graph.rules.device)[graph.rules]
         total = steps.new_zeros(len(graph.codes)).index_add(0, graph.conclusions, steps.exp())
@@ -321,15 +371,9 @@ class RuleMemory(Numbered, Serializable):
         memory.counts = torch.ones(config["rules"], dtype=torch.float64)
         return memory
 
-    def _encode(self, rules: Rule | str | Iterable[Rule | str]) -> Tensor:
-        listed = [rules] if isinstance(rules, Rule | str) else list(rules)
+    def _encode(self, rules: Iterable[Rule]) -> Tensor:
         codes = []
-        for given in listed:
-            if not isinstance(given, Rule | str):
-                raise ParameterError(
-                    f"the rule {given!r}", "Give a Rule, or text: aunt(X,Z), son(Z,Y) -> son(X,Y)"
-                )
-            rule = Rule.parse(given) if isinstance(given, str) else given
+        for rule in rules:
             first, second, last, form = rule.codes(self.vocabulary)
             absent = form[1] is None
             codes.append(
@@ -350,11 +394,13 @@ class RuleMemory(Numbered, Serializable):
 
     def _premises(self, premises: Sequence[str | Sequence[Sequence[str]]]) -> tuple[Tensor, Tensor]:
         """Returns states with the premises in place, and which components they fix."""
-        if isinstance(premises, str):
-            raise ParameterError("one text in place of several", "Give a list of premises")
         codes = []
-        for given in premises:
-            atoms = Rule.atoms(given) if isinstance(given, str) else [tuple(atom) for atom in given]
+        for given in check_several("premises", premises, PREMISES):
+            if isinstance(given, str):
+                atoms = Rule.atoms(given)
+            else:
+                found = check_several("the premises of a rule", given, PREMISES)
+                atoms = [checked_atom(atom) for atom in found]
             if not 1 <= len(atoms) <= 2:
                 raise ParameterError(f"the premises {given!r}", 'Write "mother(X,Z), aunt(Z,Y)"')
             row = []
@@ -366,10 +412,38 @@ class RuleMemory(Numbered, Serializable):
                     )
                 row += [relation, PAIRS.index(tuple(map(VARIABLES.index, bound)))]  # pyright: ignore[reportArgumentType]
             codes.append([*row, *([len(self.vocabulary), ABSENT] * (2 - len(atoms))), 0, 0])
-        state = self.state(torch.tensor(codes, device=self.codes.device).reshape(-1, 6))
+        state = self.state(
+            torch.tensor(codes, dtype=torch.long, device=self.codes.device).reshape(-1, 6)
+        )
         observed = torch.arange(self.unit.size, device=state.device)
         observed = observed < sum(part.size for part in self.unit.parts[:4])
         return state, observed
+
+
+def _listed(rules: Rule | str | Iterable[Rule | str]) -> list[Rule]:
+    """Returns one rule or several.
+
+    Raises:
+        ParameterError: If one is none.
+    """
+    remedy = "a Rule, or text: aunt(X,Z), son(Z,Y) -> son(X,Y)"
+    one = isinstance(rules, Rule | str)
+    listed = []
+    for given in [rules] if one else check_several("rules", rules, f"{remedy}, or a list of them"):
+        if not isinstance(given, Rule | str):
+            raise ParameterError(f"the rule {shown(given)[:60]}", f"Give {remedy}")
+        listed.append(Rule.parse(given) if isinstance(given, str) else given)
+    return listed
+
+
+def _checked_count(count: float) -> float:
+    if isinstance(count, float) and count == math.inf:
+        return math.inf
+    try:
+        return check_above_zero("count", count)
+    except ParameterError as error:
+        remedy = f"Give a number above zero, of at most {MOST_USES:.0e}, or math.inf for certain"
+        raise ParameterError(error.found, remedy) from error
 
 
 def _form(first: int, second: int, last: int) -> Form:

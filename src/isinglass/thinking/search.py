@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from isinglass.errors import ShapeError
 from isinglass.thinking._codes import answer, codes_of, place_of, rows_of
 from isinglass.thinking.derivation_graph import RuleTable, uses_of
 from isinglass.thinking.guides import Guide, Possible
@@ -88,6 +89,12 @@ class Search:
             self.query,
         )
         priority = self.guide.priority(possible)
+        if not isinstance(priority, Tensor) or priority.shape != batch.shape:
+            found = getattr(priority, "shape", type(priority).__name__)
+            raise ShapeError(
+                f"a priority of {type(self.guide).__name__}: {found} for {len(batch)} thoughts",
+                "Let priority(possible) return one number for each possible thought",
+            )
         if self.temperature > 0:
             priority = priority / self.temperature + gumbel_like(priority, self.generator)
         if rest is not None:
@@ -108,7 +115,7 @@ class Search:
         new = thought[:, 3]
         self.thoughts[rows_of(new, self.shape)[0]] += 1
         if self.consuming:
-            spent = torch.isin(self.held, thought[:, 1:3])
+            spent = torch.isin(self.held, thought[:, 1:3].flatten())
             self.held, self.energy = self.held[~spent], self.energy[~spent]
         old = self.held
         self.held, order = torch.cat([old, new]).sort()

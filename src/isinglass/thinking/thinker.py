@@ -10,24 +10,31 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Int
-from isinglass._support.validation import check_at_least_zero, check_count, check_fraction
-from isinglass.errors import ParameterError, ShapeError
+from isinglass._support.validation import (
+    check_at_least_zero,
+    check_count,
+    check_flag,
+    check_fraction,
+    check_generator,
+    check_kind,
+)
+from isinglass.errors import IntractableError, ParameterError, ShapeError
 from isinglass.thinking._derived import Derived, from_graph, from_search
+from isinglass.thinking._verdicts import Judge, exclusions
 from isinglass.thinking.derivation_graph import DerivationGraph
 from isinglass.thinking.guides import Guide, TowardQuery
 from isinglass.thinking.mind import Mind
 from isinglass.thinking.proof import Proof
 from isinglass.thinking.rule_memory import RuleMemory
 from isinglass.thinking.search import Search
-from isinglass.thinking.vocabulary import Proposition
+from isinglass.thinking.vocabulary import ANYTHING, Proposition
 
 __all__ = ["Answer", "Contradiction", "Reply", "Thinker"]
 
-#: Stands for what is asked.
-ANYTHING = "?"
-#: A rival of this probability speaks against an answer, however certain its own steps are.
-LIKELY = 0.6
+#: What errors propose.
+QUESTION = 'a question, ("?", "Ann", "Bob")'
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,9 @@ class Answer:
         energy: Its free energy −V at the temperature of the thought; at T = 0 that of the best
             derivation, the sum of −log p over the rules used.
         share: Its part of exp(−energy) among the answers that compete with it.
-        sure: Whether the share reaches the thinker's confidence, every step being more likely than
-            not; or the steps together do, and no other answer is likely.
+        sure: Whether the share reaches the thinker's confidence, every step being likely enough; or
+            the steps together do, and no other answer is likely. Never if it is contradicted.
+        contradicted: Whether it rests on givens that contradict each other.
 
     Examples:
         >>> from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
@@ -56,6 +64,7 @@ class Answer:
     energy: float
     share: float
     sure: bool
+    contradicted: bool
     _derived: Derived = field(repr=False, compare=False)
     _place: int = field(repr=False, compare=False)
 
@@ -86,6 +95,16 @@ class Reply:
     query: Proposition
     answers: tuple[Answer, ...]
     thoughts: int
+    _whole: Derived = field(repr=False, compare=False)
+    _clashes: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
+
+    @cached_property
+    def contradictions(self) -> tuple[Contradiction, ...]:
+        """What the mind cannot hold together, the one of fewest given propositions first."""
+        return tuple(
+            Contradiction(self._whole.proof(first), self._whole.proof(second))
+            for first, second in self._clashes
+        )
 
     @property
     def sure(self) -> bool:
@@ -101,6 +120,9 @@ class Reply:
         if not self.answers:
             return f"{_words(self.query)}  unsure: nothing follows"
         head = f"{_words(self.query)}  {'sure' if self.sure else 'unsure'}"
+        if self.answers[0].contradicted:
+            given = ", ".join(map(_words, self.contradictions[0].given()))
+            head += f": it rests on facts that contradict each other, the fewest that do: {given}"
         lines = [
             f"  {_words(answer.proposition)}   energy {answer.energy:.3f}, share {answer.share:.3f}"
             for answer in self.answers
@@ -148,7 +170,10 @@ class Thinker:
     Args:
         rules: The long-term memory.
         guide: The order of thoughts within a budget.
-        confidence: The share that an answer needs among those that compete with it to be sure.
+        confidence: The share that an answer needs among those that compete with it to be sure. Each
+            of its steps is more likely than not besides: at 0.95 and below p > ½, above that the
+            odds of every step rise with those of the confidence, p > 0.84 at 0.99, and at 1 only
+            what is certain is sure.
 
     Raises:
         ParameterError: If the confidence is no fraction above 0.
@@ -170,7 +195,10 @@ class Thinker:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        if check_fraction("confidence", self.confidence) == 0:
+        check_kind("rules", self.rules, RuleMemory, "a RuleMemory")
+        confidence = check_fraction("confidence", self.confidence)
+        object.__setattr__(self, "confidence", confidence)
+        if confidence == 0:
             raise ParameterError("confidence = 0", "Give a share above 0: at 0 anything is sure")
         if not isinstance(self.guide, Guide):
             raise ParameterError(
@@ -186,10 +214,13 @@ class Thinker:
 
         Raises:
             DomainError: If the mind speaks another vocabulary than the rules.
+            ParameterError: If the mind is none, or the depth no count.
         """
+        if depth is not None:
+            check_count("depth", depth, 0)
         graph = self._graph(mind, depth)
         weights = self.rules.log_weights().to(graph.rules.device)
-        forced = (graph.values(weights) > math.log(self.confidence)) & ~graph.given
+        forced = (graph.values(weights) >= math.log(self.confidence)) & ~graph.given
         batch, subject, other, relation = (column[forced] for column in graph.rows())
         width = int(torch.bincount(batch, minlength=1).max())
         rows = mind.rows.new_zeros(len(mind), width, 3)
@@ -213,6 +244,10 @@ class Thinker:
     ) -> Reply | list[Reply]:
         """Answers one question of each mind.
 
+        What rests on givens that contradict each other, by the exclusive relations of the
+        vocabulary, is never sure, and the reply says which do. Contradictions are looked for in all
+        derivations; within a budget, where these are too many, among its thoughts.
+
         Args:
             mind: What is given.
             query: A proposition with ``"?"`` for what is asked, ``("?", "Ann", "Bob")``; or one for
@@ -231,15 +266,19 @@ class Thinker:
         Raises:
             DomainError: If relation or entity is unknown, or the vocabularies differ.
             ShapeError: If there is not one question for each mind.
-            ParameterError: If a budget, temperature or number of chains cannot be.
+            ParameterError: If mind or question is none, a budget, temperature or number of chains
+                cannot be, or a rule was written about an entity of the mind.
             IntractableError: If there are too many derivations, or their sum does not converge.
         """
-        check_at_least_zero("temperature", temperature)
+        temperature = check_at_least_zero("temperature", temperature)
         check_count("chains", chains)
+        check_flag("consuming", consuming)
+        check_generator(generator)
         self._check(mind)
-        one = not query or isinstance(query[0], str)
-        listed = [query] * len(mind) if one else query
-        queries = [tuple(map(str, asked)) for asked in listed]
+        words = check_several("query", query, QUESTION)
+        one = not words or isinstance(words[0], str)
+        listed = [words] * len(mind) if one else words
+        queries = [tuple(map(str, check_several("query", asked, QUESTION))) for asked in listed]
         if len(queries) != len(mind):
             raise ShapeError(f"{len(queries)} questions for {len(mind)} minds", "Give one for each")
         asked = self._numbers(mind, queries)
@@ -265,7 +304,7 @@ class Thinker:
             several = any(ANYTHING in asked[1:] for asked in queries)
             search.run(budget, enough=None if several else -math.log(self.confidence))
             derived = from_search(search, self.rules, mind, chains)
-        replies = self._replies(derived, queries, asked)
+        replies = self._replies(derived, queries, asked, budget=budget is not None)
         return replies[0] if one and len(replies) == 1 else replies
 
     def contradictions(self, mind: Mind) -> list[list[Contradiction]]:
@@ -277,32 +316,45 @@ class Thinker:
             DomainError: If the mind speaks another vocabulary than the rules.
         """
         derived = from_graph(self._graph(mind), self.rules, mind, 0.0)
-        certain = derived.energy < -math.log(self.confidence)
-        found: list[list[Contradiction]] = [[] for _ in range(len(mind))]
-        by_pair: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
-        for place in certain.nonzero()[:, 0].tolist():
-            batch, subject, other, relation = derived.row(place)
-            by_pair.setdefault((batch, subject, other), []).append((relation, place))
-        for (batch, _, _), held in by_pair.items():
-            for i, (relation, place) in enumerate(held):
-                for rival, second in held[i + 1 :]:
-                    if mind.vocabulary.excludes(relation, rival):
-                        pair = derived.proof(place), derived.proof(second)
-                        found[batch].append(Contradiction(*pair))
-        return [sorted(these, key=lambda c: len(c.given())) for these in found]
+        return [
+            [
+                Contradiction(derived.proof(first), derived.proof(second))
+                for first, second in clashes
+            ]
+            for clashes in self._clashes(derived)
+        ]
+
+    def _clashes(self, derived: Derived) -> list[list[tuple[int, int]]]:
+        table = exclusions(self.rules.vocabulary, derived.mind.vocabulary)
+        return derived.clashing(table, -math.log(self.confidence))
+
+    def _whole(self, derived: Derived) -> Derived:
+        """Returns all derivations, or those within a budget where all are too many."""
+        try:
+            return from_graph(self._graph(derived.mind), self.rules, derived.mind, 0.0)
+        except IntractableError:
+            return derived
 
     def _graph(self, mind: Mind, depth: int | None = None) -> DerivationGraph:
         self._check(mind)
         return DerivationGraph.of(mind, self.rules.table(), depth)
 
     def _check(self, mind: Mind) -> None:
-        if mind.vocabulary.relations != self.rules.vocabulary.relations:
+        check_kind("mind", mind, Mind, "a Mind: Mind.from_tuples(facts, rules.vocabulary)")
+        same = mind.vocabulary.relations == self.rules.vocabulary.relations
+        if not same or mind.vocabulary.arities != self.rules.vocabulary.arities:
             raise ParameterError(
                 f"a mind of the relations {', '.join(mind.vocabulary.relations[:5])}, rules of "
                 f"{', '.join(self.rules.vocabulary.relations[:5])}",
                 "Make the mind with the vocabulary of the rules: Mind.from_tuples(facts, "
                 "rules.vocabulary)",
             )
+        for names in mind.names if self.rules.written else ():
+            if met := self.rules.written.intersection(names):
+                raise ParameterError(
+                    f"{min(met)} in a rule, and among the facts",
+                    "Names in rules are variables and stand for anyone: write X, Y, Z",
+                )
 
     def _numbers(self, mind: Mind, queries: Sequence[Proposition]) -> Int[Tensor, "B 3"]:
         """Returns relation, subject and object of each question, −1 where open."""
@@ -319,8 +371,21 @@ class Thinker:
         return torch.tensor(rows, dtype=torch.long, device=mind.rows.device).reshape(-1, 3)
 
     def _replies(
-        self, derived: Derived, queries: Sequence[Proposition], asked: Tensor
+        self, derived: Derived, queries: Sequence[Proposition], asked: Tensor, *, budget: bool
     ) -> list[Reply]:
+        exclusive = exclusions(self.rules.vocabulary, derived.mind.vocabulary)
+        clashes: list[list[tuple[int, int]]] = [[] for _ in queries]
+        whole = derived
+        if bool(exclusive.any()):
+            whole = self._whole(derived) if budget else derived
+            clashes = self._clashes(whole)
+        spoiled = {
+            int(whole.codes[leaf])
+            for each in clashes
+            for two in each
+            for leaf in whole.resting(two)
+        }
+        judge = Judge(derived, exclusive, spoiled, self.confidence).judge
         found: list[list[int]] = [[] for _ in queries]
         for place in derived.matching(asked).tolist():
             found[derived.row(place)[0]].append(place)
@@ -333,25 +398,20 @@ class Thinker:
             rivals: dict[tuple[int, ...], list[int]] = {}
             for place in kept:  # relations of the same entities compete
                 rivals.setdefault(derived.row(place)[1:3], []).append(place)
-            answers = tuple(
-                self._answer(derived, place, rivals[derived.row(place)[1:3]]) for place in kept
+            answers = []
+            for place in kept:
+                said = judge(place, rivals[derived.row(place)[1:3]])
+                proposition = derived.mind.proposition(*derived.row(place, relation_first=True))
+                answers.append(
+                    Answer(
+                        proposition, derived.energies[place], said.share, said.sure,
+                        said.contradicted, derived, place,
+                    )
+                )  # fmt: skip
+            replies.append(
+                Reply(query, tuple(answers), thoughts[batch], whole, tuple(clashes[batch]))
             )
-            replies.append(Reply(query, answers, thoughts[batch]))
         return replies
-
-    def _answer(self, derived: Derived, place: int, rivals: list[int]) -> Answer:
-        energy, relation = derived.energies[place], derived.row(place)[3]
-        if derived.proved[place]:  # only what cannot hold beside it speaks against it
-            excludes = derived.mind.vocabulary.excludes
-            rivals = [p for p in rivals if p == place or excludes(relation, derived.row(p)[3])]
-        total = sum(math.exp(energy - derived.energies[other]) for other in rivals)
-        share = 1 / total
-        rival = max((-derived.energies[other] for other in rivals if other != place), default=-1e9)
-        sure = share >= self.confidence and derived.weakest_step(place) > 0.5
-        # Certain steps prove it, whatever else might follow by steps that are not.
-        sure |= energy <= -math.log(self.confidence) and rival <= math.log(LIKELY)
-        proposition = derived.mind.proposition(*derived.row(place, relation_first=True))
-        return Answer(proposition, energy, share, sure, derived, place)
 
 
 def _repeated(mind: Mind, chains: int) -> Mind:

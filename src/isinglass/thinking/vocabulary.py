@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from isinglass._support.several import check_several
+from isinglass._support.wording import shown
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
-__all__ = ["Proposition", "Vocabulary"]
+__all__ = ["ANYTHING", "EXAMPLE", "Proposition", "Vocabulary"]
 
 #: A relation and its one or two arguments: ``("mother", "Ann", "Bob")``, ``("red", "ball")``.
 Proposition = tuple[str, ...]
+#: Stands for what is asked.
+ANYTHING = "?"
+#: What errors propose where several propositions are wanted.
+EXAMPLE = 'a list of propositions: [("mother", "Ann", "Bob")]'
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class Vocabulary:
         exclusive: Groups of relations of which at most one holds of the same arguments.
 
     Raises:
-        ParameterError: If a name stands twice or is empty, or an arity is neither 1 nor 2.
+        ParameterError: If a name stands twice, is empty or ``"?"``, an arity is neither 1 nor 2, or
+            an exclusive group has no two members.
         DomainError: If an exclusive group speaks of an unknown relation.
 
     Examples:
@@ -47,27 +54,32 @@ class Vocabulary:
         named: Sequence[str] = (),
         exclusive: Iterable[Sequence[str]] = (),
     ) -> None:
-        if isinstance(relations, str) or isinstance(named, str):
-            raise ParameterError("one word in place of several", "Give a list of names")
-        arities = dict(relations) if isinstance(relations, Mapping) else dict.fromkeys(relations, 2)
-        names = [*relations, *(f"={name}" for name in named)]
-        arities.update({f"={name}": 1 for name in named})
-        for name in names:
-            if not isinstance(name, str) or not name.strip() or names.count(name) > 1:
+        words = check_several("relations", relations, 'names of relations: ["mother", "father"]')
+        named = check_several("named", named, 'names of entities: ["Rome"]')
+        names = [*map(_checked_name, words), *(f"={_checked_name(name)}" for name in named)]
+        counts = [*(relations.values() if isinstance(relations, Mapping) else [2] * len(words))]
+        for name, arity in zip(names, [*counts, *[1] * len(named)], strict=True):
+            if names.count(name) > 1:
                 raise ParameterError(f"the name {name!r}, empty or twice", "Name each thing once")
-            if arities[name] not in (1, 2):
+            if not isinstance(arity, int) or isinstance(arity, bool) or arity not in (1, 2):
                 raise ParameterError(
-                    f"{name!r} of {arities[name]} arguments",
+                    f"{name!r} of {shown(arity)} arguments",
                     "Give each relation one argument or two",
                 )
         if not names:
             raise ParameterError("no relation", "Give at least one")
         object.__setattr__(self, "relations", tuple(names))
-        object.__setattr__(self, "arities", tuple(arities[name] for name in names))
+        object.__setattr__(self, "arities", (*counts, *[1] * len(named)))
         object.__setattr__(self, "named", tuple(named))
-        object.__setattr__(self, "exclusive", tuple(tuple(group) for group in exclusive))
-        for name in (name for group in self.exclusive for name in group):
-            self.index(name)
+        example = 'groups of relations: [["mother", "father"]]'
+        groups = [
+            tuple(check_several("an exclusive group", group, example))
+            for group in check_several("exclusive", exclusive, example)
+        ]
+        object.__setattr__(self, "exclusive", tuple(groups))
+        for group in groups:
+            if len({self.index(name) for name in group}) < 2:
+                raise ParameterError(f"the exclusive group {group}", "Name two relations or more")
 
     def __len__(self) -> int:
         """Counts the relations, those of named entities among them."""
@@ -107,8 +119,10 @@ class Vocabulary:
             DomainError: If the relation is unknown, or an argument is missing or empty.
             ShapeError: If the number of arguments is not the relation's.
         """
-        if isinstance(proposition, str) or not proposition:
-            raise DomainError(f"the proposition {proposition!r}", 'Write ("mother", "Ann", "Bob")')
+        if not isinstance(proposition, Sequence) or isinstance(proposition, str) or not proposition:
+            raise DomainError(
+                f"the proposition {shown(proposition)[:60]}", 'Write ("mother", "Ann", "Bob")'
+            )
         relation, *arguments = proposition
         index = self.index(relation)
         if len(arguments) != self.arities[index]:
@@ -133,10 +147,15 @@ class Vocabulary:
             ShapeError: If a relation has one argument here and two there.
         """
         arities: dict[str, int] = {}
-        for proposition in propositions:
-            if isinstance(proposition, str) or len(proposition) not in (2, 3):
+        for proposition in check_several("propositions", propositions, EXAMPLE):
+            if (
+                not isinstance(proposition, Sequence)
+                or isinstance(proposition, str)
+                or len(proposition) not in (2, 3)
+                or not isinstance(proposition[0], str)
+            ):
                 raise DomainError(
-                    f"the proposition {proposition!r}",
+                    f"the proposition {shown(proposition)[:60]}",
                     'Write a relation and one argument or two: ("mother", "Ann", "Bob")',
                 )
             relation, *arguments = proposition
@@ -148,3 +167,13 @@ class Vocabulary:
         if not arities:
             raise DomainError("no proposition", "Give at least one, or a vocabulary")
         return cls({name: arities[name] for name in sorted(arities)})
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise ParameterError(
+            f"the name {shown(name)[:60]}, empty or twice", "Name each thing once, by text"
+        )
+    if name == ANYTHING:
+        raise ParameterError("the name '?', which stands for what is asked", "Give another")
+    return name

@@ -312,3 +312,25 @@ def test_the_certificate_does_not_rest_on_settling():
     answers = PuzzleThinker(network, SmallestGroup()).think(torch.zeros(1, 4), solutions=9)
     assert answers.totals.tolist() == [[0, 1, 0, 1]]
     assert float(network.energy(answers.solutions)) == 0
+
+
+def test_two_givens_that_exclude_each_other_are_the_clash(sudoku):
+    """Whatever else does not fit: of a board with two equal digits in a row, these two."""
+    digits = torch.tensor([int(cell) if cell != "." else 0 for cell in HARD]).view(9, 9)
+    digits[0, 8] = digits[0, 0]  # 4 and 4
+    digits[2, 2] = 9
+    givens = torch.nn.functional.one_hot(digits, 10)[..., 1:].reshape(1, 729)
+    for order in (None, SmallestGroup()):
+        (clash,) = PuzzleThinker(sudoku, order).think(givens).clashes
+        assert clash == (3, 8 * 9 + 3)
+
+
+def test_a_given_that_is_never_true_is_the_clash():
+    network = ConstraintNetwork(4, exclusions=[(1, 1)], groups=[[0, 1], [2, 3]])
+    given = torch.tensor([[0, 1, 1, 1], [1, 0, 1, 0]])
+    thinker = PuzzleThinker(network)
+    assert thinker.think(given).clashes == [(1,), ()]
+    assert thinker.think(given[1:], exclusions=[[(2, 2)]]).clashes == [(2,)]
+    assert thinker.think(given[1:], exclusions=[[(2, 0)]]).clashes == [(2,)]  # 0 is forced
+    thinker = PuzzleThinker(ConstraintNetwork(4, groups=[[0, 1], [2, 3]]))
+    assert thinker.think(given[1:], exclusions=[[(2, 0)]]).clashes == [(0, 2)]

@@ -56,7 +56,8 @@ def think(
     output = Output(as_json, quiet)
     asked = {"--rules": rules, "--query": query, "--save-rules": save_rules,
              "--exclusive": exclusive, "--confidence": confidence, "facts": facts}  # fmt: skip
-    _check_files({"--save-rules": (save_rules, ".csv"), "--draw": (draw, ".svg")}, force)
+    read = {"facts": facts, "--rules": rules, "--learn": learn, "--puzzle": puzzle}
+    _check_files({"--save-rules": (save_rules, ".csv"), "--draw": (draw, ".svg")}, read, force)
     if puzzle is not None:
         _refuse(asked, "--puzzle", "Boards are solved without facts: leave it out")
         if learn is not None:
@@ -91,13 +92,18 @@ def _refuse(given: dict[str, object], beside: str, remedy: str) -> None:
         raise ParameterError(f"{', '.join(named)} with {beside}", remedy)
 
 
-def _check_files(targets: dict[str, tuple[Path | None, str]], force: bool) -> None:
-    """Refuses what could not be written, before any work is done."""
+def _check_files(
+    targets: dict[str, tuple[Path | None, str]], read: dict[str, Path | None], force: bool
+) -> None:
+    """Refuses what could not or must not be written, before any work is done."""
     for option, (path, suffix) in targets.items():
         if path is None:
             continue
         if path.suffix.lower() != suffix:
             raise ParameterError(f"{option} {path}", f"Name it {path.with_suffix(suffix)}")
+        for name, source in read.items():
+            if source is not None and path.resolve() == source.resolve():
+                raise ParameterError(f"{option} {path}, which is {name} too", "Choose another path")
         if path.exists() and not force:
             raise FileError(
                 "the file exists already", "Choose another path, or allow it: overwrite=True",

@@ -48,7 +48,7 @@ Query: TypeAlias = Annotated[
     list[str] | None,
     Option(
         metavar="RELATION,SUBJECT,OBJECT",
-        help="What is asked, ? for what is open. Repeatable.",
+        help="What is asked, ? for what is open; a name with commas in quotes. Repeatable.",
         show_default="all that follows",
         rich_help_panel=FACTS,
     ),
@@ -76,7 +76,8 @@ Exclusive: TypeAlias = Annotated[
 Confidence: TypeAlias = Annotated[
     float | None,
     Option(
-        help="The share an answer needs to be sure, between 0 and 1.",
+        help="The share an answer needs to be sure, between 0 and 1; the higher, the likelier its "
+        "steps must be, and at 1 all are certain.",
         show_default="0.95",
         rich_help_panel=FACTS,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,7 @@ from isinglass.thinking import Mind, Rule, Vocabulary
 from isinglass.thinking._csv import read_lines, read_text
 from isinglass.thinking.mind import COLUMNS, read_propositions
 from isinglass.thinking.rule_memory import MOST_USES
-from isinglass.thinking.thinker import ANYTHING
-from isinglass.thinking.vocabulary import Proposition
+from isinglass.thinking.vocabulary import ANYTHING, Proposition
 
 __all__ = [
     "Example",
@@ -32,6 +32,7 @@ WORDED, COMPOSED = ("rule",), ("first", "second", "conclusion")
 #: Of rules that were learned: the count alone is read back, the others follow from it.
 WEIGHTS = ("count", "probability", "log_odds")
 FACT, ANSWER = "fact", "answer"
+_CALLED = re.compile(r'\s*([^(),"]+?)\s*\((.*)\)\s*$', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,6 @@ def read_facts(path: Path) -> list[Proposition]:
     facts = read_propositions(path)
     if not facts:
         raise FileError("no fact in it", "Give one or more, a line each", f"reading {path}")
-    for fact in facts:
-        if ANYTHING in fact:
-            raise FileError(
-                f"the fact {','.join(fact)}, where ? stands for what is asked",
-                "Name what is meant, or ask for it: --query",
-                f"reading {path}",
-            )
     return facts
 
 
@@ -227,11 +221,15 @@ def read_question(text: str, mind: Mind) -> Proposition:
     Raises:
         ParameterError: If it is none, or asks for a relation or of an entity that is unknown.
     """
-    atoms = Rule.atoms(text) if text.strip().endswith(")") else []
-    question = atoms[0] if len(atoms) == 1 else tuple(_cells(text))
+    called = _CALLED.match(
+        text
+    )  # a name in front of parentheses, none of which is a cell by itself
+    question = (called[1], *_cells(called[2])) if called else tuple(_cells(text))
     if len(question) not in (2, 3) or not all(question):
         raise ParameterError(
-            f"--query {text}", 'Ask a relation and one thing or two: "grandmother,?,Ann"'
+            f"--query {text}",
+            'Ask a relation and one thing or two: "grandmother,?,Ann"; quote a name with commas: '
+            "'grandmother,?,\"Ann, Jr\"'",
         )
     relation, *things = question
     plain = [name for name in mind.vocabulary.relations if not name.startswith("=")]

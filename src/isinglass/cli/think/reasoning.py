@@ -37,8 +37,7 @@ from isinglass.thinking import (
     Thinker,
     Vocabulary,
 )
-from isinglass.thinking.thinker import ANYTHING
-from isinglass.thinking.vocabulary import Proposition
+from isinglass.thinking.vocabulary import ANYTHING, Proposition
 
 with require_extra("cli"):
     from rich.markup import escape
@@ -198,30 +197,33 @@ def _think(
     asking: Asking,
     report: dict[str, Any],
 ) -> None:
-    found = thinker.contradictions(mind)[0] if mind.vocabulary.exclusive else []
-    spoiled = {fact for contradiction in found for fact in contradiction.given()}
-    _print_contradictions(output, found)
+    budget = asking.budget if queries else None
+    replies = [_ask(thinker, mind, query, budget) for query in queries or [(ANYTHING,) * 3]]
+    # Within a budget two questions may find different ones.
+    found = {
+        (c.first.proposition, c.second.proposition): c for r in replies for c in r.contradictions
+    }
+    contradictions = sorted(found.values(), key=lambda contradiction: len(contradiction.given()))
+    _print_contradictions(output, contradictions)
     report["contradictions"] = [
         {"given": contradiction.given(), "first": _steps(contradiction.first),
          "second": _steps(contradiction.second)}
-        for contradiction in found
+        for contradiction in contradictions
     ]  # fmt: skip
     if not queries:
-        reply = _ask(thinker, mind, (ANYTHING,) * 3, None)
-        answers = [a for a in _shown(reply) if a.proof.rule is not None]
-        _print_all(output, answers, spoiled)
-        report["follows"] = [_as_data(answer, spoiled) for answer in answers]
+        answers = [answer for answer in _shown(replies[0]) if answer.proof.rule is not None]
+        _print_all(output, answers)
+        report["follows"] = [_as_data(answer) for answer in answers]
         return
     report["questions"] = []
-    for query in queries:
-        reply = _ask(thinker, mind, query, asking.budget)
+    for reply in replies:
         answers = _shown(reply)
-        _print_reply(output, reply, answers, spoiled, asking.budget)
+        _print_reply(output, reply, answers, asking.budget)
         report["questions"].append({
-            "query": query,
-            "sure": bool(answers) and _is_sure(answers[0], spoiled),
+            "query": reply.query,
+            "sure": bool(answers) and answers[0].sure,
             "thoughts": reply.thoughts,
-            "answers": [_as_data(answer, spoiled) for answer in answers],
+            "answers": [_as_data(answer) for answer in answers],
         })  # fmt: skip
         if asking.draw is not None:
             _draw(output, answers, asking.draw, asking.force, report)
@@ -236,13 +238,8 @@ def _shown(reply: Reply) -> list[Answer]:
     return [answer for answer in reply.answers if not answer.proposition[0].startswith("=")]
 
 
-def _is_sure(answer: Answer, spoiled: set[Proposition]) -> bool:
-    """What rests on facts that contradict each other is not sure."""
-    return answer.sure and spoiled.isdisjoint(answer.proof.given())
-
-
-def _state(answer: Answer, spoiled: set[Proposition]) -> str:
-    if answer.sure and not _is_sure(answer, spoiled):
+def _state(answer: Answer) -> str:
+    if answer.contradicted:
         return "unsure: it rests on facts that contradict each other"
     return "sure" if answer.sure else "unsure"
 
@@ -265,7 +262,6 @@ def _print_reply(
     output: Output,
     reply: Reply,
     answers: list[Answer],
-    spoiled: set[Proposition],
     budget: int | None,
 ) -> None:
     asked = f"[bold]{escape(_words(reply.query))}[/bold]"
@@ -275,29 +271,29 @@ def _print_reply(
         why = "the budget is spent" if spent else "nothing follows"
         output.say(f"{asked}  unsure: {why}, {thoughts}")
         return
-    state = "sure" if _is_sure(answers[0], spoiled) else "unsure"
+    state = "sure" if answers[0].sure else "unsure"
     output.say(f"{asked}  {state}, {thoughts}")
     for answer in answers[:MOST_LINES]:
         output.say(
-            f"  [bold]{escape(_words(answer.proposition))}[/bold]  {_state(answer, spoiled)}, "
+            f"  [bold]{escape(_words(answer.proposition))}[/bold]  {_state(answer)}, "
             f"energy {answer.energy:.3f}, share {answer.share:.3f}"
         )
         output.say(escape(_indented(str(answer.proof), 4)))
     _say_rest(output, answers)
 
 
-def _print_all(output: Output, answers: list[Answer], spoiled: set[Proposition]) -> None:
+def _print_all(output: Output, answers: list[Answer]) -> None:
     """Prints all that follows, a line each with its last step, what is sure first."""
     if not answers:
         output.say("Nothing follows.")
         return
-    ranked = sorted(answers, key=lambda answer: not _is_sure(answer, spoiled))
-    count = sum(_is_sure(answer, spoiled) for answer in answers)
+    ranked = sorted(answers, key=lambda answer: not answer.sure)
+    count = sum(answer.sure for answer in answers)
     output.say(f"{count} sure, {len(answers) - count} unsure follow:")
     for answer in ranked[:MOST_LINES]:
         premises = ", ".join(premise.words for premise in answer.proof.premises)
         output.say(
-            f"  [bold]{escape(_words(answer.proposition))}[/bold]  {_state(answer, spoiled)}, "
+            f"  [bold]{escape(_words(answer.proposition))}[/bold]  {_state(answer)}, "
             f"energy {answer.energy:.3f}, from {escape(premises)}"
         )
     _say_rest(output, ranked)
@@ -312,12 +308,12 @@ def _indented(text: str, by: int) -> str:
     return "\n".join(" " * by + line for line in text.splitlines())
 
 
-def _as_data(answer: Answer, spoiled: set[Proposition]) -> dict[str, Any]:
+def _as_data(answer: Answer) -> dict[str, Any]:
     return {
         "proposition": answer.proposition,
         "energy": answer.energy,
         "share": answer.share,
-        "sure": _is_sure(answer, spoiled),
+        "sure": answer.sure,
         "derivation": _steps(answer.proof),
     }
 

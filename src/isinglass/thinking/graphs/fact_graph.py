@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Bool, Float, Int
+from isinglass._support.wording import shown
 from isinglass.errors import DomainError, IntractableError
 from isinglass.thinking.graphs.binding_counts import BindingCounts
 from isinglass.thinking.rule import Rule
@@ -19,6 +21,8 @@ __all__ = ["FactGraph"]
 
 #: A graph with more possible facts than this is refused, as each has an energy in memory.
 MOST_FACTS = 2**28
+#: What errors propose.
+FACTS = 'a list of facts: [("mother", "Ann", "Bob")]'
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class FactGraph:
             DomainError: If there are no facts, or one is no relation with two arguments.
             IntractableError: If the graph is too large.
         """
-        triples = [_checked(triple) for triple in triples]
+        triples = [_checked(triple) for triple in check_several("facts", triples, FACTS)]
         vocabulary = Vocabulary.of(triples)
         names = tuple(sorted({name for triple in triples for name in triple[1:]}))
         places = {name: place for place, name in enumerate(names)}
@@ -84,13 +88,13 @@ class FactGraph:
         frequencies = torch.stack([known.sum(1), known.sum(2)]).float()
         return cls(vocabulary, names, places, facts, known, counts, by_pair, by_body, frequencies)
 
-    def entity(self, name: str) -> int:
+    def entity(self, name: str | None) -> int:
         """Returns the number of an entity.
 
         Raises:
             DomainError: If no fact speaks of it.
         """
-        if name not in self.places:
+        if not isinstance(name, str) or name not in self.places:
             raise DomainError(
                 f"the unknown entity {name!r}", "Ask of entities that the facts speak of"
             )
@@ -104,7 +108,7 @@ class FactGraph:
         """
         rows = [
             (self.vocabulary.index(relation), self.entity(subject), self.entity(other))
-            for relation, subject, other in map(_checked, triples)
+            for relation, subject, other in map(_checked, check_several("facts", triples, FACTS))
         ]
         return torch.tensor(rows, dtype=torch.long).reshape(-1, 3)
 
@@ -155,9 +159,10 @@ def _offsets(ascending: Tensor, size: int) -> Tensor:
 
 
 def _checked(triple: Sequence[str]) -> Proposition:
-    good = not isinstance(triple, str) and len(triple) == 3
+    good = isinstance(triple, Sequence) and not isinstance(triple, str) and len(triple) == 3
     if not good or not all(isinstance(word, str) and word.strip() for word in triple):
         raise DomainError(
-            f"the fact {triple!r}", 'Write relation, subject, object: ("mother", "Ann", "Bob")'
+            f"the fact {shown(triple)[:60]}",
+            'Write relation, subject, object: ("mother", "Ann", "Bob")',
         )
     return tuple(triple)

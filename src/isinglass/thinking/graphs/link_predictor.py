@@ -8,8 +8,15 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Generator, Tensor
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_above_zero, check_count, check_fraction
+from isinglass._support.validation import (
+    check_above_zero,
+    check_count,
+    check_fraction,
+    check_generator,
+    check_positive,
+)
 from isinglass.errors import DomainError, ParameterError
 from isinglass.thinking.graphs.fact_graph import FactGraph
 from isinglass.thinking.graphs.link_likelihood import (
@@ -43,7 +50,9 @@ class LinkPredictor:
 
         ∂ log p(y | r, x) / ∂w_br = f_b(x,y) − Σ_y' p(y' | r, x) f_b(x,y'),      f = log(1 + n)
 
-    where y' runs over the entities that are not known to be answers too. A normal prior holds the
+    where y' runs over the entities that are not known to be answers too. An answer that is asked
+    for may also be somebody else, of whom the graph says nothing: no rule speaks for it and none
+    against, so it competes with E = −c_r log(1 + n_r(x,·)). A normal prior holds the
     weights near 0; it is widened, from the optimum at one width to that at the next, as long as
     facts that are held out are predicted better. Each optimum is the only one. A negative weight is
     evidence against: "who is the mother is not the aunt".
@@ -80,7 +89,10 @@ class LinkPredictor:
         held_out: float = 0.1,
         steps: int = 60,
     ) -> None:
-        self.deviations = sorted(check_above_zero("deviations", width) for width in deviations)
+        self.deviations = sorted(
+            _checked_width(width)
+            for width in check_several("deviations", deviations, "widths: (0.1, 0.2, 0.4)")
+        )
         if not self.deviations:
             raise ParameterError("no deviations", "Give at least one")
         self.least_support = check_count("least_support", least_support)
@@ -107,7 +119,9 @@ class LinkPredictor:
             DomainError: If there are no facts, or one is no relation with two arguments; if what is
                 held out speaks of an unknown relation or entity.
             IntractableError: If the graph is too large.
+            ParameterError: If the facts are none, or the generator is none of torch.
         """
+        check_generator(generator)
         graph = FactGraph.of(triples, self.least_support)
         checked, known = graph.number(held_out), graph.known.clone()
         known[tuple(checked.T)] = True
@@ -162,6 +176,9 @@ class LinkPredictor:
     ) -> list[tuple[str, float]]:
         """Ranks the answers to a question that are not known yet, with their probabilities.
 
+        What the probabilities lack of 1 is that of somebody else, of whom the graph says nothing:
+        where no rule and no fact of the relation speaks for the only candidate, it has at most ½.
+
         Args:
             relation: r.
             subject: x, to ask r(x,?).
@@ -179,11 +196,17 @@ class LinkPredictor:
             )
         index = graph.vocabulary.index(relation)
         if subject is not None:
-            place = (index, graph.entity(subject))
+            side, entity = SUBJECT, graph.entity(subject)
+            place = (index, entity)
         else:
-            place = (index, slice(None), graph.entity(str(other)))
+            side, entity = OBJECT, graph.entity(other)
+            place = (index, slice(None), entity)
         logits = self._table[place].masked_fill(graph.known[place], -torch.inf)
-        probability, order = logits.softmax(-1).sort(descending=True, stable=True)
+        # What the entity asked about has in common with every answer, somebody else among them.
+        often = graph.frequencies[OBJECT - side, index, entity].log1p()
+        somebody = self._weights[OBJECT - side - BIASES, index] * often
+        shares = torch.cat([logits, somebody[None]]).softmax(-1)[:-1]
+        probability, order = shares.sort(descending=True, stable=True)
         new = int((~graph.known[place]).sum())
         return [
             (graph.names[entity], value)
@@ -198,20 +221,29 @@ class LinkPredictor:
         *,
         least: float = 0.0,
     ) -> str | None:
-        """Returns the most probable new answer, None where it is less probable than ``least``.
+        """Returns the most probable new answer, or None, unsure.
+
+        It is unsure where no rule speaks for that answer, or it is less probable than ``least``.
 
         Args:
             relation: r.
             subject: x, to ask r(x,?).
             other: y, to ask r(?,y).
-            least: Probability below which it is unsure; 0 always answers if something is open.
+            least: Probability below which it is unsure, from 0 to 1.
 
         Raises:
             DomainError: If relation or entity is unknown.
-            ParameterError: If not just one entity is given, or nothing was learned yet.
+            ParameterError: If not just one entity is given, ``least`` is no fraction, or nothing
+                was learned yet.
         """
+        least = check_fraction("least", least)
         ranked = self.rank(relation, subject, other)
-        return ranked[0][0] if ranked and ranked[0][1] >= least else None
+        if not ranked or ranked[0][1] < least:
+            return None
+        best = ranked[0][0]
+        triple = (relation, best if subject is None else subject, best if other is None else other)
+        _, _, share = self._shares(*self._fitted.number([triple])[0].tolist())
+        return best if bool((share > 0).any()) else None
 
     def ranks(
         self, triples: Iterable[Sequence[str]], known: Iterable[Sequence[str]] = ()
@@ -304,8 +336,7 @@ class LinkPredictor:
         """
         graph = self._fitted
         relation, subject, other = graph.number([triple])[0].tolist()
-        body, count = graph.counts.at(subject, other)
-        share = self._weights[body, relation] * count.log1p()
+        body, count, share = self._shares(relation, subject, other)
         order = share.abs().argsort(descending=True, stable=True)[: check_count("most", most)]
         reasons = tuple(
             Reason(self._rule(b, relation), c, s, graph.bindings(b, subject, other))
@@ -319,11 +350,27 @@ class LinkPredictor:
         known = bool(graph.known[relation, subject, other])
         return Explanation(tuple(triple), energy, -energy - of_rules, known, reasons)
 
+    def _shares(self, relation: int, subject: int, other: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what is bound at a proposition, in how many ways, and what it takes off E."""
+        body, count = self._fitted.counts.at(subject, other)
+        return body, count, self._weights[body, relation] * count.log1p()
+
     @property
     def _fitted(self) -> FactGraph:
         if self._graph is None:
             raise ParameterError("a predictor that has learned nothing", "Call fit(triples) first")
         return self._graph
+
+
+def _checked_width(width: float) -> float:
+    """Returns a standard deviation whose square can divide.
+
+    Raises:
+        ParameterError: If it is none.
+    """
+    width = check_above_zero("deviations", width)
+    check_positive("deviations, squared", width * width)
+    return width
 
 
 def _ranks(logits: Tensor, others: Tensor, answers: Tensor) -> Float[Tensor, " T"]:

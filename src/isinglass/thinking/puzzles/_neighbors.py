@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from isinglass._support.typing import Int
+from isinglass._support.wording import shown
 from isinglass.errors import ParameterError, ShapeError
 
-__all__ = ["NeighborLists", "as_pairs", "check_units"]
+__all__ = ["NeighborLists", "as_pairs", "as_whole", "check_units"]
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,31 @@ def as_pairs(
 
     Raises:
         ShapeError: If they are not pairs.
-        ParameterError: If one is not a proposition 0 … size − 1.
+        ParameterError: If they are no whole numbers, or one is not a proposition 0 … size − 1.
     """
-    given = torch.as_tensor(pairs, dtype=torch.int64)
+    given = as_whole("exclusions", pairs, "pairs of numbers of propositions: [(0, 1), (1, 2)]")
     if given.numel() == 0:
         return given.reshape(0, 2)
     if given.ndim != 2 or given.shape[1] != 2:
         raise ShapeError(f"exclusions of shape {tuple(given.shape)}", "Give pairs, one a row")
     return check_units(given, size)
+
+
+def as_whole(name: str, numbers: object, example: str) -> Tensor:
+    """Returns whole numbers as a tensor of them.
+
+    Raises:
+        ParameterError: If they are others.
+    """
+    found = None
+    with suppress(TypeError, ValueError, RuntimeError, OverflowError):  # of ragged lists and others
+        found = None if isinstance(numbers, str) else torch.as_tensor(numbers)
+    if found is None or found.is_meta or found.layout != torch.strided:
+        raise ParameterError(f"{name} = {shown(numbers)[:60]}", f"Give {example}")
+    fractions = found.is_floating_point() or found.is_complex() or found.dtype == torch.bool
+    if found.numel() and fractions:
+        raise ParameterError(f"{name} of dtype {found.dtype}", f"Give {example}")
+    return found.to(torch.int64)
 
 
 def check_units(units: Tensor, size: int) -> Tensor:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from isinglass.thinking.puzzles.board import Board, OwnExclusions
+from isinglass.errors import ParameterError, ShapeError
+from isinglass.thinking.puzzles._neighbors import check_units
+from isinglass.thinking.puzzles.board import OPEN, Board, OwnExclusions
 from isinglass.thinking.puzzles.constraint_network import ConstraintNetwork
 from isinglass.thinking.puzzles.guess_orders import GuessOrder
 from isinglass.thinking.puzzles.puzzle_answers import PuzzleAnswers, ThoughtLog
@@ -111,13 +113,35 @@ class Search:
         columns = columns[~spent]
         if len(columns) == 0:
             return
-        units, below = self.order.choose(self.board, columns), self.board.depth[columns]
+        units, below = self._chosen(columns), self.board.depth[columns]
         if int(below.max()) >= len(self.stack):
             self.stack = torch.cat([self.stack, torch.zeros_like(self.board.depth)[None]])
         self.stack[below, columns] = units
         self.board.guess(units, columns)
         self.guesses[self.rows[columns]] += 1
         self.log.add(self.rows[columns], units, below, guessed=True)
+
+    def _chosen(self, columns: Tensor) -> Tensor:
+        """Returns what the order chooses, an open proposition in each column.
+
+        Raises:
+            ShapeError: If it does not choose one for each.
+            ParameterError: If one is not open.
+        """
+        units, kind = self.order.choose(self.board, columns), type(self.order).__name__
+        whole = isinstance(units, Tensor) and units.dtype == torch.int64
+        if not whole or units.shape != columns.shape:
+            found = f"{units.dtype} {tuple(units.shape)}" if whole else type(units).__name__
+            raise ShapeError(
+                f"{kind}.choose: {found} for {len(columns)} columns",
+                "Return the number of one proposition for each, as int64",
+            )
+        check_units(units, self.network.size)
+        if bool((self.board.state[units, columns] != OPEN).any()):
+            raise ParameterError(
+                f"{kind}.choose: a proposition that is decided", "Choose one that is open"
+            )
+        return units
 
     def answers(self, clashes: Sequence[tuple[int, ...]]) -> PuzzleAnswers:
         """Returns what was found, with the givens of each puzzle that clash."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from isinglass._support.several import check_several
 from isinglass.errors import ShapeError
 from isinglass.thinking.puzzles._neighbors import NeighborLists, as_pairs
 
@@ -49,6 +50,8 @@ class OwnExclusions:
         """
         if exclusions is None:
             return None
+        example = "for each puzzle its pairs: [[(0, 1), (1, 2)], []]"
+        exclusions = check_several("exclusions", exclusions, example)
         if len(exclusions) != puzzles:
             raise ShapeError(
                 f"exclusions of {len(exclusions)} puzzles, givens of {puzzles}", "Give as many"
@@ -228,6 +231,23 @@ class Board:
         self.depth[columns] = depth - 1
         self.state[units, columns] = FALSE
         self.level[units, columns] = (depth - 1).to(torch.int16)
+
+    def first_clashes(self) -> dict[int, tuple[int, ...]]:
+        """Returns two true propositions that exclude each other, or one that is never true.
+
+        Only for columns that have such; what clashes elsewhere follows from more.
+        """
+        units, columns = (self.state[:-1] == self.network.true).nonzero(as_tuple=True)
+        other, where = self._excluded_by(units, columns)
+        met = self.state[other, where] == self.network.true
+        found: dict[int, tuple[int, ...]] = {}
+        for unit, column in zip(other[met].tolist(), where[met].tolist(), strict=True):
+            if column not in found:  # what excludes it there, itself where it is never true
+                one, there = torch.tensor([[unit], [column]], device=units.device)
+                partners = self._excluded_by(one, there)[0]
+                partner = partners[self.state[partners, column] == self.network.true].min()
+                found[column] = tuple(sorted({unit, int(partner)}))
+        return found
 
     def own_energy(self, columns: Tensor) -> Tensor:
         """Counts ends of violated exclusions of the puzzles themselves, ``(columns,)``."""

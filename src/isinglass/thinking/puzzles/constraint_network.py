@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isinglass._support.several import check_several
 from isinglass._support.typing import Bool, Float, Int, Num
 from isinglass._support.validation import (
     check_count,
@@ -15,12 +16,13 @@ from isinglass._support.validation import (
     check_positive,
     check_rows,
     check_tensor,
+    is_hollow,
 )
 from isinglass.core.capabilities import Serializable
 from isinglass.energies import BoltzmannMachine, SparseCouplings
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.thinking.puzzles._exact_groups import exact_groups
-from isinglass.thinking.puzzles._neighbors import NeighborLists, as_pairs, check_units
+from isinglass.thinking.puzzles._neighbors import NeighborLists, as_pairs, as_whole, check_units
 from isinglass.thinking.puzzles.board import Board
 from isinglass.units import Bernoulli, Unit
 
@@ -76,7 +78,11 @@ class ConstraintNetwork(Serializable):
     ) -> None:
         where = self.pairs.device
         given = as_pairs(exclusions, self.size).to(where)
-        groups = [sorted(set(group)) for group in groups]
+        example = "lists of propositions: [[0, 1], [2, 3]]"
+        groups = [
+            sorted(set(as_whole("a group", group, example).flatten().tolist()))
+            for group in check_several("groups", groups, example)
+        ]
         if not all(groups):
             raise ParameterError("a group of no propositions", "Give each group one or more")
         members = torch.full((len(groups), max(map(len, groups), default=1)), self.size)
@@ -131,6 +137,7 @@ class ConstraintNetwork(Serializable):
                 f"examples of {examples.shape[1]} propositions for a network of {self.size}",
                 f"Give {self.size} a row",
             )
+        check_there("examples", examples)
         if not bool(((examples == 0) | (examples == 1)).all()):
             raise DomainError(
                 "examples with values other than 0 and 1", "Give solved ones: 1 is true, 0 false"
@@ -174,6 +181,8 @@ class ConstraintNetwork(Serializable):
             DomainError: If they are no tensor.
         """
         check_tensor("states", states)
+        if states.ndim != 2:
+            raise ShapeError(f"states of shape {tuple(states.shape)}", "Give one a row")
         kind = states.dtype if states.is_floating_point() else torch.get_default_dtype()
         parts = [self(rows.to(kind)) for rows in states.split(ROWS_AT_ONCE)]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=kind, device=states.device)
@@ -266,8 +275,21 @@ def as_givens(
             f"givens of shape {tuple(givens.shape)} for {network.size} propositions",
             f"Give one puzzle a row: (puzzles, {network.size})",
         )
+    check_there("givens", givens)
     if not bool(((givens == 0) | (givens == 1) | (givens == -1)).all()):
         raise DomainError(
             "givens with values other than −1, 0 and 1", "Say 1 true, −1 false, 0 open"
         )
     return givens.to(network.pairs.device, torch.int8)
+
+
+def check_there(name: str, values: Tensor) -> None:
+    """Refuses a tensor without values, or of complex ones.
+
+    Raises:
+        DomainError: If it is one.
+    """
+    if values.is_complex():
+        raise DomainError(f"{name} of dtype {values.dtype}", "Give real numbers: x.real")
+    if is_hollow(values):
+        raise DomainError(f"{name} on the device meta, which holds no values", "Give them")

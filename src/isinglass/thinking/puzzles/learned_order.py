@@ -9,7 +9,13 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float, Num
-from isinglass.errors import DomainError, ParameterError
+from isinglass._support.validation import (
+    check_finite,
+    check_generator,
+    check_kind,
+    check_tensor,
+)
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.thinking.puzzles._look_ahead import LookAhead
 from isinglass.thinking.puzzles.board import OPEN, Board, OwnExclusions
 from isinglass.thinking.puzzles.constraint_network import ConstraintNetwork, as_givens
@@ -20,6 +26,7 @@ __all__ = ["LearnedOrder"]
 LEVELS, STATES = 4, 500  # how deep states are drawn, and how many of each depth
 SWEEPS, STILL = 100, 1e-9
 RIDGE = 1e-3
+FEATURES = 11
 MOST = 20.0  # log of the largest tree
 
 
@@ -38,6 +45,8 @@ class LearnedOrder(LookingAhead):
 
     Raises:
         ParameterError: If ``groups`` is no whole number above zero.
+        ShapeError: If there are not 11 weights.
+        DomainError: If they are no finite numbers.
 
     Examples:
         >>> network = ConstraintNetwork(9, groups=[[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6]])
@@ -48,6 +57,12 @@ class LearnedOrder(LookingAhead):
 
     def __init__(self, groups: int = 32, weights: Float[Tensor, " 11"] | None = None) -> None:
         super().__init__(groups)
+        if weights is not None:
+            check_tensor("weights", weights)
+            if weights.shape != (FEATURES,):
+                raise ShapeError(f"weights of shape {tuple(weights.shape)}", f"Give {FEATURES}")
+            check_finite("weights", weights)
+            weights = weights.double()
         self.weights = weights
 
     def fit(
@@ -69,7 +84,10 @@ class LearnedOrder(LookingAhead):
         Raises:
             ShapeError: If a row has not as many numbers as the network propositions.
             DomainError: If a given is not −1, 0 or 1, or no puzzle needs a guess.
+            ParameterError: If the network or the generator is none.
         """
+        check_kind("network", network, ConstraintNetwork, "a ConstraintNetwork")
+        check_generator(generator)
         given = as_givens(givens, network)
         own = OwnExclusions.of(exclusions, len(given), network.size, given.device)
         board = Board.of(network, given, own)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from isinglass._support.functions import check_takes
 from isinglass._support.typing import Bool, Int
 
 __all__ = ["PuzzleAnswer", "PuzzleAnswers", "Thought", "ThoughtLog"]
@@ -92,7 +93,11 @@ class PuzzleAnswer:
 
         Args:
             name: What a proposition is called.
+
+        Raises:
+            ParameterError: If that is no function.
         """
+        check_takes("name", name, "a proposition")
         lines = [
             f"{'  ' * thought.depth}{'guess' if thought.guessed else 'retract'} "
             f"{name(thought.proposition)}"

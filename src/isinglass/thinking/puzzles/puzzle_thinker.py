@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from isinglass._support.typing import Bool, Float, Num
-from isinglass._support.validation import check_count
+from isinglass._support.validation import check_count, check_kind
 from isinglass.thinking.puzzles._search import Search
-from isinglass.thinking.puzzles.board import OwnExclusions
+from isinglass.thinking.puzzles.board import Board, OwnExclusions
 from isinglass.thinking.puzzles.constraint_network import ConstraintNetwork, as_givens
 from isinglass.thinking.puzzles.guess_orders import ContradictionAhead, GuessOrder
 from isinglass.thinking.puzzles.puzzle_answers import PuzzleAnswers
@@ -33,6 +34,9 @@ class PuzzleThinker:
         network: Exclusions and groups of all puzzles.
         order: What to guess; None looks one contradiction ahead.
 
+    Raises:
+        ParameterError: If network or order is none.
+
     Examples:
         >>> latin = ConstraintNetwork(4, groups=[[0, 1], [0, 2], [1, 3], [2, 3]])
         >>> answers = PuzzleThinker(latin).think(torch.tensor([[0, 0, 0, 1], [1, 1, 0, 0]]))
@@ -43,6 +47,9 @@ class PuzzleThinker:
     """
 
     def __init__(self, network: ConstraintNetwork, order: GuessOrder | None = None) -> None:
+        check_kind("network", network, ConstraintNetwork, "a ConstraintNetwork")
+        if order is not None:
+            check_kind("order", order, GuessOrder, "a GuessOrder, such as SmallestGroup(), or None")
         self.network = network
         self.order = ContradictionAhead() if order is None else order
 
@@ -109,21 +116,41 @@ class PuzzleThinker:
     def _clashes(
         self, search: Search, given: Tensor, own: OwnExclusions | None, budget: int
     ) -> list[tuple[int, ...]]:
-        """Givens of every contradictory puzzle that clash by themselves, none of them idle."""
+        """Givens of every contradictory puzzle that clash by themselves, none of them idle.
+
+        Where two exclude each other at once, the rest is not looked at; of two orders of leaving
+        out the one is taken that leaves fewer.
+        """
         clashes: list[tuple[int, ...]] = [()] * len(given)
         rows = search.refuted.nonzero().flatten()
-        kept, settled = given[rows], (search.guesses[rows] == 0).nonzero().flatten()
-        kept[settled] = self._thinned(kept[settled], rows[settled], own, 0)  # quick, leaves few
-        kept = self._thinned(kept, rows, own, budget)
-        for row, left in zip(rows.tolist(), kept, strict=True):
+        start = given[rows]
+        for place, two in Board.of(self.network, start, own, rows).first_clashes().items():
+            rest = torch.ones_like(start[place], dtype=torch.bool)
+            rest[list(two)] = False
+            start[place, rest] = 0
+        settled = (search.guesses[rows] == 0).nonzero().flatten()
+        tried = []
+        for backwards in (False, True):
+            kept, thin = start.clone(), partial(self._thinned, own=own, backwards=backwards)
+            kept[settled] = thin(kept[settled], rows[settled], budget=0)  # quick, leaves few
+            tried.append(thin(kept, rows, budget=budget))
+        for row, *both in zip(rows.tolist(), *tried, strict=True):
+            left = min(both, key=lambda kept: int(kept.count_nonzero()))
             clashes[row] = tuple(left.nonzero().flatten().tolist())
         return clashes
 
     def _thinned(
-        self, kept: Tensor, puzzles: Tensor, own: OwnExclusions | None, budget: int
+        self,
+        kept: Tensor,
+        puzzles: Tensor,
+        *,
+        own: OwnExclusions | None,
+        budget: int,
+        backwards: bool,
     ) -> Tensor:
         """Leaves out one given after another where the rest still has no solution."""
-        for unit in kept.any(0).nonzero().flatten().tolist():
+        units = kept.any(0).nonzero().flatten().tolist()
+        for unit in reversed(units) if backwards else units:
             rows = kept[:, unit].nonzero().flatten()
             trial = kept[rows]
             trial[:, unit] = 0
