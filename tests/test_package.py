@@ -25,7 +25,7 @@ ROOMS = [
     {"dynamics", "io"},
     {"energies"},
     {"learning", "analysis"},
-    {"nn", "data", "testing", "thinking"},
+    {"nn", "data", "testing", "thinking", "world"},
     {"envs", "integrations"},
     {"agents"},
     {"cli", "_api", "__main__", "__init__"},

@@ -29,6 +29,8 @@ from isinglass.agents.extractors import CenteredExtractor, SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import MaskedEnv, ObservedMasks
+from isinglass.agents.planning_agent import PlanningAgent
+from isinglass.agents.planning_policy import PlanningPolicy
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.relational_extractor import RelationalExtractor
 from isinglass.agents.sarsa import FreeEnergySarsa
@@ -55,6 +57,8 @@ __all__ = [
     "MunchausenBackup",
     "ObservedMasks",
     "PairwiseEnergy",
+    "PlanningAgent",
+    "PlanningPolicy",
     "ProductOfMixtures",
     "RBMEnergy",
     "RelationalExtractor",

@@ -58,7 +58,8 @@ def check_agent_file(operation: str, path: Any, rule: str) -> None:
         ) from error
     if damaged is not None:
         raise FileError(f"{path} is damaged at {damaged}", "Take another copy", operation=operation)
-    found = saved.get("_saved_by", rule) if "final_temperature" in saved else "another library"
+    unnamed = rule if "final_temperature" in saved else "another library"
+    found = saved.get("_saved_by", unnamed)
     if found != rule:
         raise FileError(
             f"{path} holds an agent of {found}",

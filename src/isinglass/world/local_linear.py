@@ -27,6 +27,7 @@ class LocalLinear:
 
     fitted with weights w and a ridge λ on its slopes: C = (Φᵀ diag(w) Φ + λI₀)⁻¹ Φᵀ diag(w) Y
     with Φ = (1, x_μ − x) and no ridge on the constant. At λ → ∞ it is plain attention, Σ w_μ y_μ.
+    What is read stays between the lowest and the highest value that is stored.
 
     Reference: Cleveland 1979, JASA 74:829-836 (local regression); Ramsauer et al. 2020,
     arXiv:2008.02217 (the attention).
@@ -131,7 +132,8 @@ class LocalLinear:
         points = (self.points - middle) / scale
         square = (points.unsqueeze(2) * points.unsqueeze(1)).flatten(1)
         joint = (points.unsqueeze(2) * self.values.unsqueeze(1)).flatten(1)
-        return _Moments(middle, scale, torch.cat([points, self.values, square, joint], 1))
+        table = torch.cat([points, self.values, square, joint], 1)
+        return _Moments(middle, scale, self.values.amin(0), self.values.amax(0), table)
 
     def _read(self, queries: Tensor, scores: Tensor) -> Tensor:
         """The constant of the weighted line, from moments moved to each query."""
@@ -144,7 +146,9 @@ class LocalLinear:
         covariance = covariance + (self.ridge + SMALL) * torch.eye(size).to(covariance)
         # About the query the ridge is on slopes alone, so the line goes through (x̄, ȳ).
         slopes = torch.linalg.solve(covariance, joint - mean.unsqueeze(2) * value.unsqueeze(1))
-        return value - ((mean - asked).unsqueeze(1) @ slopes).squeeze(1)
+        value = value - ((mean - asked).unsqueeze(1) @ slopes).squeeze(1)
+        # A line goes on for ever; what is stored does not, and a plan would go where it ends.
+        return value.clamp(self.moments.lowest, self.moments.highest)
 
 
 @dataclass(frozen=True)
@@ -153,4 +157,6 @@ class _Moments:
 
     middle: Tensor
     scale: Tensor
+    lowest: Tensor
+    highest: Tensor
     table: Tensor

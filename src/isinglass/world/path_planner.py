@@ -20,7 +20,7 @@ KEPT = 8  # one path in so many is kept
 SMOOTH = 0.7  # how alike the noise of neighbors in time is
 LEAST = 0.05  # spread of real actions that is always left, beside half their range
 TRIED = 0.05  # of choices, the chance that any is tried
-FAR = -12.0  # log of the kernel at which a path has left what was met
+FAR = -1e12  # log of the kernel at which a path has left what was met
 
 
 @dataclass

@@ -1,0 +1,200 @@
+"""The policy of a planner: a plan where states can be listed, paths where they are real."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from torch import Generator, Tensor
+
+from isinglass.agents.world_spaces import numbers_of
+from isinglass.errors import ParameterError
+from isinglass.world import PathPlanner, Plan, RealModel, Sharing, WorldEnergy
+
+__all__ = ["PlanningPolicy"]
+
+GROWN = 1.25  # how many times as much is known before sharing is chosen anew
+
+
+class PlanningPolicy(BasePolicy):
+    """Acts by a plan in a world.
+
+    ``deterministic=True`` takes the best action by what was met and is foretold; otherwise what
+    was never met is taken to be the best there can be, so that it is tried.
+
+    Args:
+        observation_space: Observation space.
+        action_space: Action space.
+        lr_schedule: Not looked at: nothing is learned by gradients.
+        world: What is known; it may grow.
+        gamma: Discount factor γ.
+        temperature: T of the plan.
+        horizon: Steps of a path, where states are real.
+        paths: Paths drawn in a round, where states are real.
+
+    Examples:
+        >>> from isinglass.agents.world_spaces import world_columns
+        >>> observations, actions = spaces.Discrete(3), spaces.Discrete(2)
+        >>> world = WorldEnergy(world_columns(observations, actions))
+        >>> world.store([0, 0], [0, 1], [0.0, 1.0], [1, 2], [True, True])
+        >>> policy = PlanningPolicy(observations, actions, lambda _: 0.0, world=world)
+        >>> policy.look()
+        >>> int(policy.predict(np.array(0), deterministic=True)[0])
+        1
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Any = None,
+        *,
+        world: WorldEnergy,
+        gamma: float = 0.99,
+        temperature: float = 0.0,
+        horizon: int = 30,
+        paths: int = 128,
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        self.world, self.gamma, self.plan_temperature = world, gamma, temperature
+        self.horizon, self.paths = horizon, paths
+        self._best: Plan | None = None
+        self._hopeful: Plan | None = None
+        self._sharing: tuple[int, Sharing | None] = (0, None)
+        self._real: RealModel | None = None
+        self._paths: dict[int, PathPlanner] = {}
+        self._sought: dict[str, Any] = {}
+        self._random = Generator().manual_seed(0)
+
+    def seed(self, seed: int) -> None:
+        """Starts the stream of random numbers anew."""
+        self._random.manual_seed(seed)
+
+    def seek(self, reward: Tensor | None, goal: object) -> None:
+        """Plans for another reward or goal from now on.
+
+        Raises:
+            DomainError: If nothing leads to the goal.
+            ParameterError: If states are real, or both are given.
+        """
+        if not self.world.columns.finite:
+            raise ParameterError(
+                "another reward where states are real", "Store transitions with that reward"
+            )
+        old, self._sought = self._sought, {"reward": reward, "goal": goal}
+        try:
+            self.look()
+        except Exception:
+            self._sought = old
+            raise
+
+    def look(self) -> None:
+        """Plans anew by what is known now."""
+        if not len(self.world):
+            return
+        if not self.world.columns.finite:
+            self._real = self.world.real_model()
+            self._lowest = float(self.world.rows[:, self.world.columns.place("reward")].min())
+            return
+        known, sharing = self._sharing
+        if sharing is None or len(self.world) >= GROWN * known:
+            sharing = self.world.sharing()
+            self._sharing = len(self.world), sharing
+        settings = {"discount": self.gamma, "temperature": self.plan_temperature} | self._sought
+        self._best = self.world.plan(**settings, sharing=sharing, start=self._best)
+        self._hopeful = self.world.plan(
+            **settings, sharing=sharing, unmet="optimistic", start=self._hopeful
+        )
+
+    def begin(self, dones: np.ndarray) -> None:
+        """Forgets the paths that were under way where episodes ended."""
+        for place in np.flatnonzero(dones):
+            self._paths.pop(int(place), None)
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Returns an action for each observation.
+
+        Args:
+            observation: One observation, or a batch of them.
+            state: Not looked at.
+            episode_start: Where an episode begins, which forgets the path that was under way.
+            deterministic: Whether nothing is tried for what may be there.
+
+        Raises:
+            ParameterError: If nothing is known yet.
+        """
+        rows, single = self._rows(observation)
+        if episode_start is not None:
+            self.begin(np.asarray(episode_start))
+        if not len(self.world) or (self._best is None and self._real is None):
+            actions = np.stack([self.action_space.sample() for _ in rows])
+        elif self.world.columns.finite:
+            actions = self._decode(self._listed(rows, deterministic))
+        else:
+            actions = self._decode(self._along_paths(rows))
+        return (actions[0] if single else actions), None
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        array = observation.cpu().numpy()
+        return torch.as_tensor(self.predict(array, deterministic=deterministic)[0])
+
+    def _rows(self, observation: Any) -> tuple[np.ndarray, bool]:
+        shape = self.observation_space.shape or ()
+        array = np.asarray(observation)
+        single = array.shape == shape
+        return numbers_of(self.observation_space, array[None] if single else array), single
+
+    def _listed(self, rows: np.ndarray, deterministic: bool) -> np.ndarray:
+        assert self._best is not None and self._hopeful is not None  # noqa: S101, PT018
+        plan = self._best if deterministic else self._hopeful
+        columns = self.world.columns
+        q = plan.q[columns.index("state", columns.encode("state", rows))]
+        # Of a state that was never met nothing is known: all actions are alike there.
+        q = torch.where(q.amax(-1, keepdim=True) == -torch.inf, 0.0, q)
+        if plan.temperature > 0:
+            probs = torch.softmax(q / plan.temperature, -1)
+            index = torch.multinomial(probs, 1, generator=self._random)[:, 0]
+        elif deterministic:
+            index = q.argmax(-1)
+        else:  # among equals at random, or the first action would be tried for ever
+            top = (q >= q.amax(-1, keepdim=True) - 1e-9 * (1 + q.abs())).double()
+            index = torch.multinomial(top, 1, generator=self._random)[:, 0]
+        return columns.values("action", index).numpy()
+
+    def _along_paths(self, rows: np.ndarray) -> np.ndarray:
+        assert self._real is not None  # noqa: S101
+        found = []
+        for place, row in enumerate(rows):
+            if place not in self._paths:
+                low, high = self._bounds()
+                self._paths[place] = PathPlanner(
+                    self.world.columns, low, high, self.horizon, self.paths, self.gamma
+                )
+            planner = self._paths[place]
+            state = torch.as_tensor(row)
+            found.append(planner.action(self._real.predict, state, self._random, self._lowest))
+        return torch.stack(found).numpy()
+
+    def _bounds(self) -> tuple[Tensor, Tensor]:
+        space = self.action_space
+        if isinstance(space, spaces.Box):
+            return torch.as_tensor(space.low.ravel()), torch.as_tensor(space.high.ravel())
+        none = torch.zeros(self.world.columns.width("action"))
+        return none, none
+
+    def _decode(self, numbers: np.ndarray) -> np.ndarray:
+        space = self.action_space
+        if isinstance(space, spaces.Discrete):
+            return (numbers[:, 0] + int(space.start)).astype(space.dtype)
+        if isinstance(space, spaces.MultiDiscrete):
+            numbers = numbers + np.ravel(space.start)
+        return numbers.reshape(-1, *(space.shape or ())).astype(space.dtype)
