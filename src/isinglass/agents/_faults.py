@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from inspect import unwrap
+from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -19,8 +20,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from isinglass.agents.mask_reader import MaskedEnv
 from isinglass.agents.vec_env import GymnasiumVecEnv
 from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError
+from isinglass.io.atomic import atomic_write
 
 __all__ = [
+    "agent_file",
     "check_agent_file",
     "diagnosed_divergence",
     "finite_loss",
@@ -34,6 +37,23 @@ UNPACKED = (
     Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVecEnv.step_wait,
     MaskedEnv.step, MaskedEnv.reset, Monitor.reset, DummyVecEnv.reset,
 )  # fmt: skip
+
+
+@contextmanager
+def agent_file(path: Any) -> Iterator[Any]:
+    """Opens what an agent is saved to: a file that is whole before it is in its place.
+
+    Raises:
+        FileError: If it cannot be written there.
+    """
+    if not isinstance(path, str | Path):  # SB3 knows what is open already, and what is no path
+        yield path
+        return
+    target = Path(path) if Path(path).suffix else Path(f"{path}.zip")  # as SB3 names it
+    with suppress(OSError):  # writing says what is wrong
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(target, overwrite=True) as aside, aside.open("wb") as file:
+        yield file
 
 
 def check_agent_file(operation: str, path: Any, rule: str) -> None:

@@ -27,6 +27,7 @@ from isinglass.agents._arguments import (
     without,
 )
 from isinglass.agents._faults import (
+    agent_file,
     check_agent_file,
     finite_loss,
     fitting_weights,
@@ -298,9 +299,16 @@ class FreeEnergyQ(MaskedCollection):
             super().set_env(given, force_reset)
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
-        """Writes the agent to a file, its random stream too; all arguments are SB3's."""
+        """Writes the agent to a file, its random stream too; all arguments are SB3's.
+
+        What was at the path stays there until the new file is whole.
+
+        Raises:
+            FileError: If it cannot be written there.
+        """
         self._acting_state = self.policy.acting_state
-        super().save(path, exclude, include)
+        with agent_file(path) as file:
+            super().save(file, exclude, include)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
@@ -173,7 +174,8 @@ def _agent_file(start: Path) -> Path:
     from isinglass.cli.act.checkpoints import checkpoints
 
     for folder in (*(start / kind.__name__ for kind in RULES.values()), start):
-        for file in (folder / "best.zip", *checkpoints(folder)):
-            if file.exists():
-                return file
+        with suppress(OSError):  # of a name that cannot be one; reading it says so
+            for file in (folder / "best.zip", *checkpoints(folder)):
+                if file.exists():
+                    return file
     return start

@@ -18,12 +18,17 @@ from threading import Event
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger
 
-from isinglass._support.optional import require_extra
 from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.cli._wording import lacks_memory
 from isinglass.cli.act.agents import algorithm_class, build_agent, make_environments
-from isinglass.cli.act.checkpoints import checkpoints, read_checkpoint, write_checkpoint
+from isinglass.cli.act.checkpoints import (
+    checkpoints,
+    read_checkpoint,
+    save_agent,
+    write_checkpoint,
+)
 from isinglass.cli.act.evaluation import (
     EVALUATING,
     LEARNING,
@@ -34,12 +39,10 @@ from isinglass.cli.act.evaluation import (
     episode_returns,
     mean_and_error,
 )
-from isinglass.cli.act.run import RESULT, History, Request, Result, write_json
+from isinglass.cli.act.log import ScalarLog
+from isinglass.cli.act.run import RESULT, History, Request, Result, cannot_make, write_json
 from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
-
-with require_extra("rl"):
-    import tensorboard  # noqa: F401
 
 __all__ = ["Learner", "OnProgress"]
 
@@ -99,9 +102,10 @@ class Learner:
 
     Attributes:
         damaged: Errors of the checkpoints that were passed over.
+        log: The TensorBoard log, which may have been refused.
 
     Raises:
-        FileError: If there are checkpoints and none can be read.
+        FileError: If there are checkpoints and none can be read, or the folder cannot be made.
     """
 
     def __init__(self, name: str, folder: Path, request: Request, stop: Event) -> None:
@@ -112,8 +116,12 @@ class Learner:
         self.eval_env = make_environments(request, parallel, name, capped=True)
         newest = self._read_newest()
         self.agent, self.history = newest or (build_agent(name, request, self.env), History())
-        folder.mkdir(parents=True, exist_ok=True)
-        self.logger = configure(str(folder), ["tensorboard"])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_make(folder, error) from error
+        self.log = ScalarLog(folder)
+        self.logger = Logger(str(folder), [self.log])
         self.agent.set_logger(self.logger)
 
     def learn(self, on_progress: OnProgress) -> Result | None:
@@ -169,6 +177,8 @@ class Learner:
         try:
             return algorithm_class(self.name).load(path, device=self.request.device)
         except Exception as error:  # torch, zipfile, json and SB3 each have their own
+            if lacks_memory(error):
+                raise
             raise FileError(
                 f"it is damaged or gone ({error})",
                 "Copy the newest checkpoint to it and resume: the last agent stands for the best",
@@ -210,7 +220,7 @@ class Learner:
         if history.best is None or mean > history.best:
             history.best = mean
             with atomic_write(self.folder / BEST, overwrite=True) as aside:
-                self.agent.save(aside)
+                save_agent(self.agent, aside)
         on_progress(history, "evaluated")
 
     def _mean_return(self, agent: BaseAlgorithm, purpose: int, greedy: bool) -> tuple[float, float]:
