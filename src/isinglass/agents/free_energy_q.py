@@ -425,13 +425,17 @@ class FreeEnergyQ(MaskedCollection):
         ready = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, *args, **kwargs
         )
-        if self._paces_itself:
-            self.train_freq, self.gradient_steps = update_pace(self._total_timesteps, self.n_envs)
+        self._pace_over(self._total_timesteps)
         check_real("the first observation", self._last_obs)
         if fresh:
             self._look_for_masks()
         lend_masks(ready[1], self.env, lambda: self.policy.masks_told)
         return ready
+
+    def _pace_over(self, total_steps: int) -> None:
+        """Sets how often to update in a training of so many steps, where nothing was said."""
+        if self._paces_itself:
+            self.train_freq, self.gradient_steps = update_pace(total_steps, self.n_envs)
 
     def _on_step(self) -> None:
         first, last = self.initial_temperature, self.final_temperature

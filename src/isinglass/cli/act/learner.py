@@ -20,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
+from isinglass.agents import FreeEnergyQ
 from isinglass.agents.replay_buffer import MaskedReplayBuffer
 from isinglass.cli._wording import lacks_memory
 from isinglass.cli.act.agents import algorithm_class, build_agent, make_environments
@@ -64,6 +65,8 @@ class _HistoryCallback(BaseCallback):
     def _on_training_start(self) -> None:
         # Schedules run over the whole of learning, of which this call is a segment.
         self.model._total_timesteps = self.learner.request.steps
+        if isinstance(self.model, FreeEnergyQ):
+            self.model._pace_over(self.learner.request.steps)
 
     def _on_step(self) -> bool:
         request, history = self.learner.request, self.learner.history
