@@ -35,7 +35,7 @@ __all__ = [
 # Where an environment's step is unpacked and its reward becomes a number.
 UNPACKED = (
     Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVecEnv.step_wait,
-    MaskedEnv.step, MaskedEnv.reset, Monitor.reset, DummyVecEnv.reset,
+    MaskedEnv.step, MaskedEnv.reset, Monitor.reset, DummyVecEnv.reset, DummyVecEnv._save_obs,
 )  # fmt: skip
 
 
@@ -135,14 +135,15 @@ def whole_steps(operation: str) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         *_, (frame, _) = walk_tb(error.__traceback__)
         if frame.f_code not in [unwrap(step).__code__ for step in UNPACKED]:
             raise
         raise DomainError(
             f"a step or reset of the environment that cannot be taken in ({error})",
-            "Let step return (observation, reward, terminated, truncated, info), the reward one "
-            "number, and reset (observation, info); gymnasium.utils.env_checker.check_env says "
+            "Let step return (observation, reward, terminated, truncated, info), the observation "
+            "one of the space, the reward one number, the info a dictionary, and reset "
+            "(observation, info); gymnasium.utils.env_checker.check_env says "
             "more",
             operation=operation,
         ) from error

@@ -16,9 +16,9 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorch
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from isinglass._support.validation import check_at_least_zero
 from isinglass.agents._arguments import (
     LOSSES,
+    check_learning,
     check_policy,
     check_settings,
     check_storage,
@@ -383,7 +383,9 @@ class FreeEnergyQ(MaskedCollection):
 
         ``tb_log_name`` is the name of the class if it is not given.
         """
-        check_at_least_zero("total_timesteps", total_timesteps)
+        total_timesteps = check_learning(
+            total_timesteps, callback, log_interval, reset_num_timesteps, progress_bar
+        )
         with whole_steps(f"{type(self).__name__}.learn"):
             name = tb_log_name or type(self).__name__
             rest = log_interval, name, reset_num_timesteps, progress_bar

@@ -201,7 +201,7 @@ class Learner:
         agent.learn(
             end - history.steps,
             _HistoryCallback(self, on_progress),
-            log_interval=2**62,  # the callback does it
+            log_interval=None,  # pyright: ignore[reportArgumentType]  # the callback does it
             reset_num_timesteps=False,
         )
         history.steps = agent.num_timesteps
