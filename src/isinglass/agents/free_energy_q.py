@@ -34,6 +34,7 @@ from isinglass.agents._faults import (
     same_spaces,
     whole_steps,
 )  # fmt: skip
+from isinglass.agents._warnings import warn_of_few_steps, warn_of_first_look, warn_of_spaces
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.defaults import SELDOM, default_energy, rate_for, update_pace
@@ -218,6 +219,7 @@ class FreeEnergyQ(MaskedCollection):
         given = environment(env, required=_init_setup_model)
         if _init_setup_model:  # else ``load`` brings what was checked when it was made
             check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
+            warn_of_spaces(given, policy_kwargs)
         rate = rate_for(given, learning_rate)
         super().__init__(
             policy, given, rate, buffer_size, learning_starts, batch_size, tau, gamma,
@@ -363,6 +365,7 @@ class FreeEnergyQ(MaskedCollection):
         if networks[0].head.offset.item() != 0:
             return  # weights of an earlier agent were put in
         rewards = self._sample_transitions(FIRST_LOOK).rewards
+        warn_of_first_look(self, rewards)
         size = 1.0
         if self.initial_temperature is None:
             size = float(rewards.square().mean().sqrt()) or 1.0
@@ -386,6 +389,7 @@ class FreeEnergyQ(MaskedCollection):
         total_timesteps = check_learning(
             total_timesteps, callback, log_interval, reset_num_timesteps, progress_bar
         )
+        warn_of_few_steps(self, total_timesteps, reset_num_timesteps)
         with whole_steps(f"{type(self).__name__}.learn"):
             name = tb_log_name or type(self).__name__
             rest = log_interval, name, reset_num_timesteps, progress_bar

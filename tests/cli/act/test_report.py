@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from html import unescape
 from io import StringIO
 from pathlib import Path
@@ -149,3 +150,35 @@ def test_json_of_a_run_that_was_stopped(folder, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["finished"] is False
     assert "Go on with: isinglass act --resume stopped" in found["notes"][-1]
+
+
+def test_what_is_warned_of_is_a_line(folder, capsys):
+    """Once, without code; what does not hold of the whole run is not said of a segment."""
+    (folder / "far.py").write_text(FAR)
+    arguments = [*SHORT, "--steps", "60", "--every", "15", "--json", "--out", "far"]
+    assert run(["act", "far:Far", *arguments]) == 0
+    printed = capsys.readouterr()
+    notes = json.loads(printed.out)["notes"]
+    assert len([note for note in notes if "hardly see it change" in note]) == 1
+    assert len([note for note in notes if "Forbid actions by a mask" in note]) == 1
+    assert not [note for note in notes if "learning_starts" in note]
+    assert "Warning" not in printed.err
+    sys.modules.pop("far", None)
+    few = [*WALK, "--set", "learning_starts=500", "--out", "few", "--json"]
+    assert run(few) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert [note for note in notes if "learning_starts = 500 in a training of 120" in note]
+
+
+FAR = """
+import numpy as np
+from gymnasium import spaces
+from walks import Walk
+class Far(Walk):
+    observation_space = spaces.Box(np.float32([0]) + 1e5, np.float32([10]) + 1e5)
+    def seen(self):
+        return super().seen() + np.float32(1e5)
+    def step(self, action):
+        seen, reward, ended, cut, info = super().step(action)
+        return seen, -1e6 if action[0] else reward, ended, cut, info
+"""

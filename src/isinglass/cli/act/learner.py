@@ -8,19 +8,22 @@ the replay buffer as a pickle of its full capacity, hand no masks on, and forget
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
-from isinglass.agents import FreeEnergyQ
+from isinglass.agents import FreeEnergyQ, LearningWarning
 from isinglass.agents.replay_buffer import MaskedReplayBuffer
 from isinglass.cli._wording import lacks_memory
 from isinglass.cli.act.agents import algorithm_class, build_agent, make_environments
@@ -45,13 +48,30 @@ from isinglass.cli.act.run import RESULT, History, Request, Result, cannot_make,
 from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
 
-__all__ = ["Learner", "OnProgress"]
+__all__ = ["Learner", "OnProgress", "heard"]
 
 #: Called with the history and what is being done.
 OnProgress = Callable[[History, str], None]
 
 LOGS = 200  # entries of the TensorBoard log
 BEST = "best.zip"
+
+
+@contextmanager
+def heard(tell: Callable[[str], None]) -> Iterator[None]:
+    """Hands on what agents warn of, instead of printing lines of code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LearningWarning)
+        show = warnings.showwarning
+
+        def take(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if issubclass(category, LearningWarning):
+                tell(str(message))
+            else:
+                show(message, category, *rest, **more)
+
+        warnings.showwarning = take
+        yield
 
 
 class _HistoryCallback(BaseCallback):
@@ -102,6 +122,7 @@ class Learner:
         folder: Where its checkpoints go.
         request: What was asked for.
         stop: Whether to end early.
+        tell: Called with what the agent warns of, once each.
 
     Attributes:
         damaged: Errors of the checkpoints that were passed over.
@@ -111,14 +132,24 @@ class Learner:
         FileError: If there are checkpoints and none can be read, or the folder cannot be made.
     """
 
-    def __init__(self, name: str, folder: Path, request: Request, stop: Event) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        request: Request,
+        stop: Event,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self.name, self.folder, self.request, self.stop = name, folder, request, stop
+        self.tell, self.told = tell, set[str]()
         self.damaged: list[FileError] = []
         self.env = make_environments(request, request.envs, name)
         parallel = min(request.episodes, PARALLEL_EPISODES)
         self.eval_env = make_environments(request, parallel, name, capped=True)
         newest = self._read_newest()
-        self.agent, self.history = newest or (build_agent(name, request, self.env), History())
+        with heard(lambda _: None):  # said when all was checked
+            built = newest or (build_agent(name, request, self.env), History())
+        self.agent, self.history = built
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -188,6 +219,17 @@ class Learner:
                 operation=f"reading {path}",
             ) from error  # fmt: skip
 
+    def _hear(self, note: str) -> None:
+        """Pass on what the agent warns of; where a segment ends the run may go on."""
+        late = "learning_starts" in note
+        starts = getattr(self.agent, "learning_starts", 0)
+        if late:
+            note = re.sub(r"of \d+ steps", f"of {self.request.steps} steps", note)
+        if note not in self.told and not (late and self.request.steps > starts):
+            self.told.add(note)
+            if self.tell is not None:
+                self.tell(note)
+
     def _learn_segment(self, on_progress: OnProgress) -> None:
         """Learn to the next multiple of ``every``, evaluate, and write a checkpoint."""
         agent, history, every = self.agent, self.history, self.request.every
@@ -198,12 +240,13 @@ class Learner:
             buffer.seed(seed)
         agent._last_obs = None  # learn resets the environments
         began = time.perf_counter()
-        agent.learn(
-            end - history.steps,
-            _HistoryCallback(self, on_progress),
-            log_interval=None,  # pyright: ignore[reportArgumentType]  # the callback does it
-            reset_num_timesteps=False,
-        )
+        with heard(self._hear):
+            agent.learn(
+                end - history.steps,
+                _HistoryCallback(self, on_progress),
+                log_interval=None,  # pyright: ignore[reportArgumentType]  # the callback does it
+                reset_num_timesteps=False,
+            )
         history.steps = agent.num_timesteps
         history.seconds += time.perf_counter() - began
         with suppress(Stopped):  # what was learned is kept first

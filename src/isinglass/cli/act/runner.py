@@ -94,7 +94,7 @@ def _result_of(
     """Read the result of one agent if it is there, else learn it; None if asked to stop."""
     if (done := read_result(folder)) is not None:
         return done
-    learner = Learner(folder.name, folder, request, stop)
+    learner = Learner(folder.name, folder, request, stop, lambda note: _warn(output, note))
     for error in learner.damaged:
         _warn(output, str(error))
     if learner.damaged:
