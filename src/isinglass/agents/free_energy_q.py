@@ -220,10 +220,9 @@ class FreeEnergyQ(MaskedCollection):
         if _init_setup_model:  # else ``load`` brings what was checked when it was made
             check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
             warn_of_spaces(given, policy_kwargs)
-        rate = rate_for(given, learning_rate)
         super().__init__(
-            policy, given, rate, buffer_size, learning_starts, batch_size, tau, gamma,
-            SELDOM if train_freq is None else train_freq,
+            policy, given, rate_for(given, learning_rate), buffer_size, learning_starts, batch_size,
+            tau, gamma, SELDOM if train_freq is None else train_freq,
             1 if gradient_steps is None else gradient_steps,
             replay_buffer_class=replay_buffer_class, replay_buffer_kwargs=replay_buffer_kwargs,
             optimize_memory_usage=optimize_memory_usage, stats_window_size=stats_window_size,
