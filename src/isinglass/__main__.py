@@ -13,6 +13,9 @@ def main() -> None:
         except MissingExtraError as error:
             sys.exit(f"isinglass: {error}")
         sys.exit(run(sys.argv[1:]))
+    except MemoryError:  # the same, of imports
+        sys.stderr.write("isinglass: there is not enough memory to begin\n")
+        sys.exit(1)
     except KeyboardInterrupt:  # ``run`` answers for itself; this is the second of imports
         sys.stderr.write("isinglass: stopped\n")
         sys.exit(130)

@@ -2,7 +2,9 @@
 
 import io
 import math
+import resource
 import zipfile
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -394,3 +396,23 @@ def test_no_gradient_steps_are_none():
     agent.learn(60)
     assert agent._n_updates == 0
     assert all(map(torch.equal, before, agent.policy.weights))
+
+
+def test_a_disk_that_refuses_an_agent_leaves_the_one_that_was_there(tmp_path):
+    agent, path = small_agent(), tmp_path / "folder" / "agent"
+    agent.save(path)
+    whole, before = resource.getrlimit(resource.RLIMIT_FSIZE), Path(f"{path}.zip").read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, whole[1]))
+    try:
+        for place in (path, str(path), f"{path}.zip"):
+            with pytest.raises(FileError, match="the disk refused it"):
+                agent.save(place)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, whole)
+    assert [file.name for file in path.parent.iterdir()] == ["agent.zip"]
+    assert Path(f"{path}.zip").read_bytes() == before
+    with pytest.raises(FileError, match="its folder cannot be written"):
+        agent.save("/proc/folder/agent")
+    (tmp_path / "taken.zip").mkdir()
+    with pytest.raises(FileError, match="it is a folder"):
+        agent.save(tmp_path / "taken")

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+import torch
+from gymnasium import spaces
 
 from isinglass import agents
 from isinglass.envs import Assignment, Blockers, LargeAction, Parity, TicTacToe, Trap
@@ -33,6 +36,85 @@ def _masked(agent: Any) -> Any:
     return asked
 
 
+def _constrained(agent: Any) -> Any:
+    def asked(observation: Any, constraint: Any, deterministic: Any) -> Any:
+        return agent.predict(observation, None, None, deterministic, constraint=constraint)[0]
+
+    return asked
+
+
+def _seen_by_name() -> Any:
+    space = spaces.Dict({"bits": spaces.MultiBinary(2), "place": spaces.Box(-1.0, 1.0, (2,))})
+    env = gym.Env()
+    env.observation_space, env.action_space = space, spaces.Discrete(3)
+    env.reset = lambda *, seed=None, options=None: (space.sample(), {})
+    agent = agents.FreeEnergyQ("MultiInputPolicy", env, **QUICK)
+    return lambda **parts: agent.predict(parts)[0]
+
+
+def _learned(**settings: Any) -> Any:
+    """Learns for some steps by settings that are looked at only then."""
+    return _trained(agents.FreeEnergyQ, settings).policy.state_dict()
+
+
+def _learned_sarsa(**settings: Any) -> Any:
+    return _trained(agents.FreeEnergySarsa, settings).policy.state_dict()
+
+
+def _trained(kind: Any, settings: dict[str, Any]) -> Any:
+    given = QUICK | {"learning_starts": 8} if kind is agents.FreeEnergyQ else {"device": "cpu"}
+    return kind("MlpPolicy", LargeAction(**SMALL), **given | settings).learn(20)
+
+
+def _later(agent: Any) -> list[Call]:
+    """Calls of agents that are made already, and of what they are made of when they learn."""
+    number = Schedule()
+    return [
+        Call("FreeEnergyQ.set_env", lambda env: agent.set_env(env), {"env": LargeAction(**SMALL)}),
+        Call("FreeEnergyQ.learn, after", _learned,
+             {"learning_rate": number, "loss": torch.nn.functional.smooth_l1_loss}, CONVENTION),
+        Call(
+            "FreeEnergyQ.learn, after", _learned,
+            {"learning_rate": 0.01, "tau": 0.5, "gamma": 0.9, "n_steps": 2, "train_freq": 2,
+             "gradient_steps": 1, "annealing_fraction": 0.5, "temperature": 0.5,
+             "max_grad_norm": 1.0}, CONVENTION,
+        ),
+        Call("FreeEnergyQ.learn, after", _learned,
+             {"initial_temperature": 1.0, "final_temperature": 0.5}, CONVENTION),
+        Call("FreeEnergyQ.learn, after", _learned,
+             {"replay_buffer_kwargs": {}, "optimize_memory_usage": False, "stats_window_size": 3,
+              "replay_buffer_class": None, "tensorboard_log": None}, CONVENTION),
+        Call("FreeEnergyQ.learn, after", _learned,
+             {"energy": agents.RBMEnergy(2), "backup": agents.MunchausenBackup()}, CONVENTION),
+        Call(
+            "FreeEnergySarsa.learn", _learned_sarsa,
+            {"learning_rate": 0.01, "gamma": 0.9, "annealing_fraction": 0.5, "max_grad_norm": 9.0,
+             "learning_starts": 4, "initial_temperature": 1.0, "final_temperature": 0.5},
+            CONVENTION,
+        ),
+        Call("FreeEnergySarsa", agents.FreeEnergySarsa,
+             {"policy": "MlpPolicy", "env": LargeAction(**SMALL), "energy": agents.RBMEnergy(2),
+              "policy_kwargs": {"net_arch": [2]}, "device": "cpu"}, CONVENTION),
+        Call("FreeEnergyQ.predict, of names", _seen_by_name(),
+             {"bits": np.ones(2, np.int8), "place": np.zeros(2, np.float32)}, CONVENTION),
+        Call("FreeEnergyQ.predict, constrained", _constrained(agent),
+             {"observation": np.zeros((2, 4)), "constraint": _few, "deterministic": True},
+             CONVENTION),
+    ]  # fmt: skip
+
+
+class Schedule:
+    """A learning rate that falls."""
+
+    def __call__(self, progress: float) -> float:
+        """Returns the rate for this share of the training."""
+        return 0.01 * progress
+
+
+def _few(actions: np.ndarray) -> np.ndarray:
+    return actions.sum(-1) < 7
+
+
 def calls() -> list[Call]:
     """Returns constructors of agents, energies, backups and environments, and predictions."""
     agent = small_agent()
@@ -48,6 +130,7 @@ def calls() -> list[Call]:
     sarsa = _agent(agents.FreeEnergySarsa)
     mask = np.ones(16, bool)
     return [
+        *_later(small_agent()),
         *(
             Call("FreeEnergyQ", built, dict([item]), CONVENTION)
             for item in settings.items()

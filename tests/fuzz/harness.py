@@ -86,7 +86,7 @@ def spoiled(whole: Any, rng: np.random.Generator) -> Any:
 
 def spoiled_array(whole: np.ndarray, rng: np.random.Generator) -> Any:
     """Returns an array, or what is none, that differs from a whole one in one way."""
-    odd = whole.copy()
+    odd = whole.astype(np.result_type(whole, np.float16))  # which has NaN
     odd.flat[rng.integers(odd.size)] = (np.nan, np.inf, -np.inf)[rng.integers(3)]
     words = whole.astype(object)
     words.flat[rng.integers(words.size)] = ("x", None, b"x", [1], {}, 1j, -1, 2**80)[

@@ -4,18 +4,25 @@ A share of them runs each time, 4,000 with the slow tests: none of those may end
 that fails is made again by its seed and its number: ``malformed(calls(), seed, count)``.
 """
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 
 import isinglass as ig
-from isinglass.envs import Blockers
+from isinglass import integrations
+from isinglass.agents import FreeEnergySarsa, MaskLayout, SetExtractor
+from isinglass.envs import Assignment, Blockers, Parity, tictactoe
 from isinglass.errors import DomainError, IsinglassError
 from isinglass.integrations.sklearn import HopfieldBoltzmannImputer
-from tests.fuzz import agents, commands, energies, estimators, layers
+from isinglass.retrieval import Int8Index, streamed_lookup
+from tests.agents.small import small_agent
+from tests.fuzz import agents, commands, energies, estimators, layers, lookups, worlds
 from tests.fuzz.harness import Call, fault, faults
 
 ROOMS = [(energies, 300, 2000), (estimators, 200, 800), (layers, 250, 800), (agents, 120, 400)]
+ROOMS += [(worlds, 150, 1500), (lookups, 150, 800)]
 
 pytestmark = [
     pytest.mark.usefixtures("unannotated"),
@@ -58,6 +65,56 @@ FOUND = {
 }
 
 
+KEYS = lookups.KEYS
+#: The same of agents, environments and look-ups, by what the error says.
+FOUND |= {
+    "info of type tuple": lambda: worlds.learned(worlds.Told, first_info=()),
+    "cannot be taken in": lambda: worlds.learned(worlds.Told, ended=torch.zeros(0)),
+    r"the last observation .* shape \(0,\)": lambda: worlds.learned(
+        worlds.Told, observation=np.zeros(0, np.float32), ended=True
+    ),
+    "that cannot be taken in .*convert": lambda: worlds.learned(worlds.Told, observation="x"),
+    "total_timesteps": lambda: small_agent().learn(2.5),
+    "log_interval": lambda: small_agent().learn(5, log_interval=0),
+    "callback": lambda: small_agent().learn(5, callback=3),
+    "loss = .*class": lambda: small_agent(loss=torch.nn.MSELoss),
+    "tensorboard_log": lambda: small_agent(tensorboard_log=3),
+    "replay_buffer_class": lambda: small_agent(replay_buffer_class="x"),
+    "optimize_memory_usage": lambda: small_agent(optimize_memory_usage="x"),
+    "activation_fn": lambda: small_agent(policy_kwargs={"activation_fn": 3}),
+    "policy_kwargs": lambda: FreeEnergySarsa("MlpPolicy", Parity(2), policy_kwargs=b"x"),
+    "features_dim": lambda: SetExtractor(worlds.SETS, -1),
+    "flat masks of shape": lambda: MaskLayout.of(worlds.SPACES[13]).joint(np.ones((2, 9))),
+    "actions that are no array": lambda: Parity(2).reward_of([[1], [0, 1]]),
+    "observations of datetime64": lambda: Assignment(1).best_reward(np.zeros(1, "M8[s]")),
+    "render_mode": lambda: Blockers(render_mode=np.zeros(2)),
+    "the moves": lambda: Blockers().step(np.array([1j, 0])),
+    "seed = -1": lambda: tictactoe.env.play("random", 2, seed=-1),
+    "known of torch.int64": lambda: streamed_lookup(KEYS, KEYS, 1.0, known=KEYS.long()),
+    "known of shape": lambda: streamed_lookup(KEYS, KEYS, 1.0, known=KEYS[None] > 0),
+    "keys without values": lambda: Int8Index(KEYS.to("meta")),
+    "keys of type list": lambda: Int8Index(KEYS).fits(KEYS.tolist()),
+    "options = ": lambda: integrations.hflayers_options([]),
+    "layer of type": lambda: integrations.import_hflayers_state(3, {}),
+    "state = ": lambda: integrations.import_hflayers_state(ig.nn.HopfieldPooling(4), None),
+    "of shape ()": lambda: integrations.import_hflayers_state(
+        ig.nn.HopfieldPooling(4), {"pooling_weights": torch.zeros(())}
+    ),
+}
+
+
+@pytest.mark.parametrize("number", [2, 3, 14, 18])
+def test_spaces_of_no_array(number):
+    with pytest.raises(IsinglassError, match="the observation space"):
+        worlds.in_space(number, worlds.SPACES.index(worlds.SEEN), number == 18)
+
+
+def test_a_model_that_is_none():
+    pytest.importorskip("transformers")
+    with pytest.raises(IsinglassError, match="model = "), integrations.sampled_attention(3, 4):
+        pass
+
+
 @pytest.mark.parametrize("name", FOUND)
 def test_what_other_seeds_have_found(name):
     with pytest.raises(IsinglassError, match=name):
@@ -65,6 +122,14 @@ def test_what_other_seeds_have_found(name):
 
 
 def test_what_other_seeds_have_found_and_is_no_error():
+    assert (
+        small_agent().learn(10.0).num_timesteps == small_agent().learn(np.int64(10)).num_timesteps
+    )
+    assert worlds.learned(worlds.Told, cut=())
+    assert streamed_lookup(KEYS, KEYS, 1.0, block=np.int64(7)).average.shape == KEYS.shape
+    assert Int8Index(KEYS).lookup(KEYS, 1.0, tolerance=Fraction(1, 3)).average.shape == KEYS.shape
+    assert MaskLayout.of(worlds.SPACES[13]).joint(np.ones((0, 3), bool)).shape == (0, 2)
+    assert MaskLayout.of(worlds.SPACES[13]).joint(np.ones((1, 3))).all()
     assert Blockers(rows=np.int64(4), columns=np.int64(5)).reset(seed=0)[0].dtype == np.int8
     assert ig.DenseMemory(ROWS.sign().to("meta"), 3)(ROWS.sign().to("meta")).shape == (5,)
 

@@ -9,7 +9,9 @@ from isinglass.errors import ParameterError
 __all__ = ["check_takes"]
 
 
-def check_takes(name: str, function: object, *arguments: str, remedy: str | None = None) -> None:
+def check_takes(
+    name: str, function: object, *arguments: str, remedy: str | None = None, classes: bool = True
+) -> None:
     """Refuses what is no function, or one that does not take these arguments by their places.
 
     Args:
@@ -17,6 +19,7 @@ def check_takes(name: str, function: object, *arguments: str, remedy: str | None
         function: What was given.
         arguments: In words, what the function will be called with.
         remedy: What to give; None is a function of these arguments.
+        classes: Whether a class will do, which is called to make an object of it.
 
     Raises:
         ParameterError: If it cannot be called with so many arguments.
@@ -26,7 +29,7 @@ def check_takes(name: str, function: object, *arguments: str, remedy: str | None
     """
     wanted = " and ".join(arguments)
     remedy = remedy or f"Give a function of {wanted}"
-    if not callable(function):
+    if not callable(function) or (isinstance(function, type) and not classes):
         raise ParameterError(f"{name} = {function!r}", remedy)
     try:
         taken = signature(function)

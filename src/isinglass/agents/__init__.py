@@ -8,6 +8,7 @@ with require_extra("rl"):
     import gymnasium  # noqa: F401
     import stable_baselines3  # noqa: F401
 
+from isinglass.agents._warnings import LearningWarning
 from isinglass.agents.action_energies import (
     ActionEnergy,
     DBMEnergy,
@@ -51,6 +52,7 @@ __all__ = [
     "FreeEnergyPolicy",
     "FreeEnergyQ",
     "FreeEnergySarsa",
+    "LearningWarning",
     "MaskLayout",
     "MaskedEnv",
     "MixtureEnergy",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from inspect import Parameter, signature
+from os import PathLike
 from typing import Any
 
 import torch
 from gymnasium import Env, spaces
 from gymnasium.vector import VectorEnv
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
@@ -19,6 +22,7 @@ from isinglass._support.functions import check_takes
 from isinglass._support.validation import (
     check_at_least_zero,
     check_count,
+    check_flag,
     check_fraction,
     check_positive,
 )
@@ -34,6 +38,7 @@ from isinglass.errors import ParameterError
 
 __all__ = [
     "LOSSES",
+    "check_learning",
     "check_policy",
     "check_settings",
     "check_storage",
@@ -139,21 +144,20 @@ def check_policy(
     Raises:
         ParameterError: If it is one of these.
     """
+    arguments = without(given)
     kind = kinds.get(policy) if isinstance(policy, str) else policy
     if not (isinstance(kind, type) and issubclass(kind, FreeEnergyPolicy)):
         raise ParameterError(
             f"policy = {policy!r}",
             f"Give one of {', '.join(map(repr, kinds))}, or a subclass of FreeEnergyPolicy",
         )
-    if not isinstance(given, Mapping | None):
-        raise ParameterError(f"policy_kwargs = {given!r}", "Give a dictionary, or None")
-    optimizer = (given or {}).get("optimizer_class", torch.optim.Adam)
+    optimizer = arguments.get("optimizer_class", torch.optim.Adam)
     if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
         raise ParameterError(
             f"optimizer_class = {optimizer!r}", "Give a class, as torch.optim.Adam"
         )
     known = [*signature(FreeEnergyPolicy).parameters][3:]  # after spaces and schedule
-    for name, value in (given or {}).items():
+    for name, value in arguments.items():
         if name in known or kind not in kinds.values():
             continue  # a policy of the user's own may take more
         energies = (e for e in ActionEnergy.__subclasses__() if name in signature(e).parameters)
@@ -164,7 +168,7 @@ def check_policy(
             if owner
             else f"They may have {', '.join(known[2:])}",
         )
-    _check_sight(kind, space, given or {})
+    _check_sight(kind, space, arguments)
 
 
 def _check_sight(
@@ -176,6 +180,12 @@ def _check_sight(
             f"the observation space {space}",
             "Supported are Box, Discrete, MultiBinary, MultiDiscrete and a Dict of these: wrap "
             "the environment in gymnasium.wrappers.FlattenObservation",
+        )
+    if not parts or any(map(_is_odd, parts)):
+        raise ParameterError(
+            f"the observation space {space}",
+            "Give one number or more in an array: wrap the environment in "
+            "gymnasium.wrappers.ReshapeObservation, to a MultiDiscrete of one dimension",
         )
     named, normalized = isinstance(space, spaces.Dict), not given.get("normalize_images", True)
     pictures = [part for part in parts if is_image_space(part, normalized_image=normalized)]
@@ -202,6 +212,14 @@ def _check_sight(
         )
 
 
+def _is_odd(space: spaces.Space) -> bool:
+    """Tells whether SB3 cannot flatten a space: one of nothing, no array, or choices in rows."""
+    shape = space.shape or ()
+    if isinstance(space, spaces.MultiDiscrete):
+        return len(shape) != 1
+    return 0 in shape or (isinstance(space, spaces.Box) and not shape)
+
+
 def check_settings(agent: Any) -> None:
     """Refuses, in an agent, what is no energy, backup or loss, and numbers out of range.
 
@@ -217,7 +235,7 @@ def check_settings(agent: Any) -> None:
             )
     if not (isinstance(agent.loss, str) and agent.loss in LOSSES):
         remedy = "Give 'mse', 'huber', or a function of values and targets"
-        check_takes("loss", agent.loss, "values", "targets", remedy=remedy)
+        check_takes("loss", agent.loss, "values", "targets", remedy=remedy, classes=False)
     for check, names in (
         (check_positive, ABOVE_ZERO),
         (check_fraction, ("tau", "gamma")),
@@ -227,17 +245,31 @@ def check_settings(agent: Any) -> None:
     _check_temperatures(agent)
     for name, least in LEAST.items():
         setattr(agent, name, check_count(name.lstrip("_"), getattr(agent, name), least))
+    _check_storage_settings(agent)
+    agent.train_freq = check_train_freq(agent.train_freq)
+    rate: Any = agent.learning_rate
+    if callable(rate):
+        check_takes("learning_rate", rate, "the remaining progress (1 to 0)", classes=False)
+        check_at_least_zero("learning_rate(1.0)", rate(1.0))  # pyright: ignore[reportArgumentType]
+    else:
+        agent.learning_rate = check_at_least_zero("learning_rate", rate)
+
+
+def _check_storage_settings(agent: Any) -> None:
     if not isinstance(agent.replay_buffer_kwargs, dict):
         raise ParameterError(
             f"replay_buffer_kwargs = {agent.replay_buffer_kwargs!r}", "Give a dictionary, or None"
         )
-    agent.train_freq = check_train_freq(agent.train_freq)
-    rate: Any = agent.learning_rate
-    if callable(rate):
-        check_takes("learning_rate", rate, "the remaining progress (1 to 0)")
-        check_at_least_zero("learning_rate(1.0)", rate(1.0))  # pyright: ignore[reportArgumentType]
-    else:
-        agent.learning_rate = check_at_least_zero("learning_rate", rate)
+    check_flag("optimize_memory_usage", agent.optimize_memory_usage)
+    kind: Any = agent.replay_buffer_class
+    if kind is not None and not (isinstance(kind, type) and issubclass(kind, ReplayBuffer)):
+        raise ParameterError(
+            f"replay_buffer_class = {kind!r}", "Give a subclass of SB3's ReplayBuffer, or None"
+        )
+    if not isinstance(agent.tensorboard_log, str | PathLike | None):
+        raise ParameterError(
+            f"tensorboard_log = {agent.tensorboard_log!r}", "Give a folder, or None"
+        )
 
 
 def _check_temperatures(agent: Any) -> None:
@@ -250,6 +282,27 @@ def _check_temperatures(agent: Any) -> None:
             f"initial_temperature = {agent.initial_temperature}",
             "Give a final_temperature no higher than initial_temperature: T falls",
         )
+
+
+def check_learning(
+    steps: Any, callback: Any, log_interval: Any, reset_num_timesteps: object, progress_bar: object
+) -> int:
+    """Returns the number of steps to learn for; refuses arguments of ``learn`` that are none.
+
+    Raises:
+        ParameterError: If there is one.
+    """
+    given: Any = steps
+    if isinstance(steps, float) and steps.is_integer():  # as 1e5, which SB3 takes too
+        given = int(steps)
+    if log_interval is not None:
+        check_count("log_interval", log_interval)
+    check_flag("reset_num_timesteps", reset_num_timesteps)
+    check_flag("progress_bar", progress_bar)
+    for one in callback if isinstance(callback, list) else [callback]:
+        if not isinstance(one, BaseCallback | None):
+            check_takes("callback", one, "locals", "globals", classes=False)
+    return check_count("total_timesteps", given, least=0)
 
 
 def check_train_freq(value: Any) -> TrainFreq:
@@ -268,12 +321,14 @@ def check_train_freq(value: Any) -> TrainFreq:
         ) from error
 
 
-def without(policy_kwargs: dict[str, Any] | None, *names: str) -> dict[str, Any]:
+def without(policy_kwargs: object, *names: str) -> dict[str, Any]:
     """Copies the arguments without these names, which the agent's own arguments set.
 
     Raises:
-        ParameterError: If they do.
+        ParameterError: If they do, or are no dictionary.
     """
+    if not isinstance(policy_kwargs, Mapping | None):
+        raise ParameterError(f"policy_kwargs = {policy_kwargs!r}", "Give a dictionary, or None")
     given = dict(policy_kwargs or {})
     for name in names:
         if name in given:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from inspect import unwrap
+from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -19,8 +20,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from isinglass.agents.mask_reader import MaskedEnv
 from isinglass.agents.vec_env import GymnasiumVecEnv
 from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError
+from isinglass.io.atomic import atomic_write
 
 __all__ = [
+    "agent_file",
     "check_agent_file",
     "diagnosed_divergence",
     "finite_loss",
@@ -32,8 +35,25 @@ __all__ = [
 # Where an environment's step is unpacked and its reward becomes a number.
 UNPACKED = (
     Monitor.step, DummyVecEnv.step_wait, SyncVectorEnv.step, GymnasiumVecEnv.step_wait,
-    MaskedEnv.step, MaskedEnv.reset, Monitor.reset, DummyVecEnv.reset,
+    MaskedEnv.step, MaskedEnv.reset, Monitor.reset, DummyVecEnv.reset, DummyVecEnv._save_obs,
 )  # fmt: skip
+
+
+@contextmanager
+def agent_file(path: Any) -> Iterator[Any]:
+    """Opens what an agent is saved to: a file that is whole before it is in its place.
+
+    Raises:
+        FileError: If it cannot be written there.
+    """
+    if not isinstance(path, str | Path):  # SB3 knows what is open already, and what is no path
+        yield path
+        return
+    target = Path(path) if Path(path).suffix else Path(f"{path}.zip")  # as SB3 names it
+    with suppress(OSError):  # writing says what is wrong
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(target, overwrite=True) as aside, aside.open("wb") as file:
+        yield file
 
 
 def check_agent_file(operation: str, path: Any, rule: str) -> None:
@@ -116,14 +136,15 @@ def whole_steps(operation: str) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         *_, (frame, _) = walk_tb(error.__traceback__)
         if frame.f_code not in [unwrap(step).__code__ for step in UNPACKED]:
             raise
         raise DomainError(
             f"a step or reset of the environment that cannot be taken in ({error})",
-            "Let step return (observation, reward, terminated, truncated, info), the reward one "
-            "number, and reset (observation, info); gymnasium.utils.env_checker.check_env says "
+            "Let step return (observation, reward, terminated, truncated, info), the observation "
+            "one of the space, the reward one number, the info a dictionary, and reset "
+            "(observation, info); gymnasium.utils.env_checker.check_env says "
             "more",
             operation=operation,
         ) from error

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from isinglass._support.typing import Bool
+from isinglass._support.validation import check_count
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["MASK_KEY", "MaskLayout", "find_mask"]
@@ -141,7 +142,7 @@ class MaskLayout:
             DomainError: As :meth:`read`.
             ParameterError: As :meth:`read`.
         """
-        given = _truths(masks)
+        given, count = _truths(masks), check_count("count", count, least=0)
         one = given.shape in (self.parts, (self.flat_size,), (self.joint_size,))
         flat = self._flatten(given, () if one else (count,))
         rows = np.tile(flat, (count, 1)) if one else flat
@@ -158,7 +159,18 @@ class MaskLayout:
         return rows | ~self._possible(rows).all(-1, keepdims=True)
 
     def joint(self, masks: Bool[np.ndarray, "*rows flat"]) -> Bool[np.ndarray, "*rows joint"]:
-        """Turns flat masks into joint ones, ``(..., joint_size)``: allowed where all parts are."""
+        """Turns flat masks into joint ones, ``(..., joint_size)``: allowed where all parts are.
+
+        Raises:
+            ShapeError: If they are no flat ones.
+            DomainError: If they are not made of bools or of 0 and 1.
+        """
+        masks = _truths(masks)
+        if masks.shape[-1:] != (self.flat_size,):
+            raise ShapeError(
+                f"flat masks of shape {masks.shape}",
+                f"Give {self.flat_size} flags, value by value and part after part",
+            )
         pieces = np.split(masks, np.cumsum(self.parts)[:-1], axis=-1)
         return reduce(_every_pair, pieces)
 
@@ -246,6 +258,12 @@ def find_mask(told: Mapping[str, Any]) -> Any | None:
         >>> find_mask({"action_masks": [True, False]})
         [True, False]
     """
+    if not isinstance(told, Mapping):
+        raise DomainError(
+            f"an info of type {type(told).__name__}",
+            "Let reset and step of the environment return a dictionary as info",
+            operation="reading action masks",
+        )
     mask = told.get(MASK_KEY)
     return told.get(f"{MASK_KEY}s") if mask is None else mask
 
@@ -273,4 +291,4 @@ def _truths(mask: object) -> np.ndarray:
 def _every_pair(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(..., m) and (..., n) to (..., m·n), row-major: what both allow."""
     both = left[..., :, None] & right[..., None, :]
-    return both.reshape(*both.shape[:-2], -1)
+    return both.reshape(*both.shape[:-2], both.shape[-2] * both.shape[-1])

@@ -11,6 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float
+from isinglass._support.validation import check_count
 from isinglass.errors import ParameterError
 
 __all__ = ["CenteredExtractor", "SetExtractor", "proposition_spaces"]
@@ -70,7 +71,8 @@ class SetExtractor(BaseFeaturesExtractor):
         features_dim: Length of the vectors.
 
     Raises:
-        ParameterError: If the space is another, or has more than 2¹⁶ different propositions.
+        ParameterError: If the space is another, or has more than 2¹⁶ different propositions, or
+            ``features_dim`` is not a whole number of at least one.
 
     Examples:
         >>> from isinglass.envs import TicTacToe
@@ -87,7 +89,7 @@ class SetExtractor(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 64) -> None:
         rows, mask = proposition_spaces(observation_space)
-        super().__init__(observation_space, features_dim)
+        super().__init__(observation_space, check_count("features_dim", features_dim))
         least, most = rows.low.min(0).tolist(), rows.high.max(0).tolist()
         counts = [high - low + 1 for low, high in zip(least, most, strict=True)]
         total = math.prod(counts)

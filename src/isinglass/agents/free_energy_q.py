@@ -16,9 +16,9 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorch
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from isinglass._support.validation import check_at_least_zero
 from isinglass.agents._arguments import (
     LOSSES,
+    check_learning,
     check_policy,
     check_settings,
     check_storage,
@@ -27,12 +27,14 @@ from isinglass.agents._arguments import (
     without,
 )
 from isinglass.agents._faults import (
+    agent_file,
     check_agent_file,
     finite_loss,
     fitting_weights,
     same_spaces,
     whole_steps,
 )  # fmt: skip
+from isinglass.agents._warnings import warn_of_few_steps, warn_of_first_look, warn_of_spaces
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.defaults import SELDOM, default_energy, rate_for, update_pace
@@ -217,10 +219,10 @@ class FreeEnergyQ(MaskedCollection):
         given = environment(env, required=_init_setup_model)
         if _init_setup_model:  # else ``load`` brings what was checked when it was made
             check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
-        rate = rate_for(given, learning_rate)
+            warn_of_spaces(given, policy_kwargs)
         super().__init__(
-            policy, given, rate, buffer_size, learning_starts, batch_size, tau, gamma,
-            SELDOM if train_freq is None else train_freq,
+            policy, given, rate_for(given, learning_rate), buffer_size, learning_starts, batch_size,
+            tau, gamma, SELDOM if train_freq is None else train_freq,
             1 if gradient_steps is None else gradient_steps,
             replay_buffer_class=replay_buffer_class, replay_buffer_kwargs=replay_buffer_kwargs,
             optimize_memory_usage=optimize_memory_usage, stats_window_size=stats_window_size,
@@ -298,9 +300,16 @@ class FreeEnergyQ(MaskedCollection):
             super().set_env(given, force_reset)
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
-        """Writes the agent to a file, its random stream too; all arguments are SB3's."""
+        """Writes the agent to a file, its random stream too; all arguments are SB3's.
+
+        What was at the path stays there until the new file is whole.
+
+        Raises:
+            FileError: If it cannot be written there.
+        """
         self._acting_state = self.policy.acting_state
-        super().save(path, exclude, include)
+        with agent_file(path) as file:
+            super().save(file, exclude, include)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -355,6 +364,7 @@ class FreeEnergyQ(MaskedCollection):
         if networks[0].head.offset.item() != 0:
             return  # weights of an earlier agent were put in
         rewards = self._sample_transitions(FIRST_LOOK).rewards
+        warn_of_first_look(self, rewards)
         size = 1.0
         if self.initial_temperature is None:
             size = float(rewards.square().mean().sqrt()) or 1.0
@@ -375,7 +385,10 @@ class FreeEnergyQ(MaskedCollection):
 
         ``tb_log_name`` is the name of the class if it is not given.
         """
-        check_at_least_zero("total_timesteps", total_timesteps)
+        total_timesteps = check_learning(
+            total_timesteps, callback, log_interval, reset_num_timesteps, progress_bar
+        )
+        warn_of_few_steps(self, total_timesteps, reset_num_timesteps)
         with whole_steps(f"{type(self).__name__}.learn"):
             name = tb_log_name or type(self).__name__
             rest = log_interval, name, reset_num_timesteps, progress_bar
@@ -417,13 +430,17 @@ class FreeEnergyQ(MaskedCollection):
         ready = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, *args, **kwargs
         )
-        if self._paces_itself:
-            self.train_freq, self.gradient_steps = update_pace(self._total_timesteps, self.n_envs)
+        self._pace_over(self._total_timesteps)
         check_real("the first observation", self._last_obs)
         if fresh:
             self._look_for_masks()
         lend_masks(ready[1], self.env, lambda: self.policy.masks_told)
         return ready
+
+    def _pace_over(self, total_steps: int) -> None:
+        """Sets how often to update in a training of so many steps, where nothing was said."""
+        if self._paces_itself:
+            self.train_freq, self.gradient_steps = update_pace(total_steps, self.n_envs)
 
     def _on_step(self) -> None:
         first, last = self.initial_temperature, self.final_temperature

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from isinglass._support.typing import Bool
+from isinglass._support.validation import check_flag
 from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
 from isinglass.errors import ParameterError, ShapeError
 
@@ -149,7 +150,7 @@ class ObservedMasks(VecEnvWrapper):
         joint: Whether masks are joint: see :class:`MaskLayout`.
 
     Raises:
-        ParameterError: If ``venv`` is no vector environment.
+        ParameterError: If ``venv`` is no vector environment, or ``joint`` no flag.
 
     Examples:
         >>> from stable_baselines3.common.env_util import make_vec_env
@@ -163,6 +164,7 @@ class ObservedMasks(VecEnvWrapper):
             raise ParameterError(
                 f"an environment {venv!r}", "Give a VecEnv: DummyVecEnv([lambda: env])"
             )
+        joint = check_flag("joint", joint)
         self.reader = MaskReader(venv)
         layout = self.reader.layout
         # Where both would be as wide, a flat one would be taken for the other.

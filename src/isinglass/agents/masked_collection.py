@@ -12,7 +12,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.mask_reader import MaskReader
-from isinglass.agents.network import check_real
+from isinglass.agents.network import check_fits, check_real
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay_buffer import MaskedReplayBuffer
 from isinglass.errors import ParameterError
@@ -95,8 +95,12 @@ class MaskedCollection(OffPolicyAlgorithm):
         self._rewarded = self._rewarded or bool(np.any(reward))
         check_real("the observation", new_obs)
         for info in infos:
+            if "TimeLimit.truncated" in info:  # what an environment says of it need be no bool
+                info["TimeLimit.truncated"] = bool(info["TimeLimit.truncated"])
             if "terminal_observation" in info:
-                check_real("the last observation", info["terminal_observation"])
+                last = info["terminal_observation"]
+                check_real("the last observation", last)
+                check_fits("the last observation", last, self.observation_space)
         if self._masks is not None:
             masks = self._masks.read(new_obs, infos, dones)
             self._note_masks(masks)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +15,13 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
 from isinglass._support.typing import Float
+from isinglass._support.validation import check_count
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.distributions import Distribution
-from isinglass.errors import DomainError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 
-__all__ = ["FreeEnergyNetwork", "check_real"]
+__all__ = ["FreeEnergyNetwork", "check_activation", "check_fits", "check_real", "check_widths"]
 
 
 def check_real(name: str, values: object) -> None:
@@ -50,6 +53,54 @@ def check_real(name: str, values: object) -> None:
         f"{(~finite).sum()} of {finite.size} values of {name} are NaN or infinite in 32 bits",
         "Mend the environment that gave them, or fill them (numpy.nan_to_num) before the agent "
         "sees them",
+    )
+
+
+def check_fits(name: str, seen: Any, space: spaces.Space) -> None:
+    """Refuses an observation that has another number of numbers than its space, or other entries.
+
+    Raises:
+        ShapeError: If it has.
+    """
+    if isinstance(space, spaces.Dict) and isinstance(seen, Mapping) and space.keys() <= seen.keys():
+        for key, part in space.items():
+            check_fits(f"{name}[{key!r}]", seen[key], part)
+        return
+    found = np.asarray(seen)
+    if found.dtype.kind not in "biuf" or found.size != math.prod(space.shape or ()):
+        raise ShapeError(
+            f"{name} of type {type(seen).__name__} and shape {found.shape}, in {space}",
+            "Let the environment give what its observation space says",
+        )
+
+
+def check_widths(net_arch: object) -> list[int]:
+    """Returns the widths of layers.
+
+    Raises:
+        ParameterError: If they are no list of whole numbers of at least one.
+    """
+    if not isinstance(net_arch, list | tuple):
+        raise ParameterError(
+            f"net_arch = {net_arch!r}",
+            "Give a list of widths, such as [64, 64]",
+        )
+    return [check_count("a width of net_arch", width) for width in net_arch]
+
+
+def check_activation(activation_fn: Any) -> Any:
+    """Returns what makes the non-linearity between layers: a class, or a function like one.
+
+    Raises:
+        ParameterError: If calling it gives no module.
+    """
+    try:
+        if isinstance(activation_fn(), nn.Module):
+            return activation_fn
+    except TypeError:
+        pass
+    raise ParameterError(
+        f"activation_fn = {activation_fn!r}", "Give a class of modules, such as torch.nn.ReLU"
     )
 
 

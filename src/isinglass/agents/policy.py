@@ -22,13 +22,18 @@ from torch import Generator, Tensor, nn
 
 from isinglass._support.functions import check_takes
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count, check_flag, check_positive
+from isinglass._support.validation import check_flag, check_kind, check_positive
 from isinglass.agents._faults import diagnosed_divergence
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
 from isinglass.agents.constraints import choose_accepted
-from isinglass.agents.network import FreeEnergyNetwork, check_real
+from isinglass.agents.network import (
+    FreeEnergyNetwork,
+    check_activation,
+    check_real,
+    check_widths,
+)
 from isinglass.distributions import Distribution, Enumerated, has_few_states
 from isinglass.errors import (
     DomainError,
@@ -71,7 +76,8 @@ class FreeEnergyPolicy(BasePolicy):
 
     Raises:
         ParameterError: If ``temperature`` is not above zero, ``net_arch`` is no list of widths,
-            the action space is not supported, or the energy has no distribution over it.
+            the action space is not supported, the energy has no distribution over it, or an
+            argument is of another kind.
 
     Examples:
         >>> sight, actions = spaces.MultiBinary(3), spaces.MultiBinary(5)
@@ -99,6 +105,8 @@ class FreeEnergyPolicy(BasePolicy):
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
+        check_kind("observation_space", observation_space, spaces.Space, "a space of Gymnasium")
+        check_flag("normalize_images", normalize_images)
         if optimizer_kwargs is None and issubclass(optimizer_class, torch.optim.Adam):
             optimizer_kwargs = {"fused": True}  # one kernel for all weights
         super().__init__(
@@ -115,8 +123,9 @@ class FreeEnergyPolicy(BasePolicy):
             net_arch = [] if features_extractor_class == NatureCNN else [128, 128]
         self.code = ActionCode.of(action_space)
         self.energy = MixtureEnergy() if energy is None else energy
-        self.net_arch = _check_widths(net_arch)
-        self.activation_fn = activation_fn
+        check_kind("energy", self.energy, ActionEnergy, "MixtureEnergy() or another ActionEnergy")
+        self.net_arch = check_widths(net_arch)
+        self.activation_fn = check_activation(activation_fn)
         self.temperature = check_positive("temperature", temperature)
         self.q_net = self._make_network()
         self.q_net_target = self._make_network()
@@ -295,7 +304,7 @@ class FreeEnergyPolicy(BasePolicy):
         """
         if constraint is not None:
             remedy = "Give a function from actions to bools, one an action"
-            check_takes("constraint", constraint, "actions", remedy=remedy)
+            check_takes("constraint", constraint, "actions", remedy=remedy, classes=False)
         check_flag("deterministic", deterministic)
         self.set_training_mode(False)
         observation, action_masks = self._take_masks(observation, action_masks)
@@ -488,12 +497,3 @@ class FreeEnergyPolicy(BasePolicy):
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
-
-
-def _check_widths(net_arch: object) -> list[int]:
-    if not isinstance(net_arch, list | tuple):
-        raise ParameterError(
-            f"net_arch = {net_arch!r}",
-            "Give a list of widths, such as [64, 64]",
-        )
-    return [check_count("a width of net_arch", width) for width in net_arch]

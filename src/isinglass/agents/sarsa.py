@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isinglass.agents._arguments import without
 from isinglass.agents.action_energies import ActionEnergy, RBMEnergy
 from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.replay_buffer import MaskedReplayBuffer, Transitions
@@ -100,7 +101,7 @@ class FreeEnergySarsa(FreeEnergyQ):
             learning_rate=learning_rate,
             initial_temperature=initial_temperature,
             final_temperature=final_temperature,
-            policy_kwargs=plain | (policy_kwargs or {}),
+            policy_kwargs=plain | without(policy_kwargs),
             learning_starts=learning_starts,
             max_grad_norm=max_grad_norm,
             train_freq=1,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 
 from isinglass.errors import IsinglassError, ParameterError, UnknownEnvironmentError
 
-__all__ = ["exit_status", "lacks_memory", "shell_message"]
+__all__ = ["exit_status", "lacks_memory", "lacks_space", "shell_message"]
 
 #: Arguments of the estimators that an option with another name sets.
 ARGUMENTS = {
@@ -22,6 +23,9 @@ NO_MEMORY = (
     "can't allocate memory", "Cannot allocate memory", "failed to map segment", "bad_alloc",
     "out of memory", "can't start new thread",
 )  # fmt: skip
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+#: How Python says that a file of one byte can be written nowhere.
+NO_TEMPORARY_FILE = "No usable temporary directory"
 #: What a user of Python does, and what a user of the shell does instead.
 PHRASES = (
     (r"overwrite=True", "--force"),
@@ -54,6 +58,13 @@ def lacks_memory(error: BaseException | None) -> bool:
         or any(words in text for words in NO_MEMORY)
         or lacks_memory(error.__cause__ or error.__context__)
     )
+
+
+def lacks_space(error: BaseException) -> bool:
+    """Returns whether a disk took nothing more: it is full, a quota or a limit is reached."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in NO_SPACE or NO_TEMPORARY_FILE in str(error)
 
 
 def shell_message(error: IsinglassError, command: str, options: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from isinglass import __version__
 from isinglass._support.optional import require_extra
-from isinglass.cli._wording import exit_status, lacks_memory, shell_message
+from isinglass.cli._wording import exit_status, lacks_memory, lacks_space, shell_message
 from isinglass.cli.act.command import act
 from isinglass.cli.imagine.command import imagine
 from isinglass.cli.remember.command import remember
@@ -33,6 +33,7 @@ OUT_OF_MEMORY = (
     "there is not enough memory. Give fewer rows, columns or memories, smaller images (--size), or "
     "a smaller buffer_size"
 )
+OUT_OF_SPACE = "the disk refused it ({}). Free some space, or write elsewhere"
 STATUSES = """Exit status: 0 done; 1 files or data failed; 2 the command line is wrong; 130 stopped.
 
 Start with: isinglass tour"""
@@ -127,10 +128,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        if lacks_memory(error):
-            return _complain(OUT_OF_MEMORY, 1)
-        found = f"{type(error).__name__}: {error}".strip()
-        return _complain(f"unexpected {found}. Run again with --debug for the traceback", 1)
+        return _complain(_in_plain_words(error), 1)
     return 0
 
 
@@ -142,8 +140,20 @@ def _in_shell_words(error: IsinglassError, arguments: list[str]) -> str:
     return shell_message(error, name, options)
 
 
+def _in_plain_words(error: Exception) -> str:
+    if lacks_memory(error):
+        return OUT_OF_MEMORY
+    if lacks_space(error):
+        return OUT_OF_SPACE.format(error)
+    found = f"{type(error).__name__}: {error}".strip()
+    return f"unexpected {found}. Run again with --debug for the traceback"
+
+
 def _complain(message: str, status: int) -> int:
-    Console(stderr=True).print(
-        "[red]isinglass:[/red]", escape(message), highlight=False, soft_wrap=True
-    )
+    try:
+        Console(stderr=True).print(
+            "[red]isinglass:[/red]", escape(message), highlight=False, soft_wrap=True
+        )
+    except MemoryError:  # rich wants more than may be left
+        sys.stderr.write(f"isinglass: {message}\n")
     return status

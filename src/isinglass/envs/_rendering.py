@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["BAR", "CROSS", "DISC", "RING", "Color", "picture", "tile"]
+from isinglass._support.wording import shown
+from isinglass.errors import ParameterError
+
+__all__ = ["BAR", "CROSS", "DISC", "RING", "Color", "check_render_mode", "picture", "tile"]
 
 SIDE = 48  # pixels of a tile
 Color: TypeAlias = tuple[int, int, int]
 
 _Y, _X = np.mgrid[:SIDE, :SIDE] * 2.0 / (SIDE - 1) - 1  # from -1 to 1
 _SOFT = SIDE / 4  # an edge is half a pixel wide on either side
+
+
+def check_render_mode(mode: object, modes: Sequence[str]) -> None:
+    """Refuses a way to render that there is not.
+
+    Raises:
+        ParameterError: If it is neither None nor one of the modes.
+    """
+    if mode is not None and not (isinstance(mode, str) and mode in modes):
+        ways = " or ".join(map(repr, modes))
+        raise ParameterError(f"render_mode = {shown(mode)}", f"Give None, {ways}")
 
 
 def _inside(distance: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from isinglass._support.validation import check_count
-from isinglass.envs._rendering import BAR, picture, tile
+from isinglass.envs._rendering import BAR, check_render_mode, picture, tile
 from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 
 __all__ = ["Blockers", "Transitions"]
@@ -121,10 +121,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
                 f"{agents} agents on a bottom row of {columns} columns",
                 "Give at most one agent a column",
             )
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ParameterError(
-                f"render_mode = {render_mode!r}", "Give None, 'ansi' or 'rgb_array'"
-            )
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         bits = agents * (rows + columns) + 2 * blockers
         self.observation_space = spaces.MultiBinary(bits)
@@ -289,7 +286,7 @@ class Blockers(gym.Env[np.ndarray, np.ndarray]):
             )
         moves = action.tolist()
         for move in moves:
-            if move not in (0, 1, 2, 3):
+            if isinstance(move, complex) or move not in (0, 1, 2, 3):
                 raise DomainError(
                     f"the moves {moves}",
                     "Give 0 for up, 1 for down, 2 for left or 3 for right, for each agent",

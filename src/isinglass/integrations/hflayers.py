@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isinglass._support.validation import check_count, check_tensor
-from isinglass.errors import ParameterError, ShapeError
+from isinglass._support.validation import check_count, check_kind, check_tensor, is_hollow
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.nn.hopfield.layer import Hopfield
 from isinglass.nn.hopfield.transformer import HopfieldDecoderLayer, HopfieldEncoderLayer
 
 __all__ = ["hflayers_options", "import_hflayers_state"]
 
 OPERATION = "import_hflayers_state"
+LAYERS = Hopfield, HopfieldEncoderLayer, HopfieldDecoderLayer
 HEADS = {
     "q_proj_weight": "project_state.weight",
     "k_proj_weight": "project_stored.weight",
@@ -47,12 +48,14 @@ def hflayers_options(options: Mapping[str, Any]) -> dict[str, Any]:
         options: Keyword arguments of a layer of hflayers.
 
     Raises:
-        ParameterError: If ``update_steps_max`` is neither a whole number nor one a head.
+        ParameterError: If ``update_steps_max`` is neither a whole number nor one a head, or
+            ``options`` no dictionary.
 
     Examples:
         >>> hflayers_options({"input_size": 8, "num_heads": 2, "update_steps_max": 0})
         {'input_size': 8, 'num_heads': 2, 'update_steps_max': 1}
     """
+    check_kind("options", options, Mapping, "a dictionary of keyword arguments")
     steps = options.get("update_steps_max", 0)
     if isinstance(steps, Tensor):
         steps = steps.long().tolist()
@@ -81,9 +84,10 @@ def import_hflayers_state(
         state: ``state_dict()`` of the other.
 
     Raises:
-        ParameterError: If the layer lacks a tensor of the state, or the state one of the layer.
+        ParameterError: If the layer lacks a tensor of the state, or the state one of the layer, or
+            one of them is of another kind.
         ShapeError: If a tensor has another shape than the layer's.
-        DomainError: If an entry is no tensor.
+        DomainError: If an entry is no tensor, or one on the device "meta".
 
     Examples:
         >>> from isinglass.nn import HopfieldPooling
@@ -98,8 +102,16 @@ def import_hflayers_state(
         >>> bool((layer.pooling_weights == state["pooling_weights"][0]).all())
         True
     """
+    if not isinstance(layer, LAYERS):
+        raise ParameterError(
+            f"layer of type {type(layer).__name__}",
+            f"Give a layer of isinglass.nn: {', '.join(kind.__name__ for kind in LAYERS)}",
+        )
+    check_kind("state", state, Mapping, "a dictionary, layer.state_dict()")
     for name, values in state.items():
         check_tensor(f"entry {name!r}", values)
+        if is_hollow(values):
+            raise DomainError(f"entry {name!r} without values", "Load it on another device: cpu")
     found = _rename(layer, state)
     wanted = {name: to for name, to in layer.state_dict().items() if not name.endswith("scaling")}
     for said, names in (
@@ -139,6 +151,11 @@ def _rename(layer: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _rename_association(layer: Hopfield, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, values in state.items():
+        if values.numel() == 0 or values.ndim == 0:
+            raise ShapeError(
+                f"{name} of shape {tuple(values.shape)}",
+                "Give the state dict of a layer of hflayers",
+            )
         own = name.removeprefix("hopfield.").removeprefix("association_core.")
         if own in ("in_proj_weight", "in_proj_bias"):
             found |= _split(layer, own.removeprefix("in_proj_"), values)

@@ -11,7 +11,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from isinglass._support.optional import require_extra
-from isinglass._support.validation import check_count, check_finite
+from isinglass._support.validation import (
+    check_count,
+    check_finite,
+    check_generator,
+    check_kind,
+)
 from isinglass.errors import IntractableError
 from isinglass.nn.attention.functional import look_up
 
@@ -41,6 +46,14 @@ class _Asked:
     def stop(self) -> None:
         for hook in self.hooks:
             hook.remove()
+
+
+def _check(model: object, draws: int | None, generator: object) -> None:
+    """Refuses what is no model, no count and no source of randomness."""
+    check_kind("model", model, PreTrainedModel, "a model of transformers")
+    check_generator(generator)
+    if draws is not None:
+        check_count("draws", draws)
 
 
 def _refuse(module: nn.Module, options: dict[str, Any]) -> None:
@@ -78,7 +91,8 @@ def sampled_attention(
         The same model.
 
     Raises:
-        ParameterError: If ``draws`` is not a whole number of at least one.
+        ParameterError: If ``draws`` is not a whole number of at least one, ``model`` no model of
+            transformers, or ``generator`` none of torch.
         IntractableError: If the model's attention cannot be set, or is not a plain softmax.
 
     Examples:
@@ -89,8 +103,7 @@ def sampled_attention(
         ...     model(torch.arange(5)[None]).logits.shape
         torch.Size([1, 5, 20])
     """
-    if draws is not None:
-        check_count("draws", draws)
+    _check(model, draws, generator)
     asked = _Asked(model)
 
     def attend(

@@ -13,7 +13,7 @@ from pathlib import Path
 from isinglass.errors import FileError
 from isinglass.io.lock import take_lock
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "sweep"]
 
 PREFIX, LOCK = ".isinglass-", ".lock"
 
@@ -53,7 +53,7 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     if path.exists() and not overwrite:
         raise _exists(operation)
     try:
-        _sweep(path.parent)
+        sweep(path.parent)
         folder, lock = _make_folder(path.parent)
         aside = folder / path.name
         aside.touch()  # as any new file is made, so that the umask decides who may read it
@@ -115,8 +115,8 @@ def _make_folder(beside: Path) -> tuple[Path, int]:
                 return folder, lock
 
 
-def _sweep(folder: Path) -> None:
-    """Removes what writers have left that were killed: nobody holds its lock."""
+def sweep(folder: Path) -> None:
+    """Removes what writers have left in a folder that were killed: nobody holds its lock."""
     for left in folder.glob(f"{PREFIX}*"):
         with suppress(OSError):
             if (lock := take_lock(left / LOCK)) is not None:

@@ -69,5 +69,6 @@ def claim(path: Path, operation: str) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that takes nothing any more must not hide what went wrong
+            path.unlink(missing_ok=True)
         os.close(lock)

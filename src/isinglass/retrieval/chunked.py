@@ -13,6 +13,7 @@ from isinglass._support.precision import wide_enough
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_count,
+    check_device_of,
     check_features,
     check_finite,
     check_like,
@@ -20,7 +21,7 @@ from isinglass._support.validation import (
     check_tensor,
     check_values,
 )
-from isinglass.errors import ShapeError
+from isinglass.errors import DomainError, ShapeError
 from isinglass.retrieval.scores import BLOCK, score_blocks
 
 __all__ = ["Lookup", "check_lookup", "streamed_lookup", "without_denormals"]
@@ -80,7 +81,8 @@ def streamed_lookup(
 
     Raises:
         ShapeError: If features or numbers of rows differ.
-        DomainError: If dtypes or devices differ, or a query is not finite.
+        DomainError: If dtypes or devices differ, a query is not finite, or ``known`` is not of
+            booleans.
         ParameterError: If ``beta`` is not above zero, or ``block`` no count.
 
     Examples:
@@ -90,11 +92,12 @@ def streamed_lookup(
         True
     """
     if known is not None:
+        _check_known(known, queries)
         queries = torch.where(known, queries, 0.0)
         known = known if known.ndim == 1 else known.expand(queries.shape).flatten(0, -2)
     values = check_lookup(queries, keys, values)
     beta = check_positive("beta", beta)
-    check_count("block", block)
+    block = check_count("block", block)
     rows = queries.reshape(-1, queries.shape[-1])
     masks = [known] if known is None or known.ndim == 1 else known.split(QUERIES)
     parts = [
@@ -107,6 +110,22 @@ def streamed_lookup(
     return Lookup(
         average.reshape(*batch, values.shape[-1]), log_partition, torch.zeros_like(log_partition)
     )
+
+
+def _check_known(known: Tensor, queries: Tensor) -> None:
+    """Refuses a mask that is not of booleans, or fits no query."""
+    for name, rows in (("queries", queries), ("known", known)):
+        check_tensor(name, rows)
+    check_device_of("known", known, queries)
+    if known.dtype != torch.bool:
+        raise DomainError(f"known of {known.dtype}", "Give booleans, True where known")
+    shape = torch.Size([1] * (queries.ndim - known.ndim)) + known.shape
+    fits = len(shape) == queries.ndim > 0 and shape[-1:] == queries.shape[-1:]
+    if not fits or any(a not in (1, b) for a, b in zip(shape, queries.shape, strict=True)):
+        raise ShapeError(
+            f"known of shape {tuple(known.shape)} for queries of shape {tuple(queries.shape)}",
+            "Give a flag for every feature, of all queries or of each",
+        )
 
 
 def _stream(

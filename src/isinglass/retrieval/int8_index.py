@@ -15,7 +15,10 @@ from isinglass._support.validation import (
     check_fraction,
     check_patterns,
     check_positive,
+    check_tensor,
+    is_hollow,
 )
+from isinglass.errors import DomainError
 from isinglass.retrieval.chunked import Lookup, check_lookup, streamed_lookup
 
 __all__ = ["Int8Index"]
@@ -53,7 +56,7 @@ class Int8Index:
 
     Raises:
         ShapeError: If there is no key or the tensor is not a matrix.
-        DomainError: If a value is not finite.
+        DomainError: If a value is not finite, or there are none.
         ParameterError: If ``cells`` is not a whole number of at least one.
 
     Examples:
@@ -68,6 +71,8 @@ class Int8Index:
 
     def __init__(self, keys: Float[Tensor, "N d"], *, cells: int = 16) -> None:
         check_patterns(keys)
+        if is_hollow(keys):
+            raise DomainError("keys without values, on the device 'meta'", "Give keys that have")
         self.keys = keys.detach()
         self.cells = check_count("cells", cells)
         # Whole cells, so that the scan needs no last one of another size, and features in eights,
@@ -89,7 +94,11 @@ class Int8Index:
 
         Args:
             keys: ``(N, d)``.
+
+        Raises:
+            DomainError: If they are no dense tensor.
         """
+        check_tensor("keys", keys)
         like = self.keys
         if keys.shape != like.shape or (keys.dtype, keys.device) != (like.dtype, like.device):
             return False
@@ -148,7 +157,7 @@ class Int8Index:
         """
         values = check_lookup(queries, self.keys, values)
         beta = check_positive("beta", beta)
-        check_fraction("tolerance", tolerance)
+        tolerance = check_fraction("tolerance", tolerance)
         rows = queries.reshape(-1, queries.shape[-1])
         parts = [self._best_cells(part, beta, values, tolerance) for part in rows.split(BLOCK // 8)]
         average, log_partition, omitted_mass_bound = (

@@ -1,16 +1,23 @@
 """What ``isinglass act`` prints: its table, its lines of Python, JSON."""
 
 import json
+import math
+import re
+import sys
+from html import unescape
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rich.console import Console
 
+from isinglass.agents import FreeEnergyQ
 from isinglass.cli import run
 from isinglass.cli.act.report import footnote, loading_code, result_rows, terminal_table
 from isinglass.cli.act.run import History, RandomBaseline, Request, Result, plus_minus
-from tests.cli.act.short import WALK
+from isinglass.cli.act.settings import used_settings
+from tests.cli.act.short import SHORT, WALK, newest
 
 
 def test_bold_is_the_best_of_a_column_within_its_standard_error():
@@ -63,6 +70,57 @@ def test_whole_rollouts_are_drawn_to_their_end():
     assert sum(history.counts) == history.counts[0] + history.counts[299] + history.counts[511] == 3
 
 
+def settings_of(page):
+    """The table of settings, as it stands on the page."""
+    found = re.findall("<tr><th>(.*?)</th><td>(.*?)</td></tr>", page.split("<h2>Settings of")[1])
+    return {name: unescape(value) for name, value in found}
+
+
+def test_the_settings_are_those_that_were_used(whole):
+    said = settings_of((whole / "report.html").read_text())
+    assert "None" not in said.values()
+    agent = FreeEnergyQ.load(newest(whole), device="cpu")
+    assert said["learning_rate"] == "0.002 → 0.0001"
+    assert said["energy"] == "MixtureEnergy(memories=32, state_fields='shared')"
+    assert said["backup"] == "SoftBackup(mellowmax=True)"
+    assert said["net_arch"] == "[16]"
+    assert (said["train_freq"], said["gradient_steps"]) == ("1", "1")
+    assert said["temperature"] == (
+        f"auto: {agent.temperature:.4g} at the end, σ = {agent.spread:.4g}"
+    )
+    assert said["final_temperature"] == f"0.1 σ/√d = {0.1 * agent.spread / math.sqrt(3):.4g}"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (["temperature=0.3"], {"temperature": "0.3", "initial_temperature": "0.3"}),
+        (["final_temperature=0.2"], {"temperature": "1 → 0.2", "initial_temperature": "1.0"}),
+        (["gradient_steps=2"], {"train_freq": "4", "gradient_steps": "2"}),
+        (["train_freq=(1, 'episode')"], {"train_freq": "(1, 'episode')", "gradient_steps": "1"}),
+        (["learning_rate=0.01"], {"learning_rate": "0.01"}),
+        (["learning_starts=90"], {"temperature": "auto: σ is not known before something was lea"}),
+    ],
+)
+def test_settings_that_follow_from_others(folder, given, shown):
+    """Asked of an agent that was not learned: there is no checkpoint."""
+    request = Request(
+        "walks:Walk", {}, 100, 1, 7, "auto", dict(text.split("=", 1) for text in given), [], 0, 1,
+        "cpu", 1,
+    )  # fmt: skip
+    said = used_settings(folder / "nothing", request)
+    assert {name: str(said[name])[: len(text)] for name, text in shown.items()} == shown
+    assert None not in said.values()
+
+
+def test_a_run_learns_as_often_as_an_agent_does(folder):
+    """Not as a training of a segment would: the pace is that of the whole."""
+    arguments = [*SHORT, "--steps", "20000", "--every", "40", "--env-set", "interrupt=30"]
+    assert run(["act", "walks:Walk", *arguments, "--out", "pieces"]) == 130
+    agent = FreeEnergyQ.load(newest(folder / "pieces"), device="cpu")
+    assert (agent.train_freq.frequency, agent.gradient_steps) == (4, 1)
+
+
 def test_json_is_all_that_is_printed_and_quiet_prints_nothing(whole, capsys):
     assert run(["act", "--resume", "whole", "--json"]) == 0
     printed = capsys.readouterr()
@@ -92,3 +150,35 @@ def test_json_of_a_run_that_was_stopped(folder, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["finished"] is False
     assert "Go on with: isinglass act --resume stopped" in found["notes"][-1]
+
+
+def test_what_is_warned_of_is_a_line(folder, capsys):
+    """Once, without code; what does not hold of the whole run is not said of a segment."""
+    (folder / "far.py").write_text(FAR)
+    arguments = [*SHORT, "--steps", "60", "--every", "15", "--json", "--out", "far"]
+    assert run(["act", "far:Far", *arguments]) == 0
+    printed = capsys.readouterr()
+    notes = json.loads(printed.out)["notes"]
+    assert len([note for note in notes if "hardly see it change" in note]) == 1
+    assert len([note for note in notes if "Forbid actions by a mask" in note]) == 1
+    assert not [note for note in notes if "learning_starts" in note]
+    assert "Warning" not in printed.err
+    sys.modules.pop("far", None)
+    few = [*WALK, "--set", "learning_starts=500", "--out", "few", "--json"]
+    assert run(few) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert [note for note in notes if "learning_starts = 500 in a training of 120" in note]
+
+
+FAR = """
+import numpy as np
+from gymnasium import spaces
+from walks import Walk
+class Far(Walk):
+    observation_space = spaces.Box(np.float32([0]) + 1e5, np.float32([10]) + 1e5)
+    def seen(self):
+        return super().seen() + np.float32(1e5)
+    def step(self, action):
+        seen, reward, ended, cut, info = super().step(action)
+        return seen, -1e6 if action[0] else reward, ended, cut, info
+"""

@@ -40,6 +40,7 @@ from isinglass.agents._arguments import SMALLEST_PICTURE, check_reset
 from isinglass.agents._faults import check_agent_file
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.sarsa import OF_REPLAY
+from isinglass.cli._wording import lacks_memory
 from isinglass.cli.act.run import Request
 from isinglass.envs import make_env
 from isinglass.errors import FileError, IsinglassError, ParameterError
@@ -182,6 +183,8 @@ def build_agent(name: str, request: Request, env: VecEnv) -> BaseAlgorithm:
         named = error.operation.startswith("isinglass act")
         raise type(error)(found, remedy, error.operation if named else "isinglass act") from error
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        if lacks_memory(error):
+            raise
         raise ParameterError(
             f"the agent refuses a value: {error}",
             "Mend it, or leave it out",
@@ -274,6 +277,8 @@ def _take_weights(agent: FreeEnergyQ, path: Path) -> None:
     try:
         other = type(agent).load(path, device=agent.device)
     except Exception as error:  # torch, zipfile, json and SB3 each have their own
+        if lacks_memory(error):
+            raise
         remedy = "Give a run's folder, or a checkpoint or best.zip in it"
         for rule, kind in RULES.items():
             with suppress(FileError):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isinglass.cli._wording import lacks_memory
 from isinglass.cli.act.run import History
 from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.buffers import ReplayBuffer
 
-__all__ = ["checkpoints", "read_checkpoint", "write_checkpoint"]
+__all__ = ["checkpoints", "read_checkpoint", "save_agent", "write_checkpoint"]
 
 HISTORY = "history.json"
 REPLAY = "replay/"
@@ -31,6 +33,12 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.zip"), reverse=True)
 
 
+def save_agent(agent: BaseAlgorithm, path: Path) -> None:
+    """Writes the agent alone; the file is closed also where the disk refuses it."""
+    with path.open("wb") as file:
+        agent.save(file)  # pyright: ignore[reportArgumentType]
+
+
 def write_checkpoint(folder: Path, agent: BaseAlgorithm, history: History) -> None:
     """Writes agent, replay buffer and history as one file, and drops all but the last ones.
 
@@ -40,7 +48,7 @@ def write_checkpoint(folder: Path, agent: BaseAlgorithm, history: History) -> No
         FileError: If the disk refuses it; the checkpoints before are then whole.
     """
     with atomic_write(folder / f"checkpoint-{history.steps:012}.zip", overwrite=True) as aside:
-        agent.save(aside)
+        save_agent(agent, aside)
         with zipfile.ZipFile(aside, "a") as archive:
             content = asdict(history)
             buffer: ReplayBuffer | None = getattr(agent, "replay_buffer", None)
@@ -53,7 +61,8 @@ def write_checkpoint(folder: Path, agent: BaseAlgorithm, history: History) -> No
                         np.lib.format.write_array(file, rows, allow_pickle=False)
             archive.writestr(HISTORY, json.dumps(content))
     for old in checkpoints(folder)[KEPT:]:
-        old.unlink()
+        with suppress(OSError):  # one more of them does no harm
+            old.unlink()
 
 
 def read_checkpoint(
@@ -83,6 +92,8 @@ def read_checkpoint(
                             rows = np.lib.format.read_array(file, allow_pickle=False)
                         _fill(buffer, name.removeprefix(REPLAY).removesuffix(".npy"), rows)
     except Exception as error:  # torch, zipfile, json and SB3 each have their own
+        if lacks_memory(error):  # the checkpoint may be whole
+            raise
         raise FileError(
             f"it is damaged or no checkpoint of {kind.__name__} ({error})",
             "The one before it is used, if there is one that is whole", operation=f"reading {path}",

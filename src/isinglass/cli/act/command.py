@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
@@ -119,10 +120,12 @@ def _resume_run(output: Output, context: typer.Context, folder: Path) -> bool:
 
 def _start_run(output: Output, out: Path | None, request: Request, peers: str) -> bool:
     """Check all that was asked for, make the folder of the run, and learn."""
+    from isinglass.cli.act.learner import heard
     from isinglass.cli.act.run import make_folder, new_folder
     from isinglass.cli.act.runner import carry_out
 
-    request, spaces = _check_request(request, peers)
+    with heard(lambda note: output.warn(note)):
+        request, spaces = _check_request(request, peers)
     folder, made = make_folder(out, request.env)
     with new_folder(folder, made, request):
         output.say(f"{spaces}. Writing to [bold]{escape(str(folder))}[/bold].")
@@ -173,7 +176,8 @@ def _agent_file(start: Path) -> Path:
     from isinglass.cli.act.checkpoints import checkpoints
 
     for folder in (*(start / kind.__name__ for kind in RULES.values()), start):
-        for file in (folder / "best.zip", *checkpoints(folder)):
-            if file.exists():
-                return file
+        with suppress(OSError):  # of a name that cannot be one; reading it says so
+            for file in (folder / "best.zip", *checkpoints(folder)):
+                if file.exists():
+                    return file
     return start

@@ -8,22 +8,31 @@ the replay buffer as a pickle of its full capacity, hand no masks on, and forget
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger
 
-from isinglass._support.optional import require_extra
+from isinglass.agents import FreeEnergyQ, LearningWarning
 from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.cli._wording import lacks_memory
 from isinglass.cli.act.agents import algorithm_class, build_agent, make_environments
-from isinglass.cli.act.checkpoints import checkpoints, read_checkpoint, write_checkpoint
+from isinglass.cli.act.checkpoints import (
+    checkpoints,
+    read_checkpoint,
+    save_agent,
+    write_checkpoint,
+)
 from isinglass.cli.act.evaluation import (
     EVALUATING,
     LEARNING,
@@ -34,20 +43,35 @@ from isinglass.cli.act.evaluation import (
     episode_returns,
     mean_and_error,
 )
-from isinglass.cli.act.run import RESULT, History, Request, Result, write_json
+from isinglass.cli.act.log import ScalarLog
+from isinglass.cli.act.run import RESULT, History, Request, Result, cannot_make, write_json
 from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
 
-with require_extra("rl"):
-    import tensorboard  # noqa: F401
-
-__all__ = ["Learner", "OnProgress"]
+__all__ = ["Learner", "OnProgress", "heard"]
 
 #: Called with the history and what is being done.
 OnProgress = Callable[[History, str], None]
 
 LOGS = 200  # entries of the TensorBoard log
 BEST = "best.zip"
+
+
+@contextmanager
+def heard(tell: Callable[[str], None]) -> Iterator[None]:
+    """Hands on what agents warn of, instead of printing lines of code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LearningWarning)
+        show = warnings.showwarning
+
+        def take(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if issubclass(category, LearningWarning):
+                tell(str(message))
+            else:
+                show(message, category, *rest, **more)
+
+        warnings.showwarning = take
+        yield
 
 
 class _HistoryCallback(BaseCallback):
@@ -61,6 +85,8 @@ class _HistoryCallback(BaseCallback):
     def _on_training_start(self) -> None:
         # Schedules run over the whole of learning, of which this call is a segment.
         self.model._total_timesteps = self.learner.request.steps
+        if isinstance(self.model, FreeEnergyQ):
+            self.model._pace_over(self.learner.request.steps)
 
     def _on_step(self) -> bool:
         request, history = self.learner.request, self.learner.history
@@ -96,24 +122,40 @@ class Learner:
         folder: Where its checkpoints go.
         request: What was asked for.
         stop: Whether to end early.
+        tell: Called with what the agent warns of, once each.
 
     Attributes:
         damaged: Errors of the checkpoints that were passed over.
+        log: The TensorBoard log, which may have been refused.
 
     Raises:
-        FileError: If there are checkpoints and none can be read.
+        FileError: If there are checkpoints and none can be read, or the folder cannot be made.
     """
 
-    def __init__(self, name: str, folder: Path, request: Request, stop: Event) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        request: Request,
+        stop: Event,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self.name, self.folder, self.request, self.stop = name, folder, request, stop
+        self.tell, self.told = tell, set[str]()
         self.damaged: list[FileError] = []
         self.env = make_environments(request, request.envs, name)
         parallel = min(request.episodes, PARALLEL_EPISODES)
         self.eval_env = make_environments(request, parallel, name, capped=True)
         newest = self._read_newest()
-        self.agent, self.history = newest or (build_agent(name, request, self.env), History())
-        folder.mkdir(parents=True, exist_ok=True)
-        self.logger = configure(str(folder), ["tensorboard"])
+        with heard(lambda _: None):  # said when all was checked
+            built = newest or (build_agent(name, request, self.env), History())
+        self.agent, self.history = built
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_make(folder, error) from error
+        self.log = ScalarLog(folder)
+        self.logger = Logger(str(folder), [self.log])
         self.agent.set_logger(self.logger)
 
     def learn(self, on_progress: OnProgress) -> Result | None:
@@ -169,11 +211,24 @@ class Learner:
         try:
             return algorithm_class(self.name).load(path, device=self.request.device)
         except Exception as error:  # torch, zipfile, json and SB3 each have their own
+            if lacks_memory(error):
+                raise
             raise FileError(
                 f"it is damaged or gone ({error})",
                 "Copy the newest checkpoint to it and resume: the last agent stands for the best",
                 operation=f"reading {path}",
             ) from error  # fmt: skip
+
+    def _hear(self, note: str) -> None:
+        """Pass on what the agent warns of; where a segment ends the run may go on."""
+        late = "learning_starts" in note
+        starts = getattr(self.agent, "learning_starts", 0)
+        if late:
+            note = re.sub(r"of \d+ steps", f"of {self.request.steps} steps", note)
+        if note not in self.told and not (late and self.request.steps > starts):
+            self.told.add(note)
+            if self.tell is not None:
+                self.tell(note)
 
     def _learn_segment(self, on_progress: OnProgress) -> None:
         """Learn to the next multiple of ``every``, evaluate, and write a checkpoint."""
@@ -185,12 +240,13 @@ class Learner:
             buffer.seed(seed)
         agent._last_obs = None  # learn resets the environments
         began = time.perf_counter()
-        agent.learn(
-            end - history.steps,
-            _HistoryCallback(self, on_progress),
-            log_interval=2**62,  # the callback does it
-            reset_num_timesteps=False,
-        )
+        with heard(self._hear):
+            agent.learn(
+                end - history.steps,
+                _HistoryCallback(self, on_progress),
+                log_interval=None,  # pyright: ignore[reportArgumentType]  # the callback does it
+                reset_num_timesteps=False,
+            )
         history.steps = agent.num_timesteps
         history.seconds += time.perf_counter() - began
         with suppress(Stopped):  # what was learned is kept first
@@ -210,7 +266,7 @@ class Learner:
         if history.best is None or mean > history.best:
             history.best = mean
             with atomic_write(self.folder / BEST, overwrite=True) as aside:
-                self.agent.save(aside)
+                save_agent(self.agent, aside)
         on_progress(history, "evaluated")
 
     def _mean_return(self, agent: BaseAlgorithm, purpose: int, greedy: bool) -> tuple[float, float]:

@@ -12,12 +12,12 @@ import stable_baselines3
 
 from isinglass._support.optional import require_extra
 from isinglass.cli.act.agents import (
-    hyper_parameters,
     make_environments,
     own_agent,
     parse_settings,
 )
 from isinglass.cli.act.run import RandomBaseline, Request, Result, plus_minus
+from isinglass.cli.act.settings import used_settings
 from isinglass.cli.tour.chapter import COLORS, Drawing, new_figure
 from isinglass.cli.tour.page import describe_machine, html_figure, wrap_page
 
@@ -167,7 +167,7 @@ def build_report(
 <h2>What was asked for</h2>
 {_settings_table(asked)}
 <h2>Settings of {own_agent(request)}</h2>
-{_settings_table(hyper_parameters(request))}
+{_settings_table(used_settings(folder / own_agent(request), request))}
 <p class="note">{escape(note)}</p>
 <h2>Go on with it</h2>
 <pre><code>{escape(loading_code(folder, request, baseline.mask_source))}</code></pre>

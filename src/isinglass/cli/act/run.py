@@ -15,7 +15,7 @@ from types import UnionType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from isinglass.errors import FileError
-from isinglass.io.atomic import atomic_write
+from isinglass.io.atomic import atomic_write, sweep
 from isinglass.io.lock import claim
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "RandomBaseline",
     "Request",
     "Result",
+    "cannot_make",
+    "holds_an_agent",
     "make_folder",
     "new_folder",
     "plus_minus",
@@ -130,8 +132,8 @@ def make_folder(out: Path | None, env: str) -> tuple[Path, list[Path]]:
     name = re.sub(r"[^\w.-]", "-", re.split("[/:]", env)[-1])
     stem = f"{name}-{time.strftime('%Y-%m-%d')}"
     folder = out or Path("runs", stem)
-    made = [path for path in folder.parents if not path.exists()]
     try:
+        made = [path for path in folder.parents if not path.exists()]
         folder.parent.mkdir(parents=True, exist_ok=True)
         if out is not None:
             made = made if out.exists() else [out, *made]
@@ -143,11 +145,19 @@ def make_folder(out: Path | None, env: str) -> tuple[Path, list[Path]]:
                 folder.mkdir()
                 break
     except OSError as error:
-        raise FileError(
-            f"{error.strerror}", "Name a folder that can be made: --out",
-            operation=f"making {folder}",
-        ) from error  # fmt: skip
+        raise cannot_make(folder, error) from error
     return folder, [folder, *made]
+
+
+def cannot_make(folder: Path, error: OSError) -> FileError:
+    """Returns the error of a folder that the disk refuses."""
+    said = f"{error.strerror or error}"
+    return FileError(said, "Name a folder that can be made: --out", operation=f"making {folder}")
+
+
+def holds_an_agent(folder: Path) -> bool:
+    """Tells whether there is something learned in the folder of a run."""
+    return any(folder.glob("*/*.zip"))
 
 
 def plus_minus(mean: float, error: float) -> str:
@@ -178,6 +188,7 @@ def new_folder(folder: Path, made: list[Path], request: Request) -> Iterator[Non
         FileError: If something is there already, or another process writes there.
     """
     with claim(folder / LOCK, f"writing {folder}"):
+        sweep(folder)  # a run that was killed before it had begun is none
         if any(path.name != LOCK for path in folder.iterdir()):
             raise FileError(
                 "something is there already",
@@ -188,7 +199,7 @@ def new_folder(folder: Path, made: list[Path], request: Request) -> Iterator[Non
             write_json(folder / REQUEST, asdict(request))
             yield
         except Exception:
-            if not any(folder.glob("*/*.zip")):
+            if not holds_an_agent(folder):
                 _undo(folder, made)
             raise
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -21,6 +23,7 @@ from isinglass.cli.act.run import (
     RandomBaseline,
     Request,
     Result,
+    holds_an_agent,
     plus_minus,
     read_result,
 )
@@ -69,8 +72,20 @@ def carry_out(output: Output, folder: Path, request: Request) -> bool:
         _warn(output, f"Stopped. {_how_to_go_on(folder)}")
         output.finish({"finished": False, "folder": folder})
         return False
-    _report(output, folder, request, results)
+    with _saying_how_to_go_on(output, folder):
+        _report(output, folder, request, results)
     return True
+
+
+@contextmanager
+def _saying_how_to_go_on(output: Output, folder: Path) -> Iterator[None]:
+    """Say it after an error that leaves something learned."""
+    try:
+        yield
+    except Exception:
+        if holds_an_agent(folder):
+            _warn(output, _how_to_go_on(folder))
+        raise
 
 
 def _result_of(
@@ -79,19 +94,20 @@ def _result_of(
     """Read the result of one agent if it is there, else learn it; None if asked to stop."""
     if (done := read_result(folder)) is not None:
         return done
-    learner = Learner(folder.name, folder, request, stop)
+    learner = Learner(folder.name, folder, request, stop, lambda note: _warn(output, note))
     for error in learner.damaged:
         _warn(output, str(error))
     if learner.damaged:
         _warn(output, f"Going on from step {learner.history.steps:,}.")
     bar = bars.add(f"{folder.name:<15}", request.steps)
     try:
-        return learner.learn(lambda history, what: _show(output, bar, folder.name, history, what))
-    except Exception:
-        if any(folder.parent.glob("*/checkpoint-*.zip")):
-            _warn(output, _how_to_go_on(folder.parent))
-        raise
+        with _saying_how_to_go_on(output, folder.parent):
+            return learner.learn(
+                lambda history, what: _show(output, bar, folder.name, history, what)
+            )
     finally:
+        if (refused := learner.log.refused) is not None:
+            _warn(output, f"The log of {learner.name} lacks entries: {refused}")
         learner.close()
 
 

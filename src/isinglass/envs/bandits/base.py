@@ -10,9 +10,12 @@ import numpy as np
 from gymnasium import spaces
 
 from isinglass._support.validation import check_count
-from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.envs._rendering import check_render_mode
+from isinglass.errors import DomainError, ShapeError
 
 __all__ = ["BinaryBandit", "BlockBandit"]
+
+NUMBERS = "Give an array of numbers, all rows of one length"
 
 
 class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
@@ -44,11 +47,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         action_bits: int,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ParameterError(
-                f"render_mode = {render_mode!r}",
-                "Give None, 'ansi' or 'rgb_array'",
-            )
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.observation_space = observation_space
         self.action_bits = action_bits
         self.action_space = spaces.MultiBinary(action_bits)
@@ -168,7 +167,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         return f"state  {as_text(observation)}\naction {taken}"
 
     def _bits(self, method: str, actions: np.ndarray) -> np.ndarray:
-        actions = np.asarray(actions)
+        actions = _numbers("actions", actions)
         if actions.shape[-1:] != self.action_space.shape:
             raise self._misshapen(method, actions)
         ones = actions == 1
@@ -182,7 +181,7 @@ class BinaryBandit(gym.Env[np.ndarray, np.ndarray], ABC):
         return ones.astype(np.int8)
 
     def _observe(self, method: str, observation: np.ndarray) -> np.ndarray:
-        observation = np.asarray(observation)
+        observation = _numbers("observations", observation)
         if observation.shape[-1:] != self.observation_space.shape:
             raise ShapeError(
                 f"observations of shape {observation.shape}",
@@ -258,6 +257,19 @@ class BlockBandit(BinaryBandit):
             for block, score in zip(action[self.members], earned, strict=True)
         ]
         return "\n".join([*lines, f"reward {int(earned.sum())}"])
+
+
+def _numbers(name: str, values: object) -> np.ndarray:
+    """Returns real numbers as an array, refusing what is none: words, dates, complex numbers."""
+    try:
+        array = np.asarray(values)
+        if array.dtype == object:
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DomainError(f"{name} that are no array of numbers ({error})", NUMBERS) from error
+    if array.dtype.kind not in "biuf":
+        raise DomainError(f"{name} of {array.dtype}", NUMBERS)
+    return array
 
 
 def as_text(bits: np.ndarray) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from gymnasium import spaces
 
 from isinglass._support.functions import check_takes
-from isinglass._support.validation import check_choice, check_count
-from isinglass.envs._rendering import CROSS, RING, picture, tile
+from isinglass._support.validation import check_choice, check_count, check_flag
+from isinglass.envs._rendering import CROSS, RING, check_render_mode, picture, tile
 from isinglass.envs.tictactoe.game import (
     CELLS,
     DRAWN,
@@ -164,11 +164,8 @@ class TicTacToe(gym.Env[Observations, np.ndarray]):
     ) -> None:
         self._opponents = _strategies(opponent)
         self._seat = _check_seat(seat)
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ParameterError(
-                f"render_mode = {render_mode!r}", "Give None, 'ansi' or 'rgb_array'"
-            )
-        self.shuffle = shuffle
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        self.shuffle = check_flag("shuffle", shuffle)
         self.render_mode = render_mode
         highest = np.tile(np.array([2, 2, 1], dtype=np.int8), (CELLS, 1))
         seen: dict[str, spaces.Space[Any]] = {
@@ -272,8 +269,8 @@ def play(
     """
     games = check_count("games", games)
     own, theirs = _strategy(agent), _strategies(opponent)
-    generator = np.random.default_rng(seed)
-    order = generator if shuffle else None
+    generator = np.random.default_rng(check_count("seed", seed, least=0))
+    order = generator if check_flag("shuffle", shuffle) else None
     table = Games(games)
     against = generator.integers(len(theirs), size=games)
 
