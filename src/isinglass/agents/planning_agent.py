@@ -1,4 +1,4 @@
-"""PlanningAgent: acts by planning in a model of the world alone; nothing is learned but the model."""
+"""PlanningAgent: acts by planning in a model of the world, and learns nothing but that."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class PlanningAgent(OffPolicyAlgorithm):
             rest = log_interval, name, reset_num_timesteps, progress_bar
             found = super().learn(total_timesteps, callback, *rest)
         self._take_in()
-        self.policy.look()
+        self.policy.look(settle=True)
         return found
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
@@ -208,9 +208,15 @@ class PlanningAgent(OffPolicyAlgorithm):
     ) -> None:  # fmt: skip
         check_real("the reward", reward)
         check_real("the observation", new_obs)
+        before = numbers_of(self.observation_space, np.asarray(self._last_obs))
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         self._fresh += 1
         self.policy.begin(dones)
+        if self.policy.world.columns.finite:
+            after = numbers_of(self.observation_space, np.asarray(new_obs))
+            actions = numbers_of(self.action_space, buffer_action)
+            for s, a, r, following, done in zip(before, actions, reward, after, dones, strict=True):
+                self.policy.note(s, a, float(r), following, bool(done))
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds Python, numpy, torch, the environment and the stream of the paths."""
@@ -244,5 +250,3 @@ class PlanningAgent(OffPolicyAlgorithm):
         agent.world = agent.policy.world
         agent.policy.look()
         return agent
-
-

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from isinglass.agents.world_spaces import numbers_of
 from isinglass.errors import ParameterError
 from isinglass.world import PathPlanner, Plan, RealModel, Sharing, WorldEnergy
+from isinglass.world.planning import first_best
 
 __all__ = ["PlanningPolicy"]
 
@@ -63,6 +64,7 @@ class PlanningPolicy(BasePolicy):
         self.horizon, self.paths = horizon, paths
         self._best: Plan | None = None
         self._hopeful: Plan | None = None
+        self._met: Tensor | None = None  # pairs that the hopeful plan knows
         self._sharing: tuple[int, Sharing | None] = (0, None)
         self._real: RealModel | None = None
         self._paths: dict[int, PathPlanner] = {}
@@ -91,23 +93,51 @@ class PlanningPolicy(BasePolicy):
             self._sought = old
             raise
 
-    def look(self) -> None:
-        """Plans anew by what is known now."""
+    def look(self, *, settle: bool = False) -> None:
+        """Plans anew by what is known now.
+
+        Args:
+            settle: Whether to choose anew how pairs share what is met, however little is new.
+        """
         if not len(self.world):
             return
         if not self.world.columns.finite:
             self._real = self.world.real_model()
-            self._lowest = float(self.world.rows[:, self.world.columns.place("reward")].min())
+            rewards = self.world.rows[:, self.world.columns.place("reward")]
+            self._lowest = min(float(rewards.min()), 0.0)  # or to be lost is as good as to go on
             return
         known, sharing = self._sharing
-        if sharing is None or len(self.world) >= GROWN * known:
+        if sharing is None or settle or len(self.world) >= GROWN * known:
             sharing = self.world.sharing()
             self._sharing = len(self.world), sharing
-        settings = {"discount": self.gamma, "temperature": self.plan_temperature} | self._sought
+        settings: dict[str, Any] = {
+            "discount": self.gamma, "temperature": self.plan_temperature, **self._sought,
+        }  # fmt: skip
+        model = self.world.model(sharing=sharing)
+        self._met = (model.visits > 0).reshape(-1, self.world.columns.actions)
         self._best = self.world.plan(**settings, sharing=sharing, start=self._best)
         self._hopeful = self.world.plan(
             **settings, sharing=sharing, unmet="optimistic", start=self._hopeful
         )
+
+    def note(
+        self, state: np.ndarray, action: np.ndarray, reward: float, after: np.ndarray, done: bool
+    ) -> None:
+        """Backs up what was just met into the hopeful plan, which else would try it again.
+
+        One step of value iteration at one pair: real-time dynamic programming.
+        """
+        plan, columns = self._hopeful, self.world.columns
+        if plan is None or self._met is None:
+            return
+        here, to = (int(columns.index("state", columns.encode("state", x))) for x in (state, after))
+        index = int(columns.index("action", columns.encode("action", action)))
+        if self._met[here, index]:
+            return
+        self._met[here, index] = True
+        onward = 0.0 if done else float(plan.value[to])
+        plan.q[here, index] = float(reward) + self.gamma * onward
+        plan.value[here] = plan.q[here].max()
 
     def begin(self, dones: np.ndarray) -> None:
         """Forgets the paths that were under way where episodes ended."""
@@ -140,8 +170,8 @@ class PlanningPolicy(BasePolicy):
         elif self.world.columns.finite:
             actions = self._decode(self._listed(rows, deterministic))
         else:
-            actions = self._decode(self._along_paths(rows))
-        return (actions[0] if single else actions), None
+            actions = self._decode(self._along_paths(rows, deterministic))
+        return (np.asarray(actions[0]) if single else actions), None
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         array = observation.cpu().numpy()
@@ -164,15 +194,17 @@ class PlanningPolicy(BasePolicy):
             probs = torch.softmax(q / plan.temperature, -1)
             index = torch.multinomial(probs, 1, generator=self._random)[:, 0]
         elif deterministic:
-            index = q.argmax(-1)
+            index = first_best(q)
         else:  # among equals at random, or the first action would be tried for ever
             top = (q >= q.amax(-1, keepdim=True) - 1e-9 * (1 + q.abs())).double()
             index = torch.multinomial(top, 1, generator=self._random)[:, 0]
         return columns.values("action", index).numpy()
 
-    def _along_paths(self, rows: np.ndarray) -> np.ndarray:
+    def _along_paths(self, rows: np.ndarray, deterministic: bool) -> np.ndarray:
         assert self._real is not None  # noqa: S101
         found = []
+        # What was never met is tried while there is more to learn, and kept away from afterwards.
+        familiar = self._real.familiar if deterministic else -np.inf
         for place, row in enumerate(rows):
             if place not in self._paths:
                 low, high = self._bounds()
@@ -181,7 +213,8 @@ class PlanningPolicy(BasePolicy):
                 )
             planner = self._paths[place]
             state = torch.as_tensor(row)
-            found.append(planner.action(self._real.predict, state, self._random, self._lowest))
+            rest = self._random, self._lowest, familiar
+            found.append(planner.action(self._real.predict, state, *rest))
         return torch.stack(found).numpy()
 
     def _bounds(self) -> tuple[Tensor, Tensor]:

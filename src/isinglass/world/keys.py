@@ -34,7 +34,7 @@ class Steps:
     change: Int[Tensor, " N"]
 
     def of(self, mine: Tensor) -> Steps:
-        """Returns some of them."""
+        """Returns some of the transitions."""
         return Steps(self.state[mine], self.action[mine], self.after[mine], self.change[mine])
 
 

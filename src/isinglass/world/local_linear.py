@@ -17,6 +17,7 @@ STEPS = 80  # of Adam on widths and λ
 QUERIES = 256  # points that are left out in one step
 RATE = 0.1
 SMALL = 1e-9
+MOST_APART = 1_024  # points whose neighbors are looked for
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,11 @@ class LocalLinear:
             if not bool(error.isfinite()):
                 break
             if float(error.detach()) < best[0]:
-                best = float(error.detach()), log_rates.detach().exp(), float(log_ridge.detach().exp())
+                best = (
+                    float(error.detach()),
+                    log_rates.detach().exp(),
+                    float(log_ridge.detach().exp()),
+                )
             optimizer.zero_grad()
             error.backward()
             optimizer.step()
@@ -117,6 +122,12 @@ class LocalLinear:
         queries = self.points[index]
         scores = self._scores(queries).scatter(1, index.unsqueeze(-1), -torch.inf)
         return self._read(queries, scores)
+
+    def apart(self) -> Float[Tensor, " N"]:
+        """Returns −½ |D(x − x_μ)|² of each stored point from the nearest other, some if many."""
+        index = torch.arange(min(len(self.points), MOST_APART), device=self.points.device)
+        scores = self._scores(self.points[index]).scatter(1, index.unsqueeze(-1), -torch.inf)
+        return scores.amax(-1)
 
     def _scores(self, queries: Tensor) -> Tensor:
         keys, asked = self.points * self.rates, queries * self.rates

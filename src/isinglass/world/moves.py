@@ -41,7 +41,7 @@ class Moves:
     def of(
         cls, columns: WorldColumns, rows: Float[Tensor, "N w"], counts: Float[Tensor, " N"]
     ) -> Moves:
-        """Reads stored transitions."""
+        """Returns stored transitions by number."""
         state, action, reward, after, done = (rows[:, columns.place(name)] for name in NAMES)
         return cls(
             columns.index("state", state), columns.index("action", action),
@@ -55,7 +55,7 @@ class Moves:
         return self.state * self.actions + self.action
 
     def met(self) -> Float[Tensor, " S"]:
-        """How often every state was met, left or arrived at."""
+        """Counts how often every state was met, left or arrived at."""
         met = self.counts.new_zeros(self.states)
         return met.index_add_(0, self.state, self.counts).index_add_(0, self.after, self.counts)
 

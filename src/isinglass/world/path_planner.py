@@ -20,7 +20,6 @@ KEPT = 8  # one path in so many is kept
 SMOOTH = 0.7  # how alike the noise of neighbors in time is
 LEAST = 0.05  # spread of real actions that is always left, beside half their range
 TRIED = 0.05  # of choices, the chance that any is tried
-FAR = -1e12  # log of the kernel at which a path has left what was met
 
 
 @dataclass
@@ -74,6 +73,7 @@ class PathPlanner:
         state: Float[Tensor, " k"],
         generator: Generator | None = None,
         lowest: float = 0.0,
+        familiar: float = -torch.inf,
     ) -> Float[Tensor, " l"]:
         """Returns the first action of the best path from a state.
 
@@ -82,12 +82,13 @@ class PathPlanner:
             state: Numbered as :class:`WorldColumns` does.
             generator: Where the paths come from.
             lowest: What each step is worth where nothing was met.
+            familiar: How near, as :attr:`Prediction.nearest` says it, what was met has to be.
         """
         mean, spread = self._start()
         best, best_return = None, -torch.inf
         for _ in range(ROUNDS):
             drawn = self._draw(mean, spread, generator)
-            returns = self._returns(predict, state.to(mean), self._decode(drawn), lowest)
+            returns = self._returns(predict, state.to(mean), self._decode(drawn), lowest, familiar)
             kept = drawn[returns.topk(max(self.paths // KEPT, 2)).indices]
             mean, spread = kept.mean(0), kept.std(0) + LEAST
             if float(returns.max()) > best_return:
@@ -156,6 +157,7 @@ class PathPlanner:
         state: Tensor,
         actions: Float[Tensor, "K H l"],
         lowest: float,
+        familiar: float,
     ) -> Float[Tensor, " K"]:
         states = state.expand(len(actions), -1)
         total = states.new_zeros(len(actions))
@@ -163,7 +165,7 @@ class PathPlanner:
         for step in range(self.horizon):
             told = predict(states, actions[:, step])
             rest = sum(self.discount**t for t in range(step, self.horizon))
-            lost = (told.nearest < FAR) & (alive > 0)
+            lost = (told.nearest < familiar) & (alive > 0)
             total = total + torch.where(
                 lost, rest * lowest, alive * self.discount**step * told.reward
             )

@@ -26,6 +26,7 @@ __all__ = ["Plan", "Reward", "plan"]
 #: Of arriving in each state, or of each pair of state and action.
 Reward: TypeAlias = Float[Tensor, "S *A"]
 
+ALIKE = 1e-9  # how much values of equals differ by rounding, beside their size
 PRECISION = 1e-11  # of values, beside the largest reward summed without end
 UNMET = ("refuse", "optimistic", "share")
 
@@ -56,7 +57,7 @@ class Plan:
     steps: int
 
     def action(self, state: object) -> Tensor:
-        """Returns the best action of each state, the first of equals.
+        """Returns the best action of each state, the first of those equal but for rounding.
 
         Args:
             state: States as :class:`WorldColumns` numbers them, one a row.
@@ -64,7 +65,7 @@ class Plan:
         Raises:
             DomainError: If every action of a state is refused, as it was never met.
         """
-        return self._decode(self._rows(state).argmax(-1))
+        return self._decode(first_best(self._rows(state)))
 
     def probs(self, state: object) -> Float[Tensor, "B A"]:
         """Computes π(a | s) = exp((Q(s, a) − V(s))/T); at T = 0 the best actions share it.
@@ -100,6 +101,17 @@ class Plan:
 
     def _decode(self, index: Int[Tensor, " B"]) -> Tensor:
         return self.columns.decode("action", self.columns.values("action", index))
+
+
+def first_best(q: Float[Tensor, "B A"]) -> Int[Tensor, " B"]:
+    """Returns the first of the best actions of each row, those equal but for rounding among them.
+
+    Examples:
+        >>> first_best(torch.tensor([[0.0, 1.0, 1.0 + 1e-14]], dtype=torch.float64))
+        tensor([1])
+    """
+    top = q.amax(-1, keepdim=True)
+    return (q >= top - ALIKE * (1 + top.abs())).double().argmax(-1)
 
 
 def plan(

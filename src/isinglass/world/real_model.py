@@ -14,6 +14,7 @@ from isinglass.world.local_linear import LocalLinear
 
 __all__ = ["Prediction", "RealModel"]
 
+QUANTILE, FAR = 0.01, 4.0
 MOST = 4_096  # stored transitions that are read from, the latest
 
 
@@ -47,6 +48,8 @@ class RealModel:
         change: Reads s′ − s of real numbers, and the choices of s′.
         reward: Reads r.
         done: Reads whether the episode ends.
+        familiar: −½ |D(x − x_μ)|² below which a pair is far from all that was met: four times that
+            of stored pairs from their neighbors, but for one in a hundred.
 
     Examples:
         >>> from isinglass import Gaussian
@@ -63,6 +66,7 @@ class RealModel:
     change: LocalLinear
     reward: LocalLinear
     done: LocalLinear
+    familiar: float = -torch.inf
 
     @classmethod
     def fitted(
@@ -88,7 +92,8 @@ class RealModel:
                 parts.append(LocalLinear(points, values, torch.ones_like(points[0]), 1.0))
             else:
                 parts.append(LocalLinear.fitted(points, values, earlier))
-        return cls(columns, *parts)
+        apart = parts[0].apart()
+        return cls(columns, *parts, familiar=FAR * float(apart.quantile(QUANTILE)))
 
     def predict(self, state: Float[Tensor, "B k"], action: Float[Tensor, "B l"]) -> Prediction:
         """Foretells what follows each pair of state and action.

@@ -31,6 +31,20 @@ class Sharing:
         context: The digits of a state on which each action's effect depends.
         reward_by: From what each action's reward is foretold where (s, a, s′) was never met.
         done_by: Likewise for the end of an episode.
+
+    Examples:
+        A grid of 4 × 4 whose cells are numbered, walked to the right everywhere:
+
+        >>> from isinglass.units import Categorical
+        >>> from isinglass.world import WorldColumns, WorldEnergy
+        >>> world = WorldEnergy(WorldColumns(Categorical(16), Categorical(2)))
+        >>> cell = torch.arange(16)
+        >>> row, column = cell // 4, cell % 4
+        >>> right, down = row * 4 + (column + 1).clamp(max=3), (row + 1).clamp(max=3) * 4 + column
+        >>> for action, after in enumerate((right, down)):
+        ...     world.store(cell, 0 * cell + action, 0.0 * cell, after, 0 * cell)
+        >>> world.sharing().layout
+        (4, 4)
     """
 
     layout: tuple[int, ...]

@@ -238,7 +238,7 @@ class WorldEnergy(Numbered, Serializable):
         return self.conditional(**given).log_evidence
 
     def sample(self, count: int, generator: Generator | None = None) -> dict[str, Tensor]:
-        """Draws transitions, exactly.
+        """Draws transitions from the energy, exactly.
 
         Args:
             count: How many.

@@ -1,0 +1,158 @@
+"""PlanningAgent: tasks with known optima, what SB3 asks of an algorithm, and bad input."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+
+from isinglass.agents import FreeEnergyQ, PlanningAgent
+from isinglass.agents.world_spaces import numbers_of, world_columns
+from isinglass.errors import DomainError, FileError, ParameterError
+from isinglass.units import Categorical
+from isinglass.world import WorldColumns, WorldEnergy
+
+
+class Line(gym.Env):
+    """A point on a line, pushed left or right, that is paid for nearness to 0."""
+
+    observation_space = spaces.Box(-5, 5, (1,))
+    action_space = spaces.Box(-1, 3, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.steps = self.np_random.uniform(-2, 2, 1), 0
+        return self.place.astype(np.float32), {}
+
+    def step(self, action):
+        self.place = np.clip(self.place + 0.3 * np.clip(action, -1, 3) - 0.3, -5, 5)
+        self.steps += 1
+        return (
+            self.place.astype(np.float32),
+            -abs(float(self.place[0])),
+            False,
+            self.steps >= 20,
+            {},
+        )
+
+
+def walk(agent: PlanningAgent, env: gym.Env, steps: int) -> float:
+    state, _ = env.reset(seed=0)
+    total = 0.0
+    for _ in range(steps):
+        action, _ = agent.predict(state, deterministic=True)
+        state, reward, done, *_ = env.step(action.item())
+        total += float(reward)
+        if done:
+            break
+    return total
+
+
+def test_cliff_is_walked_along_after_2_000_steps() -> None:
+    agent = PlanningAgent("PlanningPolicy", "CliffWalking-v1", seed=1).learn(2_000)
+    assert walk(agent, gym.make("CliffWalking-v1"), 40) == -13
+    agent.seek(goal=0)  # the other corner, without another step
+    assert int(agent.predict(np.array(36), deterministic=True)[0]) == 0
+    with pytest.raises(DomainError, match=r"where nothing leads|there are 48 choices"):
+        agent.seek(goal=50)
+
+
+def test_same_seed_same_run_and_files_keep_it(tmp_path) -> None:
+    env = gym.make("FrozenLake-v1")
+    one, two = (PlanningAgent("PlanningPolicy", env, seed=3).learn(600) for _ in "12")
+    assert torch.equal(one.world.rows, two.world.rows)
+    one.save(tmp_path / "agent")
+    back = PlanningAgent.load(tmp_path / "agent", env=env)
+    assert len(back.world) == 600
+    states = np.arange(16)
+    np.testing.assert_array_equal(
+        back.predict(states, deterministic=True)[0], one.predict(states, deterministic=True)[0]
+    )
+    back.learn(100, reset_num_timesteps=False)
+    assert len(back.world) == 700
+    with pytest.raises(FileError, match="holds an agent of PlanningAgent"):
+        FreeEnergyQ.load(tmp_path / "agent")
+
+
+def test_several_environments_at_a_time() -> None:
+    vec = make_vec_env("FrozenLake-v1", n_envs=3, seed=0)
+    agent = PlanningAgent("PlanningPolicy", vec, seed=0).learn(300)
+    assert len(agent.world) == 300
+    assert agent.predict(vec.reset())[0].shape == (3,)
+
+
+def test_a_world_that_is_known_is_acted_in_at_once() -> None:
+    world = WorldEnergy(WorldColumns(Categorical(48), Categorical(4)))
+    first = PlanningAgent("PlanningPolicy", "CliffWalking-v1", world=world, seed=0).learn(2_000)
+    again = PlanningAgent("PlanningPolicy", "CliffWalking-v1", world=first.world, seed=1)
+    assert walk(again, gym.make("CliffWalking-v1"), 40) == -13
+    with pytest.raises(ParameterError, match="a world with state of choices"):
+        PlanningAgent("PlanningPolicy", "FrozenLake-v1", world=world)
+
+
+def test_a_point_is_held_where_states_are_real() -> None:
+    agent = PlanningAgent("PlanningPolicy", Line(), horizon=8, paths=32, seed=0).learn(250)
+    # Real actions come back from the buffer in units of the environment.
+    kept = agent.world.rows[:, agent.world.columns.place("action")]
+    assert float(kept.min()) < -0.9
+    assert float(kept.max()) > 2.5
+    mean, _ = evaluate_policy(agent, Monitor(Line()), n_eval_episodes=4, warn=False)
+    assert mean > -6  # from 2 away at 0.3 a step to the left, 0.6 to the right
+
+
+class Still(gym.Env):
+    """One step, paid by the sum of what is chosen."""
+
+    observation_space = spaces.Discrete(2)
+
+    def __init__(self, space):
+        self.action_space = space
+
+    def reset(self, *, seed=None, options=None):
+        return 0, {}
+
+    def step(self, action):
+        return 1, float(np.sum(action)), True, False, {}
+
+
+@pytest.mark.parametrize(
+    ("space", "best"),
+    [
+        (spaces.Discrete(3, start=2), 4),
+        (spaces.MultiDiscrete([2, 3]), [1, 2]),
+        (spaces.MultiBinary(3), [1, 1, 1]),
+    ],
+)
+def test_actions_come_out_as_their_space(space, best):
+    agent = PlanningAgent("PlanningPolicy", Still(space), seed=0).learn(60)
+    action, _ = agent.predict(np.array(0), deterministic=True)
+    assert space.contains(action if space.shape else int(action))
+    assert np.array_equal(action, best)
+
+
+def test_bad_input_is_named() -> None:
+    for name, value in (("temperature", -1), ("horizon", 0), ("paths", 1)):
+        with pytest.raises(ParameterError, match=name):
+            PlanningAgent("PlanningPolicy", "FrozenLake-v1", **{name: value})
+    with pytest.raises(ParameterError, match="Give bounds"):
+        world_columns(spaces.Discrete(2), spaces.Box(-np.inf, np.inf, (1,)))
+    with pytest.raises(ParameterError, match="Worlds are made of"):
+        world_columns(spaces.Dict({"a": spaces.Discrete(2)}), spaces.Discrete(2))
+    assert numbers_of(spaces.MultiBinary((2, 2)), np.ones((3, 2, 2))).shape == (3, 4)
+    fresh = PlanningAgent("PlanningPolicy", "FrozenLake-v1", seed=0)
+    assert fresh.predict(np.array(0))[0] in range(4)
+
+
+def test_rewards_that_are_no_number_are_refused() -> None:
+    class Broken(Line):
+        def step(self, action):
+            state, _, *rest = super().step(action)
+            return state, float("nan"), *rest
+
+    with pytest.raises(DomainError, match="the reward"):
+        PlanningAgent("PlanningPolicy", Broken(), seed=0).learn(20)
