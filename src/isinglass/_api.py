@@ -7,6 +7,7 @@ import isinglass.learning as learning
 import isinglass.nn as nn
 import isinglass.thinking as thinking
 import isinglass.units as units
+import isinglass.world as world
 from isinglass.core.energy import Energy
 from isinglass.dynamics import (
     CCCP,
@@ -100,5 +101,6 @@ __all__ = [
     "save",
     "thinking",
     "units",
+    "world",
 ]
 __all__ += units.__all__
