@@ -17,6 +17,7 @@ from isinglass.world.planning import first_best
 
 __all__ = ["PlanningPolicy"]
 
+DOUBT = 1e-3  # of the largest reward, for a step at the edge of what was met
 GROWN = 1.25  # how many times as much is known before sharing is chosen anew
 
 
@@ -104,6 +105,7 @@ class PlanningPolicy(BasePolicy):
         if not self.world.columns.finite:
             self._real = self.world.real_model()
             rewards = self.world.rows[:, self.world.columns.place("reward")]
+            self._doubt = DOUBT * float(rewards.abs().max())
             self._lowest = min(float(rewards.min()), 0.0)  # or to be lost is as good as to go on
             return
         known, sharing = self._sharing
@@ -213,7 +215,7 @@ class PlanningPolicy(BasePolicy):
                 )
             planner = self._paths[place]
             state = torch.as_tensor(row)
-            rest = self._random, self._lowest, familiar
+            rest = self._random, self._lowest, familiar, self._doubt if deterministic else 0.0
             found.append(planner.action(self._real.predict, state, *rest))
         return torch.stack(found).numpy()
 

@@ -74,6 +74,7 @@ class PathPlanner:
         generator: Generator | None = None,
         lowest: float = 0.0,
         familiar: float = -torch.inf,
+        doubt: float = 0.0,
     ) -> Float[Tensor, " l"]:
         """Returns the first action of the best path from a state.
 
@@ -83,12 +84,16 @@ class PathPlanner:
             generator: Where the paths come from.
             lowest: What each step is worth where nothing was met.
             familiar: How near, as :attr:`Prediction.nearest` says it, what was met has to be.
+            doubt: What a step costs at the edge of what was met, less the nearer it is: of paths
+                with equal returns the one among what is known best is taken.
         """
         mean, spread = self._start()
         best, best_return = None, -torch.inf
         for _ in range(ROUNDS):
             drawn = self._draw(mean, spread, generator)
-            returns = self._returns(predict, state.to(mean), self._decode(drawn), lowest, familiar)
+            returns = self._returns(
+                predict, state.to(mean), self._decode(drawn), lowest, familiar, doubt
+            )
             kept = drawn[returns.topk(max(self.paths // KEPT, 2)).indices]
             mean, spread = kept.mean(0), kept.std(0) + LEAST
             if float(returns.max()) > best_return:
@@ -158,6 +163,7 @@ class PathPlanner:
         actions: Float[Tensor, "K H l"],
         lowest: float,
         familiar: float,
+        doubt: float,
     ) -> Float[Tensor, " K"]:
         states = state.expand(len(actions), -1)
         total = states.new_zeros(len(actions))
@@ -166,9 +172,10 @@ class PathPlanner:
             told = predict(states, actions[:, step])
             rest = sum(self.discount**t for t in range(step, self.horizon))
             lost = (told.nearest < familiar) & (alive > 0)
-            total = total + torch.where(
-                lost, rest * lowest, alive * self.discount**step * told.reward
-            )
+            worth = told.reward
+            if doubt > 0:
+                worth = worth - doubt * (told.nearest / familiar).clamp(0, 1)
+            total = total + torch.where(lost, rest * lowest, alive * self.discount**step * worth)
             alive = torch.where(lost, 0.0, alive * (1 - told.done))
             states = told.next_state
         return total
