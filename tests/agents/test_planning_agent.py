@@ -156,3 +156,51 @@ def test_rewards_that_are_no_number_are_refused() -> None:
 
     with pytest.raises(DomainError, match="the reward"):
         PlanningAgent("PlanningPolicy", Broken(), seed=0).learn(20)
+
+
+class Masked(gym.Env):
+    """Three cells in a row; of two actions one is forbidden in each, and dear where it is taken."""
+
+    observation_space, action_space = spaces.Discrete(3), spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.cell = 0
+        return 0, {"action_mask": self.mask()}
+
+    def mask(self):
+        return np.arange(2) == self.cell % 2
+
+    def step(self, action):
+        assert self.mask()[int(action)]
+        self.cell = min(self.cell + 1, 2)
+        return self.cell, 1.0, self.cell == 2, False, {"action_mask": self.mask()}
+
+
+def test_masks_are_obeyed_or_refused():
+    for starts in (0, 40):
+        agent = PlanningAgent("PlanningPolicy", Masked(), learning_starts=starts, seed=0).learn(80)
+        assert agent.predict(np.array([0, 1]), deterministic=True)[0].tolist() == [0, 1]
+        given = agent.predict(np.array(0), action_masks=np.array([False, True]))[0]
+        assert int(given) == 1
+
+    class MaskedLine(Line):
+        action_space = spaces.Discrete(2)
+
+        def reset(self, **settings):
+            return super().reset(**settings)[0], {"action_mask": np.array([True, False])}
+
+    with pytest.raises(ParameterError, match="action masks where states are real"):
+        PlanningAgent("PlanningPolicy", MaskedLine(), seed=0).learn(5)
+
+
+def test_taxi_is_driven_by_its_masks():
+    agent = PlanningAgent("PlanningPolicy", "Taxi-v4", seed=0).learn(4_000)
+    env = gym.make("Taxi-v4")
+    total, state = 0.0, env.reset(seed=5)[0]
+    for _ in range(30):
+        state, reward, done, *_ = env.step(agent.predict(state, deterministic=True)[0].item())
+        total += reward
+        if done:
+            break
+    assert done
+    assert total > 0

@@ -17,6 +17,7 @@ from torch import Tensor
 from isinglass._support.validation import check_at_least_zero, check_count
 from isinglass.agents._arguments import environment
 from isinglass.agents._faults import check_agent_file, same_spaces, whole_steps
+from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_real
 from isinglass.agents.planning_policy import PlanningPolicy
 from isinglass.agents.world_spaces import check_world, numbers_of, world_columns
@@ -33,7 +34,8 @@ OFTEN = 25  # steps between two looks at what was met, and a quarter of all that
 class PlanningAgent(OffPolicyAlgorithm):
     r"""Acts by planning in what it has met: transitions are stored, plans are made anew.
 
-    Where states and actions can be listed, the plan is soft value iteration over
+    What an action mask forbids is not taken, however it is told; where states are real, masks
+    are refused. Where states and actions can be listed, the plan is soft value iteration over
     :class:`~isinglass.world.WorldEnergy`; while it learns, what was never met counts as much as
     anything can (R-max), so that it is tried. Where states are real, what follows is read from
     stored transitions by local lines, and the first action of the best of many paths is taken
@@ -83,6 +85,7 @@ class PlanningAgent(OffPolicyAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlanningPolicy": PlanningPolicy}
     policy: PlanningPolicy
+    _masks: MaskReader | None = None
 
     def __init__(
         self,
@@ -165,6 +168,17 @@ class PlanningAgent(OffPolicyAlgorithm):
         self._n_updates += gradient_steps
         self.logger.record("train/transitions", len(self.policy.world))
 
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Returns actions, as :meth:`PlanningPolicy.predict` does."""
+        return self.policy.predict(observation, state, episode_start, deterministic, action_masks)
+
     def seek(self, reward: Tensor | None = None, goal: object = None) -> None:
         """Plans for another reward or goal from now on, with what is known; nothing is learned.
 
@@ -177,6 +191,28 @@ class PlanningAgent(OffPolicyAlgorithm):
             ParameterError: If states are real, or both are given.
         """
         self.policy.seek(reward, goal)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        ready = super()._setup_learn(*args, **kwargs)
+        check_real("the first observation", self._last_obs)
+        self._masks = MaskReader(self.env) if self.env is not None else None
+        self._tell_masks(self._last_obs)
+        return ready
+
+    def _tell_masks(self, seen: Any, infos: Any = None, dones: np.ndarray | None = None) -> None:
+        """Lets the policy know what is allowed where the environments are now."""
+        masks = None if self._masks is None else self._masks.read(seen, infos, dones)
+        if masks is not None:
+            self.policy.allow(numbers_of(self.observation_space, np.asarray(seen)), masks)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: Any = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self.policy.world.columns.finite and self.num_timesteps < learning_starts:
+            rows = numbers_of(self.observation_space, np.asarray(self._last_obs))
+            actions = self.policy.at_random(rows)
+            return actions, actions
+        return super()._sample_action(learning_starts, action_noise, n_envs)
 
     def _take_in(self) -> None:
         """Stores the transitions that the replay buffer got since the last time."""
@@ -209,6 +245,7 @@ class PlanningAgent(OffPolicyAlgorithm):
         check_real("the reward", reward)
         check_real("the observation", new_obs)
         before = numbers_of(self.observation_space, np.asarray(self._last_obs))
+        self._tell_masks(new_obs, infos, dones)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         self._fresh += 1
         self.policy.begin(dones)
@@ -225,7 +262,7 @@ class PlanningAgent(OffPolicyAlgorithm):
             self.policy.seed(seed)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "world"]
+        return [*super()._excluded_save_params(), "world", "_masks"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy"], []

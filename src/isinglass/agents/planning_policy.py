@@ -10,6 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Generator, Tensor
 
+from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.world_spaces import numbers_of
 from isinglass.errors import ParameterError
 from isinglass.world import PathPlanner, Plan, RealModel, Sharing, WorldEnergy
@@ -66,6 +67,7 @@ class PlanningPolicy(BasePolicy):
         self._best: Plan | None = None
         self._hopeful: Plan | None = None
         self._met: Tensor | None = None  # pairs that the hopeful plan knows
+        self._allowed: Tensor | None = None  # of every state and action, once masks were told
         self._sharing: tuple[int, Sharing | None] = (0, None)
         self._real: RealModel | None = None
         self._paths: dict[int, PathPlanner] = {}
@@ -113,7 +115,8 @@ class PlanningPolicy(BasePolicy):
             sharing = self.world.sharing()
             self._sharing = len(self.world), sharing
         settings: dict[str, Any] = {
-            "discount": self.gamma, "temperature": self.plan_temperature, **self._sought,
+            "discount": self.gamma, "temperature": self.plan_temperature,
+            "allowed": self._allowed, **self._sought,
         }  # fmt: skip
         model = self.world.model(sharing=sharing)
         self._met = (model.visits > 0).reshape(-1, self.world.columns.actions)
@@ -121,6 +124,29 @@ class PlanningPolicy(BasePolicy):
         self._hopeful = self.world.plan(
             **settings, sharing=sharing, unmet="optimistic", start=self._hopeful
         )
+
+    def allow(self, rows: np.ndarray, masks: np.ndarray) -> None:
+        """Keeps which actions states allow, as they were told.
+
+        Args:
+            rows: The states, as numbers of their columns.
+            masks: Their masks, flat or joint, ``(rows, width)``.
+
+        Raises:
+            ParameterError: If states are real: what is allowed along a path is not known.
+        """
+        columns = self.world.columns
+        if not columns.finite:
+            raise ParameterError(
+                "action masks where states are real, which are not known along a path",
+                "Learn by FreeEnergyQ, which obeys them",
+            )
+        if self._allowed is None:
+            self._allowed = torch.ones(columns.states, columns.actions, dtype=torch.bool)
+        index = columns.index("state", columns.encode("state", rows))
+        layout = MaskLayout.of(self.action_space)
+        joint = masks if layout.is_joint(masks) else layout.joint(masks)
+        self._allowed[index] = torch.as_tensor(joint)
 
     def note(
         self, state: np.ndarray, action: np.ndarray, reward: float, after: np.ndarray, done: bool
@@ -152,6 +178,7 @@ class PlanningPolicy(BasePolicy):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Returns an action for each observation.
 
@@ -160,15 +187,20 @@ class PlanningPolicy(BasePolicy):
             state: Not looked at.
             episode_start: Where an episode begins, which forgets the path that was under way.
             deterministic: Whether nothing is tried for what may be there.
+            action_masks: What is allowed, one mask for all rows or one for each; None is what
+                was told of these states while learning.
 
         Raises:
-            ParameterError: If nothing is known yet.
+            ParameterError: If masks are given where states are real.
         """
         rows, single = self._rows(observation)
         if episode_start is not None:
             self.begin(np.asarray(episode_start))
+        if action_masks is not None:
+            layout = MaskLayout.of(self.action_space)
+            self.allow(rows, layout.rows(action_masks, len(rows)))
         if not len(self.world) or (self._best is None and self._real is None):
-            actions = np.stack([self.action_space.sample() for _ in rows])
+            actions = self.at_random(rows)
         elif self.world.columns.finite:
             actions = self._decode(self._listed(rows, deterministic))
         else:
@@ -189,18 +221,31 @@ class PlanningPolicy(BasePolicy):
         assert self._best is not None and self._hopeful is not None  # noqa: S101, PT018
         plan = self._best if deterministic else self._hopeful
         columns = self.world.columns
-        q = plan.q[columns.index("state", columns.encode("state", rows))]
+        place = columns.index("state", columns.encode("state", rows))
+        q = plan.q[place]
         # Of a state that was never met nothing is known: all actions are alike there.
         q = torch.where(q.amax(-1, keepdim=True) == -torch.inf, 0.0, q)
+        if self._allowed is not None:
+            q = q.masked_fill(~self._allowed[place], -torch.inf)
         if plan.temperature > 0:
             probs = torch.softmax(q / plan.temperature, -1)
             index = torch.multinomial(probs, 1, generator=self._random)[:, 0]
         elif deterministic:
             index = first_best(q)
         else:  # among equals at random, or the first action would be tried for ever
-            top = (q >= q.amax(-1, keepdim=True) - 1e-9 * (1 + q.abs())).double()
+            highest = q.amax(-1, keepdim=True)
+            top = (q >= highest - 1e-9 * (1 + highest.abs())).double()
             index = torch.multinomial(top, 1, generator=self._random)[:, 0]
         return columns.values("action", index).numpy()
+
+    def at_random(self, rows: np.ndarray) -> np.ndarray:
+        """Draws an action for each state, uniform among those that are allowed."""
+        if self._allowed is None:
+            return np.stack([self.action_space.sample() for _ in rows])
+        columns = self.world.columns
+        may = self._allowed[columns.index("state", columns.encode("state", rows))]
+        drawn = torch.multinomial(may.double(), 1, generator=self._random)[:, 0]
+        return self._decode(columns.values("action", drawn).numpy())
 
     def _along_paths(self, rows: np.ndarray, deterministic: bool) -> np.ndarray:
         assert self._real is not None  # noqa: S101

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Generator, Tensor
 
-from isinglass._support.typing import Float, Int
+from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import (
     check_at_least_zero,
     check_choice,
@@ -123,6 +123,7 @@ def plan(
     discount: float,
     temperature: float,
     unmet: str | None,
+    allowed: Bool[Tensor, "S A"] | None = None,
     start: Plan | None = None,
 ) -> Plan:
     """Plans in a model, as :meth:`WorldEnergy.plan` does.
@@ -130,7 +131,7 @@ def plan(
     Raises:
         DomainError: If nothing leads to the goal, or a reward is not finite.
         ParameterError: If an argument is out of its range, or contradicts another.
-        ShapeError: If the reward fits neither states nor pairs.
+        ShapeError: If the reward fits neither states nor pairs, or ``allowed`` not the pairs.
     """
     check_fraction("discount", discount)
     check_at_least_zero("temperature", temperature)
@@ -149,6 +150,7 @@ def plan(
     high, low = float(rewards.max()), float(rewards.min())
     high += 1.0 if high == low else 0.0  # all rewards so far are equal: better ones may be
     met = model.visits > 0 if unmet != "share" else model.known
+    may = torch.ones_like(met) if allowed is None else _check_allowed(model, allowed)
     filled = high * far if unmet == "optimistic" else -math.inf
     count = model.columns.actions
     value = torch.full((shape[0],), min(low, 0.0) * far, dtype=mean.dtype, device=mean.device)
@@ -161,7 +163,7 @@ def plan(
     steps = 0
     while True:
         q = mean + _sum_over(model, onward * value[model.after])
-        q = q.masked_fill(~met, filled).reshape(-1, count)
+        q = q.masked_fill(~met, filled).masked_fill(~may, -math.inf).reshape(-1, count)
         new = _soft_max(q, temperature)
         new = torch.where(new == -torch.inf, lowest, new)
         steps += 1
@@ -170,6 +172,16 @@ def plan(
             horizon is None and moved * discount <= PRECISION * scale * (1 - discount)
         ):
             return Plan(model.columns, q, value, temperature, steps)
+
+
+def _check_allowed(model: TransitionModel, allowed: Bool[Tensor, "S A"]) -> Bool[Tensor, " P"]:
+    shape = model.columns.states, model.columns.actions
+    if tuple(allowed.shape) != shape or allowed.dtype != torch.bool:
+        raise ShapeError(
+            f"allowed of shape {tuple(allowed.shape)} and {allowed.dtype}",
+            f"Give a bool for each pair of state and action, {shape}",
+        )
+    return allowed.reshape(-1).to(model.pair.device)
 
 
 def _horizon(discount: float, horizon: int | None) -> float:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from isinglass._support.typing import Float
+from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_above_zero,
     check_count,
@@ -328,6 +328,7 @@ class WorldEnergy(Numbered, Serializable):
         discount: float = 0.99,
         temperature: float = 0.0,
         unmet: str | None = None,
+        allowed: Bool[Tensor, "S A"] | None = None,
         start: Plan | None = None,
         sharing: Sharing | None = None,
     ) -> Plan:
@@ -345,6 +346,7 @@ class WorldEnergy(Numbered, Serializable):
             unmet: What a pair (s, a) that was never met is worth: ``"refuse"``, it is not taken;
                 ``"optimistic"``, as much as anything can be, so that it is tried; ``"share"``,
                 what is foretold of it. None shares where the world is ``relative``, or refuses.
+            allowed: Which actions may be taken in each state; None is all.
             start: An earlier plan to go on from, which saves steps.
             sharing: Choices of :meth:`sharing` made before; None makes them.
 
@@ -353,11 +355,12 @@ class WorldEnergy(Numbered, Serializable):
                 not finite.
             ParameterError: If nothing is stored, states are real, both a reward and a goal are
                 given, or an argument is out of its range.
-            ShapeError: If the reward fits neither states nor pairs.
+            ShapeError: If the reward fits neither states nor pairs, or ``allowed`` not the pairs.
         """
         return plan(
             self.model(goal, sharing), reward, goal, horizon=horizon, discount=discount,
-            temperature=temperature, unmet=unmet, start=start,
+            temperature=temperature, unmet=unmet,
+            allowed=allowed, start=start,
         )  # fmt: skip
 
     def config(self) -> dict[str, Any]:

@@ -272,3 +272,16 @@ def test_what_an_objective_cannot_do_is_named():
 def test_settings_out_of_range_are_refused(build, unannotated):
     with pytest.raises(ParameterError):
         build()
+
+
+@pytest.mark.parametrize(
+    "machine", [ig.BoltzmannMachine(ig.Spin(5)), ig.RBM(ig.Spin(3), ig.Spin(2))]
+)
+def test_persistent_chains_draw_from_the_generator_alone(machine):
+    data = torch.ones(4, 5)[:, : machine.layers[0].size]
+    chains = torch.ones(4, 5)
+    moved = []
+    for other in (0, 1):
+        torch.manual_seed(other)  # of no consequence
+        moved.append(machine.persistent_contrastive_loss(data, chains, 3, seeded(2))[1])
+    assert torch.equal(*moved)
