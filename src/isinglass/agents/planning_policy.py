@@ -223,10 +223,12 @@ class PlanningPolicy(BasePolicy):
         columns = self.world.columns
         place = columns.index("state", columns.encode("state", rows))
         q = plan.q[place]
-        # Of a state that was never met nothing is known: all actions are alike there.
-        q = torch.where(q.amax(-1, keepdim=True) == -torch.inf, 0.0, q)
+        may = torch.ones_like(q, dtype=torch.bool)
         if self._allowed is not None:
-            q = q.masked_fill(~self._allowed[place], -torch.inf)
+            may = self._allowed[place]
+            q = q.masked_fill(~may, -torch.inf)
+        # Of a state that was never met nothing is known: all that is allowed is alike there.
+        q = torch.where(may & (q.amax(-1, keepdim=True) == -torch.inf), 0.0, q)
         if plan.temperature > 0:
             probs = torch.softmax(q / plan.temperature, -1)
             index = torch.multinomial(probs, 1, generator=self._random)[:, 0]
