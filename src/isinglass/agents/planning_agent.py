@@ -14,13 +14,20 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor
 
-from isinglass._support.validation import check_at_least_zero, check_count
-from isinglass.agents._arguments import environment
+from isinglass._support.validation import (
+    check_at_least_zero,
+    check_count,
+    check_fraction,
+    check_kind,
+)
+from isinglass._support.wording import shown
+from isinglass.agents._arguments import check_surroundings, environment
 from isinglass.agents._faults import check_agent_file, same_spaces, whole_steps
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_real
 from isinglass.agents.planning_policy import PlanningPolicy
 from isinglass.agents.world_spaces import check_world, numbers_of, world_columns
+from isinglass.errors import ParameterError
 from isinglass.world import WorldEnergy
 
 __all__ = ["PlanningAgent"]
@@ -105,13 +112,28 @@ class PlanningAgent(OffPolicyAlgorithm):
         device: torch.device | str = "cpu",
         _init_setup_model: bool = True,
     ) -> None:
+        seed = check_surroundings(device, seed, verbose)
         given = environment(env, required=_init_setup_model)
+        own = isinstance(policy, type) and issubclass(policy, PlanningPolicy)
+        if not own and policy != "PlanningPolicy":
+            raise ParameterError(
+                f"policy = {shown(policy)}", "Give 'PlanningPolicy', or a subclass of it"
+            )
+        if world is not None:
+            check_kind("world", world, WorldEnergy, "a WorldEnergy, or None")
+        for name, count, least in (
+            ("learning_starts", learning_starts, 0), ("train_freq", train_freq, 1),
+            ("buffer_size", buffer_size, 1),
+        ):  # fmt: skip
+            if count is not None:
+                check_count(name, count, least=least)
         self.world = world
         self.temperature = check_at_least_zero("temperature", temperature)
         self.horizon = check_count("horizon", horizon)
         self.paths = check_count("paths", paths, least=2)
         self._asked_starts, self._looks_every = learning_starts, train_freq
         self._saved_by = "PlanningAgent"
+        self._sought: dict[str, Any] = {}
         super().__init__(
             policy, given, 0.0, buffer_size, learning_starts or 0, 1, 1.0, gamma,
             1, 1, policy_kwargs={}, tensorboard_log=tensorboard_log, verbose=verbose,
@@ -125,6 +147,9 @@ class PlanningAgent(OffPolicyAlgorithm):
         if self.world is None:
             self.world = WorldEnergy(columns)
         check_world(self.world, columns)
+        check_fraction("gamma", self.gamma)
+        if columns.finite and self.gamma == 1:
+            raise ParameterError("gamma = 1 where plans are without end", "Give gamma below 1")
         if self._asked_starts is None:
             self.learning_starts = 0 if columns.finite else FIRST
         self.policy_kwargs = {
@@ -191,6 +216,7 @@ class PlanningAgent(OffPolicyAlgorithm):
             ParameterError: If states are real, or both are given.
         """
         self.policy.seek(reward, goal)
+        self._sought = {name: _plain(value) for name, value in self.policy.sought.items()}
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         ready = super()._setup_learn(*args, **kwargs)
@@ -248,6 +274,8 @@ class PlanningAgent(OffPolicyAlgorithm):
         self._tell_masks(new_obs, infos, dones)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         self._fresh += 1
+        if self._fresh >= replay_buffer.buffer_size:  # or what is overwritten would be lost
+            self._take_in()
         self.policy.begin(dones)
         if self.policy.world.columns.finite:
             after = numbers_of(self.observation_space, np.asarray(new_obs))
@@ -285,5 +313,11 @@ class PlanningAgent(OffPolicyAlgorithm):
         with same_spaces("PlanningAgent.load"):
             agent = super().load(path, environment(env, required=False), *args, **kwargs)
         agent.world = agent.policy.world
+        agent.policy.sought = agent._sought
         agent.policy.look()
         return agent
+
+
+def _plain(value: Any) -> Any:
+    """Returns a reward or a goal as it can be written to a file."""
+    return value.tolist() if isinstance(value, Tensor | np.ndarray) else value

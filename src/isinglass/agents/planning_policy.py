@@ -10,9 +10,11 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Generator, Tensor
 
+from isinglass._support.wording import shown
 from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.network import check_real
 from isinglass.agents.world_spaces import numbers_of
-from isinglass.errors import ParameterError
+from isinglass.errors import ParameterError, ShapeError
 from isinglass.world import PathPlanner, Plan, RealModel, Sharing, WorldEnergy
 from isinglass.world.planning import first_best
 
@@ -71,7 +73,7 @@ class PlanningPolicy(BasePolicy):
         self._sharing: tuple[int, Sharing | None] = (0, None)
         self._real: RealModel | None = None
         self._paths: dict[int, PathPlanner] = {}
-        self._sought: dict[str, Any] = {}
+        self.sought: dict[str, Any] = {}
         self._random = Generator().manual_seed(0)
 
     def seed(self, seed: int) -> None:
@@ -89,11 +91,13 @@ class PlanningPolicy(BasePolicy):
             raise ParameterError(
                 "another reward where states are real", "Store transitions with that reward"
             )
-        old, self._sought = self._sought, {"reward": reward, "goal": goal}
+        if not len(self.world):
+            raise ParameterError("a world without transitions", "Learn first")
+        old, self.sought = self.sought, {"reward": reward, "goal": goal}
         try:
             self.look()
         except Exception:
-            self._sought = old
+            self.sought = old
             raise
 
     def look(self, *, settle: bool = False) -> None:
@@ -116,7 +120,7 @@ class PlanningPolicy(BasePolicy):
             self._sharing = len(self.world), sharing
         settings: dict[str, Any] = {
             "discount": self.gamma, "temperature": self.plan_temperature,
-            "allowed": self._allowed, **self._sought,
+            "allowed": self._allowed, **self.sought,
         }  # fmt: skip
         model = self.world.model(sharing=sharing)
         self._met = (model.visits > 0).reshape(-1, self.world.columns.actions)
@@ -212,10 +216,23 @@ class PlanningPolicy(BasePolicy):
         return torch.as_tensor(self.predict(array, deterministic=deterministic)[0])
 
     def _rows(self, observation: Any) -> tuple[np.ndarray, bool]:
-        shape = self.observation_space.shape or ()
-        array = np.asarray(observation)
+        space, shape = self.observation_space, self.observation_space.shape or ()
+        try:
+            array = np.asarray(observation, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ShapeError(
+                f"the observation {shown(observation)}, which does not fit", f"Give one of {space}"
+            ) from error
+        # A number alone may come as an array of one, as Stable-Baselines3's buffers have it.
+        extra = () if shape else (1,)
         single = array.shape == shape
-        return numbers_of(self.observation_space, array[None] if single else array), single
+        if not single and array.shape[1:] not in (shape, shape + extra):
+            raise ShapeError(
+                f"an observation of shape {array.shape}, which does not fit",
+                f"Give one of {space}, or several in a row",
+            )
+        check_real("the observation", array)
+        return numbers_of(space, array[None] if single else array), single
 
     def _listed(self, rows: np.ndarray, deterministic: bool) -> np.ndarray:
         assert self._best is not None and self._hopeful is not None  # noqa: S101, PT018

@@ -36,7 +36,8 @@ def numbers_of(space: spaces.Space, values: np.ndarray) -> np.ndarray:
         array([[0.],
                [4.]])
     """
-    flat = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+    flat = np.asarray(values, dtype=np.float64)
+    flat = flat.reshape(len(flat), int(np.prod(flat.shape[1:])))
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return flat - np.ravel(space.start)
     return flat

@@ -18,6 +18,7 @@ from isinglass.units import Bernoulli, Categorical, Gaussian, Mixed, Spin, Unit
 __all__ = ["NAMES", "REAL", "WorldColumns", "digits", "number"]
 
 NAMES = ("state", "action", "reward", "next_state", "done")
+LARGEST = 1e100  # of real numbers, whose squares are summed
 REAL = 0  # of the choices of a real number, which has none
 
 
@@ -121,10 +122,14 @@ class WorldColumns:
             DomainError: If one is NaN or infinite, or is none of the choices.
         """
         choices = self.choices(name)
+        if isinstance(values, np.ma.MaskedArray):
+            raise DomainError(f"a masked array of {name}", "Leave such transitions out")
         try:
             array = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-            given = array.detach().cpu().to(torch.float64)
-        except (TypeError, ValueError, RuntimeError) as error:
+            plain = array.detach().cpu().to_dense()
+            given = torch.full_like(plain.real, torch.nan) if plain.is_complex() else plain
+            given = given.to(torch.float64)
+        except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
             raise DomainError(
                 f"the {name} {type(values).__name__}, which is no array of numbers",
                 f"Give {len(choices)} numbers a transition",
@@ -158,10 +163,12 @@ class WorldColumns:
         return torch.tensor(flags or [False])
 
     def _check(self, name: str, values: Float[Tensor, "N k"]) -> None:
-        if not bool(values.isfinite().all()):
-            bad = int((~values.isfinite()).sum())
+        fine = values.abs() <= LARGEST
+        if not bool(fine.all()):
+            bad = int((~fine).sum())
             raise DomainError(
-                f"{bad} of {values.numel()} values of {name} are NaN or infinite",
+                f"{bad} of {values.numel()} values of {name} are NaN or infinite, or beyond "
+                f"{LARGEST:.0e}",
                 "Leave such transitions out, or fill them in",
             )
         for column, count in zip(values.unbind(-1), self.choices(name), strict=True):

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_generator
+from isinglass._support.validation import check_features, check_generator, check_tensor
 from isinglass.distributions import PatternMixture
 from isinglass.errors import ParameterError
 from isinglass.world.columns import NAMES, REAL, WorldColumns
@@ -93,7 +93,13 @@ class WorldConditional:
         return self.decode(self.mixture.sample(generator))
 
     def decode(self, state: Float[Tensor, "B d"]) -> dict[str, Tensor]:
-        """Returns states of the joint units as values by column."""
+        """Returns states of the joint units as values by column.
+
+        Raises:
+            ShapeError: If they are of another width.
+        """
+        check_tensor("state", state)
+        check_features(state, self.columns.unit.size)
         numbers = []
         sizes = [n for name in NAMES for n in self.columns.choices(name)]
         for place, (group, count) in enumerate(

@@ -16,7 +16,9 @@ from isinglass._support.validation import (
     check_count,
     check_fraction,
     check_generator,
+    check_kind,
 )
+from isinglass._support.wording import shown
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.world.columns import WorldColumns
 from isinglass.world.transition_model import TransitionModel
@@ -26,7 +28,7 @@ __all__ = ["Plan", "Reward", "plan"]
 #: Of arriving in each state, or of each pair of state and action.
 Reward: TypeAlias = Float[Tensor, "S *A"]
 
-ALIKE = 1e-9  # how much values of equals differ by rounding, beside their size
+ALIKE = 1e-9  # how much values of equals differ by rounding, beside those of their state
 PRECISION = 1e-11  # of values, beside the largest reward summed without end
 UNMET = ("refuse", "optimistic", "share")
 
@@ -111,7 +113,8 @@ def first_best(q: Float[Tensor, "B A"]) -> Int[Tensor, " B"]:
         tensor([1])
     """
     top = q.amax(-1, keepdim=True)
-    return (q >= top - ALIKE * (1 + top.abs())).double().argmax(-1)
+    size = torch.where(q.isfinite(), q.abs(), 0.0).amax(-1, keepdim=True)
+    return (q >= top - ALIKE * size).double().argmax(-1)
 
 
 def plan(
@@ -135,6 +138,8 @@ def plan(
     """
     check_fraction("discount", discount)
     check_at_least_zero("temperature", temperature)
+    if start is not None:
+        check_kind("start", start, Plan, "a plan of this world")
     if horizon is not None:
         check_count("horizon", horizon)
     elif discount == 1:
@@ -142,53 +147,66 @@ def plan(
     shared = bool((model.known & (model.visits == 0)).any())
     unmet = ("share" if shared else "refuse") if unmet is None else unmet
     check_choice("unmet", unmet, UNMET)
-    rewards, ends = _rewards(model, reward, goal)
-    shape = model.columns.states, model.columns.actions
-    far = _horizon(discount, horizon)
+    rewards, ends, final = _rewards(model, reward, goal)
+    # What repeats itself for ever, or till the episode ends by chance.
+    far = _lasting(discount * (1 - ends), horizon)
     mean = _sum_over(model, model.probability * rewards * (1 + model.stuck * (far - 1)))
     onward = discount * model.probability * (1 - ends) * (1 - model.stuck)
+    long = float(_lasting(torch.tensor(float(discount)), horizon))
     high, low = float(rewards.max()), float(rewards.min())
-    high += 1.0 if high == low else 0.0  # all rewards so far are equal: better ones may be
+    # The best there can be: the highest reward for ever, an end at once where all cost something,
+    # and more than that where all rewards so far are equal.
+    high = max(high + (1.0 if high == low else 0.0), 0.0)
     met = model.visits > 0 if unmet != "share" else model.known
-    may = torch.ones_like(met) if allowed is None else _check_allowed(model, allowed)
-    filled = high * far if unmet == "optimistic" else -math.inf
-    count = model.columns.actions
-    value = torch.full((shape[0],), min(low, 0.0) * far, dtype=mean.dtype, device=mean.device)
-    lowest = value.clone()
-    if horizon is not None:
-        value = torch.zeros_like(value)
-    elif start is not None and start.value.shape == value.shape:
+    fixed = torch.zeros_like(mean).masked_fill(
+        ~met, high * long if unmet == "optimistic" else -math.inf
+    )
+    free = met
+    over = final.repeat_interleave(model.columns.actions)
+    for mask, worth in ((_forbidden(model, allowed), -math.inf), (over, 0.0)):
+        fixed, free = fixed.masked_fill(mask, worth), free & ~mask
+    lowest = torch.full((model.columns.states,), min(low, 0.0) * long).to(mean)
+    value = torch.zeros_like(lowest) if horizon is not None else lowest
+    if horizon is None and start is not None and start.value.shape == value.shape:
         value = start.value
-    scale = max(abs(high), abs(low)) * far or 1.0
+    close = PRECISION * (max(abs(high), abs(low)) * long or 1.0) * (1 - discount)
     steps = 0
     while True:
-        q = mean + _sum_over(model, onward * value[model.after])
-        q = q.masked_fill(~met, filled).masked_fill(~may, -math.inf).reshape(-1, count)
+        q = torch.where(free, mean + _sum_over(model, onward * value[model.after]), fixed)
+        q = q.reshape(-1, model.columns.actions)
         new = _soft_max(q, temperature)
-        new = torch.where(new == -torch.inf, lowest, new)
+        new = torch.where(new == -torch.inf, lowest, torch.where(final, 0.0, new))
         steps += 1
         moved, value = float((new - value).abs().max()), new
-        if steps == horizon or (
-            horizon is None and moved * discount <= PRECISION * scale * (1 - discount)
-        ):
+        if not math.isfinite(moved):
+            raise DomainError(
+                f"values beyond what floats hold, of rewards from {low:.3g} to {high:.3g} at T = "
+                f"{temperature:.3g}",
+                "Scale the rewards, or take another temperature",
+            )
+        if steps == horizon or moved == 0 or (horizon is None and moved * discount <= close):
             return Plan(model.columns, q, value, temperature, steps)
 
 
-def _check_allowed(model: TransitionModel, allowed: Bool[Tensor, "S A"]) -> Bool[Tensor, " P"]:
+def _forbidden(model: TransitionModel, allowed: Bool[Tensor, "S A"] | None) -> Bool[Tensor, " P"]:
+    if allowed is None:
+        return torch.zeros_like(model.visits, dtype=torch.bool)
     shape = model.columns.states, model.columns.actions
     if tuple(allowed.shape) != shape or allowed.dtype != torch.bool:
         raise ShapeError(
             f"allowed of shape {tuple(allowed.shape)} and {allowed.dtype}",
             f"Give a bool for each pair of state and action, {shape}",
         )
-    return allowed.reshape(-1).to(model.pair.device)
+    return ~allowed.reshape(-1).to(model.pair.device)
 
 
-def _horizon(discount: float, horizon: int | None) -> float:
-    """What a reward of 1 at every step adds up to."""
+def _lasting(rate: Float[Tensor, "*E"], horizon: int | None) -> Float[Tensor, "*E"]:
+    """What a reward of 1 at every step adds up to, if each is followed by another at a rate."""
     if horizon is None:
-        return 1 / (1 - discount)
-    return horizon if discount == 1 else (1 - discount**horizon) / (1 - discount)
+        return 1 / (1 - rate)
+    return torch.where(
+        rate == 1, float(horizon), (1 - rate**horizon) / (1 - rate).clamp_min(1e-300)
+    )
 
 
 def _soft_max(q: Float[Tensor, "S A"], temperature: float) -> Float[Tensor, " S"]:
@@ -202,8 +220,11 @@ def _sum_over(model: TransitionModel, values: Float[Tensor, " E"]) -> Float[Tens
     return model.visits.new_zeros(len(model.visits)).index_add(0, model.pair, values)
 
 
-def _rewards(model: TransitionModel, reward: Reward | None, goal: object) -> tuple[Tensor, Tensor]:
-    """Reward and end of each entry of the model."""
+def _rewards(
+    model: TransitionModel, reward: Reward | None, goal: object
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Reward and end of each entry of the model, and the states where everything has ended."""
+    final = model.final
     if reward is not None and goal is not None:
         raise ParameterError("both a reward and a goal", "Give one of them")
     if goal is not None:
@@ -214,17 +235,24 @@ def _rewards(model: TransitionModel, reward: Reward | None, goal: object) -> tup
                 f"the goal {index.tolist()}, where nothing leads that was met or is foretold",
                 "Give a goal that was met, or store transitions that lead there",
             )
-        return arrives.to(model.reward), torch.where(arrives, 1.0, model.done)
+        final[index.to(final.device)] = True
+        return arrives.to(model.reward), torch.where(arrives, 1.0, model.done), final
     if reward is None:
-        return model.reward, model.done
-    given = torch.as_tensor(reward).to(model.reward)
+        return model.reward, model.done, final
+    try:
+        given = torch.as_tensor(reward).to(model.reward)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DomainError(
+            f"the reward {shown(reward)}, which is no array of numbers",
+            "Give one of each state, or of each pair of state and action",
+        ) from error
     if not bool(given.isfinite().all()):
         raise DomainError("rewards that are NaN or infinite", "Give finite ones")
     states, actions = model.columns.states, model.columns.actions
     if given.shape == (states,):
-        return given[model.after], model.done
+        return given[model.after], model.done, final
     if given.shape == (states, actions):
-        return given.reshape(-1)[model.pair], model.done
+        return given.reshape(-1)[model.pair], model.done, final
     raise ShapeError(
         f"rewards of shape {tuple(given.shape)}",
         f"Give one of each of {states} states, or of each pair, ({states}, {actions})",

@@ -16,6 +16,7 @@ __all__ = ["Sharing", "shared_chances", "unblocked"]
 
 STRENGTHS = torch.logspace(-4, 3, 29, dtype=torch.float64)  # of κ
 ITERATIONS = 15  # of EM, between moves that were blocked and those that lead nowhere
+AS_LIKELY = 0.1  # nats
 TINY = 1e-300
 
 
@@ -209,7 +210,9 @@ class _LeaveOneOut:
             scores.append(
                 logs.new_zeros(len(kappa), moves.actions).index_add(1, moves.action, logs)
             )
-        best = torch.stack(scores, 1).flatten(0, 1).argmax(0)  # (κ, subset) of each action
+        table = torch.stack(scores, 1).flatten(0, 1)  # (κ, subset) of each action, the small first
+        # Where nothing was met twice all κ are alike: what was met then counts.
+        best = (table >= table.amax(0) - AS_LIKELY).double().argmax(0)
         strength = tuple(float(STRENGTHS[i // len(tried)]) for i in best)
         return strength, tuple(tried[int(i) % len(tried)] for i in best)
 

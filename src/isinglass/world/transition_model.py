@@ -30,6 +30,7 @@ class TransitionModel:
         probability: p(s′ | s, a) of each; those of a pair add up to 1.
         reward: Mean reward of each.
         done: The share of episodes that ended with each.
+        told: Whether an outcome is foretold rather than met.
         stuck: How surely an outcome that was only foretold, and changes nothing, repeats itself.
         visits: n(s, a) of every pair.
 
@@ -49,6 +50,7 @@ class TransitionModel:
     probability: Float[Tensor, " E"]
     reward: Float[Tensor, " E"]
     done: Float[Tensor, " E"]
+    told: Bool[Tensor, " E"]
     stuck: Float[Tensor, " E"]
     visits: Float[Tensor, " P"]
 
@@ -81,7 +83,8 @@ class TransitionModel:
         visits = moves.counts.new_zeros(pairs).index_add(0, pair, moves.counts)
         keys, place = torch.unique(torch.stack([pair, moves.after], -1), dim=0, return_inverse=True)
         count, reward, done = means(place, moves.counts, moves.reward, moves.done)
-        own = _Outcomes(keys[:, 0], keys[:, 1], count, reward, done, torch.zeros_like(count))
+        none = torch.zeros_like(count)
+        own = _Outcomes(keys[:, 0], keys[:, 1], count, reward, done, none.bool(), none)
         if sharing is None:
             return own.normalized(columns, visits, None)
         return own.normalized(columns, visits, _foretold(moves, sharing, visits, open_states))
@@ -92,6 +95,15 @@ class TransitionModel:
         return self.visits.new_zeros(len(self.visits)).index_add(
             0, self.pair, self.probability * self.reward
         )
+
+    @property
+    def final(self) -> Bool[Tensor, " S"]:
+        """Which states end every episode that arrives there, and were never left."""
+        lasting = (self.visits.reshape(self.columns.states, -1) > 0).any(-1)
+        lasting[self.after[~self.told & (self.done < 1)]] = True
+        arrived = torch.zeros_like(lasting)
+        arrived[self.after[~self.told]] = True
+        return arrived & ~lasting
 
     @property
     def known(self) -> Bool[Tensor, " P"]:
@@ -110,6 +122,7 @@ class _Outcomes:
     weight: Tensor
     reward: Tensor
     done: Tensor
+    told: Tensor
     stuck: Tensor
 
     def normalized(
@@ -122,14 +135,15 @@ class _Outcomes:
         return TransitionModel(
             columns, both.pair[order], both.after[order],
             (both.weight / total[both.pair])[order], both.reward[order], both.done[order],
-            both.stuck[order], visits,
+            both.told[order], both.stuck[order], visits,
         )  # fmt: skip
 
     def with_more(self, more: _Outcomes) -> _Outcomes:
         return _Outcomes(
             torch.cat([self.pair, more.pair]), torch.cat([self.after, more.after]),
             torch.cat([self.weight, more.weight]), torch.cat([self.reward, more.reward]),
-            torch.cat([self.done, more.done]), torch.cat([self.stuck, more.stuck]),
+            torch.cat([self.done, more.done]),
+            torch.cat([self.told, more.told]), torch.cat([self.stuck, more.stuck]),
         )  # fmt: skip
 
 
@@ -171,8 +185,10 @@ def _foretold(
     )
     # Where the world repeats itself, κ near 0, a wall that was foretold and is there stays there,
     # and so does a reward: a plan that counts on another draw knocks for ever.
-    doubt = (1 / (1 + strength))[action[reach.pair]]
+    doubt = ((1 / (1 + strength))[action] * (visits == 0))[reach.pair]
     reward = reward - doubt * (square - reward.square()).clamp_min(0).sqrt()
     weight = strength[action[reach.pair]] * weight
     stuck = doubt * (reach.after == state[reach.pair])
-    return _Outcomes(reach.pair, reach.after, weight, reward, done, stuck)
+    return _Outcomes(
+        reach.pair, reach.after, weight, reward, done, torch.ones_like(reach.fits), stuck
+    )

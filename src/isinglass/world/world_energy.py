@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -161,11 +162,15 @@ class WorldEnergy(Numbered, Serializable):
 
         Raises:
             ParameterError: If there is no such column, or no such transition.
+            ShapeError: If a column has several rows.
         """
+        rows = {name: self.columns.encode(name, values) for name, values in given.items()}
+        for name, row in rows.items():
+            if len(row) != 1:
+                raise ShapeError(f"{len(row)} rows of {name}", "Forget by one row at a time")
         hit = torch.ones(len(self.rows), dtype=torch.bool, device=self.rows.device)
-        for name, values in given.items():
-            row = self.columns.encode(name, values).to(self.rows)
-            hit &= (self.rows[:, self.columns.place(name)] == row).all(-1)
+        for name, row in rows.items():
+            hit &= (self.rows[:, self.columns.place(name)] == row.to(self.rows)).all(-1)
         if given and not bool(hit.any()):
             raise ParameterError(
                 f"no transition with {', '.join(f'{k} = {v}' for k, v in given.items())}",
@@ -279,6 +284,14 @@ class WorldEnergy(Numbered, Serializable):
             there = self.columns.index("state", self.columns.encode("state", goal))
         moves = Moves.of(self.columns, self.rows, self.counts)
         chosen = self.sharing() if sharing is None else sharing
+        if chosen is not None:
+            check_kind("sharing", chosen, Sharing, "what sharing() of this world gave")
+            if math.prod(chosen.layout) != self.columns.states:
+                raise ParameterError(
+                    f"sharing among {math.prod(chosen.layout)} states, in a world of "
+                    f"{self.columns.states}",
+                    "Give what sharing() of this world gave",
+                )
         model = TransitionModel.of(self.columns, moves, chosen, there)
         if goal is None and sharing is None:
             self._model = model
@@ -317,6 +330,11 @@ class WorldEnergy(Numbered, Serializable):
         if self._real is None:
             self._real = self.real_model()
         encoded = (self.columns.encode("state", state), self.columns.encode("action", action))
+        if len(encoded[0]) != len(encoded[1]):
+            raise ShapeError(
+                f"rows: {len(encoded[0])} of state, {len(encoded[1])} of action",
+                "Give as many of each",
+            )
         return self._real.predict(*(values.to(self.rows) for values in encoded))
 
     def plan(
@@ -362,6 +380,18 @@ class WorldEnergy(Numbered, Serializable):
             temperature=temperature, unmet=unmet,
             allowed=allowed, start=start,
         )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        """Returns the columns, and how much is stored."""
+        return f"{self.columns.state}, {self.columns.action}, {len(self)} transitions"
+
+    def _apply(self, fn: Any, recurse: bool = True) -> WorldEnergy:
+        rows, counts = self.rows, self.counts
+        super()._apply(fn, recurse)
+        # Numbers of states are counted in these: half precision would merge them.
+        self.rows, self.counts = rows.to(self.rows.device), counts.to(self.rows.device)
+        self._model = self._real = None
+        return self
 
     def config(self) -> dict[str, Any]:
         """Returns the columns and the number of stored patterns."""
