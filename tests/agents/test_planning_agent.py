@@ -13,7 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 
 from isinglass.agents import FreeEnergyQ, PlanningAgent
 from isinglass.agents.world_spaces import numbers_of, world_columns
-from isinglass.errors import DomainError, FileError, ParameterError
+from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 from isinglass.units import Categorical
 from isinglass.world import WorldColumns, WorldEnergy
 
@@ -204,3 +204,50 @@ def test_taxi_is_driven_by_its_masks():
             break
     assert done
     assert total > 0
+
+
+def test_what_is_sought_is_kept_in_the_file(tmp_path):
+    agent = PlanningAgent("PlanningPolicy", "CliffWalking-v1", seed=1).learn(1_000)
+    agent.seek(goal=[0])
+    agent.save(tmp_path / "agent")
+    back = PlanningAgent.load(tmp_path / "agent")
+    states = np.arange(37)
+    np.testing.assert_array_equal(
+        back.predict(states, deterministic=True)[0], agent.predict(states, deterministic=True)[0]
+    )
+
+
+def test_nothing_is_lost_when_the_buffer_is_small():
+    agent = PlanningAgent("PlanningPolicy", "FrozenLake-v1", buffer_size=10, seed=0).learn(200)
+    assert len(agent.world) == 200
+
+
+@pytest.mark.usefixtures("plain_annotations")
+def test_arguments_and_observations_of_another_kind_are_named():
+    for settings, words in (
+        ({"world": 3}, "world = 3"),
+        ({"seed": "x"}, "seed"),
+        ({"device": "nope"}, "device"),
+        ({"train_freq": 0}, "train_freq"),
+        ({"learning_starts": -1}, "learning_starts"),
+        ({"buffer_size": 0}, "buffer_size"),
+        ({"gamma": 1.0}, "gamma = 1"),
+    ):
+        with pytest.raises(ParameterError, match=words):
+            PlanningAgent("PlanningPolicy", "FrozenLake-v1", **settings)
+    with pytest.raises(ParameterError, match="Give 'PlanningPolicy'"):
+        PlanningAgent("MlpPolicy", "FrozenLake-v1")
+    fresh = PlanningAgent("PlanningPolicy", "FrozenLake-v1", seed=0)
+    with pytest.raises(ParameterError, match="Learn first"):
+        fresh.seek(goal=3)
+    several = PlanningAgent("PlanningPolicy", Still(spaces.Discrete(3)), seed=0).learn(30)
+    with pytest.raises(DomainError, match="the observation"):
+        several.predict(None)
+    for wrong in ("x", np.zeros((0, 3)), np.zeros((2, 2))):
+        with pytest.raises(ShapeError, match="does not fit"):
+            several.predict(wrong)
+    real = PlanningAgent("PlanningPolicy", Line(), learning_starts=10, seed=0).learn(30)
+    with pytest.raises(DomainError, match="the observation"):
+        real.predict(np.array([np.nan]))
+    with pytest.raises(ShapeError, match="does not fit"):
+        real.predict(np.zeros(2))

@@ -22,11 +22,11 @@ def plain_plan(model, discount: float, temperature: float, steps: int) -> np.nda
             model.reward.tolist(), model.done.tolist(), model.stuck.tolist(), strict=True,
         )
     )  # fmt: skip
-    far = 1 / (1 - discount)
     for _ in range(steps):
         q = np.full((states, actions), -np.inf)
         for pair, after, p, r, done, stuck in entries:
             old = q[pair // actions, pair % actions]
+            far = 1 / (1 - discount * (1 - done))
             onward = stuck * r * far + (1 - stuck) * (r + discount * (1 - done) * value[after])
             q[pair // actions, pair % actions] = (0 if old == -np.inf else old) + p * onward
         top = q.max(1)
@@ -161,3 +161,82 @@ def test_plans_that_are_none_are_refused() -> None:
     lonely.store([0], [0], [0.0], [1], [False])
     with pytest.raises(DomainError, match=r"the goal \[3\], where nothing leads"):
         lonely.plan(goal=3)
+
+
+def test_episodes_that_end_by_chance_are_worth_what_they_are() -> None:
+    """A reward of 1 a step and an end with probability ½: 2 in all, whatever is far away."""
+    generator = torch.Generator().manual_seed(0)
+    state, after = torch.randint(2, (2, 4_000), generator=generator)
+    done = torch.rand(4_000, generator=generator) < 0.5
+    world = WorldEnergy(WorldColumns(Categorical(2), Categorical(1)))
+    world.store(state, 0 * state, torch.ones(4_000), after, done)
+    value = world.plan(discount=0.9999).value
+    # The share of ends is known to 4σ = 4·√(¼/2000) in each of the two.
+    torch.testing.assert_close(value, torch.full_like(value, 2.0), atol=0.2, rtol=0)
+
+
+@pytest.mark.parametrize("labels", range(6))
+def test_what_was_met_once_is_planned_by_whatever_the_cells_are_called(labels: int) -> None:
+    generator = torch.Generator().manual_seed(labels)
+    name = torch.randperm(20, generator=generator)
+    state, action = torch.arange(19).repeat(2), torch.arange(2).repeat_interleave(19)
+    after = (state + 2 * action - 1).clamp(0, 19)
+    world = WorldEnergy(WorldColumns(Categorical(20), Categorical(2)))
+    world.store(name[state], action, (after == 19).double(), name[after], after == 19)
+    assert world.plan(discount=0.9).action(name[:19]).tolist() == [1] * 19
+
+
+def test_where_episodes_end_nothing_more_is_earned() -> None:
+    assert float(corridor().plan(discount=0.9).value[5]) == 0
+    for goal in (5, [0, 5]):
+        plan = corridor().plan(goal=goal, discount=0.9)
+        assert float(plan.value.max()) <= 1 + 1e-9
+        assert float(plan.value[5]) == 0
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+def test_the_unit_of_the_reward_is_of_no_consequence(size: float) -> None:
+    reward = torch.zeros(6)
+    reward[5] = size
+    assert corridor().plan(reward, discount=0.9).action([0, 1, 2, 3, 4]).tolist() == [1] * 5
+
+
+def test_what_floats_do_not_hold_is_named() -> None:
+    with pytest.raises(DomainError, match="values beyond what floats hold"):
+        corridor().plan(temperature=1e-310, discount=0.9)
+    with pytest.raises(DomainError, match="beyond 1e"):
+        corridor().plan(torch.full((6,), 1e308, dtype=torch.float64))
+    with pytest.raises(DomainError, match="beyond 1e"):
+        WorldEnergy(WorldColumns(Categorical(2), Categorical(1))).store([0], [0], [1e155], [1], [0])
+
+
+def test_numbers_stay_whole_in_another_precision() -> None:
+    wanted = corridor().plan(discount=0.9).q
+    assert torch.equal(corridor().half().plan(discount=0.9).q, wanted)
+    assert "10 transitions" in repr(corridor())
+
+
+@pytest.mark.usefixtures("unannotated")
+def test_choices_of_another_world_are_refused() -> None:
+    world = corridor()
+    with pytest.raises(ParameterError, match="sharing among 7 states, in a world of 6"):
+        world.plan(sharing=corridor(7).sharing())
+    with pytest.raises(ParameterError, match="sharing = 3"):
+        world.plan(sharing=3)
+    with pytest.raises(ParameterError, match="start = 3"):
+        world.plan(start=3)
+    with pytest.raises(DomainError, match="the reward 'x'"):
+        world.plan(reward="x")
+    with pytest.raises(ShapeError, match="2 rows of state"):
+        world.forget(state=[0, 1])
+    with pytest.raises(ShapeError, match="allowed of shape"):
+        world.plan(allowed=torch.ones(6, dtype=torch.bool))
+
+
+def test_what_is_not_allowed_is_not_planned() -> None:
+    allowed = torch.ones(6, 2, dtype=torch.bool)
+    allowed[2, 1] = False
+    plan = corridor().plan(discount=0.9, allowed=allowed)
+    assert float(plan.q[2, 1]) == -torch.inf
+    assert float(plan.value[2]) == 0
+    assert float(plan.value[3]) > 0

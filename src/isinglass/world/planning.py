@@ -20,7 +20,7 @@ from isinglass._support.validation import (
 )
 from isinglass._support.wording import shown
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from isinglass.world.columns import WorldColumns
+from isinglass.world.columns import LARGEST, WorldColumns
 from isinglass.world.transition_model import TransitionModel
 
 __all__ = ["Plan", "Reward", "plan"]
@@ -246,8 +246,8 @@ def _rewards(
             f"the reward {shown(reward)}, which is no array of numbers",
             "Give one of each state, or of each pair of state and action",
         ) from error
-    if not bool(given.isfinite().all()):
-        raise DomainError("rewards that are NaN or infinite", "Give finite ones")
+    if not bool((given.abs() <= LARGEST).all()):
+        raise DomainError(f"rewards that are NaN or infinite, or beyond {LARGEST:.0e}", "Give less")
     states, actions = model.columns.states, model.columns.actions
     if given.shape == (states,):
         return given[model.after], model.done, final

@@ -15,6 +15,7 @@ from isinglass.world.moves import Changes, Moves, Reach, totals
 __all__ = ["Sharing", "shared_chances", "unblocked"]
 
 STRENGTHS = torch.logspace(-4, 3, 29, dtype=torch.float64)  # of κ
+CONTEXT_STRENGTHS = (1e-4, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0)
 ITERATIONS = 15  # of EM, between moves that were blocked and those that lead nowhere
 AS_LIKELY = 0.1  # nats
 TINY = 1e-300
@@ -29,6 +30,7 @@ class Sharing:
         unseen: m(s′), how open a state is that was never met, beside 1 of others.
         strength: κ of each action, in transitions: how many of its own a pair needs to count as
             much as what is shared.
+        blend: κ of each action's contexts, beside what it does everywhere.
         context: The digits of a state on which each action's effect depends.
         reward_by: From what each action's reward is foretold where (s, a, s′) was never met.
         done_by: Likewise for the end of an episode.
@@ -51,6 +53,7 @@ class Sharing:
     layout: tuple[int, ...]
     unseen: float
     strength: tuple[float, ...]
+    blend: tuple[float, ...]
     context: tuple[tuple[int, ...], ...]
     reward_by: tuple[Key, ...]
     done_by: tuple[Key, ...]
@@ -71,14 +74,14 @@ class Sharing:
             found = max(split, key=lambda table: table.log_likelihood, default=best)
             more = found.log_likelihood > best.log_likelihood
             best = found if more else best
-        strength, context = best.by_action()
+        strength, blend, context = zip(*best.by_action(), strict=True)
         steps = Steps(moves.state, moves.action, moves.after, best.changes.of)
         sizes = moves.states, moves.actions, len(best.changes.count)
         reward_by, done_by = (
             better_keys(steps, moves.counts, values, best.changes.layout, sizes)
             for values in (moves.reward, moves.done)
         )
-        return cls(best.changes.layout, best.unseen, strength, context, reward_by, done_by)
+        return cls(best.changes.layout, best.unseen, strength, blend, context, reward_by, done_by)
 
     def contexts(self, state: Int[Tensor, " P"], action: Int[Tensor, " P"]) -> Int[Tensor, " P"]:
         """Returns a number for the digits of each state that matter to its action."""
@@ -190,31 +193,34 @@ class _LeaveOneOut:
         logs = self.counts * chance.clamp_min(TINY).log()
         return logs.sum(-1) if mine is None else logs[:, mine].sum(-1)
 
-    def by_action(self) -> tuple[tuple[float, ...], tuple[tuple[int, ...], ...]]:
-        """The strength κ of each action, and the digits its effect depends on."""
+    def by_action(self) -> list[tuple[float, float, tuple[int, ...]]]:
+        """Each action's strengths κ, of what is shared and in a context, and its digits."""
         moves, layout = self.moves, self.changes.layout
         tried = subsets(len(layout))[:-1]  # that of all digits is the pair's own count
-        scores = []
         kappa = STRENGTHS.to(self.counts).unsqueeze(-1)
+        scores, names = [], []
         for subset in tried:
-            prior = self.prior.unsqueeze(0)
-            if subset:
-                context = _context(moves.state, layout, subset) * moves.actions + moves.action
-                _, context = torch.unique(context, return_inverse=True)
-                width = len(self.changes.count)
-                _, joint = torch.unique(context * width + self.changes.of, return_inverse=True)
-                alike = _total_of(joint, self.counts) - 1
-                prior = (alike + kappa * prior) / (_total_of(context, self.counts) - 1 + kappa)
-            chance = (self.of_triple - 1 + kappa * prior) / (self.of_pair - 1 + kappa)
-            logs = self.counts * chance.clamp_min(TINY).log()
-            scores.append(
-                logs.new_zeros(len(kappa), moves.actions).index_add(1, moves.action, logs)
-            )
-        table = torch.stack(scores, 1).flatten(0, 1)  # (κ, subset) of each action, the small first
+            for blend in CONTEXT_STRENGTHS if subset else (1.0,):
+                prior = self._in_context(subset, blend) if subset else self.prior
+                chance = (self.of_triple - 1 + kappa * prior) / (self.of_pair - 1 + kappa)
+                logs = self.counts * chance.clamp_min(TINY).log()
+                zeros = logs.new_zeros(len(kappa), moves.actions)
+                scores.append(zeros.index_add(1, moves.action, logs))
+                names.append((blend, subset))
+        table = torch.stack(scores, 1).flatten(0, 1)  # (κ, the rest) of each action, small κ first
         # Where nothing was met twice all κ are alike: what was met then counts.
-        best = (table >= table.amax(0) - AS_LIKELY).double().argmax(0)
-        strength = tuple(float(STRENGTHS[i // len(tried)]) for i in best)
-        return strength, tuple(tried[int(i) % len(tried)] for i in best)
+        best = (table >= table.amax(0) - AS_LIKELY).double().argmax(0).tolist()
+        return [(float(STRENGTHS[i // len(names)]), *names[i % len(names)]) for i in best]
+
+    def _in_context(self, subset: tuple[int, ...], blend: float) -> Float[Tensor, " N"]:
+        """q of every transition, without itself: what was met where some digits are the same."""
+        moves = self.moves
+        context = _context(moves.state, self.changes.layout, subset) * moves.actions + moves.action
+        _, context = torch.unique(context, return_inverse=True)
+        width = len(self.changes.count)
+        _, joint = torch.unique(context * width + self.changes.of, return_inverse=True)
+        alike = _total_of(joint, self.counts) - 1
+        return (alike + blend * self.prior) / (_total_of(context, self.counts) - 1 + blend)
 
 
 def _context(

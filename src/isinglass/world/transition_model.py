@@ -173,7 +173,8 @@ def _foretold(
     apart = apart[action[reach.pair]]
     hit = (joint[found] == wanted) & ~strange[reach.pair] & reach.fits & apart
     own = torch.where(hit, totals(of, moves.counts, len(joint))[found], 0.0)
-    weight = own + strength[action[reach.pair]] * chance
+    blend = torch.tensor(sharing.blend).to(visits)[action[reach.pair]]
+    weight = own + blend * chance
     weight = weight / totals(reach.pair, weight, len(visits))[reach.pair]
     steps = Steps(moves.state, moves.action, moves.after, changes.of)
     asked = Steps(state[reach.pair], action[reach.pair], reach.after, reach.change)
