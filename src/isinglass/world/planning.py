@@ -166,9 +166,7 @@ def plan(
     for mask, worth in ((_forbidden(model, allowed), -math.inf), (over, 0.0)):
         fixed, free = fixed.masked_fill(mask, worth), free & ~mask
     lowest = torch.full((model.columns.states,), min(low, 0.0) * long).to(mean)
-    value = torch.zeros_like(lowest) if horizon is not None else lowest
-    if horizon is None and start is not None and start.value.shape == value.shape:
-        value = start.value
+    value = _first_values(lowest, horizon, start)
     close = PRECISION * (max(abs(high), abs(low)) * long or 1.0) * (1 - discount)
     steps = 0
     while True:
@@ -186,6 +184,15 @@ def plan(
             )
         if steps == horizon or moved == 0 or (horizon is None and moved * discount <= close):
             return Plan(model.columns, q, value, temperature, steps)
+
+
+def _first_values(lowest: Tensor, horizon: int | None, start: Plan | None) -> Tensor:
+    """Values before the first step: zero past a horizon, else of a plan that fits, or lowest."""
+    if horizon is not None:
+        return torch.zeros_like(lowest)
+    if start is None or start.value.shape != lowest.shape:
+        return lowest
+    return start.value
 
 
 def _forbidden(model: TransitionModel, allowed: Bool[Tensor, "S A"] | None) -> Bool[Tensor, " P"]:
