@@ -227,6 +227,8 @@ def test_choices_of_another_world_are_refused() -> None:
         world.plan(start=3)
     with pytest.raises(DomainError, match="the reward 'x'"):
         world.plan(reward="x")
+    with pytest.raises(DomainError, match="bools as state"):
+        world.plan(goal=torch.tensor([False, True, False, False, False, False]))
     with pytest.raises(ShapeError, match="2 rows of state"):
         world.forget(state=[0, 1])
     with pytest.raises(ShapeError, match="allowed of shape"):

@@ -134,6 +134,8 @@ class WorldColumns:
                 f"the {name} {type(values).__name__}, which is no array of numbers",
                 f"Give {len(choices)} numbers a transition",
             ) from error
+        if plain.dtype == torch.bool and any(count != 2 for count in choices):
+            raise DomainError(f"bools as {name}", "Give numbers: a mask has its nonzero()")
         if len(choices) == 1 and (given.ndim < 2 or given.shape[-1] != 1):
             given = given.unsqueeze(-1)
         if given.ndim == 1:
