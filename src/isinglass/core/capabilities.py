@@ -195,7 +195,7 @@ class Annealable(Capability):
 
     Examples:
         >>> import isinglass as ig
-        >>> path = ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2)).path()
+        >>> path = ig.RBM(ig.Bernoulli(3), ig.Bernoulli(2), scale=0.0).path()
         >>> path.draw_base(10).shape, round(float(path.base_log_partition.exp()))  # all 2⁵ alike
         (torch.Size([10, 5]), 32)
     """
