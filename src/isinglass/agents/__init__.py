@@ -28,6 +28,7 @@ from isinglass.agents.backups import (
 from isinglass.agents.candidates import CandidateEnergy, thinking_agent
 from isinglass.agents.extractors import CenteredExtractor, SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
+from isinglass.agents.imagined_replay_buffer import ImaginedReplayBuffer
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import MaskedEnv, ObservedMasks
 from isinglass.agents.planning_agent import PlanningAgent
@@ -52,6 +53,7 @@ __all__ = [
     "FreeEnergyPolicy",
     "FreeEnergyQ",
     "FreeEnergySarsa",
+    "ImaginedReplayBuffer",
     "LearningWarning",
     "MaskLayout",
     "MaskedEnv",

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -26,7 +25,7 @@ from isinglass.agents._faults import check_agent_file, same_spaces, whole_steps
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_real
 from isinglass.agents.planning_policy import PlanningPolicy
-from isinglass.agents.world_spaces import check_world, numbers_of, world_columns
+from isinglass.agents.world_spaces import check_world, numbers_of, store_newest, world_columns
 from isinglass.errors import ParameterError
 from isinglass.world import WorldEnergy
 
@@ -244,25 +243,8 @@ class PlanningAgent(OffPolicyAlgorithm):
         """Stores the transitions that the replay buffer got since the last time."""
         buffer = self.replay_buffer
         assert isinstance(buffer, ReplayBuffer)  # noqa: S101 - the default
-        new = min(self._fresh, buffer.buffer_size)
+        store_newest(self.policy.world, buffer, self._fresh)
         self._fresh = 0
-        if not new:
-            return
-        rows = np.arange(buffer.pos - new, buffer.pos) % buffer.buffer_size
-        observations, actions, rewards, following, dones, timeouts = (
-            np.asarray(part[rows]).reshape(-1, *part.shape[2:])
-            for part in (
-                buffer.observations, buffer.actions, buffer.rewards, buffer.next_observations,
-                buffer.dones, buffer.timeouts,
-            )
-        )  # fmt: skip
-        if isinstance(self.action_space, spaces.Box):
-            actions = self.policy.unscale_action(actions)
-        self.policy.world.store(
-            numbers_of(self.observation_space, observations),
-            numbers_of(self.action_space, actions),
-            rewards, numbers_of(self.observation_space, following), dones * (1 - timeouts),
-        )  # fmt: skip
 
     def _store_transition(
         self, replay_buffer: ReplayBuffer, buffer_action: np.ndarray, new_obs: Any,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
 
 from isinglass.errors import ParameterError
 from isinglass.units import Bernoulli, Categorical, Gaussian, Mixed, Unit
 from isinglass.world import WorldColumns, WorldEnergy
 
-__all__ = ["check_world", "numbers_of", "world_columns"]
+__all__ = ["check_world", "numbers_of", "store_newest", "world_columns"]
 
 
 def world_columns(observation_space: spaces.Space, action_space: spaces.Space) -> WorldColumns:
@@ -41,6 +42,28 @@ def numbers_of(space: spaces.Space, values: np.ndarray) -> np.ndarray:
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return flat - np.ravel(space.start)
     return flat
+
+
+def store_newest(world: WorldEnergy, buffer: ReplayBuffer, count: int) -> None:
+    """Stores the newest steps of a replay buffer in a world, real actions in their own unit."""
+    count = min(count, buffer.buffer_size)
+    if not count:
+        return
+    rows = np.arange(buffer.pos - count, buffer.pos) % buffer.buffer_size
+    observations, actions, rewards, following, dones, timeouts = (
+        np.asarray(part[rows]).reshape(-1, *part.shape[2:])
+        for part in (
+            buffer.observations, buffer.actions, buffer.rewards, buffer.next_observations,
+            buffer.dones, buffer.timeouts,
+        )
+    )  # fmt: skip
+    space = buffer.action_space
+    if isinstance(space, spaces.Box):  # which buffers keep from −1 to 1
+        actions = space.low + (actions + 1) / 2 * (space.high - space.low)
+    world.store(
+        numbers_of(buffer.observation_space, observations), numbers_of(space, actions), rewards,
+        numbers_of(buffer.observation_space, following), dones * (1 - timeouts),
+    )  # fmt: skip
 
 
 def check_world(world: WorldEnergy, columns: WorldColumns) -> None:
