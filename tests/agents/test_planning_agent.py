@@ -182,6 +182,7 @@ def test_masks_are_obeyed_or_refused():
         assert agent.predict(np.array([0, 1]), deterministic=True)[0].tolist() == [0, 1]
         given = agent.predict(np.array(0), action_masks=np.array([False, True]))[0]
         assert int(given) == 1
+        assert int(agent.predict(np.array(0), deterministic=True)[0]) == 0  # as it was told
 
     class MaskedLine(Line):
         action_space = spaces.Discrete(2)

@@ -178,3 +178,10 @@ def test_questions_that_are_none_are_refused() -> None:
         world.conditional(state=[1]).probs("reward")
     with pytest.raises(ParameterError, match="in a column"):
         WorldColumns(ig.Multinomial(3, draws=2), Categorical(2))
+
+
+def test_real_transitions_stay_in_the_order_in_which_they_were_met() -> None:
+    world = WorldEnergy(WorldColumns(Gaussian(1), Categorical(2)))
+    for state in (3.0, 1.0, 2.0):
+        world.store([[state]], [0], [0.0], [[state]], [False])
+    assert world.rows[:, 0].tolist() == [3.0, 1.0, 2.0]

@@ -16,7 +16,7 @@ from isinglass.agents.network import check_real
 from isinglass.agents.world_spaces import numbers_of
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.world import PathPlanner, Plan, RealModel, Sharing, WorldEnergy
-from isinglass.world.planning import first_best
+from isinglass.world.planning import best_alike, first_best, plan
 
 __all__ = ["PlanningPolicy"]
 
@@ -118,15 +118,16 @@ class PlanningPolicy(BasePolicy):
         if sharing is None or settle or len(self.world) >= GROWN * known:
             sharing = self.world.sharing()
             self._sharing = len(self.world), sharing
+        reward, goal = self.sought.get("reward"), self.sought.get("goal")
         settings: dict[str, Any] = {
-            "discount": self.gamma, "temperature": self.plan_temperature,
-            "allowed": self._allowed, **self.sought,
+            "horizon": None, "discount": self.gamma, "temperature": self.plan_temperature,
+            "allowed": self._allowed,
         }  # fmt: skip
-        model = self.world.model(sharing=sharing)
+        model = self.world.model(goal, sharing)  # once for both plans
         self._met = (model.visits > 0).reshape(-1, self.world.columns.actions)
-        self._best = self.world.plan(**settings, sharing=sharing, start=self._best)
-        self._hopeful = self.world.plan(
-            **settings, sharing=sharing, unmet="optimistic", start=self._hopeful
+        self._best = plan(model, reward, goal, **settings, unmet=None, start=self._best)
+        self._hopeful = plan(
+            model, reward, goal, **settings, unmet="optimistic", start=self._hopeful
         )
 
     def allow(self, rows: np.ndarray, masks: np.ndarray) -> None:
@@ -200,16 +201,20 @@ class PlanningPolicy(BasePolicy):
         rows, single = self._rows(observation)
         if episode_start is not None:
             self.begin(np.asarray(episode_start))
-        if action_masks is not None:
+        told = self._allowed
+        if action_masks is not None:  # of this question alone
             layout = MaskLayout.of(self.action_space)
+            self._allowed = None if told is None else told.clone()
             self.allow(rows, layout.rows(action_masks, len(rows)))
-        if not len(self.world) or (self._best is None and self._real is None):
-            actions = self.at_random(rows)
-        elif self.world.columns.finite:
-            actions = self._decode(self._listed(rows, deterministic))
-        else:
-            actions = self._decode(self._along_paths(rows, deterministic))
+        actions = self._actions(rows, deterministic)
+        self._allowed = told
         return (np.asarray(actions[0]) if single else actions), None
+
+    def _actions(self, rows: np.ndarray, deterministic: bool) -> np.ndarray:
+        if not len(self.world) or (self._best is None and self._real is None):
+            return self.at_random(rows)
+        ask = self._listed if self.world.columns.finite else self._along_paths
+        return self._decode(ask(rows, deterministic))
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         array = observation.cpu().numpy()
@@ -252,8 +257,7 @@ class PlanningPolicy(BasePolicy):
         elif deterministic:
             index = first_best(q)
         else:  # among equals at random, or the first action would be tried for ever
-            highest = q.amax(-1, keepdim=True)
-            top = (q >= highest - 1e-9 * (1 + highest.abs())).double()
+            top = best_alike(q).double()
             index = torch.multinomial(top, 1, generator=self._random)[:, 0]
         return columns.values("action", index).numpy()
 

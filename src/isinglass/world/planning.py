@@ -112,9 +112,19 @@ def first_best(q: Float[Tensor, "B A"]) -> Int[Tensor, " B"]:
         >>> first_best(torch.tensor([[0.0, 1.0, 1.0 + 1e-14]], dtype=torch.float64))
         tensor([1])
     """
+    return best_alike(q).double().argmax(-1)
+
+
+def best_alike(q: Float[Tensor, "B A"]) -> Bool[Tensor, "B A"]:
+    """Tells which actions of each row are the best, those equal but for rounding among them.
+
+    Examples:
+        >>> best_alike(torch.tensor([[0.0, 1.0, 1.0 + 1e-14]], dtype=torch.float64))
+        tensor([[False,  True,  True]])
+    """
     top = q.amax(-1, keepdim=True)
     size = torch.where(q.isfinite(), q.abs(), 0.0).amax(-1, keepdim=True)
-    return (q >= top - ALIKE * size).double().argmax(-1)
+    return q >= top - ALIKE * size
 
 
 def plan(

@@ -164,9 +164,9 @@ class _LeaveOneOut:
         for unseen in {1.0, _rarity(met)}:
             base = unblocked(moves, self.changes, self.seen, unseen)
             prior = self._prior(unseen, base)
-            score = float(self._scores(prior).max())
+            score = float(self._logs(prior).sum(-1).max())
             if score > self.log_likelihood:
-                self.log_likelihood, self.unseen, self.base, self.prior = score, unseen, base, prior
+                self.log_likelihood, self.unseen, self.prior = score, unseen, prior
 
     def _prior(self, unseen: float, base: Float[Tensor, " D"]) -> Float[Tensor, " N"]:
         """q₀ of every transition, without itself."""
@@ -184,27 +184,22 @@ class _LeaveOneOut:
         novel = novel[self.moves.action]  # of a change that was never seen, Good and Turing
         return (1 - novel) * rest + novel / self.moves.states
 
-    def _scores(
-        self, prior: Float[Tensor, "*K N"], mine: Bool[Tensor, " N"] | None = None
-    ) -> Float[Tensor, " K"]:
-        """Σ log p of transitions given the others, for each strength κ."""
+    def _logs(self, prior: Float[Tensor, " N"]) -> Float[Tensor, "K N"]:
+        """log p of transitions given the others, as often as they were met, for each κ."""
         kappa = STRENGTHS.to(self.counts).unsqueeze(-1)
         chance = (self.of_triple - 1 + kappa * prior) / (self.of_pair - 1 + kappa)
-        logs = self.counts * chance.clamp_min(TINY).log()
-        return logs.sum(-1) if mine is None else logs[:, mine].sum(-1)
+        return self.counts * chance.clamp_min(TINY).log()
 
     def by_action(self) -> list[tuple[float, float, tuple[int, ...]]]:
         """Each action's strengths κ, of what is shared and in a context, and its digits."""
         moves, layout = self.moves, self.changes.layout
         tried = subsets(len(layout))[:-1]  # that of all digits is the pair's own count
-        kappa = STRENGTHS.to(self.counts).unsqueeze(-1)
         scores, names = [], []
         for subset in tried:
             for blend in CONTEXT_STRENGTHS if subset else (1.0,):
                 prior = self._in_context(subset, blend) if subset else self.prior
-                chance = (self.of_triple - 1 + kappa * prior) / (self.of_pair - 1 + kappa)
-                logs = self.counts * chance.clamp_min(TINY).log()
-                zeros = logs.new_zeros(len(kappa), moves.actions)
+                logs = self._logs(prior)
+                zeros = logs.new_zeros(len(logs), moves.actions)
                 scores.append(zeros.index_add(1, moves.action, logs))
                 names.append((blend, subset))
         table = torch.stack(scores, 1).flatten(0, 1)  # (κ, the rest) of each action, small κ first

@@ -434,7 +434,8 @@ class WorldEnergy(Numbered, Serializable):
 
     def _put(self, rows: Tensor, counts: Tensor, *, merge: bool = True) -> None:
         """Replaces all that is stored, equal transitions becoming one."""
-        if merge and len(rows):
+        # Real transitions hardly ever repeat; they stay in the order in which they were met.
+        if merge and len(rows) and self.columns.finite:
             rows, place = torch.unique(rows, dim=0, return_inverse=True)
             counts = counts.new_zeros(len(rows)).index_add(0, place, counts)
         self.rows, self.counts = rows, counts
