@@ -22,10 +22,12 @@ from isinglass.agents.backups import (
     Backup,
     DoubleBackup,
     MunchausenBackup,
+    NoveltyBackup,
     ReturnBackup,
     SoftBackup,
 )
 from isinglass.agents.candidates import CandidateEnergy, thinking_agent
+from isinglass.agents.energy_selection import EnergyFit, candidate_energies, compare_energies
 from isinglass.agents.extractors import CenteredExtractor, SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.imagined_replay_buffer import ImaginedReplayBuffer
@@ -47,6 +49,7 @@ __all__ = [
     "CenteredExtractor",
     "DBMEnergy",
     "DoubleBackup",
+    "EnergyFit",
     "Enumerated",
     "FreeEnergyCnnPolicy",
     "FreeEnergyMultiInputPolicy",
@@ -59,6 +62,7 @@ __all__ = [
     "MaskedEnv",
     "MixtureEnergy",
     "MunchausenBackup",
+    "NoveltyBackup",
     "ObservedMasks",
     "PairwiseEnergy",
     "PlanningAgent",
@@ -69,5 +73,7 @@ __all__ = [
     "ReturnBackup",
     "SetExtractor",
     "SoftBackup",
+    "candidate_energies",
+    "compare_energies",
     "thinking_agent",
 ]

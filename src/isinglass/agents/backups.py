@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_fraction, check_number
+from isinglass._support.validation import check_fraction, check_kind, check_number
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay_buffer import Transitions, take_rows
 from isinglass.errors import ParameterError
@@ -19,6 +20,7 @@ __all__ = [
     "Backup",
     "DoubleBackup",
     "MunchausenBackup",
+    "NoveltyBackup",
     "ReturnBackup",
     "SoftBackup",
     "bootstrap",
@@ -30,7 +32,13 @@ class Backup(ABC):
 
     A new one is a frozen dataclass with :meth:`target`. It sees states, actions, rewards, next
     states and their masks, and may ask the policy for any distribution or value of either network.
+
+    Attributes:
+        explores: Whether it asks how often (s, a) was met: the batch has ``visits`` then, and the
+            agent acts by its values even before a reward was met.
     """
+
+    explores: ClassVar[bool] = False
 
     @abstractmethod
     def target(
@@ -230,3 +238,57 @@ class ReturnBackup(_WillingBackup):
         following = policy.distribution(rows, None if masks is None else masks[on], target=True)
         value = following.score(following.sample(policy.generator))
         return returns.index_add(0, on, discounts[on] * value)
+
+
+@dataclass(frozen=True)
+class NoveltyBackup(Backup):
+    r"""y of another backup, with a bonus for what was seldom done: r + b·r₀/√n(s, a).
+
+    n(s, a) is how often the pair was met until now, real numbers in cells
+    (:class:`~isinglass.agents.visit_counts.VisitCounts`); r₀ the usual size of a reward among the
+    first random steps, 1 if none was met. T by default is in units of the spread of the values,
+    which the bonus is part of. An agent that learns by it does not wait for a first reward before
+    it follows its values.
+
+    For rewards so sparse that random steps do not find them, on few states and actions. Where
+    every pair is new, as among 2^40 actions, the bonus is the same everywhere and does nothing.
+
+    References: Strehl & Littman 2008, "An analysis of model-based interval estimation"; Bellemare
+    et al. 2016, arXiv:1606.01868 (counts as a bonus).
+
+    Args:
+        bonus: b ≥ 0, of a pair that was met once, in usual rewards.
+        base: The backup to which the bonus is added.
+
+    Raises:
+        ParameterError: If b is not a finite number of zero or above, or the replay buffer counts
+            no visits.
+
+    Examples:
+        >>> from isinglass.agents import FreeEnergyQ
+        >>> FreeEnergyQ("MlpPolicy", "FrozenLake-v1", backup=NoveltyBackup()).backup.bonus
+        0.1
+    """
+
+    explores: ClassVar[bool] = True
+    bonus: float = 0.1
+    base: Backup = field(default_factory=lambda: SoftBackup(mellowmax=True))
+
+    def __post_init__(self) -> None:
+        if check_number("bonus", self.bonus) < 0:
+            raise ParameterError(f"bonus = {self.bonus}", "Give zero or more, in usual rewards")
+        check_kind("base", self.base, Backup, "a backup, such as SoftBackup(mellowmax=True)")
+
+    def target(
+        self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Returns y of the base, the bonus added to the reward."""
+        if batch.visits is None:
+            raise ParameterError(
+                "transitions whose visits are not counted, for a bonus of novelty",
+                "Leave replay_buffer_class out, or make it one that takes count_visits=True",
+            )
+        unit = policy.q_net.head.reward_size
+        rare = batch.visits.clamp_min(1).to(batch.rewards.dtype).rsqrt()
+        rewards = batch.rewards + (self.bonus * unit * rare).unsqueeze(-1)
+        return self.base.target(policy, batch._replace(rewards=rewards), discounts)

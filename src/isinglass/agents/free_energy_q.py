@@ -34,13 +34,14 @@ from isinglass.agents._faults import (
     same_spaces,
     whole_steps,
 )  # fmt: skip
-from isinglass.agents._warnings import warn_of_few_steps, warn_of_first_look, warn_of_spaces
+from isinglass.agents._warnings import warn_of_few_steps, warn_of_spaces
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.defaults import SELDOM, default_energy, rate_for, update_pace
+from isinglass.agents.energy_selection import candidate_energies
+from isinglass.agents.first_look import FirstLook
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
-from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.network import FreeEnergyNetwork, check_real
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay_buffer import (
@@ -54,9 +55,9 @@ from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
 
+LOOK_FOR_ENERGY = 2_000  # random steps before energies are compared
 LOOK_EVERY = 4  # updates, for the spread of the values
 FRESH = 0.2  # the share of what is found then
-FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
 MOST_TOGETHER = 16  # gradient steps whose targets are made at once
 NUMBERS_TOGETHER = 2**20  # in the observations that are looked at for it
 #: From values Q(s, a) and their targets to one number to differentiate.
@@ -65,7 +66,7 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 SelfFreeEnergyQ = TypeVar("SelfFreeEnergyQ", bound="FreeEnergyQ")
 
 
-class FreeEnergyQ(MaskedCollection):
+class FreeEnergyQ(FirstLook):
     r"""Soft Q-learning where Q = −F, the negative free energy of actions under an energy.
 
     An action is a state of units: d bits are spins a = ±1, choices are one-hot, real actions
@@ -108,7 +109,9 @@ class FreeEnergyQ(MaskedCollection):
             observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
         energy: The energy of the actions; None is a :class:`MixtureEnergy` that fits their space:
             for one choice a value an action, else 32 memories, for bits and several choices bent
-            alike by the state.
+            alike by the state. ``"auto"`` compares it, when learning starts, with others by the
+            Bellman error on transitions kept aside (:func:`compare_energies`), of 2,000 random
+            steps if ``learning_starts`` is lower.
         backup: What values are learned towards; None is ``SoftBackup(mellowmax=True)``, under
             which wandering is worth nothing.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
@@ -187,7 +190,7 @@ class FreeEnergyQ(MaskedCollection):
         self,
         policy: str | type[FreeEnergyPolicy],
         env: GymEnv | VectorEnv | str | None,
-        energy: ActionEnergy | None = None,
+        energy: ActionEnergy | str | None = None,
         backup: Backup | None = None,
         loss: str | Loss = "mse",
         learning_rate: float | Schedule | None = None,
@@ -230,7 +233,7 @@ class FreeEnergyQ(MaskedCollection):
             policy_kwargs=without(policy_kwargs, "temperature", "energy"),
             verbose=verbose, device=device, support_multi_env=True, seed=seed, sde_support=False,
         )  # fmt: skip
-        self.energy = energy  # None until the space of the actions is known
+        self.energy: Any = energy  # None until the space of the actions is known
         self.backup = SoftBackup(mellowmax=True) if backup is None else backup
         self._paces_itself = train_freq is None and gradient_steps is None
         self.loss = loss
@@ -251,7 +254,7 @@ class FreeEnergyQ(MaskedCollection):
 
     @property
     def _waits_for_reward(self) -> bool:
-        return self.initial_temperature is None
+        return self.initial_temperature is None and not self.backup.explores
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds Python, numpy, torch, the environment and the stream of the actions."""
@@ -358,20 +361,6 @@ class FreeEnergyQ(MaskedCollection):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", finite_loss(float(torch.stack(losses).mean())))
 
-    def _start_values(self) -> None:
-        """Lets values start at the mean reward: reaching it step by step would take thousands."""
-        networks = (self.policy.q_net, self.policy.q_net_target)
-        if networks[0].head.offset.item() != 0:
-            return  # weights of an earlier agent were put in
-        rewards = self._sample_transitions(FIRST_LOOK).rewards
-        warn_of_first_look(self, rewards)
-        size = 1.0
-        if self.initial_temperature is None:
-            size = float(rewards.square().mean().sqrt()) or 1.0
-            self.policy.temperature *= size
-        for network in networks:
-            network.head.start_at(float(rewards.mean()), size)
-
     def learn(
         self: SelfFreeEnergyQ,
         total_timesteps: int,
@@ -395,7 +384,11 @@ class FreeEnergyQ(MaskedCollection):
             return super().learn(total_timesteps, callback, *rest)
 
     def _setup_model(self) -> None:
-        if self.energy is None:
+        several = len(candidate_energies(self.action_space)) > 1
+        self._chooses = several and (self._chooses or self.energy == "auto")
+        if self._chooses:
+            self.learning_starts = max(self.learning_starts, LOOK_FOR_ENERGY)
+        if self.energy in (None, "auto"):
             self.energy = default_energy(self.action_space)
         check_settings(self)  # here, so that what ``load`` is given is checked as well
         if self.optimize_memory_usage:
@@ -409,7 +402,9 @@ class FreeEnergyQ(MaskedCollection):
         if buffer is None:
             kept = isinstance(self.observation_space, spaces.Dict)
             self.replay_buffer_class = MaskedDictReplayBuffer if kept else MaskedReplayBuffer
-            self.replay_buffer_kwargs = {"n_steps": n_steps, "gamma": self.gamma} | settings
+            defaults = {"n_steps": n_steps, "gamma": self.gamma}
+            counting = {"count_visits": True} if self.backup.explores else {}
+            self.replay_buffer_kwargs = defaults | counting | settings
             self.n_steps = 1  # or SB3 would look for a buffer of its own
         super()._setup_model()
         self.q_net, self.q_net_target = self.policy.q_net, self.policy.q_net_target
@@ -478,12 +473,16 @@ class FreeEnergyQ(MaskedCollection):
         size = self.q_net.head.reward_size
         return loss(values / size, targets / size)
 
+    def discounts(self, batch: Transitions) -> Tensor:
+        """Returns γ to the number of steps, 0 where the episode has terminated."""
+        # n-step buffers say by how much each return is discounted
+        gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
+        return gamma * (1 - batch.dones.flatten())
+
     @torch.no_grad()
     def _targets(self, batch: Transitions) -> Tensor:
         """Returns the targets of the backup; done is 0 where an episode was only cut short."""
-        # n-step buffers say by how much each return is discounted
-        gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
-        discounts = gamma * (1 - batch.dones.flatten())
+        discounts = self.discounts(batch)
         if self.initial_temperature is None and self._n_updates % LOOK_EVERY == 0:
             found = value_spread(self.policy, batch, discounts)
             before = found if self.spread is None else self.spread

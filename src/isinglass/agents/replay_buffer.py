@@ -15,9 +15,12 @@ from torch import Tensor
 from isinglass._support.functions import check_takes
 from isinglass._support.validation import check_count, check_fraction
 from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.visit_counts import VisitCounts
 from isinglass.errors import ParameterError, ShapeError
 
 __all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "split_rows", "take_rows"]
+
+FEWEST_DIVIDED = 8
 
 
 class Transitions(NamedTuple):
@@ -33,6 +36,7 @@ class Transitions(NamedTuple):
         next_masks: What is allowed in s', ``(batch, width)`` bools as of
             :class:`~isinglass.agents.action_masks.MaskLayout`; None if there never was a mask.
         valid: Which rows are transitions at all, ``(batch,)``; None if every one is.
+        visits: How often (s, a) was met until now, ``(batch,)``; None if it is not counted.
     """
 
     observations: Tensor | TensorDict
@@ -43,6 +47,7 @@ class Transitions(NamedTuple):
     discounts: Tensor | None = None
     next_masks: Tensor | None = None
     valid: Tensor | None = None
+    visits: Tensor | None = None
 
 
 Augmentation: TypeAlias = Callable[[Transitions, np.random.Generator], Transitions]
@@ -74,6 +79,8 @@ class MaskedReplayBuffer(ReplayBuffer):
             to others of the same shapes that are as good, such as mirror images; every batch
             goes through it. To be saved with the buffer it has to be a function of a module. See
             :func:`isinglass.envs.tictactoe.augmentation.random_dihedral_augmentation`.
+        count_visits: Count how often pairs (s, a) were met, by
+            :class:`~isinglass.agents.visit_counts.VisitCounts`, which begin with the first draw.
         **kwargs: As ``*args``.
 
     Raises:
@@ -102,6 +109,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
         augment: Augmentation | None = None,
+        count_visits: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -114,6 +122,8 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.valid = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
         self._masks: np.ndarray | None = None  # eight values a byte
         self._width = 0
+        self.counts = VisitCounts() if count_visits else None
+        self._codes = np.zeros((self.buffer_size if count_visits else 0, self.n_envs), np.int64)
         self.seed(int(torch.randint(2**63 - 1, ())))
 
     def seed(self, seed: int) -> None:
@@ -148,6 +158,8 @@ class MaskedReplayBuffer(ReplayBuffer):
             self.valid[self.pos] = False
         if self._masks is not None:
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)
+        if self.counts is not None and self.counts.scaled:
+            self._count(np.array([at]))
 
     def cut(self) -> None:
         """Lets no return go on from what is stored: the environment was reset by hand."""
@@ -171,6 +183,10 @@ class MaskedReplayBuffer(ReplayBuffer):
         valid = self.valid[: self.size()].reshape(-1)
         if not valid.any():
             raise ParameterError("no transition stored", "Step the environment first")
+        if self.counts is not None and not self.counts.scaled:
+            rows = np.arange(self.size())
+            self.counts.scale_to(*self._pairs(rows))
+            self._count(rows)
         drawn = self._rng.integers(valid.size, size=batch_size)
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
@@ -178,6 +194,27 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self.augment is None:
             return found
         return _check_augmented(found, self.augment(found, self._rng))
+
+    def divided(
+        self, share: float, env: VecNormalize | None = None
+    ) -> tuple[Transitions, Transitions]:
+        """Returns all that is stored in two parts, drawn at random; the second is the share.
+
+        Raises:
+            ParameterError: If fewer than 8 transitions are stored, or the share is not from 0 to 1.
+        """
+        rows = np.flatnonzero(self.valid[: self.size()])
+        if len(rows) < FEWEST_DIVIDED:
+            raise ParameterError(
+                f"{len(rows)} transitions stored, to be divided", "Step the environment first"
+            )
+        count = max(1, round(check_fraction("share", share) * len(rows)))
+        drawn = self._rng.permutation(rows)
+        first, second = (
+            self._gather(*np.divmod(part, self.n_envs), self.n_steps, env)
+            for part in (drawn[count:], drawn[:count])
+        )
+        return first, second
 
     def last(self, back: int = 0, env: VecNormalize | None = None) -> Transitions:
         """Returns the newest step of every environment, or the one ``back`` steps earlier.
@@ -234,6 +271,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         masks = None
         if self._masks is not None:
             masks = np.unpackbits(self._masks[end, envs], axis=-1, count=self._width).view(bool)
+        visits = None if self.counts is None else self.counts.of(self._codes[at, envs])
         return Transitions(
             observations=self._look_up(self.observations, at, envs, env),
             actions=self._tensor(self.actions[at, envs]),
@@ -242,6 +280,7 @@ class MaskedReplayBuffer(ReplayBuffer):
             rewards=self._tensor(rewards[:, None]),
             discounts=None if discounts is None else self._tensor(discounts[:, None]),
             next_masks=None if masks is None else self._tensor(masks),
+            visits=None if visits is None else self._tensor(visits),
         )
 
     def _returns(
@@ -259,6 +298,19 @@ class MaskedReplayBuffer(ReplayBuffer):
         count = counted.sum(1)
         end = (at + count - 1) % self.buffer_size
         return end, (rewards * weights).sum(1), np.float32(self.gamma) ** count.astype(np.float32)
+
+    def _count(self, steps: np.ndarray) -> None:
+        """Counts the pairs of these steps, but those that lead from one episode to the next."""
+        assert self.counts is not None  # noqa: S101 - only called where visits are counted
+        codes = self.counts.codes(*self._pairs(steps)).reshape(len(steps), self.n_envs)
+        self._codes[steps] = codes
+        self.counts.add(codes[self.valid[steps]])
+
+    def _pairs(self, steps: np.ndarray) -> list[np.ndarray]:
+        """Returns states and actions of these steps of all environments, part by part, as rows."""
+        seen = self.observations
+        parts = [*(seen.values() if isinstance(seen, dict) else [seen]), self.actions]
+        return [part[steps].reshape(len(steps) * self.n_envs, -1) for part in parts]
 
     def _look_up_next(
         self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None

@@ -1,0 +1,157 @@
+"""Which energy of actions fits a task: told by the Bellman error on transitions kept aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from isinglass._support.typing import Float
+from isinglass.agents.action_codec import ActionCode
+from isinglass.agents.action_energies import (
+    ActionEnergy,
+    MixtureEnergy,
+    PairwiseEnergy,
+    ProductOfMixtures,
+    RBMEnergy,
+)
+from isinglass.agents.defaults import default_energy
+from isinglass.agents.policy import FreeEnergyPolicy
+from isinglass.agents.replay_buffer import MaskedReplayBuffer, Transitions, take_rows
+from isinglass.agents.temperature import action_parts
+from isinglass.errors import ParameterError
+
+__all__ = ["EnergyFit", "candidate_energies", "choose_energy", "compare_energies"]
+
+HELD_OUT = 0.25  # the share of transitions that candidates are judged by
+STEPS = 1_000  # of the optimizer, for each candidate
+BATCH = 128
+SURE = 2.0  # standard errors by which a candidate has to be better than the default
+FOLLOWS = 0.03  # the fraction of the way that target networks move a step
+
+
+@dataclass(frozen=True)
+class EnergyFit:
+    """How well an energy foretells transitions it has not seen.
+
+    Attributes:
+        energy: The energy.
+        policy: The policy that was fitted with it.
+        errors: Squared Bellman errors of the transitions kept aside, ``(n,)``.
+        share: Their mean as a share of the variance of the rewards there: 1 is no better than
+            the mean reward in tasks of one step.
+    """
+
+    energy: ActionEnergy
+    policy: FreeEnergyPolicy
+    errors: Float[Tensor, " n"]
+    share: float
+
+    def better_than(self, other: EnergyFit) -> bool:
+        """Tells whether it is better by more than chance: two standard errors of the difference.
+
+        Examples:
+            >>> first, second = torch.zeros(100), torch.rand(100)
+            >>> better, worse = (EnergyFit(MixtureEnergy(), None, e, 0.0) for e in (first, second))
+            >>> better.better_than(worse), worse.better_than(better)
+            (True, False)
+        """
+        gain = other.errors - self.errors
+        return float(gain.mean()) > SURE * float(gain.std()) / len(gain) ** 0.5
+
+
+def candidate_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
+    """Returns the energies that are worth a comparison for actions of this space, default first.
+
+    One choice, and real actions, have the default alone: it writes down any values there are.
+
+    Examples:
+        >>> candidate_energies(spaces.Discrete(3))
+        (MixtureEnergy(memories=1, state_fields=True),)
+        >>> [type(energy).__name__ for energy in candidate_energies(spaces.MultiBinary(3))]
+        ['MixtureEnergy', 'MixtureEnergy', 'ProductOfMixtures', 'PairwiseEnergy', 'RBMEnergy']
+    """
+    first = default_energy(space)
+    if ActionCode.of(space).continuous or action_parts(space) == 1:
+        return (first,)
+    bent = MixtureEnergy(state_fields=True)
+    return (first, bent, ProductOfMixtures(), PairwiseEnergy(), RBMEnergy())
+
+
+def compare_energies(agent: Any, energies: Iterable[ActionEnergy] | None = None) -> list[EnergyFit]:
+    """Fits each energy to three quarters of an agent's replay, and judges it by the rest.
+
+        error = E[(Q(s,a) − y)²],   y the agent's backup of the candidate's own target network
+
+    Args:
+        agent: A :class:`FreeEnergyQ` that has stored transitions.
+        energies: What is compared, default first; those of :func:`candidate_energies` if None.
+
+    Raises:
+        ParameterError: If fewer than 8 transitions are stored, its replay buffer cannot be
+            divided, or there is no energy to compare.
+
+    Examples:
+        >>> from isinglass.agents import FreeEnergyQ
+        >>> from isinglass.envs import Assignment
+        >>> agent = FreeEnergyQ("MlpPolicy", Assignment(3), learning_starts=300, seed=0).learn(300)
+        >>> fits = compare_energies(agent, [MixtureEnergy(), PairwiseEnergy()])
+        >>> min(fits, key=lambda fit: fit.share).energy
+        PairwiseEnergy(annealing=Annealing(...))
+    """
+    given = candidate_energies(agent.action_space) if energies is None else tuple(energies)
+    if not given:
+        raise ParameterError("no energies to compare", "Give at least one")
+    buffer = agent.replay_buffer
+    if not isinstance(buffer, MaskedReplayBuffer):
+        raise ParameterError(
+            f"a {type(buffer).__name__}, which cannot be divided",
+            "Leave replay_buffer_class out, or call learn() first",
+        )
+    fitted, aside = buffer.divided(HELD_OUT, agent._vec_normalize_env)
+    return [_fit(agent, energy, fitted, aside) for energy in given]
+
+
+def choose_energy(agent: Any) -> EnergyFit:
+    """Returns the best fit to an agent's replay: the default unless another is surely better."""
+    fits = compare_energies(agent)
+    best = min(fits, key=lambda fit: float(fit.errors.mean()))
+    return best if best.better_than(fits[0]) else fits[0]
+
+
+def _fit(agent: Any, energy: ActionEnergy, fitted: Transitions, aside: Transitions) -> EnergyFit:
+    policy = agent.policy_with(energy)
+    optimizer, count = policy.optimizer, len(fitted.rewards)
+    stream = torch.Generator(policy.device).manual_seed(policy.generator.initial_seed())
+    for _ in range(STEPS):
+        drawn = torch.randint(count, (BATCH,), generator=stream, device=policy.device)
+        loss = _errors(agent, policy, _rows(fitted, drawn)).mean()
+        optimizer.zero_grad()
+        (loss / policy.q_net.head.reward_size**2).backward()
+        policy.clip_gradients(agent.max_grad_norm)
+        optimizer.step()
+        policy.update_target(FOLLOWS)
+    with torch.no_grad():
+        rows = torch.arange(len(aside.rewards), device=policy.device).split(BATCH)
+        errors = torch.cat([_errors(agent, policy, _rows(aside, part)) for part in rows])
+    variance = float(aside.rewards.var(correction=0)) or 1.0
+    return EnergyFit(energy, policy, errors, float(errors.mean()) / variance)
+
+
+def _errors(agent: Any, policy: FreeEnergyPolicy, batch: Transitions) -> Tensor:
+    """Returns (Q(s, a) − y)² of each transition."""
+    with torch.no_grad():
+        targets = agent.backup.target(policy, batch, agent.discounts(batch))
+    return (policy.action_values(batch.observations, batch.actions) - targets).square()
+
+
+def _rows(batch: Transitions, rows: Tensor) -> Transitions:
+    """Returns some rows of a batch of transitions."""
+    parts: Sequence[Any] = [
+        part if part is None else take_rows(part, rows) for part in batch
+    ]  # fmt: skip
+    return Transitions(*parts)

@@ -1,0 +1,62 @@
+"""What an agent settles when learning starts: where values begin, and their energy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isinglass.agents._warnings import warn_of_first_look
+from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.energy_selection import choose_energy
+from isinglass.agents.masked_collection import MaskedCollection
+from isinglass.agents.policy import FreeEnergyPolicy
+
+__all__ = ["FirstLook"]
+
+FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
+
+
+class FirstLook(MaskedCollection):
+    """An agent that looks at its first transitions before it takes the first gradient step."""
+
+    energy: Any
+    initial_temperature: float | None
+    _chooses: bool = False
+
+    def policy_with(self, energy: ActionEnergy) -> FreeEnergyPolicy:
+        """Returns a fresh policy with another energy, its values where those of this one are."""
+        given = dict(self.policy_kwargs) | {"temperature": self.policy.temperature}
+        schedule = self.lr_schedule
+        policy = self.policy_class(
+            self.observation_space, self.action_space, schedule, **(given | {"energy": energy})
+        ).to(self.device)
+        head = self.policy.q_net.head
+        size = float(head.reward_size)
+        for network in (policy.q_net, policy.q_net_target):
+            network.head.start_at(float(head.offset.detach()) * size, size)
+        policy.masks_told = self.policy.masks_told
+        policy.acting_state = self.policy.acting_state
+        return policy
+
+    def _start_values(self) -> None:
+        """Lets values start at the mean reward: reaching it step by step would take thousands."""
+        networks = (self.policy.q_net, self.policy.q_net_target)
+        if networks[0].head.offset.item() != 0:
+            return  # weights of an earlier agent were put in
+        rewards = self._sample_transitions(FIRST_LOOK).rewards
+        warn_of_first_look(self, rewards)
+        size = 1.0
+        if self.initial_temperature is None:
+            size = float(rewards.square().mean().sqrt()) or 1.0
+            self.policy.temperature *= size
+        for network in networks:
+            network.head.start_at(float(rewards.mean()), size)
+        if self._chooses:
+            self._chooses = False
+            self._adopt(choose_energy(self).policy)
+
+    def _adopt(self, policy: FreeEnergyPolicy) -> None:
+        self.policy, self.energy = policy, policy.energy
+        self.q_net, self.q_net_target = policy.q_net, policy.q_net_target
+
+    def _sample_transitions(self, batch_size: int) -> Any:
+        raise NotImplementedError

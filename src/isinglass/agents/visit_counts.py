@@ -1,0 +1,116 @@
+"""How often a state and an action were met together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isinglass._support.validation import check_count
+from isinglass.errors import ShapeError
+
+__all__ = ["VisitCounts"]
+
+AXES = 8  # numbers that a cell is told by, drawn from more by random projection
+LISTED = 64  # whole numbers that are told apart one by one
+CELLS = 2.0  # a standard deviation
+TABLE = 2**20  # counts; pairs that share one by chance look more familiar
+
+
+class VisitCounts:
+    """Counts how often pairs of a state and an action were met, real numbers in cells.
+
+    Up to 64 whole numbers are the same if all are equal. Real numbers are the same if they fall
+    into one cell, half a standard deviation wide on each axis; of more than 8 numbers 8 random
+    projections are taken. Means and deviations are those of the rows given to :meth:`scale_to`.
+
+    References: Tang et al. 2017, "#Exploration", arXiv:1611.04717 (counts of hashed states);
+    Datar et al. 2004, "Locality-sensitive hashing scheme based on p-stable distributions".
+
+    Args:
+        seed: Seed of the projections and of the hash.
+
+    Raises:
+        ParameterError: If the seed is no whole number of zero or above.
+
+    Examples:
+        >>> counts = VisitCounts()
+        >>> states, actions = np.array([[0], [0], [1]]), np.array([[1], [1], [1]])
+        >>> counts.scale_to(states, actions)
+        >>> codes = counts.codes(states, actions)
+        >>> counts.add(codes)
+        >>> counts.of(codes)
+        array([2, 2, 1])
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(check_count("seed", seed, least=0))
+        self._table = np.zeros(TABLE, dtype=np.int64)
+        self._parts: list[_Cells] = []
+
+    def scale_to(self, *parts: np.ndarray) -> None:
+        """Takes means and deviations of real numbers from these rows, and forgets all counts."""
+        self._parts = [_Cells(part, self._rng) for part in parts]
+        self._table[:] = 0
+
+    @property
+    def scaled(self) -> bool:
+        """Whether it is known what is near."""
+        return bool(self._parts)
+
+    def codes(self, *parts: np.ndarray) -> np.ndarray:
+        """Returns a number for each row of the parts, such as states and actions: its cell.
+
+        Raises:
+            ShapeError: If the parts are other than those of ``scale_to``.
+        """
+        found = tuple(np.reshape(part, (len(part), -1)).shape[1] for part in parts)
+        known = tuple(cells.width for cells in self._parts)
+        if found != known:
+            raise ShapeError(
+                f"rows of {found} numbers after rows of {known}", "Call scale_to with such rows"
+            )
+        total = np.zeros(len(parts[0]), dtype=np.uint64)
+        for cells, part in zip(self._parts, parts, strict=True):
+            total += cells.hash(part)
+        return (total >> np.uint64(64 - TABLE.bit_length() + 1)).astype(np.int64)
+
+    def add(self, codes: np.ndarray) -> None:
+        """Counts these pairs once more."""
+        np.add.at(self._table, codes, 1)
+
+    def of(self, codes: np.ndarray) -> np.ndarray:
+        """Returns how often each pair was met."""
+        return self._table[codes]
+
+
+class _Cells:
+    """The cells of one part of a pair, and their hash: Σ_i m_i·cell_i modulo 2^64, m_i odd."""
+
+    def __init__(self, rows: np.ndarray, rng: np.random.Generator) -> None:
+        numbers = np.reshape(rows, (len(rows), -1))
+        self.width = numbers.shape[1]
+        self._whole = rows.dtype.kind in "biu" and self.width <= LISTED
+        self._projection = None
+        if not self._whole:
+            numbers = numbers.astype(np.float64)
+            spread = numbers.std(0)
+            self._center, self._spread = numbers.mean(0), np.where(spread > 0, spread, 1.0)
+            if self.width > AXES:
+                shape = self.width, AXES
+                self._projection = rng.standard_normal(shape) / np.sqrt((spread > 0).sum() or 1)
+            self._shift = rng.random(min(self.width, AXES))
+        many = self.width if self._whole else min(self.width, AXES)
+        self._factors = rng.integers(2**63, size=many, dtype=np.uint64) * np.uint64(2) + np.uint64(
+            1
+        )
+
+    def hash(self, rows: np.ndarray) -> np.ndarray:
+        numbers = np.reshape(rows, (len(rows), -1))
+        if not self._whole:
+            numbers = (numbers - self._center) / self._spread
+            if self._projection is not None:
+                numbers = numbers @ self._projection
+            numbers = np.floor(CELLS * numbers + self._shift)
+        mixed = numbers.astype(np.int64).astype(np.uint64) * self._factors
+        # A sum alone keeps neighbors together in the high bits: mix before the parts are added.
+        total = mixed.sum(1, dtype=np.uint64)
+        return (total ^ (total >> np.uint64(29))) * self._factors[0]

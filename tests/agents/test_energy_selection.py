@@ -1,0 +1,105 @@
+"""Energies are compared by transitions kept aside; the default stays unless another is better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from isinglass.agents import (
+    FreeEnergyQ,
+    MixtureEnergy,
+    PairwiseEnergy,
+    candidate_energies,
+    compare_energies,
+)
+from isinglass.agents.energy_selection import EnergyFit
+from isinglass.envs import Assignment, LargeAction
+from isinglass.errors import ParameterError
+from tests.seeds import seeded
+
+
+def collected(env, steps, **settings):
+    agent = FreeEnergyQ("MlpPolicy", env, learning_starts=steps, seed=0, device="cpu", **settings)
+    return agent.learn(steps)
+
+
+def test_parts_are_apart_and_whole():
+    agent = collected(LargeAction(state_bits=6, action_bits=12), 200)
+    first, second = agent.replay_buffer.divided(0.25)
+    assert (len(first.rewards), len(second.rewards)) == (150, 50)
+    stored = np.hstack(
+        [agent.replay_buffer.observations[:200, 0], agent.replay_buffer.actions[:200, 0]]
+    )
+    rows = torch.cat([torch.cat([p.observations, p.actions], -1) for p in (first, second)])
+    assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, stored.tolist()))
+
+
+def test_the_error_is_that_of_a_plain_loop():
+    agent = collected(LargeAction(state_bits=4, action_bits=6), 400)
+    agent.replay_buffer.seed(1)
+    (fit,) = compare_energies(agent, [MixtureEnergy(4)])
+    agent.replay_buffer.seed(1)
+    _, aside = agent.replay_buffer.divided(0.25)
+    for found, seen, action, reward in zip(
+        fit.errors, aside.observations, aside.actions, aside.rewards, strict=True
+    ):  # one step: the reward is the target
+        value = fit.policy.action_values(seen[None], action[None])
+        torch.testing.assert_close(found, (value - reward).square().sum().detach())
+    share = float(fit.errors.mean() / aside.rewards.var(correction=0))
+    assert abs(fit.share - share) < 1e-5
+
+
+@pytest.mark.slow
+def test_pairs_are_chosen_where_the_reward_is_of_pairs(tmp_path):
+    agent = FreeEnergyQ("MlpPolicy", Assignment(3), energy="auto", seed=0, device="cpu")
+    assert isinstance(agent.energy, MixtureEnergy)  # until there is something to compare
+    agent.learn(2_010)
+    assert isinstance(agent.energy, PairwiseEnergy)
+    assert agent.policy.energy is agent.energy
+    assert agent.q_net is agent.policy.q_net
+    agent.save(tmp_path / "agent.zip")
+    again = FreeEnergyQ.load(tmp_path / "agent.zip", env=Assignment(3), device="cpu")
+    assert isinstance(again.energy, PairwiseEnergy)
+    weights = zip(agent.policy.weights, again.policy.weights, strict=True)
+    assert all(torch.equal(*pair) for pair in weights)
+    again.learn(50)
+    assert isinstance(again.energy, PairwiseEnergy)
+
+
+def test_one_choice_has_nothing_to_compare():
+    agent = FreeEnergyQ("MlpPolicy", "CartPole-v1", energy="auto", seed=0, device="cpu")
+    assert candidate_energies(agent.action_space) == (agent.energy,)
+    assert agent.learning_starts == 100
+
+
+@pytest.mark.usefixtures("plain_annotations")
+def test_only_what_is_better_by_two_errors_is_better():
+    errors = torch.rand(400, generator=seeded())
+    for gain in (-0.2, 0.0, 0.02, 0.2):
+        other = errors.roll(1) + gain
+        away = (other - errors).numpy()
+        sure = away.mean() > 2 * away.std(ddof=1) / 20
+        first, second = (EnergyFit(MixtureEnergy(), None, e, 0.0) for e in (errors, other))  # pyright: ignore[reportArgumentType]
+        assert first.better_than(second) == sure
+
+
+@pytest.mark.parametrize(("energies", "steps"), [([], 100), (None, 5)])
+def test_nothing_to_compare_is_refused(energies, steps):
+    agent = collected(LargeAction(state_bits=4, action_bits=6), steps)
+    with pytest.raises(ParameterError):
+        compare_energies(agent, energies)
+
+
+def test_a_foreign_buffer_is_refused():
+    agent = collected(
+        LargeAction(state_bits=4, action_bits=6), 50, replay_buffer_class=ReplayBuffer
+    )
+    with pytest.raises(ParameterError, match="ReplayBuffer"):
+        compare_energies(agent)
+
+
+def test_another_word_is_refused():
+    with pytest.raises(ParameterError, match="energy"):
+        FreeEnergyQ("MlpPolicy", Assignment(3), energy="best", device="cpu")

@@ -1,0 +1,154 @@
+"""Counts of what was met, and the bonus for what was seldom done."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from isinglass.agents import FreeEnergyQ, NoveltyBackup, SoftBackup
+from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.visit_counts import VisitCounts
+from isinglass.errors import ParameterError, ShapeError
+from tests.seeds import shifted
+
+
+class Lock(gym.Env):
+    """A lock of bits: a wrong one ends the episode, the last right one is worth 1."""
+
+    def __init__(self, bits: int) -> None:
+        self.code = np.random.default_rng(5).integers(2, size=bits)
+        self.observation_space, self.action_space = spaces.Discrete(bits + 1), spaces.Discrete(2)
+        self.at, self.opened = 0, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 0
+        return 0, {}
+
+    def step(self, action):
+        if int(action) != self.code[self.at]:
+            return self.at, 0.0, True, False, {}
+        self.at += 1
+        won = self.at == len(self.code)
+        self.opened += won
+        return self.at, float(won), won, False, {}
+
+
+def test_whole_numbers_are_counted_one_by_one():
+    random = np.random.default_rng(shifted(0))
+    states, actions = random.integers(9, size=(500, 2)), random.integers(3, size=(500, 1))
+    counts = VisitCounts()
+    counts.scale_to(states, actions)
+    codes = counts.codes(states, actions)
+    counts.add(codes)
+    pairs = [tuple(row) for row in np.hstack([states, actions])]
+    true = np.array([Counter(pairs)[pair] for pair in pairs])
+    found = counts.of(codes)
+    assert (found >= true).all()
+    # 243 pairs share 2^20 places: one of them is shared in 3 % of all runs, three in 1 of 10^5.
+    assert len({pair for pair, more in zip(pairs, found > true, strict=True) if more}) < 6
+
+
+def test_real_numbers_are_counted_in_cells():
+    random = np.random.default_rng(shifted(1))
+    rows = random.standard_normal((400, 3)) * [1.0, 100.0, 1e-3]
+    counts = VisitCounts()
+    counts.scale_to(rows)
+    again, near = counts.codes(rows), counts.codes(rows * (1 + 1e-6))
+    assert (again == counts.codes(rows.copy())).all()
+    assert (again == near).mean() > 0.99  # the width of a cell is half a deviation
+    far = counts.codes(rows + 10 * rows.std(0))
+    assert (again == far).mean() < 0.02
+    assert len(np.unique(again)) > 100
+
+
+def test_many_real_numbers_are_projected():
+    rows = np.random.default_rng(shifted(2)).standard_normal((300, 200))
+    counts = VisitCounts()
+    counts.scale_to(rows)
+    assert (counts.codes(rows) == counts.codes(rows + 1e-9)).all()
+    assert len(np.unique(counts.codes(rows))) > 250
+
+
+def test_rows_of_other_widths_are_refused():
+    counts = VisitCounts()
+    counts.scale_to(np.zeros((3, 2)))
+    with pytest.raises(ShapeError, match="scale_to"):
+        counts.codes(np.zeros((3, 4)))
+
+
+def test_a_buffer_counts_pairs_of_all_environments():
+    seen_space, choice = spaces.Discrete(4), spaces.Discrete(2)
+    buffer = MaskedReplayBuffer(1_000, seen_space, choice, "cpu", n_envs=2, count_visits=True)
+    random, true = np.random.default_rng(shifted(3)), Counter()
+    for step in range(300):
+        states, actions = random.integers(4, size=2), random.integers(2, size=2)
+        infos = [{"reset_transition": step % 7 == 0}, {}]
+        buffer.add(states, states, actions, np.zeros(2), np.zeros(2, dtype=bool), infos)
+        for i in (0, 1):
+            true[states[i], actions[i]] += not (i == 0 and step % 7 == 0)
+        if step == 50:
+            buffer.sample(1)
+    batch = buffer.sample(500)
+    assert batch.visits is not None
+    pairs = zip(
+        batch.observations.flatten().tolist(), batch.actions.flatten().tolist(), strict=True
+    )
+    assert batch.visits.tolist() == [true[pair] for pair in pairs]
+
+
+def test_the_bonus_is_added_to_the_reward():
+    agent = FreeEnergyQ("MlpPolicy", Lock(4), backup=NoveltyBackup(0.3), seed=0, device="cpu")
+    agent.learn(300)
+    batch = agent._sample_transitions(64)
+    unit = float(agent.q_net.head.reward_size)
+    more = batch.rewards + 0.3 * unit / batch.visits[:, None] ** 0.5
+    discounts = agent.discounts(batch)
+    with torch.no_grad():
+        found = agent.backup.target(agent.policy, batch, discounts)
+        plain = SoftBackup(mellowmax=True).target(
+            agent.policy, batch._replace(rewards=more), discounts
+        )
+    torch.testing.assert_close(found, plain)
+
+
+@pytest.mark.slow
+def test_seldom_met_states_are_found():
+    env = Lock(12)  # at random 1 of 4,096 episodes opens it, of some 2,000
+    agent = FreeEnergyQ("MlpPolicy", env, backup=NoveltyBackup(), seed=0, device="cpu").learn(4_000)
+    actions, _ = agent.predict(np.arange(12), deterministic=True)
+    assert env.opened > 50
+    assert (actions == env.code).all()
+
+
+@pytest.mark.usefixtures("plain_annotations")
+@pytest.mark.parametrize("bonus", [-1.0, float("nan"), "much"])
+def test_a_bonus_is_a_number_of_zero_or_more(bonus):
+    with pytest.raises(ParameterError, match="bonus"):
+        NoveltyBackup(bonus)
+
+
+@pytest.mark.usefixtures("plain_annotations")
+def test_the_base_is_a_backup():
+    with pytest.raises(ParameterError, match="base"):
+        NoveltyBackup(base="soft")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_buffer_that_does_not_count_is_refused():
+    class Plain(ReplayBuffer):
+        def __init__(self, *args, count_visits, **kwargs):
+            kwargs.pop("n_steps", None), kwargs.pop("gamma", None)
+            super().__init__(*args, **kwargs)
+
+    agent = FreeEnergyQ(
+        "MlpPolicy", Lock(3), backup=NoveltyBackup(), replay_buffer_class=Plain,
+        replay_buffer_kwargs={"count_visits": True}, learning_starts=10, seed=0, device="cpu",
+    )  # fmt: skip
+    with pytest.raises(ParameterError, match="count_visits"):
+        agent.learn(200)
