@@ -44,6 +44,13 @@ class EnergyFit:
         errors: Squared Bellman errors of the transitions kept aside, ``(n,)``.
         share: Their mean as a share of the variance of the rewards there: 1 is no better than
             the mean reward in tasks of one step.
+
+    Examples:
+        >>> from isinglass.agents import FreeEnergyQ
+        >>> agent = FreeEnergyQ("MlpPolicy", "isinglass/Parity-v0", learning_starts=80).learn(80)
+        >>> (fit,) = compare_energies(agent, [MixtureEnergy(memories=4)])
+        >>> fit.energy, len(fit.errors)
+        (MixtureEnergy(memories=4, state_fields=False), 20)
     """
 
     energy: ActionEnergy
