@@ -73,7 +73,7 @@ def default_rate(space: spaces.Space) -> FallingRate:
         (FallingRate(first=0.002, last=0.0001), FallingRate(first=0.005, last=0.001))
     """
     code = ActionCode.of(space)
-    many = not code.continuous and code.unit.state_count() > FEW_STATES
+    many = code.discrete_count > FEW_STATES
     return FallingRate(5e-3, 1e-3) if many else FallingRate(2e-3, 1e-4)
 
 

@@ -36,6 +36,7 @@ from isinglass.agents._faults import (
 )  # fmt: skip
 from isinglass.agents._warnings import warn_of_few_steps, warn_of_first_look, warn_of_spaces
 from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.action_structure import stored_space
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.defaults import SELDOM, default_energy, rate_for, update_pace
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
@@ -265,10 +266,10 @@ class FreeEnergyQ(MaskedCollection):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
-        action_masks: np.ndarray | None = None,
-        fixed: np.ndarray | None = None,
+        action_masks: Any = None,
+        fixed: Any = None,
         constraint: Constraint | None = None,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+    ) -> tuple[Any, tuple[np.ndarray, ...] | None]:
         """Returns actions under restrictions, as :meth:`FreeEnergyPolicy.predict` does.
 
         Examples:
@@ -411,7 +412,9 @@ class FreeEnergyQ(MaskedCollection):
             self.replay_buffer_class = MaskedDictReplayBuffer if kept else MaskedReplayBuffer
             self.replay_buffer_kwargs = {"n_steps": n_steps, "gamma": self.gamma} | settings
             self.n_steps = 1  # or SB3 would look for a buffer of its own
+        actions, self.action_space = self.action_space, stored_space(self.action_space)
         super()._setup_model()
+        self.action_space = actions
         self.q_net, self.q_net_target = self.policy.q_net, self.policy.q_net_target
         # All as it was, so that a saved agent is set up the same way.
         self.policy_kwargs, self.n_steps = given, n_steps

@@ -71,15 +71,19 @@ class MaskedCollection(OffPolicyAlgorithm):
         """
         if self._waits_for_reward and not self._rewarded:
             learning_starts = self.num_timesteps + 1
-        if self._allowed is None:
+        structure, allowed, space = self.policy.structure, self._allowed, self.action_space
+        uniform = self.num_timesteps < learning_starts
+        if allowed is None and not structure.nested:
             return super()._sample_action(learning_starts, action_noise, n_envs)
-        layout = MaskLayout.of(self.action_space)
-        if self.num_timesteps < learning_starts:
-            actions = layout.draw_allowed(self._allowed, self.action_space.np_random)
-        else:
-            masks = layout.by_parts(self._allowed)
+        layout = MaskLayout.of(space)
+        if not uniform:
+            masks = None if allowed is None else layout.by_parts(allowed)
             actions, _ = self.policy.predict(cast(Any, self._last_obs), action_masks=masks)
-        return actions, actions
+        elif allowed is None:
+            actions = [space.sample() for _ in range(n_envs)]
+        else:
+            actions = layout.draw_allowed(allowed, space.np_random)
+        return actions, structure.store(actions)
 
     def _store_transition(
         self,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import TensorDict
 from stable_baselines3.common.vec_env import VecNormalize
@@ -15,6 +16,7 @@ from torch import Tensor
 from isinglass._support.functions import check_takes
 from isinglass._support.validation import check_count, check_fraction
 from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.action_structure import stored_space
 from isinglass.errors import ParameterError, ShapeError
 
 __all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "split_rows", "take_rows"]
@@ -65,8 +67,10 @@ class MaskedReplayBuffer(ReplayBuffer):
     Reference: Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., §7.1 (n-step returns).
 
     Args:
-        *args: As of SB3's ``ReplayBuffer``: ``buffer_size``, ``observation_space``,
-            ``action_space``, ``device``, ``n_envs``, ``optimize_memory_usage``,
+        buffer_size: How many steps it holds, of all environments together.
+        observation_space: Observation space.
+        action_space: Action space; actions in it are stored as rows of numbers, one a part.
+        *args: As of SB3's ``ReplayBuffer``: ``device``, ``n_envs``, ``optimize_memory_usage``,
             ``handle_timeout_termination``.
         n_steps: n, at least 1.
         gamma: γ from 0 to 1, used if n is above 1: give the agent's.
@@ -98,13 +102,18 @@ class MaskedReplayBuffer(ReplayBuffer):
 
     def __init__(
         self,
+        buffer_size: int,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
         *args: Any,
         n_steps: int = 1,
         gamma: float = 0.99,
         augment: Augmentation | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            buffer_size, observation_space, stored_space(action_space), *args, **kwargs
+        )
         self.n_steps = check_count("n_steps", n_steps)
         self.gamma = check_fraction("gamma", gamma)
         if augment is not None:

@@ -24,7 +24,7 @@ from isinglass.errors import DomainError, IntractableError, ShapeError
 from isinglass.units import Unit
 from isinglass.units.base import check_unit
 
-__all__ = ["PatternMixture"]
+__all__ = ["PatternMixture", "draw_one"]
 
 
 @dataclass(frozen=True)
@@ -271,19 +271,28 @@ class PatternMixture(FieldDistribution):
         return torch.where(self.observed.unsqueeze(-2), 0.0, shares).sum(-1)
 
     def _pick(self, weights: Tensor, generator: Generator | None) -> Tensor:
-        rows = weights.reshape(-1, weights.shape[-1])
-        try:
-            chosen = torch.multinomial(rows, 1, generator=generator)
-        except RuntimeError as error:
-            found = "weights of patterns that are NaN, as the scores are beyond the dtype"
-            raise DomainError(found, "Give states, keys and fields within it") from error
-        return self._row_of(chosen.reshape(*weights.shape[:-1], 1))
+        return self._row_of(draw_one(weights, generator))
 
     def _row_of(self, index: Tensor) -> Tensor:
         """Returns θ_μ for one μ in each row."""
         fields = self.fields.expand(*index.shape[:-1], *self.fields.shape[-2:])
         index = index.unsqueeze(-1).expand(*index.shape, fields.shape[-1])
         return fields.gather(-2, index).squeeze(-2)
+
+
+def draw_one(weights: Tensor, generator: Generator | None) -> Tensor:
+    """Draws one index for each row of weights, ``(*batch, 1)``.
+
+    Raises:
+        DomainError: If weights are NaN.
+    """
+    rows = weights.reshape(-1, weights.shape[-1])
+    try:
+        chosen = torch.multinomial(rows, 1, generator=generator)
+    except RuntimeError as error:
+        found = "weights of patterns that are NaN, as the scores are beyond the dtype"
+        raise DomainError(found, "Give states, keys and fields within it") from error
+    return chosen.reshape(*weights.shape[:-1], 1)
 
 
 def _once(mask: Tensor) -> Tensor:
