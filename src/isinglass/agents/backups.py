@@ -32,6 +32,11 @@ class Backup(ABC):
     states and their masks, and may ask the policy for any distribution or value of either network.
     """
 
+    @property
+    def sequence_length(self) -> int:
+        """How many steps in a row a target is made of; the default buffer then gives them."""
+        return 1
+
     @abstractmethod
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
@@ -40,7 +45,8 @@ class Backup(ABC):
 
         Args:
             policy: Network, target network, temperature and random stream.
-            batch: The transitions: of n steps, if rewards are sums over n.
+            batch: The transitions: of n steps, if rewards are sums over n. With what followed
+                each, where ``sequence_length`` is above 1 and the buffer gives it.
             discounts: γ to the number of steps, 0 where the episode has terminated.
         """
 

@@ -10,6 +10,7 @@ from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFreq
 
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
+from isinglass.agents.replay_buffer import MaskedDictReplayBuffer, MaskedReplayBuffer
 from isinglass.agents.temperature import action_parts
 from isinglass.distributions import FEW_STATES
 
@@ -39,6 +40,23 @@ def default_energy(space: spaces.Space) -> ActionEnergy:
     if action_parts(space) == 1:
         return MixtureEnergy(memories=1, state_fields=True)
     return MixtureEnergy(state_fields="shared")
+
+
+def default_buffer(agent: Any) -> tuple[type[MaskedReplayBuffer], dict[str, Any]]:
+    """Returns the replay buffer of an agent that was given none, and its arguments.
+
+    Examples:
+        >>> from isinglass.agents import FreeEnergyQ
+        >>> agent = FreeEnergyQ("MlpPolicy", "CartPole-v1", n_steps=3, device="cpu")
+        >>> default_buffer(agent)[1]
+        {'n_steps': 3, 'gamma': 0.99, 'sequence_length': 1}
+    """
+    kept = isinstance(agent.observation_space, spaces.Dict)
+    return MaskedDictReplayBuffer if kept else MaskedReplayBuffer, {
+        "n_steps": agent.n_steps,
+        "gamma": agent.gamma,
+        "sequence_length": agent.backup.sequence_length,
+    }
 
 
 @dataclass(frozen=True)

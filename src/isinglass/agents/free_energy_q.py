@@ -38,18 +38,19 @@ from isinglass.agents._warnings import warn_of_few_steps, warn_of_first_look, wa
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.action_structure import stored_space
 from isinglass.agents.backups import Backup, SoftBackup
-from isinglass.agents.defaults import SELDOM, default_energy, rate_for, update_pace
+from isinglass.agents.defaults import (
+    SELDOM,
+    default_buffer,
+    default_energy,
+    rate_for,
+    update_pace,
+)
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
 from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.network import FreeEnergyNetwork, check_real
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
-from isinglass.agents.replay_buffer import (
-    MaskedDictReplayBuffer,
-    MaskedReplayBuffer,
-    Transitions,
-    split_rows,
-)
+from isinglass.agents.replay_buffer import Transitions, split_rows
 from isinglass.agents.temperature import reward_range, spread_range, value_spread
 from isinglass.errors import ParameterError
 
@@ -408,9 +409,8 @@ class FreeEnergyQ(MaskedCollection):
             "energy": self.energy,
         }
         if buffer is None:
-            kept = isinstance(self.observation_space, spaces.Dict)
-            self.replay_buffer_class = MaskedDictReplayBuffer if kept else MaskedReplayBuffer
-            self.replay_buffer_kwargs = {"n_steps": n_steps, "gamma": self.gamma} | settings
+            self.replay_buffer_class, chosen = default_buffer(self)
+            self.replay_buffer_kwargs = chosen | settings
             self.n_steps = 1  # or SB3 would look for a buffer of its own
         actions, self.action_space = self.action_space, stored_space(self.action_space)
         super()._setup_model()

@@ -219,6 +219,17 @@ class FreeEnergyPolicy(BasePolicy):
         """Returns Q(s, a) of actions as a replay buffer holds them, differentiable once."""
         return self.q_net.score(obs, self.temperature, self.code.encode(actions))
 
+    @torch.no_grad()
+    def log_probability(
+        self, obs: PyTorchObs, actions: Tensor, masks: Tensor | None = None
+    ) -> Float[Tensor, "batch"]:
+        """Returns log π(a|s) of actions as a replay buffer holds them: a density where real."""
+        device = self.weights[0].device
+        masks = None if masks is None else masks.to(device)
+        found = self.distribution(obs, masks)
+        scores = found.score(self.code.encode(actions.to(device).reshape(len(actions), -1)))
+        return (scores - found.value(self.generator)) / self.temperature
+
     def clip_gradients(self, largest: float) -> None:
         """Scales all gradients down if their norm, taken together, is above ``largest``.
 

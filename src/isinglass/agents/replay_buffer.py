@@ -19,7 +19,32 @@ from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.action_structure import stored_space
 from isinglass.errors import ParameterError, ShapeError
 
-__all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "split_rows", "take_rows"]
+BEHAVIOR_KEY = "log_behavior"
+
+__all__ = ["BEHAVIOR_KEY", "Following", "MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "split_rows", "take_rows"]
+
+
+class Following(NamedTuple):
+    """What was done after the first steps of a batch: k − 1 further ones each.
+
+    Attributes:
+        actions: ``(batch, k − 1, action_dim)``.
+        next_observations: Where they led, ``(batch, k − 1, ...)``, or a dictionary of such.
+        rewards: ``(batch, k − 1)``.
+        discounts: γ, 0 where the episode terminated, ``(batch, k − 1)``.
+        log_behavior: log μ(a|s) of whoever acted then, NaN where it is not known,
+            ``(batch, k − 1)``.
+        counted: Which of them there are: none beyond the end of an episode, ``(batch, k − 1)``.
+        next_masks: What is allowed where they led, ``(batch, k − 1, width)`` bools; or None.
+    """
+
+    actions: Tensor
+    next_observations: Tensor | TensorDict
+    rewards: Tensor
+    discounts: Tensor
+    log_behavior: Tensor
+    counted: Tensor
+    next_masks: Tensor | None = None
 
 
 class Transitions(NamedTuple):
@@ -35,6 +60,7 @@ class Transitions(NamedTuple):
         next_masks: What is allowed in s', ``(batch, width)`` bools as of
             :class:`~isinglass.agents.action_masks.MaskLayout`; None if there never was a mask.
         valid: Which rows are transitions at all, ``(batch,)``; None if every one is.
+        following: The steps after these, of a buffer of sequences; else None.
     """
 
     observations: Tensor | TensorDict
@@ -45,6 +71,7 @@ class Transitions(NamedTuple):
     discounts: Tensor | None = None
     next_masks: Tensor | None = None
     valid: Tensor | None = None
+    following: Following | None = None
 
 
 Augmentation: TypeAlias = Callable[[Transitions, np.random.Generator], Transitions]
@@ -60,6 +87,9 @@ class MaskedReplayBuffer(ReplayBuffer):
     stored before the first one comes, and then a bit a value. A step whose info says
     ``"reset_transition"``, as in the NEXT_STEP mode of Gymnasium's vector environments, leads from
     one episode to the next: it is stored but never sampled, and no return goes over it.
+
+    With ``sequence_length`` k above 1 each transition comes with the k − 1 steps after it, and with
+    log μ(a|s) of these, which ``info["log_behavior"]`` of a step tells.
 
     Transitions are drawn uniformly, with replacement. The stream of the draws belongs to the
     buffer: seeded from torch's global one, restarted by :meth:`seed`, saved with the rest.
@@ -78,10 +108,12 @@ class MaskedReplayBuffer(ReplayBuffer):
             to others of the same shapes that are as good, such as mirror images; every batch
             goes through it. To be saved with the buffer it has to be a function of a module. See
             :func:`isinglass.envs.tictactoe.augmentation.random_dihedral_augmentation`.
+        sequence_length: k, how many steps come together; 1 for transitions alone.
         **kwargs: As ``*args``.
 
     Raises:
-        ParameterError: If ``n_steps`` or ``gamma`` is out of range, ``augment`` cannot be called
+        ParameterError: If ``n_steps``, ``gamma`` or ``sequence_length`` is out of range, sequences
+            are asked for with returns of several steps or an augmentation, ``augment`` cannot be called
             or gives something else, or the actions are in no space that
             :class:`~isinglass.agents.action_masks.MaskLayout` knows.
 
@@ -109,6 +141,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
         augment: Augmentation | None = None,
+        sequence_length: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -119,6 +152,14 @@ class MaskedReplayBuffer(ReplayBuffer):
         if augment is not None:
             check_takes("augment", augment, "transitions", "a numpy.random.Generator")
         self.augment = augment
+        self.sequence_length = check_count("sequence_length", sequence_length)
+        if self.sequence_length > 1 and (self.n_steps > 1 or augment is not None):
+            raise ParameterError(
+                f"sequence_length = {sequence_length} with n_steps = {n_steps}, augment = {augment}",
+                "Leave n_steps at 1 and augment out: steps of a sequence are single ones",
+            )
+        kept = self.buffer_size if self.sequence_length > 1 else 0
+        self.log_behavior = np.full((kept, self.n_envs), np.nan, dtype=np.float32)
         self.layout = MaskLayout.of(self.action_space)
         self.valid = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
         self._masks: np.ndarray | None = None  # eight values a byte
@@ -152,6 +193,8 @@ class MaskedReplayBuffer(ReplayBuffer):
         self._make_room(masks)
         at = self.pos
         super().add(obs, next_obs, action, reward, done, infos)  # pyright: ignore[reportArgumentType]
+        if self.sequence_length > 1:
+            self.log_behavior[at] = [info.get(BEHAVIOR_KEY, np.nan) for info in infos]
         self.valid[at] = [not info.get("reset_transition", False) for info in infos]
         if self.optimize_memory_usage:  # the observation there is the newest one's next
             self.valid[self.pos] = False
@@ -183,7 +226,10 @@ class MaskedReplayBuffer(ReplayBuffer):
         drawn = self._rng.integers(valid.size, size=batch_size)
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
-        found = self._gather(*np.divmod(drawn, self.n_envs), self.n_steps, env)
+        at, envs = np.divmod(drawn, self.n_envs)
+        found = self._gather(at, envs, self.n_steps, env)
+        if self.sequence_length > 1:
+            found = found._replace(following=self._following(at, envs, env))
         if self.augment is None:
             return found
         return _check_augmented(found, self.augment(found, self._rng))
@@ -257,17 +303,41 @@ class MaskedReplayBuffer(ReplayBuffer):
         self, at: np.ndarray, envs: np.ndarray, n_steps: int, env: VecNormalize | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns the last step, Σ_k γ^k r_k and γ^m of the m ≤ n steps from ``at`` on."""
-        steps = (at[:, None] + np.arange(n_steps)) % self.buffer_size, envs[:, None]
-        newest = (self.pos - 1) % self.buffer_size
-        over = (self.dones[steps] > 0) | (self.timeouts[steps] > 0) | (steps[0] == newest)
-        counted = np.ones_like(over)
-        goes_on = ~over[:, :-1] & self.valid[steps][:, 1:]
-        np.logical_and.accumulate(goes_on, axis=1, out=counted[:, 1:])
+        steps, counted = self._steps(at, envs, n_steps)
         weights = self.gamma ** np.arange(n_steps, dtype=np.float32) * counted
         rewards = self._normalize_reward(self.rewards[steps], env)
         count = counted.sum(1)
         end = (at + count - 1) % self.buffer_size
         return end, (rewards * weights).sum(1), np.float32(self.gamma) ** count.astype(np.float32)
+
+    def _steps(
+        self, at: np.ndarray, envs: np.ndarray, count: int
+    ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Returns where the steps from ``at`` on are, and which are of the same episode."""
+        steps = (at[:, None] + np.arange(count)) % self.buffer_size, envs[:, None]
+        newest = (self.pos - 1) % self.buffer_size
+        over = (self.dones[steps] > 0) | (self.timeouts[steps] > 0) | (steps[0] == newest)
+        counted = np.ones_like(over)
+        goes_on = ~over[:, :-1] & self.valid[steps][:, 1:]
+        np.logical_and.accumulate(goes_on, axis=1, out=counted[:, 1:])
+        return steps, counted
+
+    def _following(self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None) -> Following:
+        (rows, column), counted = self._steps(at, envs, self.sequence_length)
+        steps = rows, column = rows[:, 1:], np.broadcast_to(column, rows[:, 1:].shape)
+        ended = self.dones[steps] * (1 - self.timeouts[steps])
+        masks = None
+        if self._masks is not None:
+            masks = np.unpackbits(self._masks[steps], axis=-1, count=self._width).view(bool)
+        return Following(
+            actions=self._tensor(self.actions[steps]),
+            next_observations=self._look_up_next(rows, column, env),
+            rewards=self._tensor(self._normalize_reward(self.rewards[steps], env)),
+            discounts=self._tensor(np.float32(self.gamma) * (1 - ended)),
+            log_behavior=self._tensor(self.log_behavior[steps]),
+            counted=self._tensor(counted[:, 1:]),
+            next_masks=None if masks is None else self._tensor(masks),
+        )
 
     def _look_up_next(
         self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None

@@ -98,7 +98,8 @@ class HybridMixture(Distribution):
         """Returns S(d, x) of full states, one for each row."""
         check_features(state, self.unit.size)
         discrete, real = self._split(state)
-        return self._weighted(self._penalty(real)).score(discrete)
+        overlap = self.distribution._overlap(discrete) + self._penalty(real)
+        return self.distribution._score(discrete, overlap)
 
     def value(self, generator: Generator | None = None) -> Float[Tensor, "*batch"]:
         """Returns V, the sum and integral over the units that are not clamped, exactly."""
@@ -138,7 +139,8 @@ class HybridMixture(Distribution):
         real = self._restore(self._row_of(within, best))
         steep = self.slopes.square()
         for _ in range(refinements):
-            shares = self._weighted(self._penalty(real)).responsibilities(discrete)
+            overlap = kinds._overlap(discrete) + self._penalty(real)
+            shares = torch.softmax(overlap / self.temperature, -1)
             pull = torch.einsum("...n,...nd->...d", shares, kinds.fields)
             discrete = kinds._restore(unit.argmax_state(kinds._mask_fields(pull), discrete))
             weights = shares.unsqueeze(-1) * steep

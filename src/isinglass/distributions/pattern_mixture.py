@@ -93,7 +93,11 @@ class PatternMixture(FieldDistribution):
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
         """Returns S(v) = T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v) of a full state of all units."""
-        total = self._sum_out(self._overlap(state))
+        return self._score(state, self._overlap(state))
+
+    def _score(self, state: Tensor, overlap: Tensor) -> Tensor:
+        """Returns S(v) where k_μ + θ_μ·v over the free units is known, with more in it or not."""
+        total = self._sum_out(overlap)
         if self.unit.has_base_measure_energy:
             # What is clamped has its U in the keys already.
             free = state if self.observed is None else torch.where(self.observed, 0.0, state)
