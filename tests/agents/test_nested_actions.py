@@ -117,14 +117,14 @@ def test_vectors_of_environments(name, vector):
     env = vector([lambda: Box(STRUCTURED[name])] * 3)
     agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK).learn(60)
     assert agent._n_updates > 0
-    assert np.isfinite(evaluate_policy(agent, agent.get_env(), 3)[0])
+    assert np.isfinite(evaluate_policy(agent, agent.get_env(), 3, warn=False)[0])
 
 
 @pytest.mark.slow
 def test_environments_in_other_processes():
     env = SubprocVecEnv([lambda: Box(STRUCTURED["nested"])] * 2)
     agent = FreeEnergyQ("MlpPolicy", env, seed=SEED, **QUICK).learn(60)
-    assert np.isfinite(evaluate_policy(agent, env, 2)[0])
+    assert np.isfinite(evaluate_policy(agent, env, 2, warn=False)[0])
     env.close()
 
 
@@ -149,7 +149,7 @@ def test_no_forbidden_action_is_ever_taken(name):
     agent = FreeEnergyQ("MlpPolicy", Box(space, masked=True), seed=SEED, **QUICK).learn(60)
     assert agent._n_updates > 0
     env = ObservedMasks(DummyVecEnv([lambda: Box(space, masked=True)] * 2))
-    assert np.isfinite(evaluate_policy(agent, env, 3)[0])
+    assert np.isfinite(evaluate_policy(agent, env, 3, warn=False)[0])
     with pytest.raises(ParameterError, match="no action_masks"):
         agent.predict(np.zeros(2, np.float32))
 
@@ -200,10 +200,10 @@ def by_kind(policy, obs, kind, masks=None):
 @pytest.mark.parametrize("fields", [False, True, "shared"])
 def test_values_and_shares_are_exact(fields):
     """Beside sums over kinds of integrals over the box; draws within 5 σ, masks and fixed parts."""
-    policy = shaped_policy(HYBRID, MixtureEnergy(6, state_fields=fields), temperature=0.7)
+    policy = shaped_policy(HYBRID, MixtureEnergy(6, state_fields=fields), temperature=0.3)
     obs, sight = torch.tensor([[0.4, -0.6]]), np.array([0.4, -0.6], np.float32)
     each = np.array([by_kind(policy, obs, kind) for kind in range(3)])
-    value = float(policy.distribution(obs).value())
+    value = policy.distribution(obs).value().item()
     assert value == pytest.approx(policy.temperature * math.log(each[:, 0].sum()), abs=1e-4)
     rows = torch.tensor([[2.0, 0.3, -0.9]])
     with torch.no_grad():
@@ -216,10 +216,10 @@ def test_values_and_shares_are_exact(fields):
     assert abs(wanted - 1 / 3).max() > 0.05  # uniform draws would be noticed
     greedy, _ = policy.predict(sight, deterministic=True)
     row = torch.tensor(policy.structure.store([greedy])).float()
-    best = float(policy.distribution(obs).score(policy.code.encode(row)))
+    best = policy.distribution(obs).score(policy.code.encode(row)).item()
     assert best > each[:, 1].max() - 0.05
     masks = torch.tensor([[True, False, True]])
-    value = float(policy.distribution(obs, masks).value())
+    value = policy.distribution(obs, masks).value().item()
     assert value == pytest.approx(
         policy.temperature * math.log(each[[0, 2], 0].sum()), abs=1e-4
     )
@@ -234,9 +234,7 @@ def test_what_is_fixed_stays():
     actions, _ = policy.predict(states, fixed=fixed)
     assert {(action["go"][1], action["bits"][0]) for action in actions} == {(0, 1)}
     assert len({float(action["go"][0][0]) for action in actions}) > 40
-    row = [np.nan, 1, np.nan, np.nan, 1.5, np.nan]  # bits, choices of "deep", then "go"
-    order = [path for path, _ in policy.structure.leaves]
-    assert order == [("bits",), ("deep", "x", "y"), ("go", 0), ("go", 1)]
+    row = [1.5, np.nan, np.nan, 1, np.nan, np.nan]  # "go", bits, choices of "deep"
     action, _ = policy.predict(states[0], fixed=row, deterministic=True)
     assert action["bits"][1] == 1
     assert action["go"][0] == pytest.approx(1.5)

@@ -38,6 +38,10 @@ class StoredActions(spaces.Box):
         super().__init__(-np.inf, np.inf, (structure.size,), np.float32)
         self.dtype = np.dtype(dtype)
 
+    def seed(self, seed: Any = None) -> Any:
+        """Seeds the space of the actions: uniform ones are drawn there."""
+        return self.origin.seed(seed)
+
 
 def origin_of(space: Any) -> Any:
     """Returns the space of the actions themselves, where a space of rows stands for it.

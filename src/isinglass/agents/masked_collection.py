@@ -65,7 +65,7 @@ class MaskedCollection(OffPolicyAlgorithm):
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Any, np.ndarray]:
         """Draws uniformly among allowed actions before learning starts, then from the policy.
 
         It starts when a reward other than 0 was met, if ``_waits_for_reward``: up to then all

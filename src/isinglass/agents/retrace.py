@@ -89,7 +89,7 @@ class RetraceBackup(Backup):
         soft = found.value(policy.generator).reshape(shape)
         value = soft
         if self.mellowmax:
-            count = torch.as_tensor(policy.log_action_count(masks), device=soft.device)
+            count = torch.as_tensor(policy.log_action_count(masks)).to(soft)
             value = soft - policy.temperature * count.expand(soft.numel()).reshape(shape)
         first = batch.rewards.flatten() + discounts * value[:, 0]
         if shape[1] == 1:
