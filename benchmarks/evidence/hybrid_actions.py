@@ -189,7 +189,9 @@ def episode(agent: Any, env: gym.Env[Any, Any], seed: int) -> float:
     total, over = 0.0, False
     while not over:
         random = agent is None
-        action = env.action_space.sample() if random else agent.predict(state, deterministic=True)[0]
+        action = (
+            env.action_space.sample() if random else agent.predict(state, deterministic=True)[0]
+        )
         state, reward, ended, cut, _ = env.step(action)
         total, over = total + float(reward), ended or cut
     return total

@@ -136,7 +136,9 @@ def test_first_actions_are_uniform_and_the_same_for_a_seed(space):
     structure = ActionStructure.of(space)
     for column in first[:, ~structure.listed].T:  # uniform from −1 to 1
         assert abs(column.mean()) < 5 / math.sqrt(3 * 300)
-    parts = zip(first[:, structure.listed].T, structure.starts, MaskLayout.of(space).parts, strict=True)
+    parts = zip(
+        first[:, structure.listed].T, structure.starts, MaskLayout.of(space).parts, strict=True
+    )
     for column, start, count in parts:
         shares = np.bincount((column - start).astype(int), minlength=count) / 300
         assert (abs(shares - 1 / count) < 5 / math.sqrt(4 * 300)).all()
@@ -220,9 +222,7 @@ def test_values_and_shares_are_exact(fields):
     assert best > each[:, 1].max() - 0.05
     masks = torch.tensor([[True, False, True]])
     value = policy.distribution(obs, masks).value().item()
-    assert value == pytest.approx(
-        policy.temperature * math.log(each[[0, 2], 0].sum()), abs=1e-4
-    )
+    assert value == pytest.approx(policy.temperature * math.log(each[[0, 2], 0].sum()), abs=1e-4)
     assert policy.log_action_count() == pytest.approx(math.log(3 * 4))
     assert float(policy.log_action_count(masks)) == pytest.approx(math.log(2 * 4))
 
@@ -321,7 +321,9 @@ class Bandit(gym.Env):
     def __init__(self, nested=False):
         kind, where = spaces.Discrete(3), spaces.Box(-1, 1, (1,), np.float32)
         inner = spaces.Dict(where=where, bit=spaces.MultiBinary(1))
-        self.action_space = spaces.Dict(kind=kind, do=inner) if nested else spaces.Tuple([kind, where])
+        self.action_space = (
+            spaces.Dict(kind=kind, do=inner) if nested else spaces.Tuple([kind, where])
+        )
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

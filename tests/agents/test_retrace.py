@@ -166,9 +166,7 @@ def every_path(moves, rewards, behavior, ends):
         log_behavior=torch.stack([behavior[s1, a1], behavior[s2, a2]], -1).log(),
         counted=counted,
     )
-    batch = Transitions(
-        s0, a0, s1, over[:, :1], rewards[s0, a0].unsqueeze(-1), following=following
-    )
+    batch = Transitions(s0, a0, s1, over[:, :1], rewards[s0, a0].unsqueeze(-1), following=following)
     return batch, GAMMA * (~over[:, 0]).double(), share, s0 * ACTIONS + a0
 
 
@@ -205,9 +203,15 @@ def test_sequences_end_with_their_episode():
     # 0 1 2 | 3 4 5 6 cut short | 7 reset | 8 9 …, in a buffer of 12 that starts anew after 12
     for t in range(15):
         seen, done = np.array([[t]]), np.array([t in (2, 6)])
-        info = {"log_behavior": -float(t), "TimeLimit.truncated": t == 6, "reset_transition": t == 7}
+        info = {
+            "log_behavior": -float(t),
+            "TimeLimit.truncated": t == 6,
+            "reset_transition": t == 7,
+        }
         mask = np.array([True, t % 2 == 0, True])
-        buffer.add(seen, seen + 1, np.array([t % 3]), np.array([t]), done, [info | {"action_mask": mask}])
+        buffer.add(
+            seen, seen + 1, np.array([t % 3]), np.array([t]), done, [info | {"action_mask": mask}]
+        )
     batch, found = buffer.sample(400), {}
     rows = zip(batch.observations[:, 0].tolist(), range(400), strict=True)
     for start, row in rows:
@@ -229,7 +233,9 @@ def test_sequences_end_with_their_episode():
 @pytest.mark.parametrize("masked", [False, True])
 def test_what_acted_is_remembered(name, masked):
     """With weights and temperature that stay: log π of every step after those that were uniform."""
-    space = STRUCTURED.get(name, spaces.Discrete(4) if name == "discrete" else spaces.Box(0, 3, (2,)))
+    space = STRUCTURED.get(
+        name, spaces.Discrete(4) if name == "discrete" else spaces.Box(0, 3, (2,))
+    )
     if masked and name == "box":
         pytest.skip("no masks there")
     agent = FreeEnergyQ(

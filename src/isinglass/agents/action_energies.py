@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from isinglass._support.validation import check_count
-from isinglass.agents.hybrid_head import HybridMixtureHead
 from isinglass.agents.heads import (
     ConditionalRBMHead,
     DBMHead,
@@ -15,6 +14,7 @@ from isinglass.agents.heads import (
     MixtureHead,
     PairwiseHead,
 )
+from isinglass.agents.hybrid_head import HybridMixtureHead
 from isinglass.distributions import Annealing, ConditionalRBM, ExpectedEnergyRBM
 from isinglass.distributions.hybrid_mixture import real_components
 from isinglass.errors import ParameterError

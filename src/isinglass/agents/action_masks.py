@@ -196,9 +196,7 @@ class MaskLayout:
         """
         return masks.reshape(len(masks), *self.parts) if self.is_joint(masks) else masks
 
-    def draw_allowed(
-        self, masks: Bool[np.ndarray, "rows width"], rng: np.random.Generator
-    ) -> Any:
+    def draw_allowed(self, masks: Bool[np.ndarray, "rows width"], rng: np.random.Generator) -> Any:
         """Draws one action a row, uniform among the allowed, in the form that the space samples.
 
         Nested ones come in a list.

@@ -214,7 +214,8 @@ class ActionStructure:
             ParameterError: If real numbers have one.
         """
         return np.concatenate(
-            [_flags(leaf, _look_up(mask, path)) for path, leaf in self.leaves] or [np.zeros(0, bool)]
+            [_flags(leaf, _look_up(mask, path)) for path, leaf in self.leaves]
+            or [np.zeros(0, bool)]
         )
 
     def _read_flat(self, fixed: Any, count: int) -> np.ndarray:
@@ -351,7 +352,9 @@ def _arrays(mask: Any, depth: int) -> Iterator[np.ndarray]:
         yield from _arrays(part, depth - 1)
 
 
-def _check_flags(leaf: Any, mask: np.ndarray, shape: tuple[int, ...], values: tuple[int, ...]) -> None:
+def _check_flags(
+    leaf: Any, mask: np.ndarray, shape: tuple[int, ...], values: tuple[int, ...]
+) -> None:
     if mask.shape != shape:
         raise ShapeError(f"a mask of shape {mask.shape} in {leaf}", f"Give one of shape {shape}")
     if mask.dtype.kind not in "biuf" or not np.isin(mask, values).all():

@@ -25,7 +25,8 @@ def default_energy(space: spaces.Space) -> ActionEnergy:
 
     One choice has one memory with fields of the state, which is a value an action and a level, a
     dueling network. Bits and several choices have 32 memories that the state bends alike: what
-    adds up over the parts is learned at once, and what does not is left to the memories.
+    adds up over the parts is learned at once, and what does not is left to the memories. Where real
+    parts are beside them, each memory has a place and a width of its own there.
 
     Examples:
         >>> default_energy(spaces.Discrete(3))
@@ -34,6 +35,8 @@ def default_energy(space: spaces.Space) -> ActionEnergy:
         MixtureEnergy(memories=32, state_fields='shared')
         >>> default_energy(spaces.Box(-1, 1, (2,)))
         MixtureEnergy(memories=32, state_fields=False)
+        >>> default_energy(spaces.Tuple([spaces.Discrete(3), spaces.Box(-1, 1, (2,))]))
+        MixtureEnergy(memories=32, state_fields='shared')
     """
     if ActionCode.of(space).continuous:
         return MixtureEnergy()

@@ -105,7 +105,7 @@ class FreeEnergyQ(MaskedCollection):
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a policy class.
         env: Environment with ``MultiBinary``, ``MultiDiscrete``, ``Discrete`` or bounded ``Box``
-            actions; a vector of them, of SB3 or of Gymnasium; or a name that
+            actions, or a ``Dict`` or ``Tuple`` of these; a vector of them; or a name that
             :func:`isinglass.envs.make_env` knows. Bits observed are seen as spins where the
             observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
         energy: The energy of the actions; None is a :class:`MixtureEnergy` that fits their space:

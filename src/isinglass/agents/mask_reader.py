@@ -170,7 +170,8 @@ class ObservedMasks(VecEnvWrapper):
         layout = self.reader.layout
         if joint and layout.real:
             raise ParameterError(
-                f"joint masks of actions in {layout.space}", "Give joint=False: they have real parts"
+                f"joint masks of actions in {layout.space}",
+                "Give joint=False: they have real parts",
             )
         # Where both would be as wide, a flat one would be taken for the other.
         self.joint = joint or layout.flat_size == layout.joint_size

@@ -62,7 +62,8 @@ class FreeEnergyPolicy(BasePolicy):
 
     Args:
         observation_space: Observation space.
-        action_space: Action space: ``MultiBinary``, ``MultiDiscrete``, ``Discrete`` or ``Box``.
+        action_space: Action space: ``MultiBinary``, ``MultiDiscrete``, ``Discrete``, ``Box``, or
+            ``Dict`` or ``Tuple`` of these.
         lr_schedule: Learning rate as a function of the remaining progress, 1 to 0.
         energy: The energy of the actions, :class:`MixtureEnergy` by default.
         temperature: T > 0, in units of the reward. The values of random actions differ by about
@@ -299,8 +300,10 @@ class FreeEnergyPolicy(BasePolicy):
                 :class:`~isinglass.agents.MaskLayout`. Needed where the agent has learned with
                 masks that are not part of the observation.
             fixed: Values of some parts of the action, NaN where free, shaped like an action, for
-                one observation or each.
-            constraint: From actions ``(n, *shape)`` to n bools: which may be taken. Exact where
+                one observation or each; of nested ones keys may be left out, or all parts be one
+                row of numbers.
+            constraint: From actions ``(n, *shape)`` to n bools: which may be taken; nested ones
+                have such an array at each leaf. Exact where
                 there are at most 256 actions, or a joint mask. Else draws are repeated until all
                 may be taken, and a greedy action is the best of those draws.
 

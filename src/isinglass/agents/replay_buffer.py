@@ -21,7 +21,15 @@ from isinglass.errors import ParameterError, ShapeError
 
 BEHAVIOR_KEY = "log_behavior"
 
-__all__ = ["BEHAVIOR_KEY", "Following", "MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "split_rows", "take_rows"]
+__all__ = [
+    "BEHAVIOR_KEY",
+    "Following",
+    "MaskedDictReplayBuffer",
+    "MaskedReplayBuffer",
+    "Transitions",
+    "split_rows",
+    "take_rows",
+]
 
 
 class Following(NamedTuple):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_flag, check_fraction
-from isinglass.agents.backups import Backup
+from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay_buffer import Following, Transitions
 from isinglass.errors import ParameterError
@@ -28,10 +28,10 @@ class RetraceBackup(Backup):
 
     V is the soft value of the target network, and π its policy, at the temperature of now; μ is
     the policy that acted then, uniform before learning starts. V(s_j) − Q(s_j, a_j) is
-    −T log π(a_j|s_j), so that the entropy of every step is counted in its δ. With the soft Q* every
-    δ is zero on average over s_{j+1}, whatever was done and whatever c is: Q* is the fixed point, as
-    it is of :class:`SoftBackup`, which λ = 0 gives. Sums end with the episode, where it was cut
-    short, and where μ is not known.
+    −T log π(a_j|s_j), so that the entropy of every step is counted in its δ. With the soft Q*
+    every δ is zero on average over s_{j+1}, whatever was done and whatever c is: Q* is the fixed
+    point, as it is of :class:`SoftBackup`, which λ = 0 gives. Sums end with the episode, where it
+    was cut short, and where μ is not known.
 
     Rewards of n steps without such a correction, ``n_steps``, are those of old policies.
 
@@ -77,14 +77,19 @@ class RetraceBackup(Backup):
         Raises:
             ParameterError: If the replay buffer does not give it.
         """
+        if self.length == 1:
+            return SoftBackup(self.mellowmax).target(policy, batch, discounts)
         following = batch.following
         if following is None:
-            following = self._nothing(batch)
+            raise ParameterError(
+                "a replay buffer without sequences, from which Retrace cannot learn",
+                "Leave replay_buffer_class out, or give replay_buffer_kwargs="
+                f"{{'sequence_length': {self.length}}} to a MaskedReplayBuffer",
+            )
         shape = len(discounts), 1 + following.rewards.shape[1]
-        reached = _join(batch.next_observations, following.next_observations)
-        masks = None
-        if batch.next_masks is not None:
-            masks = _join(batch.next_masks, following.next_masks)
+        reached, masks = _reached(batch, following), None
+        if batch.next_masks is not None and following.next_masks is not None:
+            masks = _rows(batch.next_masks, following.next_masks)
         found = policy.distribution(reached, masks, target=True)
         soft = found.value(policy.generator).reshape(shape)
         value = soft
@@ -92,8 +97,6 @@ class RetraceBackup(Backup):
             count = torch.as_tensor(policy.log_action_count(masks)).to(soft)
             value = soft - policy.temperature * count.expand(soft.numel()).reshape(shape)
         first = batch.rewards.flatten() + discounts * value[:, 0]
-        if shape[1] == 1:
-            return first
         # s_j of a further step is where the one before has led: its row among those reached.
         rows = following.actions.flatten(0, 1)
         states = policy.code.encode(rows).reshape(*shape[:1], shape[1] - 1, -1)
@@ -107,30 +110,16 @@ class RetraceBackup(Backup):
         added = until * traces * errors.where(traces > 0, 0)
         return first + added.sum(1)
 
-    def _nothing(self, batch: Transitions) -> Following:
-        """Returns that no step followed, which is all that a length of 1 looks at."""
-        if self.length > 1:
-            raise ParameterError(
-                "a replay buffer without sequences, from which Retrace cannot learn",
-                "Leave replay_buffer_class out, or give replay_buffer_kwargs="
-                f"{{'sequence_length': {self.length}}} to a MaskedReplayBuffer",
-            )
-        none = batch.rewards.new_zeros(len(batch.rewards), 0)
-        seen = batch.next_observations
-        empty = (
-            {key: part[:, None][:, :0] for key, part in seen.items()}
-            if isinstance(seen, dict)
-            else seen[:, None][:, :0]
-        )
-        masks = None if batch.next_masks is None else batch.next_masks[:, None][:, :0]
-        actions = batch.actions[:, None][:, :0]
-        return Following(actions, empty, none, none, none, none.bool(), masks)
 
-
-def _join(first: PyTorchObs, others: PyTorchObs | None) -> PyTorchObs:
-    """Returns rows of where each step led: the first of all steps, then the further ones of it."""
+def _reached(batch: Transitions, following: Following) -> PyTorchObs:
+    """Returns where each step led: the first one of a sequence, then the further ones of it."""
+    first, others = batch.next_observations, following.next_observations
     if isinstance(first, dict) and isinstance(others, dict):
-        return {key: _join(part, others[key]) for key, part in first.items()}  # pyright: ignore[reportReturnType]
+        return {key: _rows(part, others[key]) for key, part in first.items()}
     assert isinstance(first, Tensor)  # noqa: S101 - neither, or both
     assert isinstance(others, Tensor)  # noqa: S101
+    return _rows(first, others)
+
+
+def _rows(first: Tensor, others: Tensor) -> Tensor:
     return torch.cat([first.unsqueeze(1), others], 1).flatten(0, 1)
