@@ -188,10 +188,10 @@ def episode(agent: Any, env: gym.Env[Any, Any], seed: int) -> float:
     state, _ = env.reset(seed=seed)
     total, over = 0.0, False
     while not over:
-        random = agent is None
-        action = (
-            env.action_space.sample() if random else agent.predict(state, deterministic=True)[0]
-        )
+        if agent is None:
+            action = env.action_space.sample()
+        else:
+            action, _ = agent.predict(state, deterministic=True)
         state, reward, ended, cut, _ = env.step(action)
         total, over = total + float(reward), ended or cut
     return total

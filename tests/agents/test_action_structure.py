@@ -67,7 +67,7 @@ def test_states_of_units_and_back(space):
 @every_space
 def test_the_space_that_buffers_see(space):
     stored = stored_space(space)
-    again = pickle.loads(pickle.dumps(stored))
+    again = pickle.loads(pickle.dumps(stored))  # noqa: S301 - made here
     for seen in (stored, again, stored_space(stored)):
         assert ActionStructure.of(seen) == ActionStructure.of(space)
         assert MaskLayout.of(seen) == MaskLayout.of(space)

@@ -294,11 +294,10 @@ def test_the_spread_is_that_of_uniform_actions():
     policy = shaped_policy(HYBRID, MixtureEnergy(6))
     agent = small(HYBRID)
     agent.learn(20)
-    batch, found = agent.replay_buffer.sample(32), []
+    batch = agent.replay_buffer.sample(32)
     with torch.no_grad():
         policy.q_net_target.load_state_dict(policy.q_net.state_dict())
-    for _ in range(20):
-        found.append(value_spread(policy, batch, torch.ones(32)) ** 2)
+    found = [value_spread(policy, batch, torch.ones(32)) ** 2 for _ in range(20)]
     plane = torch.cartesian_prod(torch.arange(3.0), *[torch.tensor(POINTS).float()] * 2)
     weights = torch.tensor(np.outer(WEIGHTS, WEIGHTS).ravel() / 4).repeat(3) / 3
     exact = []

@@ -92,7 +92,7 @@ def test_conditionals_are_joints_over_marginals(which):
     observed = torch.zeros(UNIT.size, dtype=torch.bool)
     observed[CLAMPED[which]] = True
     given = torch.tensor([0.0, 1.0, 0.0, 0.35, -1.0, -0.6], dtype=torch.float64)
-    free, logs = grid()
+    free, _ = grid()
     states = torch.where(observed, given, free)
     # What is clamped is no longer summed over: one representative of each state of the rest.
     kept = (~observed | (free == free[0])).all(-1)

@@ -241,7 +241,7 @@ class CategoricalCode(ActionCode):
         return self.unit.size
 
     def read_flags(self, allowed: Bool[Tensor, "batch flags"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Forces nothing: forbidden values get the log-weight −∞, so that their probability is 0."""
+        """Forces nothing: forbidden values get the log-weight −∞, and so the probability 0."""
         _, free, states = super().read_flags(allowed)
         return allowed, free, states
 

@@ -71,10 +71,11 @@ class MixtureEnergy(ActionEnergy):
         Q(s,a) = T log Σ_μ exp((k_μ(s) − ½ Σ_i γ_i(s)² (a_i − c_μi(s))²)/T) − T log N + offset
 
     V, the integral over the box, and draws within it are exact. So they are where an action has
-    choices or bits d beside real parts x, in a ``Dict`` or ``Tuple``; each memory has slopes of its own
-    there, γ_μ(s):
+    choices or bits d beside real parts x, in a ``Dict`` or ``Tuple``; each memory has slopes of its
+    own there, γ_μ(s):
 
-        Q(s,d,x) = T log Σ_μ exp((k_μ(s) + θ_μ(s)·d − ½ Σ_i γ_μi(s)² (x_i − c_μi(s))²)/T) − T log N + offset
+        Q(s,d,x) = T log Σ_μ exp((k_μ(s) + θ_μ(s)·d − ½ Σ_i γ_μi(s)² (x_i − c_μi(s))²)/T)
+                   − T log N + offset
 
     Reference: Sallans & Hinton 2004, JMLR 5:1063-1088 (Q = −F); Gu et al. 2016,
     arXiv:1603.00748 (one Gaussian: normalized advantages).

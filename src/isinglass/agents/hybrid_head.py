@@ -1,4 +1,4 @@
-"""The head of actions with discrete and real parts: a mixture whose sums and integrals are exact."""
+"""The head of actions with discrete and real parts: a mixture, whose value is exact."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class HybridMixtureHead(MixtureHead):
         temperature: float,
         state: Float[Tensor, "*states d"],
     ) -> Float[Tensor, "..."]:
-        """Returns Q(s, a), without the fields of all memories in all rows where these are shared."""
+        """Returns Q(s, a), without all fields in all rows where rows share them."""
         own = self.bend is not None and self.bend.out_features > self.choices.size
         if own or features.shape[:-1] != state.shape[:-1]:
             return Head.score(self, features, temperature, state)

@@ -121,8 +121,8 @@ class MaskedReplayBuffer(ReplayBuffer):
 
     Raises:
         ParameterError: If ``n_steps``, ``gamma`` or ``sequence_length`` is out of range, sequences
-            are asked for with returns of several steps or an augmentation, ``augment`` cannot be called
-            or gives something else, or the actions are in no space that
+            are asked for with returns of several steps or an augmentation, ``augment`` cannot be
+            called or gives something else, or the actions are in no space that
             :class:`~isinglass.agents.action_masks.MaskLayout` knows.
 
     Examples:
@@ -163,7 +163,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.sequence_length = check_count("sequence_length", sequence_length)
         if self.sequence_length > 1 and (self.n_steps > 1 or augment is not None):
             raise ParameterError(
-                f"sequence_length = {sequence_length} with n_steps = {n_steps}, augment = {augment}",
+                f"sequence_length = {sequence_length}, n_steps = {n_steps}, augment = {augment}",
                 "Leave n_steps at 1 and augment out: steps of a sequence are single ones",
             )
         kept = self.buffer_size if self.sequence_length > 1 else 0
@@ -426,7 +426,8 @@ def _check_augmented(found: Transitions, new: object) -> Transitions:
             f"an augmentation that gives {type(new).__name__}",
             "Let it give the transitions back, changed by their _replace(…)",
         )
-    for name, before, after in zip(Transitions._fields, found, new, strict=True):
+    # Sequences are never augmented: the last field, what followed, is None.
+    for name, before, after in zip(Transitions._fields[:-1], found[:-1], new[:-1], strict=True):
         if _shapes(before) != _shapes(after):
             raise ShapeError(
                 f"{name} of shape {_shapes(after)} from the augmentation, given {_shapes(before)}",
