@@ -90,11 +90,14 @@ class RetraceBackup(Backup):
         reached, masks = _reached(batch, following), None
         if batch.next_masks is not None and following.next_masks is not None:
             masks = _rows(batch.next_masks, following.next_masks)
+        elif isinstance(reached, dict):
+            masks = policy.observed_masks(reached)
         found = policy.distribution(reached, masks, target=True)
         soft = found.value(policy.generator).reshape(shape)
         value = soft
         if self.mellowmax:
-            count = torch.as_tensor(policy.log_action_count(masks)).to(soft)
+            count = policy.log_action_count(masks)
+            count = torch.as_tensor(count, dtype=soft.dtype, device=soft.device)
             value = soft - policy.temperature * count.expand(soft.numel()).reshape(shape)
         first = batch.rewards.flatten() + discounts * value[:, 0]
         # s_j of a further step is where the one before has led: its row among those reached.

@@ -137,7 +137,8 @@ def choose_peers(env: VecEnv, wanted: str) -> list[str]:
     Raises:
         ParameterError: If a peer is not known or does not support the spaces.
     """
-    supported = ["PPO"]
+    theirs = stored_space(env.action_space) is env.action_space  # not nested, not shaped
+    supported = ["PPO"] if theirs else []
     if isinstance(env.action_space, spaces.Discrete):
         supported.append("DQN")
     if isinstance(env.action_space, spaces.Box):
@@ -145,7 +146,7 @@ def choose_peers(env: VecEnv, wanted: str) -> list[str]:
     reader = MaskReader(env)
     masks, parts = reader.read(env.reset()), reader.layout.parts
     flat = masks is not None and (len(parts) == 1 or not reader.layout.is_joint(masks))
-    if flat and importlib.util.find_spec("sb3_contrib"):
+    if theirs and flat and importlib.util.find_spec("sb3_contrib"):
         supported.append("MaskablePPO")
     if wanted == "auto":
         return supported
