@@ -139,7 +139,7 @@ class Task:
     steps: int
 
 
-TASKS = {"aim": Task(Aim, 2_000), "drive": Task(Drive, 6_000)}
+TASKS = {"aim": Task(Aim, 2_000), "drive": Task(Drive, 4_000)}
 
 
 def main() -> None:

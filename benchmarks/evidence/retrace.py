@@ -63,8 +63,8 @@ def short_pole() -> gym.Env[Any, Any]:
 
 
 TASKS: dict[str, tuple[Callable[[], gym.Env[Any, Any]], int]] = {
-    "short pole": (short_pole, 8_000),
-    "corridor": (lambda: TimeLimit(Corridor(), 100), 4_000),
+    "short pole": (short_pole, 4_000),
+    "corridor": (lambda: TimeLimit(Corridor(), 100), 3_000),
 }
 
 

@@ -38,6 +38,7 @@ from isinglass.agents import (
 )
 from isinglass.agents._arguments import SMALLEST_PICTURE, check_reset
 from isinglass.agents._faults import check_agent_file
+from isinglass.agents.action_structure import stored_space
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.sarsa import OF_REPLAY
 from isinglass.cli._wording import lacks_memory
@@ -155,7 +156,8 @@ def choose_peers(env: VecEnv, wanted: str) -> list[str]:
     if unknown := [name for name in asked if name not in names]:
         raise ParameterError(
             f"{unknown[0]!r} is no peer for actions {env.action_space}",
-            f"Give none, auto or some of {','.join(names)}", operation=f"--peers {wanted}",
+            f"Give none, auto or some of {','.join(names)}" if names else "Give none or auto",
+            operation=f"--peers {wanted}",
         )  # fmt: skip
     return [names[name] for name in dict.fromkeys(asked)]
 
