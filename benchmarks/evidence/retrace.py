@@ -1,7 +1,7 @@
 """RetraceBackup beside the default backup, all else as it comes.
 
 On two tasks of which no default was chosen: a cart whose pole is short and falls fast, and a
-corridor of 16 cells, slippery, with a reward at its end alone. One run goes to one file in --out,
+corridor of 12 cells, slippery, with a reward at its end alone. One run goes to one file in --out,
 and a second call makes only what is missing. Greedy episodes in environments of another seed are
 counted after each quarter of the steps. Seconds are processor time of the one thread that learns.
 """
@@ -34,9 +34,9 @@ QUARTERS = 4
 
 
 class Corridor(gym.Env[int, int]):
-    """Left, right or stay in 16 cells, another of these one time in ten; 1 at the end."""
+    """Left, right or stay in 12 cells, another of these one time in ten; 1 at the end."""
 
-    observation_space, action_space = spaces.Discrete(16), spaces.Discrete(3)
+    observation_space, action_space = spaces.Discrete(12), spaces.Discrete(3)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Starts on the left."""
@@ -63,8 +63,8 @@ def short_pole() -> gym.Env[Any, Any]:
 
 
 TASKS: dict[str, tuple[Callable[[], gym.Env[Any, Any]], int]] = {
-    "short pole": (short_pole, 4_000),
-    "corridor": (lambda: TimeLimit(Corridor(), 100), 3_000),
+    "short pole": (short_pole, 3_000),
+    "corridor": (lambda: TimeLimit(Corridor(), 100), 2_000),
 }
 
 
