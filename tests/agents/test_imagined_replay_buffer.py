@@ -113,10 +113,10 @@ def test_what_does_not_go_together_is_refused():
 
 @pytest.mark.parametrize("actions", [spaces.MultiBinary((1, 2)), spaces.Box(0, 4, (2, 1))])
 def test_actions_of_several_dimensions(actions):
-    """Imagined ones are rows like those that are stored; the reward is what an action adds up to."""
+    """Imagined ones are rows like those stored; the reward is what an action adds up to."""
     real = isinstance(actions, spaces.Box)
-    seen = spaces.Box(0, 1, (1,)) if real else spaces.Discrete(2)
-    buffer = ImaginedReplayBuffer(300, seen, actions, "cpu", imagined=1.0)
+    sight = spaces.Box(0, 1, (1,)) if real else spaces.Discrete(2)
+    buffer = ImaginedReplayBuffer(300, sight, actions, "cpu", imagined=1.0)
     structure = ActionStructure.of(actions)
     actions.seed(SEED)
     for _ in range(250):
