@@ -4,7 +4,6 @@ import itertools
 import math
 from types import SimpleNamespace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -304,31 +303,3 @@ def test_what_cannot_be_retraced_is_refused():
     for more in ({"n_steps": 3}, {"replay_buffer_kwargs": {"augment": lambda batch, rng: batch}}):
         with pytest.raises(ParameterError, match="Leave n_steps at 1"):
             FreeEnergyQ("MlpPolicy", "CartPole-v1", backup=RetraceBackup(), **QUICK, **more)
-
-
-def test_what_comes_late_is_learned_in_fewer_steps():
-    """A corridor of twelve, right to the end: values travel a step an update, or seven."""
-
-    class Corridor(gym.Env):
-        observation_space, action_space = spaces.Discrete(12), spaces.Discrete(2)
-
-        def reset(self, *, seed=None, options=None):
-            super().reset(seed=seed)
-            self.at = 0
-            return 0, {}
-
-        def step(self, action):
-            self.at = max(0, self.at + 2 * int(action) - 1)
-            over = self.at == 11
-            return self.at, float(over), over, False, {}
-
-    first = {}
-    for backup in (SoftBackup(mellowmax=True), RetraceBackup(8)):
-        agent = FreeEnergyQ(
-            "MlpPolicy", Corridor(), backup=backup, seed=SEED, device="cpu", temperature=0.05,
-            learning_starts=600, train_freq=600, gradient_steps=15, tau=1.0, batch_size=512,
-        ).learn(601)  # fmt: skip
-        with torch.no_grad():
-            values = agent.policy.distribution(torch.arange(12)).value()
-        first[type(backup)] = float((values[6:11] - values[0]).mean())
-    assert first[RetraceBackup] > first[SoftBackup]
