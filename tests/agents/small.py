@@ -32,6 +32,22 @@ SPACES = {
     "from -1": spaces.Discrete(4, start=-1),
     "from 1 and -2": spaces.MultiDiscrete([2, 3], start=[1, -2]),
 }
+#: Spaces beyond one array of one dimension: shaped, nested, discrete and real together.
+STRUCTURED = {
+    "shaped bits": spaces.MultiBinary((2, 3)),
+    "shaped choices": spaces.MultiDiscrete([[2, 3], [2, 2]], start=[[0, 1], [-1, 0]]),
+    "shaped box": spaces.Box(-2, 3, (2, 2), np.float32),
+    "choices in a tuple": spaces.Tuple([spaces.Discrete(3, start=1), spaces.MultiBinary(2)]),
+    "bits alone": spaces.Dict(b=spaces.MultiBinary(2), a=spaces.MultiBinary((1, 2))),
+    "boxes alone": spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Box(0, 5, (1, 2))),
+    "one box": spaces.Tuple([spaces.Box(0, 4, (2,))]),
+    "hybrid": spaces.Dict(kind=spaces.Discrete(3), where=spaces.Box(-1, 1, (2,))),
+    "nested": spaces.Dict(
+        go=spaces.Tuple([spaces.Box(0, 2, (1,)), spaces.Discrete(2, start=-1)]),
+        bits=spaces.MultiBinary(2),
+        deep=spaces.Dict({"x": spaces.Dict({"y": spaces.MultiDiscrete([2, 3])})}),
+    ),
+}
 CHAINS = Annealing(chains=8, levels=10)
 ENERGIES = {
     "mixture": MixtureEnergy(5),

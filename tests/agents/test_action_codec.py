@@ -64,21 +64,21 @@ def test_boxes_are_as_they_are_scaled():
 @pytest.mark.parametrize(
     "space",
     [
-        spaces.MultiBinary([2, 3]),
-        spaces.MultiDiscrete([[2, 2], [2, 2]]),
-        spaces.Box(-1, 1, (2, 2)),
         spaces.Box(-np.inf, 1, (2,)),
         spaces.Box(0, 255, (2,), np.uint8),
-        spaces.Dict({"bits": spaces.MultiBinary(2)}),
-        spaces.Tuple([spaces.Discrete(2)]),
+        spaces.Dict(),
+        spaces.Tuple([]),
         spaces.Text(3),
+        spaces.Dict({"bits": spaces.MultiBinary(2), "word": spaces.Text(3)}),
+        spaces.Dict({"go": spaces.Tuple([spaces.Box(0, 9, (2,), np.int64)])}),
+        spaces.Sequence(spaces.Discrete(2)),
     ],
     ids=str,
 )
 def test_spaces_that_are_not_supported(space):
-    with pytest.raises(ParameterError, match=r"(?s)action space .*MultiBinary\(d\), Disc"):
+    with pytest.raises(ParameterError, match=r"(?s)action space .*MultiBinary, Disc"):
         ActionCode.of(space)
     env = Guarded(spaces.Discrete(2))
     env.action_space = space
-    with pytest.raises(ParameterError, match=r"MultiBinary\(d\)"):
+    with pytest.raises(ParameterError, match="MultiBinary, Disc"):
         FreeEnergyQ("MlpPolicy", env)

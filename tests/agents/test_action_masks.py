@@ -211,8 +211,8 @@ def test_flat_and_joint_masks_side_by_side():
 def test_spaces_without_masks():
     with pytest.raises(ParameterError, match="Box bounds"):
         MaskLayout.of(spaces.Box(-1, 1, (2,))).read(infos_of([[True, True]]))
-    with pytest.raises(ParameterError, match="the action space Tuple"):
-        MaskLayout.of(spaces.Tuple([spaces.Discrete(2)]))
+    with pytest.raises(ParameterError, match="the action space Text"):
+        MaskLayout.of(spaces.Tuple([spaces.Text(2)]))
 
 
 class Doors(gym.Env):

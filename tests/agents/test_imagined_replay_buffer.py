@@ -10,9 +10,11 @@ from gymnasium import spaces
 from stable_baselines3 import DQN
 
 from isinglass.agents import FreeEnergyQ, ImaginedReplayBuffer
+from isinglass.agents.action_structure import ActionStructure
 from isinglass.errors import ParameterError
 from isinglass.units import Categorical
 from isinglass.world import WorldColumns, WorldEnergy
+from tests.seeds import SEED
 
 
 def filled(imagined: float = 1.0, count: int = 3_000) -> ImaginedReplayBuffer:
@@ -93,6 +95,8 @@ def test_what_does_not_go_together_is_refused():
         ImaginedReplayBuffer(*kinds, imagined=2)
     with pytest.raises(ParameterError, match="n_steps = 3"):
         ImaginedReplayBuffer(*kinds, n_steps=3)
+    with pytest.raises(ParameterError, match="sequence_length = 2"):
+        ImaginedReplayBuffer(*kinds, sequence_length=2)
     with pytest.raises(ParameterError, match="world = 3"):
         ImaginedReplayBuffer(*kinds, world=3)
     with pytest.raises(ParameterError, match="a world with state of choices"):
@@ -105,3 +109,20 @@ def test_what_does_not_go_together_is_refused():
     step = (np.array([x]) for x in (0, 1, 1, 0.0, 0))
     with pytest.raises(ParameterError, match="action masks with imagined"):
         buffer.add(*step, [{"action_mask": np.array([True, False])}])
+
+
+@pytest.mark.parametrize("actions", [spaces.MultiBinary((1, 2)), spaces.Box(0, 4, (2, 1))])
+def test_actions_of_several_dimensions(actions):
+    """Imagined ones are rows like those stored; the reward is what an action adds up to."""
+    real = isinstance(actions, spaces.Box)
+    sight = spaces.Box(0, 1, (1,)) if real else spaces.Discrete(2)
+    buffer = ImaginedReplayBuffer(300, sight, actions, "cpu", imagined=1.0)
+    structure = ActionStructure.of(actions)
+    actions.seed(SEED)
+    for _ in range(250):
+        action, seen = actions.sample()[None], np.zeros((1, 1))
+        reward = np.array([float(action.sum())])
+        buffer.add(seen, seen, structure.store(action), reward, np.array([False]), [{}])
+    batch = buffer.sample(20)
+    taken = structure.restore(batch.actions.numpy()).reshape(20, -1).sum(-1)
+    np.testing.assert_allclose(batch.rewards[:, 0], taken, atol=0.5)

@@ -12,6 +12,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 from isinglass.agents import FreeEnergyQ, PlanningAgent
+from isinglass.agents.action_structure import stored_space
 from isinglass.agents.world_spaces import numbers_of, world_columns
 from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 from isinglass.units import Categorical
@@ -143,6 +144,8 @@ def test_bad_input_is_named() -> None:
         world_columns(spaces.Discrete(2), spaces.Box(-np.inf, np.inf, (1,)))
     with pytest.raises(ParameterError, match="Worlds are made of"):
         world_columns(spaces.Dict({"a": spaces.Discrete(2)}), spaces.Discrete(2))
+    with pytest.raises(ParameterError, match="Worlds are made of"):
+        world_columns(spaces.Discrete(2), stored_space(spaces.Tuple([spaces.Discrete(2)])))
     assert numbers_of(spaces.MultiBinary((2, 2)), np.ones((3, 2, 2))).shape == (3, 4)
     fresh = PlanningAgent("PlanningPolicy", "FrozenLake-v1", seed=0)
     assert fresh.predict(np.array(0))[0] in range(4)

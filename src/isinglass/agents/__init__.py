@@ -37,6 +37,7 @@ from isinglass.agents.planning_agent import PlanningAgent
 from isinglass.agents.planning_policy import PlanningPolicy
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.relational_extractor import RelationalExtractor
+from isinglass.agents.retrace import RetraceBackup
 from isinglass.agents.sarsa import FreeEnergySarsa
 from isinglass.distributions.annealed_conditional import Annealing
 from isinglass.distributions.enumerated import Enumerated
@@ -70,6 +71,7 @@ __all__ = [
     "ProductOfMixtures",
     "RBMEnergy",
     "RelationalExtractor",
+    "RetraceBackup",
     "ReturnBackup",
     "SetExtractor",
     "SoftBackup",

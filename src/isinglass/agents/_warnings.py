@@ -16,6 +16,8 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, unwrap_vec_wrapper
 from torch import Tensor
 
+from isinglass.agents.action_masks import MaskLayout
+
 if TYPE_CHECKING:
     from isinglass.agents.free_energy_q import FreeEnergyQ
 
@@ -34,8 +36,7 @@ class LearningWarning(UserWarning):
 def warn_of_spaces(env: Any, policy_kwargs: Mapping[str, Any] | None) -> None:
     """Warns of actions that are too many for one list, and of features that drown others."""
     actions, seen = env.action_space, env.observation_space
-    lists = [actions.n] if isinstance(actions, spaces.Discrete) else getattr(actions, "nvec", [0])
-    if (most := int(np.max(lists))) > MOST_CHOICES:
+    if (most := max(MaskLayout.of(actions).parts, default=0)) > MOST_CHOICES:
         _warn(
             f"{most:,} choices in one list, each with weights of its own for every feature. Write "
             "an action as parts, such as the digits of its number: MultiDiscrete or MultiBinary"

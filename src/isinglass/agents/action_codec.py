@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor
+from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
+from isinglass.agents.action_structure import leaves_of, origin_of
 from isinglass.distributions import Distribution
+from isinglass.distributions.hybrid_mixture import discrete_units, real_components
 from isinglass.errors import DomainError, ParameterError
 from isinglass.units import Categorical, Gaussian, Mixed, Spin, Unit
 
-__all__ = ["ActionCode", "BinaryCode", "BoxCode", "CategoricalCode"]
+__all__ = ["ActionCode", "BinaryCode", "BoxCode", "CategoricalCode", "NestedCode"]
+
+LARGEST_CHOICE = 2**24
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class ActionCode(ABC):
     """A code between the actions of one space and states of units.
 
     A new kind of space gives a unit, :meth:`encode`, :meth:`decode`, :meth:`fixed_units` and, where
-    values can be forbidden, :meth:`forbid`.
+    values can be forbidden, ``flags`` and :meth:`read_flags`.
 
     Attributes:
         unit: The units that an action is made of.
@@ -43,29 +49,57 @@ class ActionCode(ABC):
             >>> ActionCode.of(spaces.MultiDiscrete([3, 3, 2])).unit.size
             8
         """
+        space = origin_of(space)
         match space:
-            case spaces.MultiBinary(shape=(size,)):
-                return BinaryCode(Spin(size))
+            case spaces.MultiBinary():
+                return BinaryCode(Spin(math.prod(space.shape)))
             case spaces.Discrete():
                 unit = Categorical(int(space.n))
                 return CategoricalCode(unit, (int(space.n),), (int(space.start),), whole=True)
-            case spaces.MultiDiscrete(shape=(_,)):
-                choices = tuple(int(n) for n in space.nvec)
-                return CategoricalCode(_one_hots(choices), choices, tuple(map(int, space.start)))
-            case spaces.Box(shape=(_,)) if space.dtype.kind == "f" and space.is_bounded("both"):
+            case spaces.MultiDiscrete():
+                choices = tuple(int(n) for n in space.nvec.flat)
+                least = tuple(int(start) for start in space.start.flat)
+                return CategoricalCode(_one_hots(choices), choices, least)
+            case spaces.Box() if space.dtype.kind == "f" and space.is_bounded("both"):
                 _check_wide(space)
-                return BoxCode(Gaussian(space.shape[0]))
+                return BoxCode(Gaussian(math.prod(space.shape)))
+            case spaces.Dict() | spaces.Tuple() if len(space.spaces):
+                codes = tuple(ActionCode.of(leaf) for _, leaf in leaves_of(space))
+                _check_exact(space, codes)
+                return NestedCode(_side_by_side([code.unit for code in codes]), codes)
         raise ParameterError(
             f"the action space {space}",
-            "Supported are MultiBinary(d), Discrete(n), MultiDiscrete and Box of one dimension, "
-            "boxes of bounded real numbers: wrap the environment in "
-            "gymnasium.wrappers.TransformAction",
+            "Supported are MultiBinary, Discrete, MultiDiscrete, Box of bounded real numbers, and "
+            "Dict and Tuple of these: wrap the environment in gymnasium.wrappers.TransformAction",
         )
+
+    @property
+    def real_size(self) -> int:
+        """How many parts of an action are real numbers."""
+        return int(real_components(self.unit).sum())
 
     @property
     def continuous(self) -> bool:
         """Whether the actions are vectors of real numbers."""
-        return False
+        return self.real_size == self.unit.size
+
+    @property
+    def parts(self) -> int:
+        """How many numbers an action has: bits, choices and axes."""
+        return self.unit.count
+
+    @property
+    def discrete_count(self) -> float:
+        """How many values the bits and choices have together."""
+        if self.continuous:
+            return 1
+        return discrete_units(self.unit).state_count()
+
+    def uniform_states(
+        self, like: Float[Tensor, "*rows d"], generator: Generator
+    ) -> Float[Tensor, "*rows d"]:
+        """Draws states uniformly: of all values, from −1 to 1 where they are real."""
+        return self.unit.sample(torch.zeros_like(like), generator=generator)
 
     @abstractmethod
     def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
@@ -92,7 +126,29 @@ class ActionCode(ABC):
             ParameterError: If the space has no masks.
             DomainError: If all values of a part are forbidden.
         """
-        raise ParameterError("a mask of real actions", "Clip them in the environment instead")
+        if not self.flags:
+            raise ParameterError("a mask of real actions", "Clip them in the environment instead")
+        if bool(allowed.all()):
+            return distribution
+        may, forced, states = self.read_flags(allowed)
+        if bool(forced.any()):
+            like = distribution.zeros_like_event()
+            distribution = distribution.condition(states.to(like), forced)
+        return distribution if bool(may.all()) else distribution.masked(may)
+
+    @property
+    def flags(self) -> int:
+        """How many flags a mask has, value by value; none for real parts."""
+        return 0
+
+    def read_flags(self, allowed: Bool[Tensor, "batch flags"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns which components may be on, which units have one value left, and these values.
+
+        Raises:
+            DomainError: If all values of a part are forbidden.
+        """
+        free = allowed.new_zeros(*allowed.shape[:-1], self.unit.size)
+        return ~free, free, free.float()
 
 
 @dataclass(frozen=True)
@@ -119,16 +175,17 @@ class BinaryCode(ActionCode):
         _check_whole(values, values.new_full((self.unit.size,), 2))
         return torch.where(free, 0.0, 2 * values - 1).float(), ~free
 
-    def forbid(
-        self, distribution: Distribution, allowed: Bool[Tensor, "batch flags"]
-    ) -> Distribution:
-        """Fixes a bit with one value allowed at it; flags are 0, 1 of the first bit, …."""
+    @property
+    def flags(self) -> int:
+        """Two a bit: whether it may be 0, whether it may be 1."""
+        return 2 * self.unit.size
+
+    def read_flags(self, allowed: Bool[Tensor, "batch flags"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Forces a bit with one value allowed to it; flags are 0, 1 of the first bit, …."""
         zero, one = allowed.unflatten(-1, (-1, 2)).unbind(-1)
-        if bool((zero & one).all()):
-            return distribution
         if not bool((zero | one).all()):
             raise DomainError("a mask that forbids both values of a bit", "Allow one of them")
-        return distribution.condition(one.to(distribution.zeros_like_event()) * 2 - 1, zero != one)
+        return torch.ones_like(one), zero != one, 2 * one.float() - 1
 
 
 @dataclass(frozen=True)
@@ -178,11 +235,15 @@ class CategoricalCode(ActionCode):
         fixed = (~free).repeat_interleave(choices, dim=-1)
         return self.encode(torch.where(free, least, values)), fixed
 
-    def forbid(
-        self, distribution: Distribution, allowed: Bool[Tensor, "batch flags"]
-    ) -> Distribution:
-        """Gives forbidden values the log-weight −∞: their probability is zero."""
-        return distribution if bool(allowed.all()) else distribution.masked(allowed)
+    @property
+    def flags(self) -> int:
+        """One a value, part after part."""
+        return self.unit.size
+
+    def read_flags(self, allowed: Bool[Tensor, "batch flags"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Forces nothing: forbidden values get the log-weight −∞, and so the probability 0."""
+        _, free, states = super().read_flags(allowed)
+        return allowed, free, states
 
 
 @dataclass(frozen=True)
@@ -195,10 +256,12 @@ class BoxCode(ActionCode):
         tensor([[1.]])
     """
 
-    @property
-    def continuous(self) -> bool:
-        """Whether the actions are vectors of real numbers."""
-        return True
+    def uniform_states(
+        self, like: Float[Tensor, "*rows d"], generator: Generator
+    ) -> Float[Tensor, "*rows d"]:
+        """Draws states uniformly from −1 to 1."""
+        draw = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+        return 2 * draw - 1
 
     def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
         """Returns actions as they are: SB3's buffers hold scaled ones."""
@@ -216,10 +279,87 @@ class BoxCode(ActionCode):
         return torch.where(free, 0.0, values).float(), ~free
 
 
+@dataclass(frozen=True)
+class NestedCode(ActionCode):
+    """A ``Dict`` or ``Tuple``: the units of all its leaves, side by side in their order.
+
+    Attributes:
+        codes: The codes of the leaves.
+
+    Examples:
+        >>> space = spaces.Dict(kind=spaces.Discrete(2), where=spaces.Box(0, 9, (1,)))
+        >>> code = ActionCode.of(space)
+        >>> code.encode(torch.tensor([[1.0, 0.5]]))
+        tensor([[0.0000, 1.0000, 0.5000]])
+    """
+
+    codes: tuple[ActionCode, ...] = ()
+
+    def encode(self, actions: Tensor) -> Float[Tensor, "batch d"]:
+        """Returns the states of all leaves."""
+        pieces = self._split(actions, [code.parts for code in self.codes])
+        return torch.cat([code.encode(piece) for code, piece in pieces], -1)
+
+    def decode(self, states: Float[Tensor, "batch d"]) -> Tensor:
+        """Returns the values of all leaves, one number a part."""
+        pieces = self._split(states, [code.unit.size for code in self.codes])
+        values = [code.decode(piece).reshape(len(states), -1) for code, piece in pieces]
+        return torch.cat([value.to(states.dtype) for value in values], -1)
+
+    def fixed_units(self, values: Float[Tensor, "batch parts"]) -> tuple[Tensor, Tensor]:
+        """Returns the fixed parts of all leaves."""
+        pieces = self._split(values, [code.parts for code in self.codes])
+        states, fixed = zip(*(code.fixed_units(piece) for code, piece in pieces), strict=True)
+        return torch.cat(states, -1), torch.cat(fixed, -1)
+
+    @property
+    def flags(self) -> int:
+        """Those of all leaves, one after the other."""
+        return sum(code.flags for code in self.codes)
+
+    def read_flags(self, allowed: Bool[Tensor, "batch flags"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Reads the flags of every leaf."""
+        pieces = self._split(allowed, [code.flags for code in self.codes])
+        may, forced, states = zip(*(code.read_flags(p) for code, p in pieces), strict=True)
+        return torch.cat(may, -1), torch.cat(forced, -1), torch.cat(states, -1)
+
+    def uniform_states(
+        self, like: Float[Tensor, "*rows d"], generator: Generator
+    ) -> Float[Tensor, "*rows d"]:
+        """Draws the states of every leaf uniformly."""
+        pieces = self._split(like, [code.unit.size for code in self.codes])
+        return torch.cat([code.uniform_states(piece, generator) for code, piece in pieces], -1)
+
+    def _split(self, values: Tensor, sizes: list[int]) -> Iterator[tuple[ActionCode, Tensor]]:
+        return zip(self.codes, values.split(sizes, -1), strict=True)
+
+
 def _one_hots(choices: tuple[int, ...]) -> Unit:
     if len(set(choices)) == 1:
         return Categorical(sum(choices), groups=len(choices))
     return Mixed([Categorical(n) for n in choices])
+
+
+def _side_by_side(units: list[Unit]) -> Unit:
+    """Returns the units as one layer, of one kind where they are all spins or all real."""
+    size = sum(unit.size for unit in units)
+    for kind in (Spin, Gaussian):
+        if all(type(unit) is kind for unit in units):
+            return kind(size)
+    return units[0] if len(units) == 1 else Mixed(units)
+
+
+def _check_exact(space: spaces.Space, codes: tuple[ActionCode, ...]) -> None:
+    """Refuses choices whose numbers a float32 beside real ones does not hold."""
+    if all(code.continuous == codes[0].continuous for code in codes):
+        return
+    choices = [code for code in codes if isinstance(code, CategoricalCode)]
+    ends = [abs(v) + n for code in choices for v, n in zip(code.least, code.choices, strict=True)]
+    if max(ends, default=0) > LARGEST_CHOICE:
+        raise ParameterError(
+            f"the action space {space}, with choices beyond ±{LARGEST_CHOICE:,}",
+            "Count them from a smaller number",
+        )
 
 
 def _check_wide(space: spaces.Box) -> None:

@@ -14,7 +14,9 @@ from isinglass.agents.heads import (
     MixtureHead,
     PairwiseHead,
 )
+from isinglass.agents.hybrid_head import HybridMixtureHead
 from isinglass.distributions import Annealing, ConditionalRBM, ExpectedEnergyRBM
+from isinglass.distributions.hybrid_mixture import real_components
 from isinglass.errors import ParameterError
 from isinglass.units import Bernoulli, Categorical, Unit
 
@@ -68,7 +70,12 @@ class MixtureEnergy(ActionEnergy):
 
         Q(s,a) = T log Σ_μ exp((k_μ(s) − ½ Σ_i γ_i(s)² (a_i − c_μi(s))²)/T) − T log N + offset
 
-    V, the integral over the box, and draws within it are exact.
+    V, the integral over the box, and draws within it are exact. So they are where an action has
+    choices or bits d beside real parts x, in a ``Dict`` or ``Tuple``; each memory has slopes of its
+    own there, γ_μ(s):
+
+        Q(s,d,x) = T log Σ_μ exp((k_μ(s) + θ_μ(s)·d − ½ Σ_i γ_μi(s)² (x_i − c_μi(s))²)/T)
+                   − T log N + offset
 
     Reference: Sallans & Hinton 2004, JMLR 5:1063-1088 (Q = −F); Gu et al. 2016,
     arXiv:1603.00748 (one Gaussian: normalized advantages).
@@ -108,6 +115,8 @@ class MixtureEnergy(ActionEnergy):
         """Builds keys and fields, or a Gaussian mixture for real units."""
         if unit.is_gaussian:
             return GaussianMixtureHead(width, unit, self.memories)
+        if real_components(unit).any():
+            return HybridMixtureHead(width, unit, init_scale, self.memories, self.state_fields)
         return MixtureHead(width, unit, init_scale, self.memories, self.state_fields)
 
 
@@ -253,7 +262,7 @@ class DBMEnergy(ActionEnergy):
 
 
 def _check_discrete(unit: Unit) -> None:
-    if unit.support is not None:
+    if real_components(unit).any() or unit.support is not None:
         raise ParameterError(
             f"actions of {unit}",
             "Real actions have MixtureEnergy(), whose soft value is exact",

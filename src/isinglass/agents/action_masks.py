@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from isinglass._support.typing import Bool
 from isinglass._support.validation import check_count
+from isinglass.agents.action_structure import ActionStructure, leaves_of, origin_of
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["MASK_KEY", "MaskLayout", "find_mask"]
@@ -34,7 +35,9 @@ class MaskLayout:
     Flat masks are those of sb3-contrib's ``MaskablePPO``. Joint masks are flattened row-major,
     to Π_i n_i values. Where both would have equally many, (2, 2) for one, flat masks become joint
     ones, so that the width of an array of masks says what they are. ``Box`` has no parts and
-    takes no masks.
+    takes no masks. Parts of ``Dict`` and ``Tuple`` are those of their leaves, in their order; where
+    some are real, these have no flags, and masks are flat. There a mask may also have the
+    structure that ``space.sample(mask=...)`` takes.
 
     Reference: Huang & Ontañón 2022, "A closer look at invalid action masking in policy gradient
     algorithms", arXiv:2006.14171.
@@ -42,6 +45,7 @@ class MaskLayout:
     Args:
         space: Action space.
         parts: Number of values of each part; :meth:`of` finds them.
+        real: Whether an action has real parts beside these.
 
     Examples:
         >>> layout = MaskLayout.of(spaces.MultiDiscrete([2, 3]))
@@ -54,15 +58,21 @@ class MaskLayout:
 
     space: spaces.Space
     parts: tuple[int, ...]
+    real: bool = False
 
     @classmethod
     def of(cls, space: spaces.Space) -> MaskLayout:
         """Builds the layout of an action space.
 
         Raises:
-            ParameterError: If it is none of ``Discrete``, ``MultiDiscrete``, ``MultiBinary``
-                and ``Box``.
+            ParameterError: If it is none of ``Discrete``, ``MultiDiscrete``, ``MultiBinary``,
+                ``Box``, and ``Dict`` and ``Tuple`` of these.
         """
+        space = origin_of(space)
+        if isinstance(space, spaces.Dict | spaces.Tuple):
+            leaves = [cls.of(leaf) for _, leaf in leaves_of(space)]
+            real = any(not layout.parts for layout in leaves)
+            return cls(space, tuple(n for layout in leaves for n in layout.parts), real)
         if isinstance(space, spaces.Discrete):
             return cls(space, (int(space.n),))
         if isinstance(space, spaces.MultiDiscrete):
@@ -73,7 +83,7 @@ class MaskLayout:
             return cls(space, ())
         raise ParameterError(
             f"the action space {space}",
-            "Give a Discrete, MultiDiscrete, MultiBinary or Box space",
+            "Give a Discrete, MultiDiscrete, MultiBinary or Box space, or a Dict or Tuple of them",
         )
 
     @property
@@ -83,8 +93,8 @@ class MaskLayout:
 
     @property
     def joint_size(self) -> int:
-        """Width of a flattened joint mask, Π_i n_i: the number of actions."""
-        return math.prod(self.parts)
+        """Width of a flattened joint mask, Π_i n_i: the number of actions; 0 beside real parts."""
+        return 0 if self.real else math.prod(self.parts)
 
     def is_joint(self, masks: Bool[np.ndarray, "*rows width"]) -> bool:
         """Tells whether masks, ``(rows, width)``, are joint; those of a single part are both."""
@@ -111,7 +121,7 @@ class MaskLayout:
             ParameterError: If the actions are a ``Box``.
         """
         found = [find_mask(info) for info in infos]
-        rows = {i: self._flatten(_truths(mask)) for i, mask in enumerate(found) if mask is not None}
+        rows = {i: self._one(mask) for i, mask in enumerate(found) if mask is not None}
         if not rows:
             return None
         widths = sorted({row.size for row in rows.values()})
@@ -142,7 +152,12 @@ class MaskLayout:
             DomainError: As :meth:`read`.
             ParameterError: As :meth:`read`.
         """
-        given, count = _truths(masks), check_count("count", count, least=0)
+        count = check_count("count", count, least=0)
+        if self._is_structured(masks):
+            masks = self.structure.flat_mask(masks)
+        elif isinstance(masks, list) and masks and all(map(self._is_structured, masks)):
+            masks = [self.structure.flat_mask(mask) for mask in masks]
+        given = _truths(masks)
         one = given.shape in (self.parts, (self.flat_size,), (self.joint_size,))
         flat = self._flatten(given, () if one else (count,))
         rows = np.tile(flat, (count, 1)) if one else flat
@@ -181,10 +196,10 @@ class MaskLayout:
         """
         return masks.reshape(len(masks), *self.parts) if self.is_joint(masks) else masks
 
-    def draw_allowed(
-        self, masks: Bool[np.ndarray, "rows width"], rng: np.random.Generator
-    ) -> np.ndarray:
+    def draw_allowed(self, masks: Bool[np.ndarray, "rows width"], rng: np.random.Generator) -> Any:
         """Draws one action a row, uniform among the allowed, in the form that the space samples.
+
+        Nested ones come in a list.
 
         Args:
             masks: ``(rows, width)`` bools, as :meth:`read` gives them.
@@ -205,8 +220,26 @@ class MaskLayout:
         values = chosen.nonzero()[1].reshape(counts.shape) - starts
         if sizes != self.parts:
             values = np.stack(np.unravel_index(values[:, 0], self.parts), axis=-1)
+        if self.structure.nested:
+            return self.structure.fill(values, rng)
         actions = values.reshape(len(masks), *(self.space.shape or ()))
         return (actions + getattr(self.space, "start", 0)).astype(self.space.dtype)
+
+    @property
+    def structure(self) -> ActionStructure:
+        """How the parts make up an action."""
+        return ActionStructure.of(self.space)
+
+    def _is_structured(self, mask: object) -> bool:
+        return isinstance(self.space, spaces.Dict | spaces.Tuple) and isinstance(
+            mask, Mapping | tuple
+        )
+
+    def _one(self, mask: object) -> np.ndarray:
+        """Reads the mask of one row."""
+        if self._is_structured(mask):
+            mask = self.structure.flat_mask(mask)
+        return self._flatten(_truths(mask))
 
     def _sizes(self, masks: np.ndarray) -> tuple[int, ...]:
         """Widths of the pieces of which each must allow something."""
@@ -217,6 +250,15 @@ class MaskLayout:
             raise ParameterError(
                 f"a mask of actions in {self.space}",
                 "Leave masks out: a Box bounds its actions by low and high",
+                operation="reading action masks",
+            )
+        if self.real:
+            if mask.shape == (*lead, self.flat_size):
+                return mask
+            raise ShapeError(
+                f"masks of shape {mask.shape} for actions in {self.space}",
+                f"Give them as {(*lead, self.flat_size)}, value by value and part after part; real "
+                "parts have no flags, and whole actions cannot be listed",
                 operation="reading action masks",
             )
         if mask.shape == (*lead, *self.parts):

@@ -40,6 +40,11 @@ class Backup(ABC):
 
     explores: ClassVar[bool] = False
 
+    @property
+    def sequence_length(self) -> int:
+        """How many steps in a row a target is made of; the default buffer then gives them."""
+        return 1
+
     @abstractmethod
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
@@ -48,7 +53,8 @@ class Backup(ABC):
 
         Args:
             policy: Network, target network, temperature and random stream.
-            batch: The transitions: of n steps, if rewards are sums over n.
+            batch: The transitions: of n steps, if rewards are sums over n. With what followed
+                each, where ``sequence_length`` is above 1 and the buffer gives it.
             discounts: γ to the number of steps, 0 where the episode has terminated.
         """
 
@@ -278,6 +284,11 @@ class NoveltyBackup(Backup):
         if check_number("bonus", self.bonus) < 0:
             raise ParameterError(f"bonus = {self.bonus}", "Give zero or more, in usual rewards")
         check_kind("base", self.base, Backup, "a backup, such as SoftBackup(mellowmax=True)")
+
+    @property
+    def sequence_length(self) -> int:
+        """How many steps in a row a target of the base is made of."""
+        return self.base.sequence_length
 
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]

@@ -10,6 +10,7 @@ from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFreq
 
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
+from isinglass.agents.replay_buffer import MaskedDictReplayBuffer, MaskedReplayBuffer
 from isinglass.agents.temperature import action_parts
 from isinglass.distributions import FEW_STATES
 
@@ -24,7 +25,8 @@ def default_energy(space: spaces.Space) -> ActionEnergy:
 
     One choice has one memory with fields of the state, which is a value an action and a level, a
     dueling network. Bits and several choices have 32 memories that the state bends alike: what
-    adds up over the parts is learned at once, and what does not is left to the memories.
+    adds up over the parts is learned at once, and what does not is left to the memories. Where real
+    parts are beside them, each memory has a place and a width of its own there.
 
     Examples:
         >>> default_energy(spaces.Discrete(3))
@@ -33,12 +35,32 @@ def default_energy(space: spaces.Space) -> ActionEnergy:
         MixtureEnergy(memories=32, state_fields='shared')
         >>> default_energy(spaces.Box(-1, 1, (2,)))
         MixtureEnergy(memories=32, state_fields=False)
+        >>> default_energy(spaces.Tuple([spaces.Discrete(3), spaces.Box(-1, 1, (2,))]))
+        MixtureEnergy(memories=32, state_fields='shared')
     """
     if ActionCode.of(space).continuous:
         return MixtureEnergy()
     if action_parts(space) == 1:
         return MixtureEnergy(memories=1, state_fields=True)
     return MixtureEnergy(state_fields="shared")
+
+
+def default_buffer(agent: Any) -> tuple[type[MaskedReplayBuffer], dict[str, Any]]:
+    """Returns the replay buffer of an agent that was given none, and its arguments.
+
+    Examples:
+        >>> from isinglass.agents import FreeEnergyQ
+        >>> agent = FreeEnergyQ("MlpPolicy", "CartPole-v1", n_steps=3, device="cpu")
+        >>> default_buffer(agent)[1]
+        {'n_steps': 3, 'gamma': 0.99, 'sequence_length': 1, 'count_visits': False}
+    """
+    kept = isinstance(agent.observation_space, spaces.Dict)
+    return MaskedDictReplayBuffer if kept else MaskedReplayBuffer, {
+        "n_steps": agent.n_steps,
+        "gamma": agent.gamma,
+        "sequence_length": agent.backup.sequence_length,
+        "count_visits": agent.backup.explores,
+    }
 
 
 @dataclass(frozen=True)
@@ -73,7 +95,7 @@ def default_rate(space: spaces.Space) -> FallingRate:
         (FallingRate(first=0.002, last=0.0001), FallingRate(first=0.005, last=0.001))
     """
     code = ActionCode.of(space)
-    many = not code.continuous and code.unit.state_count() > FEW_STATES
+    many = code.discrete_count > FEW_STATES
     return FallingRate(5e-3, 1e-3) if many else FallingRate(2e-3, 1e-4)
 
 

@@ -36,20 +36,22 @@ from isinglass.agents._faults import (
 )  # fmt: skip
 from isinglass.agents._warnings import warn_of_few_steps, warn_of_spaces
 from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.action_structure import stored_space
 from isinglass.agents.backups import Backup, SoftBackup
-from isinglass.agents.defaults import SELDOM, default_energy, rate_for, update_pace
+from isinglass.agents.defaults import (
+    SELDOM,
+    default_buffer,
+    default_energy,
+    rate_for,
+    update_pace,
+)
 from isinglass.agents.energy_selection import candidate_energies
 from isinglass.agents.first_look import FirstLook
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
 from isinglass.agents.network import FreeEnergyNetwork, check_real
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
-from isinglass.agents.replay_buffer import (
-    MaskedDictReplayBuffer,
-    MaskedReplayBuffer,
-    Transitions,
-    split_rows,
-)
+from isinglass.agents.replay_buffer import Transitions, split_rows
 from isinglass.agents.temperature import reward_range, spread_range, value_spread
 from isinglass.errors import ParameterError
 
@@ -104,7 +106,7 @@ class FreeEnergyQ(FirstLook):
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a policy class.
         env: Environment with ``MultiBinary``, ``MultiDiscrete``, ``Discrete`` or bounded ``Box``
-            actions; a vector of them, of SB3 or of Gymnasium; or a name that
+            actions, or a ``Dict`` or ``Tuple`` of these; a vector of them; or a name that
             :func:`isinglass.envs.make_env` knows. Bits observed are seen as spins where the
             observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
         energy: The energy of the actions; None is a :class:`MixtureEnergy` that fits their space:
@@ -268,10 +270,10 @@ class FreeEnergyQ(FirstLook):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
-        action_masks: np.ndarray | None = None,
-        fixed: np.ndarray | None = None,
+        action_masks: Any = None,
+        fixed: Any = None,
         constraint: Constraint | None = None,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+    ) -> tuple[Any, tuple[np.ndarray, ...] | None]:
         """Returns actions under restrictions, as :meth:`FreeEnergyPolicy.predict` does.
 
         Examples:
@@ -400,13 +402,12 @@ class FreeEnergyQ(FirstLook):
             "energy": self.energy,
         }
         if buffer is None:
-            kept = isinstance(self.observation_space, spaces.Dict)
-            self.replay_buffer_class = MaskedDictReplayBuffer if kept else MaskedReplayBuffer
-            defaults = {"n_steps": n_steps, "gamma": self.gamma}
-            counting = {"count_visits": True} if self.backup.explores else {}
-            self.replay_buffer_kwargs = defaults | counting | settings
+            self.replay_buffer_class, chosen = default_buffer(self)
+            self.replay_buffer_kwargs = chosen | settings
             self.n_steps = 1  # or SB3 would look for a buffer of its own
+        actions, self.action_space = self.action_space, stored_space(self.action_space)
         super()._setup_model()
+        self.action_space = actions
         self.q_net, self.q_net_target = self.policy.q_net, self.policy.q_net_target
         # All as it was, so that a saved agent is set up the same way.
         self.policy_kwargs, self.n_steps = given, n_steps

@@ -112,7 +112,7 @@ class MixtureHead(Head):
         self, width: int, unit: Unit, init_scale: float, memories: int, state_fields: bool | str
     ) -> None:
         super().__init__()
-        self.unit = unit
+        self.unit = self.choices = unit
         self.keys = nn.Linear(width, memories)
         # One memory needs nothing to tell it from others: its values start flat, so that before a
         # reward is met none of its actions is taken everywhere.
@@ -124,15 +124,19 @@ class MixtureHead(Head):
             self.bend = nn.Linear(width, bent, bias=False)
             nn.init.zeros_(self.bend.weight)  # start from the stored patterns
 
-    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> PatternMixture:
+    def forward(self, features: Float[Tensor, "batch f"], temperature: float) -> Distribution:
         """Returns the mixture, less T log N: Q does not depend on the number of idle memories."""
+        return self.patterns(features, temperature)
+
+    def patterns(self, features: Float[Tensor, "batch f"], temperature: float) -> PatternMixture:
+        """Returns the mixture over bits and choices."""
         idle = temperature * math.log(self.keys.out_features)
         fields = self.fields
         if self.bend is not None:
-            fields = fields + self.bend(features).unflatten(-1, (-1, self.unit.size))
+            fields = fields + self.bend(features).unflatten(-1, (-1, self.choices.size))
         scale = self.scale
         keys = torch.addcmul(self.shift - idle, scale, self.keys(features))
-        return PatternMixture(self.unit, keys, scale * fields, temperature)
+        return PatternMixture(self.choices, keys, scale * fields, temperature)
 
     def score(
         self,

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from isinglass._support.validation import check_fraction, check_kind
+from isinglass.agents.action_structure import origin_of
 from isinglass.agents.replay_buffer import MaskedReplayBuffer, Transitions
 from isinglass.agents.world_spaces import check_world, numbers_of, store_newest, world_columns
 from isinglass.errors import ParameterError
@@ -42,7 +43,7 @@ class ImaginedReplayBuffer(MaskedReplayBuffer):
         **kwargs: As of :class:`MaskedReplayBuffer`, but ``n_steps``, which is 1.
 
     Raises:
-        ParameterError: If the share is not from 0 to 1, returns of several steps are asked for,
+        ParameterError: If the share is not from 0 to 1, several steps at once are asked for,
             observations or actions are of no kind that a world knows, or the world has others.
 
     Examples:
@@ -65,6 +66,11 @@ class ImaginedReplayBuffer(MaskedReplayBuffer):
             raise ParameterError(
                 f"n_steps = {kwargs['n_steps']} with imagined transitions",
                 "They are single steps: leave n_steps at 1",
+            )
+        if kwargs.get("sequence_length", 1) != 1:
+            raise ParameterError(
+                f"sequence_length = {kwargs['sequence_length']} with imagined transitions",
+                "Nothing follows them: leave it at 1",
             )
         super().__init__(*args, **kwargs)
         self.imagined = check_fraction("imagined", imagined)
@@ -149,7 +155,7 @@ class ImaginedReplayBuffer(MaskedReplayBuffer):
 
     def _draw_actions(self, count: int) -> tuple[Tensor, Tensor]:
         """Uniform actions, as the buffer has them and as numbers of the world."""
-        space = self.action_space
+        space = origin_of(self.action_space)
         if isinstance(space, spaces.Box):
             share = torch.as_tensor(self._rng.random((count, *space.shape)))
             low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)

@@ -75,7 +75,8 @@ class MaskReader:
         elif (masks := self.layout.read(acting_infos(self.env, infos, dones))) is not None:
             self.source = "info"
         elif self._has_method and (told := self.env.env_method(METHOD))[0] is not None:
-            masks, self.source = self.layout.rows(np.stack(told), count, due), "method"
+            told = told if isinstance(told[0], Mapping | tuple) else np.stack(told)
+            masks, self.source = self.layout.rows(told, count, due), "method"
         elif self.source is not None:
             masks = np.ones((count, self.layout.flat_size), dtype=bool)
         return masks
@@ -167,6 +168,11 @@ class ObservedMasks(VecEnvWrapper):
         joint = check_flag("joint", joint)
         self.reader = MaskReader(venv)
         layout = self.reader.layout
+        if joint and layout.real:
+            raise ParameterError(
+                f"joint masks of actions in {layout.space}",
+                "Give joint=False: they have real parts",
+            )
         # Where both would be as wide, a flat one would be taken for the other.
         self.joint = joint or layout.flat_size == layout.joint_size
         self.shape = layout.parts if self.joint else (layout.flat_size,)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+import torch
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -14,7 +15,7 @@ from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_fits, check_real
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay_buffer import BEHAVIOR_KEY, MaskedReplayBuffer
 from isinglass.errors import ParameterError
 
 __all__ = ["MaskedCollection"]
@@ -27,6 +28,7 @@ class MaskedCollection(OffPolicyAlgorithm):
     _allowed: np.ndarray | None = None
     _masks: MaskReader | None = None
     _rewarded: bool = False
+    _log_behavior: np.ndarray | None = None
 
     @property
     def _waits_for_reward(self) -> bool:
@@ -63,7 +65,7 @@ class MaskedCollection(OffPolicyAlgorithm):
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Any, np.ndarray]:
         """Draws uniformly among allowed actions before learning starts, then from the policy.
 
         It starts when a reward other than 0 was met, if ``_waits_for_reward``: up to then all
@@ -71,15 +73,35 @@ class MaskedCollection(OffPolicyAlgorithm):
         """
         if self._waits_for_reward and not self._rewarded:
             learning_starts = self.num_timesteps + 1
-        if self._allowed is None:
-            return super()._sample_action(learning_starts, action_noise, n_envs)
-        layout = MaskLayout.of(self.action_space)
-        if self.num_timesteps < learning_starts:
-            actions = layout.draw_allowed(self._allowed, self.action_space.np_random)
-        else:
-            masks = layout.by_parts(self._allowed)
+        structure, allowed, space = self.policy.structure, self._allowed, self.action_space
+        uniform = self.num_timesteps < learning_starts
+        layout = MaskLayout.of(space)
+        if allowed is None and not structure.nested:
+            actions, rows = super()._sample_action(learning_starts, action_noise, n_envs)
+            self._note_behavior(rows, uniform)
+            return actions, rows
+        if not uniform:
+            masks = None if allowed is None else layout.by_parts(allowed)
             actions, _ = self.policy.predict(cast(Any, self._last_obs), action_masks=masks)
-        return actions, actions
+        elif allowed is None:
+            actions = [space.sample() for _ in range(n_envs)]
+        else:
+            actions = layout.draw_allowed(allowed, space.np_random)
+        rows = structure.store(actions)
+        self._note_behavior(rows, uniform)
+        return actions, rows
+
+    def _note_behavior(self, rows: np.ndarray, uniform: bool) -> None:
+        """Keeps log μ(a|s) of the actions, where the replay buffer stores it."""
+        if getattr(self.replay_buffer, "sequence_length", 1) == 1:
+            return
+        allowed = None if self._allowed is None else torch.as_tensor(self._allowed)
+        if uniform:
+            found = -torch.as_tensor(self.policy.log_action_count(allowed)).expand(len(rows))
+        else:
+            obs, _ = self.policy.obs_to_tensor(cast(Any, self._last_obs))
+            found = self.policy.log_probability(obs, torch.as_tensor(rows), allowed)
+        self._log_behavior = found.cpu().numpy()
 
     def _store_transition(
         self,
@@ -105,7 +127,10 @@ class MaskedCollection(OffPolicyAlgorithm):
             masks = self._masks.read(new_obs, infos, dones)
             self._note_masks(masks)
             self._masks.complete(masks, infos, dones)
+        if self._log_behavior is not None:
+            for info, found in zip(infos, self._log_behavior, strict=True):
+                info[BEHAVIOR_KEY] = float(found)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, list(infos))
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_masks", "_allowed"]
+        return [*super()._excluded_save_params(), "_masks", "_allowed", "_log_behavior"]

@@ -27,6 +27,7 @@ from isinglass.agents._faults import diagnosed_divergence
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
+from isinglass.agents.action_structure import ActionStructure, first_action, origin_of
 from isinglass.agents.constraints import choose_accepted
 from isinglass.agents.network import (
     FreeEnergyNetwork,
@@ -43,7 +44,7 @@ from isinglass.errors import (
 )
 
 #: From actions to which of them may be taken.
-Constraint: TypeAlias = Callable[[np.ndarray], np.ndarray]
+Constraint: TypeAlias = Callable[[Any], np.ndarray]
 
 __all__ = ["FreeEnergyPolicy"]
 
@@ -61,7 +62,8 @@ class FreeEnergyPolicy(BasePolicy):
 
     Args:
         observation_space: Observation space.
-        action_space: Action space: ``MultiBinary``, ``MultiDiscrete``, ``Discrete`` or ``Box``.
+        action_space: Action space: ``MultiBinary``, ``MultiDiscrete``, ``Discrete``, ``Box``, or
+            ``Dict`` or ``Tuple`` of these.
         lr_schedule: Learning rate as a function of the remaining progress, 1 to 0.
         energy: The energy of the actions, :class:`MixtureEnergy` by default.
         temperature: T > 0, in units of the reward. The values of random actions differ by about
@@ -109,6 +111,7 @@ class FreeEnergyPolicy(BasePolicy):
         check_flag("normalize_images", normalize_images)
         if optimizer_kwargs is None and issubclass(optimizer_class, torch.optim.Adam):
             optimizer_kwargs = {"fused": True}  # one kernel for all weights
+        action_space = origin_of(action_space)
         super().__init__(
             observation_space,
             action_space,
@@ -121,7 +124,7 @@ class FreeEnergyPolicy(BasePolicy):
         )
         if net_arch is None:
             net_arch = [] if features_extractor_class == NatureCNN else [128, 128]
-        self.code = ActionCode.of(action_space)
+        self.code, self.structure = ActionCode.of(action_space), ActionStructure.of(action_space)
         self.energy = MixtureEnergy() if energy is None else energy
         check_kind("energy", self.energy, ActionEnergy, "MixtureEnergy() or another ActionEnergy")
         self.net_arch = check_widths(net_arch)
@@ -205,19 +208,28 @@ class FreeEnergyPolicy(BasePolicy):
 
     def log_action_count(self, masks: Tensor | None = None) -> Tensor | float:
         """Returns log of the number of allowed actions; of the volume 2^d for a box of −1 to 1."""
-        unit = self.code.unit
-        if self.code.continuous:
-            return unit.size * math.log(2)
+        volume = self.code.real_size * math.log(2)
         layout = MaskLayout.of(self.action_space)
         if masks is None:
-            return sum(math.log(n) for n in layout.parts)
+            return volume + sum(math.log(n) for n in layout.parts)
         if masks.shape[-1] == layout.joint_size:
             return masks.sum(-1).log()
-        return sum(part.sum(-1).log() for part in masks.split(list(layout.parts), -1))
+        return volume + sum(part.sum(-1).log() for part in masks.split(list(layout.parts), -1))
 
     def action_values(self, obs: PyTorchObs, actions: Tensor) -> Float[Tensor, "batch"]:
         """Returns Q(s, a) of actions as a replay buffer holds them, differentiable once."""
         return self.q_net.score(obs, self.temperature, self.code.encode(actions))
+
+    @torch.no_grad()
+    def log_probability(
+        self, obs: PyTorchObs, actions: Tensor, masks: Tensor | None = None
+    ) -> Float[Tensor, "batch"]:
+        """Returns log π(a|s) of actions as a replay buffer holds them: a density where real."""
+        device = self.weights[0].device
+        masks = None if masks is None else masks.to(device)
+        found = self.distribution(obs, masks)
+        scores = found.score(self.code.encode(actions.to(device).reshape(len(actions), -1)))
+        return (scores - found.value(self.generator)) / self.temperature
 
     def clip_gradients(self, largest: float) -> None:
         """Scales all gradients down if their norm, taken together, is above ``largest``.
@@ -270,10 +282,10 @@ class FreeEnergyPolicy(BasePolicy):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
-        action_masks: np.ndarray | None = None,
-        fixed: np.ndarray | None = None,
+        action_masks: Any = None,
+        fixed: Any = None,
         constraint: Constraint | None = None,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+    ) -> tuple[Any, tuple[np.ndarray, ...] | None]:
         """Returns actions under restrictions that need no learning; else as in Stable-Baselines3.
 
         With :class:`MixtureEnergy` a draw is an exact one from π given the restrictions.
@@ -288,8 +300,10 @@ class FreeEnergyPolicy(BasePolicy):
                 :class:`~isinglass.agents.MaskLayout`. Needed where the agent has learned with
                 masks that are not part of the observation.
             fixed: Values of some parts of the action, NaN where free, shaped like an action, for
-                one observation or each.
-            constraint: From actions ``(n, *shape)`` to n bools: which may be taken. Exact where
+                one observation or each; of nested ones keys may be left out, or all parts be one
+                row of numbers.
+            constraint: From actions ``(n, *shape)`` to n bools: which may be taken; nested ones
+                have such an array at each leaf. Exact where
                 there are at most 256 actions, or a joint mask. Else draws are repeated until all
                 may be taken, and a greedy action is the best of those draws.
 
@@ -320,11 +334,11 @@ class FreeEnergyPolicy(BasePolicy):
                 self._check_allowed(values, masks)
                 distribution = distribution.condition(states, observed)
             actions = self._choose_actions(distribution, deterministic, constraint)
-        return (actions if batched else actions.squeeze(0)), state
+        return (actions if batched else first_action(actions)), state
 
     def _take_masks(
-        self, observation: np.ndarray | dict[str, np.ndarray], masks: np.ndarray | None
-    ) -> tuple[Any, np.ndarray | None]:
+        self, observation: np.ndarray | dict[str, np.ndarray], masks: Any
+    ) -> tuple[Any, Any]:
         """Returns an observation of the space, and the masks that were given, with it or in it.
 
         Raises:
@@ -345,38 +359,23 @@ class FreeEnergyPolicy(BasePolicy):
             )
         return observation, masks
 
-    def _masks(self, masks: np.ndarray | None, obs: PyTorchObs) -> Tensor | None:
+    def _masks(self, masks: Any, obs: PyTorchObs) -> Tensor | None:
         if masks is None:
             return None
         rows = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
         found = MaskLayout.of(self.action_space).rows(masks, rows)
         return torch.as_tensor(found, device=self.device)
 
-    def _read_fixed(self, fixed: np.ndarray, zeros: Tensor) -> Tensor:
-        shape = self.action_space.shape or ()
-        try:
-            values = np.asarray(fixed, dtype=np.float64, order="C")
-        except (TypeError, ValueError) as error:
-            raise ShapeError(
-                f"fixed = {fixed!r}, which is no array of numbers",
-                f"Give an array of shape {shape}, NaN where free",
-            ) from error
-        if values.shape not in (shape, (len(zeros), *shape)):
-            raise ShapeError(
-                f"fixed of shape {values.shape} for {len(zeros)} actions of shape {shape}",
-                "Give values shaped like an action, NaN where free, for one action or each",
-            )
-        if isinstance(self.action_space, spaces.Box):
-            values = self.scale_action(values)
-        rows = np.broadcast_to(values, (len(zeros), *shape)).reshape(len(zeros), -1)
-        return torch.tensor(rows, device=self.device)
+    def _read_fixed(self, fixed: Any, zeros: Tensor) -> Tensor:
+        return torch.tensor(self.structure.read_fixed(fixed, len(zeros)), device=self.device)
 
     def _check_allowed(self, values: Tensor, masks: Tensor | None) -> None:
         """Refuses what is fixed and forbidden; the distribution has done so for joint masks."""
         layout = MaskLayout.of(self.action_space)
         if masks is None or masks.shape[-1] == layout.joint_size:
             return
-        starts = np.cumsum((0, *layout.parts[:-1])) - getattr(self.action_space, "start", 0)
+        values = values[:, torch.as_tensor(self.structure.listed, device=values.device)]
+        starts = np.cumsum((0, *layout.parts[:-1])) - self.structure.starts
         flags = values.nan_to_num() + torch.as_tensor(starts, device=values.device)
         allowed = masks.gather(-1, flags.long().clamp_min(0)) | values.isnan()
         if not bool(allowed.all()):
@@ -387,7 +386,7 @@ class FreeEnergyPolicy(BasePolicy):
 
     def _choose_actions(
         self, distribution: Distribution, deterministic: bool, constraint: Constraint | None
-    ) -> np.ndarray:
+    ) -> Any:
         """Chooses actions, in the form that the environment takes."""
         if constraint is None:
             return self._decode(self._choose_states(distribution, deterministic))
@@ -405,7 +404,8 @@ class FreeEnergyPolicy(BasePolicy):
             return distribution.mode() if deterministic else distribution.sample(self.generator)
 
     def _accepts(self, states: Tensor, constraint: Constraint) -> Tensor:
-        accepted = np.asarray(constraint(self._decode(states)), dtype=bool)
+        actions = self.structure.batch(self._rows(states))
+        accepted = np.asarray(constraint(actions), dtype=bool)
         if accepted.shape != states.shape[:1]:
             raise ShapeError(
                 f"a constraint that gives {accepted.shape} for {len(states)} actions",
@@ -413,13 +413,11 @@ class FreeEnergyPolicy(BasePolicy):
             )
         return torch.as_tensor(accepted, device=states.device)
 
-    def _decode(self, states: Tensor) -> np.ndarray:
-        actions = self.code.decode(states).cpu().numpy()
-        actions = actions.reshape(-1, *(self.action_space.shape or ()))
-        if isinstance(self.action_space, spaces.Box):
-            space = self.action_space  # scaling back may round beyond it
-            return np.clip(self.unscale_action(actions), space.low, space.high)
-        return actions
+    def _decode(self, states: Tensor) -> Any:
+        return self.structure.restore(self._rows(states))
+
+    def _rows(self, states: Tensor) -> np.ndarray:
+        return self.code.decode(states).cpu().numpy()
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> Tensor:
         """Returns actions, one an observation."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import TensorDict
 from stable_baselines3.common.vec_env import VecNormalize
@@ -15,10 +16,45 @@ from torch import Tensor
 from isinglass._support.functions import check_takes
 from isinglass._support.validation import check_count, check_fraction
 from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.action_structure import stored_space
 from isinglass.agents.visit_counts import VisitCounts
 from isinglass.errors import ParameterError, ShapeError
 
-__all__ = ["MaskedDictReplayBuffer", "MaskedReplayBuffer", "Transitions", "split_rows", "take_rows"]
+BEHAVIOR_KEY = "log_behavior"
+
+__all__ = [
+    "BEHAVIOR_KEY",
+    "Following",
+    "MaskedDictReplayBuffer",
+    "MaskedReplayBuffer",
+    "Transitions",
+    "split_rows",
+    "take_rows",
+]
+
+
+class Following(NamedTuple):
+    """What was done after the first steps of a batch: k − 1 further ones each.
+
+    Attributes:
+        actions: ``(batch, k − 1, action_dim)``.
+        next_observations: Where they led, ``(batch, k − 1, ...)``, or a dictionary of such.
+        rewards: ``(batch, k − 1)``.
+        discounts: γ, 0 where the episode terminated, ``(batch, k − 1)``.
+        log_behavior: log μ(a|s) of whoever acted then, NaN where it is not known,
+            ``(batch, k − 1)``.
+        counted: Which of them there are: none beyond the end of an episode, ``(batch, k − 1)``.
+        next_masks: What is allowed where they led, ``(batch, k − 1, width)`` bools; or None.
+    """
+
+    actions: Tensor
+    next_observations: Tensor | TensorDict
+    rewards: Tensor
+    discounts: Tensor
+    log_behavior: Tensor
+    counted: Tensor
+    next_masks: Tensor | None = None
+
 
 FEWEST_DIVIDED = 8
 
@@ -37,6 +73,7 @@ class Transitions(NamedTuple):
             :class:`~isinglass.agents.action_masks.MaskLayout`; None if there never was a mask.
         valid: Which rows are transitions at all, ``(batch,)``; None if every one is.
         visits: How often (s, a) was met until now, ``(batch,)``; None if it is not counted.
+        following: The steps after these, of a buffer of sequences; else None.
     """
 
     observations: Tensor | TensorDict
@@ -48,6 +85,7 @@ class Transitions(NamedTuple):
     next_masks: Tensor | None = None
     valid: Tensor | None = None
     visits: Tensor | None = None
+    following: Following | None = None
 
 
 Augmentation: TypeAlias = Callable[[Transitions, np.random.Generator], Transitions]
@@ -64,14 +102,19 @@ class MaskedReplayBuffer(ReplayBuffer):
     ``"reset_transition"``, as in the NEXT_STEP mode of Gymnasium's vector environments, leads from
     one episode to the next: it is stored but never sampled, and no return goes over it.
 
+    With ``sequence_length`` k above 1 each transition comes with the k − 1 steps after it, and with
+    log μ(a|s) of these, which ``info["log_behavior"]`` of a step tells.
+
     Transitions are drawn uniformly, with replacement. The stream of the draws belongs to the
     buffer: seeded from torch's global one, restarted by :meth:`seed`, saved with the rest.
 
     Reference: Sutton & Barto 2018, "Reinforcement Learning", 2nd ed., §7.1 (n-step returns).
 
     Args:
-        *args: As of SB3's ``ReplayBuffer``: ``buffer_size``, ``observation_space``,
-            ``action_space``, ``device``, ``n_envs``, ``optimize_memory_usage``,
+        buffer_size: How many steps it holds, of all environments together.
+        observation_space: Observation space.
+        action_space: Action space; actions in it are stored as rows of numbers, one a part.
+        *args: As of SB3's ``ReplayBuffer``: ``device``, ``n_envs``, ``optimize_memory_usage``,
             ``handle_timeout_termination``.
         n_steps: n, at least 1.
         gamma: γ from 0 to 1, used if n is above 1: give the agent's.
@@ -81,11 +124,13 @@ class MaskedReplayBuffer(ReplayBuffer):
             :func:`isinglass.envs.tictactoe.augmentation.random_dihedral_augmentation`.
         count_visits: Count how often pairs (s, a) were met, by
             :class:`~isinglass.agents.visit_counts.VisitCounts`, which begin with the first draw.
+        sequence_length: k, how many steps come together; 1 for transitions alone.
         **kwargs: As ``*args``.
 
     Raises:
-        ParameterError: If ``n_steps`` or ``gamma`` is out of range, ``augment`` cannot be called
-            or gives something else, or the actions are in no space that
+        ParameterError: If ``n_steps``, ``gamma`` or ``sequence_length`` is out of range, sequences
+            are asked for with returns of several steps or an augmentation, ``augment`` cannot be
+            called or gives something else, or the actions are in no space that
             :class:`~isinglass.agents.action_masks.MaskLayout` knows.
 
     Examples:
@@ -105,19 +150,33 @@ class MaskedReplayBuffer(ReplayBuffer):
 
     def __init__(
         self,
+        buffer_size: int,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
         *args: Any,
         n_steps: int = 1,
         gamma: float = 0.99,
         augment: Augmentation | None = None,
         count_visits: bool = False,
+        sequence_length: int = 1,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            buffer_size, observation_space, stored_space(action_space), *args, **kwargs
+        )
         self.n_steps = check_count("n_steps", n_steps)
         self.gamma = check_fraction("gamma", gamma)
         if augment is not None:
             check_takes("augment", augment, "transitions", "a numpy.random.Generator")
         self.augment = augment
+        self.sequence_length = check_count("sequence_length", sequence_length)
+        if self.sequence_length > 1 and (self.n_steps > 1 or augment is not None):
+            raise ParameterError(
+                f"sequence_length = {sequence_length}, n_steps = {n_steps}, augment = {augment}",
+                "Leave n_steps at 1 and augment out: steps of a sequence are single ones",
+            )
+        kept = self.buffer_size if self.sequence_length > 1 else 0
+        self.log_behavior = np.full((kept, self.n_envs), np.nan, dtype=np.float32)
         self.layout = MaskLayout.of(self.action_space)
         self.valid = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
         self._masks: np.ndarray | None = None  # eight values a byte
@@ -153,6 +212,8 @@ class MaskedReplayBuffer(ReplayBuffer):
         self._make_room(masks)
         at = self.pos
         super().add(obs, next_obs, action, reward, done, infos)  # pyright: ignore[reportArgumentType]
+        if self.sequence_length > 1:
+            self.log_behavior[at] = [info.get(BEHAVIOR_KEY, np.nan) for info in infos]
         self.valid[at] = [not info.get("reset_transition", False) for info in infos]
         if self.optimize_memory_usage:  # the observation there is the newest one's next
             self.valid[self.pos] = False
@@ -190,7 +251,10 @@ class MaskedReplayBuffer(ReplayBuffer):
         drawn = self._rng.integers(valid.size, size=batch_size)
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
-        found = self._gather(*np.divmod(drawn, self.n_envs), self.n_steps, env)
+        at, envs = np.divmod(drawn, self.n_envs)
+        found = self._gather(at, envs, self.n_steps, env)
+        if self.sequence_length > 1:
+            found = found._replace(following=self._following(at, envs, env))
         if self.augment is None:
             return found
         return _check_augmented(found, self.augment(found, self._rng))
@@ -287,12 +351,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self, at: np.ndarray, envs: np.ndarray, n_steps: int, env: VecNormalize | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns the last step, Σ_k γ^k r_k and γ^m of the m ≤ n steps from ``at`` on."""
-        steps = (at[:, None] + np.arange(n_steps)) % self.buffer_size, envs[:, None]
-        newest = (self.pos - 1) % self.buffer_size
-        over = (self.dones[steps] > 0) | (self.timeouts[steps] > 0) | (steps[0] == newest)
-        counted = np.ones_like(over)
-        goes_on = ~over[:, :-1] & self.valid[steps][:, 1:]
-        np.logical_and.accumulate(goes_on, axis=1, out=counted[:, 1:])
+        steps, counted = self._steps(at, envs, n_steps)
         weights = self.gamma ** np.arange(n_steps, dtype=np.float32) * counted
         rewards = self._normalize_reward(self.rewards[steps], env)
         count = counted.sum(1)
@@ -311,6 +370,35 @@ class MaskedReplayBuffer(ReplayBuffer):
         seen = self.observations
         parts = [*(seen.values() if isinstance(seen, dict) else [seen]), self.actions]
         return [part[steps].reshape(len(steps) * self.n_envs, -1) for part in parts]
+
+    def _steps(
+        self, at: np.ndarray, envs: np.ndarray, count: int
+    ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Returns where the steps from ``at`` on are, and which are of the same episode."""
+        steps = (at[:, None] + np.arange(count)) % self.buffer_size, envs[:, None]
+        newest = (self.pos - 1) % self.buffer_size
+        over = (self.dones[steps] > 0) | (self.timeouts[steps] > 0) | (steps[0] == newest)
+        counted = np.ones_like(over)
+        goes_on = ~over[:, :-1] & self.valid[steps][:, 1:]
+        np.logical_and.accumulate(goes_on, axis=1, out=counted[:, 1:])
+        return steps, counted
+
+    def _following(self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None) -> Following:
+        (rows, column), counted = self._steps(at, envs, self.sequence_length)
+        steps = rows, column = rows[:, 1:], np.broadcast_to(column, rows[:, 1:].shape)
+        ended = self.dones[steps] * (1 - self.timeouts[steps])
+        masks = None
+        if self._masks is not None:
+            masks = np.unpackbits(self._masks[steps], axis=-1, count=self._width).view(bool)
+        return Following(
+            actions=self._tensor(self.actions[steps]),
+            next_observations=self._look_up_next(rows, column, env),
+            rewards=self._tensor(self._normalize_reward(self.rewards[steps], env)),
+            discounts=self._tensor(np.float32(self.gamma) * (1 - ended)),
+            log_behavior=self._tensor(self.log_behavior[steps]),
+            counted=self._tensor(counted[:, 1:]),
+            next_masks=None if masks is None else self._tensor(masks),
+        )
 
     def _look_up_next(
         self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None
@@ -391,7 +479,8 @@ def _check_augmented(found: Transitions, new: object) -> Transitions:
             f"an augmentation that gives {type(new).__name__}",
             "Let it give the transitions back, changed by their _replace(…)",
         )
-    for name, before, after in zip(Transitions._fields, found, new, strict=True):
+    # Sequences are never augmented: the last field, what followed, is None.
+    for name, before, after in zip(Transitions._fields[:-1], found[:-1], new[:-1], strict=True):
         if _shapes(before) != _shapes(after):
             raise ShapeError(
                 f"{name} of shape {_shapes(after)} from the augmentation, given {_shapes(before)}",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_positive
-from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.action_structure import ActionStructure
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay_buffer import Transitions, take_rows
 from isinglass.distributions import Distribution, Enumerated, has_few_states
@@ -80,7 +80,7 @@ def action_parts(space: spaces.Space) -> int:
         >>> action_parts(spaces.MultiDiscrete([2, 5])), action_parts(spaces.Box(-1, 1, (3,)))
         (2, 3)
     """
-    return len(MaskLayout.of(space).parts) or math.prod(space.shape or ())
+    return ActionStructure.of(space).size
 
 
 @torch.no_grad()
@@ -144,9 +144,7 @@ def _uniform_draws(
     if masks is None:
         like = found.zeros_like_event()
         shape = ACTIONS_LOOKED_AT, *like.shape
-        if policy.code.continuous:
-            return list(2 * torch.rand(shape, generator=stream, device=like.device) - 1)
-        return list(found.unit.sample(like.new_zeros(shape), generator=stream))
+        return list(policy.code.uniform_states(like.new_zeros(shape), stream))
     high = HOT * policy.temperature
     hot = policy.distribution(states, masks, target=True, temperature=high)
     return [hot.sample(stream) for _ in range(ACTIONS_LOOKED_AT)]

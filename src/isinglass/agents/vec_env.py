@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
 from gymnasium.wrappers.vector import DictInfoToList
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
@@ -70,7 +71,7 @@ class GymnasiumVecEnv(VecEnv):
         self.env = env if isinstance(env, DictInfoToList) else DictInfoToList(env)
         self.autoreset_mode = _autoreset_mode(env)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
-        self._actions = np.empty(0)
+        self._actions: Any = np.empty(0)
         self._started = time.time()
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
@@ -89,8 +90,11 @@ class GymnasiumVecEnv(VecEnv):
         self._returns[:] = self._lengths[:] = self.due_resets[:] = 0
         return deepcopy(seen)
 
-    def step_async(self, actions: np.ndarray) -> None:
-        """Keeps the actions for :meth:`step_wait`."""
+    def step_async(self, actions: Any) -> None:
+        """Keeps the actions for :meth:`step_wait`; nested ones, a list, become one of arrays."""
+        if isinstance(actions, list):
+            space = self.action_space
+            actions = concatenate(space, actions, create_empty_array(space, len(actions)))
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:

@@ -6,6 +6,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from isinglass.agents.action_structure import origin_of
 from isinglass.errors import ParameterError
 from isinglass.units import Bernoulli, Categorical, Gaussian, Mixed, Unit
 from isinglass.world import WorldColumns, WorldEnergy
@@ -24,6 +25,7 @@ def world_columns(observation_space: spaces.Space, action_space: spaces.Space) -
         >>> world_columns(spaces.Discrete(16), spaces.Discrete(4)).states
         16
     """
+    action_space = origin_of(action_space)
     if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
         raise ParameterError(f"the actions {action_space}", "Give bounds: paths are drawn between")
     return WorldColumns(_unit(observation_space), _unit(action_space))
@@ -57,9 +59,10 @@ def store_newest(world: WorldEnergy, buffer: ReplayBuffer, count: int) -> None:
             buffer.dones, buffer.timeouts,
         )
     )  # fmt: skip
-    space = buffer.action_space
+    space = origin_of(buffer.action_space)
     if isinstance(space, spaces.Box):  # which buffers keep from −1 to 1
-        actions = space.low + (actions + 1) / 2 * (space.high - space.low)
+        low, high = space.low.ravel(), space.high.ravel()
+        actions = low + (actions + 1) / 2 * (high - low)
     world.store(
         numbers_of(buffer.observation_space, observations), numbers_of(space, actions), rewards,
         numbers_of(buffer.observation_space, following), dones * (1 - timeouts),

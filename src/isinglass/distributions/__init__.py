@@ -6,6 +6,7 @@ from isinglass.distributions.conditional_boltzmann_machine import ConditionalBol
 from isinglass.distributions.conditional_dbm import ConditionalDBM
 from isinglass.distributions.conditional_rbm import ConditionalRBM, ExpectedEnergyRBM
 from isinglass.distributions.enumerated import FEW_STATES, Enumerated, has_few_states
+from isinglass.distributions.hybrid_mixture import HybridMixture
 from isinglass.distributions.pattern_mixture import PatternMixture
 from isinglass.distributions.scaled_truncated_mixture import ScaledTruncatedMixture
 
@@ -19,6 +20,7 @@ __all__ = [
     "Distribution",
     "Enumerated",
     "ExpectedEnergyRBM",
+    "HybridMixture",
     "PatternMixture",
     "ScaledTruncatedMixture",
     "has_few_states",

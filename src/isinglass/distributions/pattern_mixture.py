@@ -24,7 +24,7 @@ from isinglass.errors import DomainError, IntractableError, ShapeError
 from isinglass.units import Unit
 from isinglass.units.base import check_unit
 
-__all__ = ["PatternMixture"]
+__all__ = ["PatternMixture", "draw_one"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,11 @@ class PatternMixture(FieldDistribution):
 
     def score(self, state: Float[Tensor, "*states d"]) -> Float[Tensor, "*states"]:
         """Returns S(v) = T log Σ_μ exp((k_μ + θ_μ·v)/T) − U(v) of a full state of all units."""
-        total = self._sum_out(self._overlap(state))
+        return self._score(state, self._overlap(state))
+
+    def _score(self, state: Tensor, overlap: Tensor) -> Tensor:
+        """Returns S(v) where k_μ + θ_μ·v over the free units is known, with more in it or not."""
+        total = self._sum_out(overlap)
         if self.unit.has_base_measure_energy:
             # What is clamped has its U in the keys already.
             free = state if self.observed is None else torch.where(self.observed, 0.0, state)
@@ -271,19 +275,28 @@ class PatternMixture(FieldDistribution):
         return torch.where(self.observed.unsqueeze(-2), 0.0, shares).sum(-1)
 
     def _pick(self, weights: Tensor, generator: Generator | None) -> Tensor:
-        rows = weights.reshape(-1, weights.shape[-1])
-        try:
-            chosen = torch.multinomial(rows, 1, generator=generator)
-        except RuntimeError as error:
-            found = "weights of patterns that are NaN, as the scores are beyond the dtype"
-            raise DomainError(found, "Give states, keys and fields within it") from error
-        return self._row_of(chosen.reshape(*weights.shape[:-1], 1))
+        return self._row_of(draw_one(weights, generator))
 
     def _row_of(self, index: Tensor) -> Tensor:
         """Returns θ_μ for one μ in each row."""
         fields = self.fields.expand(*index.shape[:-1], *self.fields.shape[-2:])
         index = index.unsqueeze(-1).expand(*index.shape, fields.shape[-1])
         return fields.gather(-2, index).squeeze(-2)
+
+
+def draw_one(weights: Tensor, generator: Generator | None) -> Tensor:
+    """Draws one index for each row of weights, ``(*batch, 1)``.
+
+    Raises:
+        DomainError: If weights are NaN.
+    """
+    rows = weights.reshape(-1, weights.shape[-1])
+    try:
+        chosen = torch.multinomial(rows, 1, generator=generator)
+    except RuntimeError as error:
+        found = "weights of patterns that are NaN, as the scores are beyond the dtype"
+        raise DomainError(found, "Give states, keys and fields within it") from error
+    return chosen.reshape(*weights.shape[:-1], 1)
 
 
 def _once(mask: Tensor) -> Tensor:

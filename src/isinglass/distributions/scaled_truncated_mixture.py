@@ -9,11 +9,11 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
+from isinglass.distributions._truncated import draw_within, log_share_within
 from isinglass.distributions.base import Distribution
 from isinglass.distributions.pattern_mixture import PatternMixture
 from isinglass.errors import ParameterError
 from isinglass.units import Unit
-from isinglass.units.base import uniform_like
 
 __all__ = ["ScaledTruncatedMixture"]
 
@@ -97,10 +97,7 @@ class ScaledTruncatedMixture(Distribution):
         if math.isinf(self.bound):
             return self.distribution.sample(generator) / self.slopes
         centers = self._box_mixture().draw_pattern(generator)
-        low, high = (torch.erf(edge) for edge in self._edges(centers, self.slopes))
-        uniform = uniform_like(centers, generator)
-        away = torch.erfinv(torch.lerp(low, high, uniform)) * math.sqrt(2 * self.temperature)
-        drawn = ((centers + away) / self.slopes).clamp(-self.bound, self.bound)
+        drawn = draw_within(centers, self.slopes, self.bound, self.temperature, generator)
         if self.distribution.observed is None or self.distribution.clamped is None:
             return drawn
         return torch.where(
@@ -126,17 +123,10 @@ class ScaledTruncatedMixture(Distribution):
         """Returns the mixture over x, each pattern weighted by its share of the box."""
         if math.isinf(self.bound):
             return self.distribution
-        low, high = self._edges(self.distribution.fields, self.slopes.unsqueeze(-2))
-        shares = (torch.erf(high) - torch.erf(low)) / 2
-        logs = shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
+        fields, slopes = self.distribution.fields, self.slopes.unsqueeze(-2)
+        logs = log_share_within(fields, slopes, self.bound, self.temperature)
         if self.distribution.observed is not None:
             logs = torch.where(self.distribution.observed.unsqueeze(-2), 0.0, logs)
         return replace(
             self.distribution, keys=self.distribution.keys + self.temperature * logs.sum(-1)
         )
-
-    def _edges(self, centers: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the box's bounds seen from the centers, in units of √2 standard deviations."""
-        width = math.sqrt(2 * self.temperature)
-        edge = self.bound * slopes
-        return (-edge - centers) / width, (edge - centers) / width

@@ -42,6 +42,18 @@ def test_masks_are_obeyed_when_evaluated_and_by_maskable_ppo(folder, capsys):
     assert "Give none, auto or some of ppo,dqn,maskableppo" in capsys.readouterr().err
 
 
+def test_nested_actions_without_peers(folder, capsys):
+    """Stable-Baselines3's agents have none; random actions are nested too."""
+    short = [*SHORT[:-1], "auto", "--steps", "60", "--every", "30"]
+    assert run(["act", "walks:Steer", *short, "--out", "steer"]) == 0
+    printed = capsys.readouterr().out
+    assert "random" in printed
+    assert "PPO" not in printed
+    exec(printed[printed.index("from isinglass.agents") : printed.index("Open ")], {})  # noqa: S102
+    assert run(["act", "walks:Steer", "--peers", "ppo", "--out", "no"]) == 2
+    assert "Give none or auto" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("way", ["Observed", "Asked"])
 def test_masks_told_in_other_ways_are_obeyed(folder, capsys, way):
     """Any other action is an error; the lines of the report play by the rules too."""

@@ -42,6 +42,15 @@ class Walk(gym.Env):
         return self.seen(), reward, self.cell == 10, self.age == 20, {}
 
 
+class Steer(Walk):
+    """Whether to push, and how hard."""
+
+    action_space = spaces.Tuple([spaces.Discrete(2), spaces.Dict(by=spaces.Box(0, 2, (1,)))])
+
+    def push(self, action):
+        return round(float(action[0] * action[1]["by"][0]))
+
+
 class Pick(Walk):
     """One of three pushes."""
 

@@ -38,6 +38,7 @@ from isinglass.agents import (
 )
 from isinglass.agents._arguments import SMALLEST_PICTURE, check_reset
 from isinglass.agents._faults import check_agent_file
+from isinglass.agents.action_structure import stored_space
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.sarsa import OF_REPLAY
 from isinglass.cli._wording import lacks_memory
@@ -137,7 +138,8 @@ def choose_peers(env: VecEnv, wanted: str) -> list[str]:
     Raises:
         ParameterError: If a peer is not known or does not support the spaces.
     """
-    supported = ["PPO"]
+    theirs = stored_space(env.action_space) is env.action_space  # not nested, not shaped
+    supported = ["PPO"] if theirs else []
     if isinstance(env.action_space, spaces.Discrete):
         supported.append("DQN")
     if isinstance(env.action_space, spaces.Box):
@@ -145,7 +147,7 @@ def choose_peers(env: VecEnv, wanted: str) -> list[str]:
     reader = MaskReader(env)
     masks, parts = reader.read(env.reset()), reader.layout.parts
     flat = masks is not None and (len(parts) == 1 or not reader.layout.is_joint(masks))
-    if flat and importlib.util.find_spec("sb3_contrib"):
+    if theirs and flat and importlib.util.find_spec("sb3_contrib"):
         supported.append("MaskablePPO")
     if wanted == "auto":
         return supported
@@ -154,7 +156,8 @@ def choose_peers(env: VecEnv, wanted: str) -> list[str]:
     if unknown := [name for name in asked if name not in names]:
         raise ParameterError(
             f"{unknown[0]!r} is no peer for actions {env.action_space}",
-            f"Give none, auto or some of {','.join(names)}", operation=f"--peers {wanted}",
+            f"Give none, auto or some of {','.join(names)}" if names else "Give none or auto",
+            operation=f"--peers {wanted}",
         )  # fmt: skip
     return [names[name] for name in dict.fromkeys(asked)]
 

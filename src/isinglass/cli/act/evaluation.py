@@ -50,7 +50,7 @@ class _Actor:
         state: Any = None,
         episode_start: Any = None,
         deterministic: bool = False,
-    ) -> tuple[np.ndarray, Any]:
+    ) -> tuple[Any, Any]:
         """Choose an action for each copy of the environment."""
         if self.stop.is_set():
             raise Stopped
@@ -63,7 +63,7 @@ class _Actor:
         if self.agent is None and allowed is not None:
             return layout.draw_allowed(allowed, space.np_random), None
         if self.agent is None:
-            return np.array([space.sample() for _ in range(self.env.num_envs)]), None
+            return [space.sample() for _ in range(self.env.num_envs)], None
         masks: dict[str, Any] = {}
         if self.takes_masks and allowed is not None:
             one = len(layout.parts) == 1
