@@ -40,8 +40,8 @@ from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.defaults import SELDOM, default_energy, rate_for, update_pace
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
-from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.network import FreeEnergyNetwork, check_real
+from isinglass.agents.offline import LearningFromData
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay_buffer import (
     MaskedDictReplayBuffer,
@@ -49,7 +49,7 @@ from isinglass.agents.replay_buffer import (
     Transitions,
     split_rows,
 )
-from isinglass.agents.temperature import reward_range, spread_range, value_spread
+from isinglass.agents.temperature import reward_range, spread_range
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
@@ -65,7 +65,7 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 SelfFreeEnergyQ = TypeVar("SelfFreeEnergyQ", bound="FreeEnergyQ")
 
 
-class FreeEnergyQ(MaskedCollection):
+class FreeEnergyQ(LearningFromData):
     r"""Soft Q-learning where Q = −F, the negative free energy of actions under an energy.
 
     An action is a state of units: d bits are spins a = ±1, choices are one-hot, real actions
@@ -485,7 +485,7 @@ class FreeEnergyQ(MaskedCollection):
         gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
         discounts = gamma * (1 - batch.dones.flatten())
         if self.initial_temperature is None and self._n_updates % LOOK_EVERY == 0:
-            found = value_spread(self.policy, batch, discounts)
+            found = self._value_spread(batch, discounts)
             before = found if self.spread is None else self.spread
             self.spread = before + FRESH * (found - before)
         return self.backup.target(self.policy, batch, discounts)

@@ -149,6 +149,57 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self._masks is not None:
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)
 
+    def extend(
+        self, found: Mapping[str, Any], cut: np.ndarray, masks: np.ndarray | None = None
+    ) -> None:
+        """Stores many transitions at once, in order, side by side for several environments.
+
+        Args:
+            found: ``observations``, ``next_observations``, ``actions``, ``rewards`` and
+                ``dones``, each with n rows as :meth:`add` takes them of one environment; dones are
+                1 where the episode terminated.
+            cut: Where an episode does not go on in the next row, ``(n,)`` bools.
+            masks: What is allowed in next states, ``(n, width)``; None if there are none.
+
+        Raises:
+            ParameterError: If there is no room for so many, or observations are stored once.
+            ShapeError: If masks are flat where those before were joint, or the other way round.
+        """
+        count = len(cut)
+        steps = -(-count // self.n_envs)
+        if self.optimize_memory_usage or steps > self.buffer_size:
+            raise ParameterError(
+                f"{count} transitions, in a buffer for {self.buffer_size * self.n_envs} with "
+                f"optimize_memory_usage = {self.optimize_memory_usage}",
+                "Give a larger buffer_size, and leave optimize_memory_usage out",
+            )
+        self._make_room(masks)
+        numbers = np.arange(steps * self.n_envs).reshape(self.n_envs, steps).T
+        rows, at = np.minimum(numbers, count - 1), (self.pos + np.arange(steps)) % self.buffer_size
+        for name in ("observations", "next_observations", "actions", "rewards", "dones"):
+            _put(getattr(self, name), at, found[name], rows)
+        ended = np.asarray(found["dones"], dtype=bool)[rows]
+        over = cut[rows] | (numbers >= count - 1)
+        over[-1] = True  # what follows is of another environment
+        self.timeouts[at] = over & ~ended
+        self.dones[at] = over | ended  # as SB3 has it, where an episode is over in any way
+        self.valid[at] = numbers < count
+        if self._masks is not None:
+            self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)[rows]
+        self.full = self.full or self.pos + steps >= self.buffer_size
+        self.pos = (self.pos + steps) % self.buffer_size
+
+    def stored_masks(self, at: Any, envs: Any) -> np.ndarray | None:
+        """Returns what is allowed in next states of stored steps; None if there never was a mask.
+
+        Args:
+            at: Places of the steps, or a slice.
+            envs: Numbers of the environments, or a slice.
+        """
+        if self._masks is None:
+            return None
+        return np.unpackbits(self._masks[at, envs], axis=-1, count=self._width).view(bool)
+
     def cut(self) -> None:
         """Lets no return go on from what is stored: the environment was reset by hand."""
         if self.size() and not self.optimize_memory_usage:
@@ -178,6 +229,11 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self.augment is None:
             return found
         return _check_augmented(found, self.augment(found, self._rng))
+
+    def take(self, numbers: np.ndarray, env: VecNormalize | None = None) -> Transitions:
+        """Returns single steps by their numbers among all that can be drawn, oldest place first."""
+        rows = np.flatnonzero(self.valid[: self.size()])[numbers]
+        return self._gather(*np.divmod(rows, self.n_envs), 1, env)
 
     def last(self, back: int = 0, env: VecNormalize | None = None) -> Transitions:
         """Returns the newest step of every environment, or the one ``back`` steps earlier.
@@ -231,9 +287,7 @@ class MaskedReplayBuffer(ReplayBuffer):
             end, discounts = at, None
             rewards = self._normalize_reward(self.rewards[at, envs], env)
         dones = self.dones[end, envs] * (1 - self.timeouts[end, envs])
-        masks = None
-        if self._masks is not None:
-            masks = np.unpackbits(self._masks[end, envs], axis=-1, count=self._width).view(bool)
+        masks = self.stored_masks(end, envs)
         return Transitions(
             observations=self._look_up(self.observations, at, envs, env),
             actions=self._tensor(self.actions[at, envs]),
@@ -325,6 +379,15 @@ def split_rows(part: Tensor | TensorDict, size: int) -> Sequence[Tensor | Tensor
         return part.split(size)
     pieces = zip(*(tensor.split(size) for tensor in part.values()), strict=True)
     return [dict(zip(part, piece, strict=True)) for piece in pieces]
+
+
+def _put(stored: Any, at: np.ndarray, new: Any, rows: np.ndarray) -> None:
+    """Writes rows of an array, or of a dictionary of them, to places of what is stored."""
+    if isinstance(stored, dict):
+        for key, part in stored.items():
+            _put(part, at, new[key], rows)
+    else:
+        stored[at] = np.asarray(new)[rows].reshape(stored[at].shape)
 
 
 def _check_augmented(found: Transitions, new: object) -> Transitions:

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
 from isinglass.distributions.base import Distribution
-from isinglass.distributions.pattern_mixture import PatternMixture
+from isinglass.distributions.pattern_mixture import PatternMixture, pairwise_sums
 from isinglass.errors import ParameterError
 from isinglass.units import Unit
 from isinglass.units.base import uniform_like
@@ -118,6 +118,32 @@ class ScaledTruncatedMixture(Distribution):
         return replace(
             self, distribution=self.distribution.condition(self.slopes * state, observed)
         )
+
+    def tilted(self, prior: Distribution) -> ScaledTruncatedMixture | None:
+        """Returns prior(a)·exp(S(a)/T) of another such mixture in the same box: again one.
+
+        Precisions add up, γ² + (T/T_prior) γ_prior², and centers are their weighted means.
+        """
+        same = isinstance(prior, ScaledTruncatedMixture) and prior.bound == self.bound
+        if not same or not self._is_plain() or not prior._is_plain():
+            return None
+        base, other = self.distribution, prior.distribution
+        share = self.temperature / prior.temperature
+        slopes = (self.slopes.square() + share * prior.slopes.square()).sqrt()
+        fields = pairwise_sums(
+            self.slopes.unsqueeze(-2) * base.fields,
+            share * prior.slopes.unsqueeze(-2) * other.fields,
+        )
+        mixture = replace(
+            base,
+            keys=base._paired_keys(other, prior.value()),
+            fields=fields / slopes.unsqueeze(-2),
+        )
+        return replace(self, distribution=mixture, slopes=slopes)
+
+    def _is_plain(self) -> bool:
+        """Tells whether all units are normal ones, free to be any number in the box."""
+        return self.unit.is_gaussian and self.distribution.observed is None
 
     def _without(self, forbidden: Bool[Tensor, "*batch d"]) -> ScaledTruncatedMixture:
         return replace(self, distribution=self.distribution._without(forbidden))
