@@ -20,7 +20,7 @@ RATE = 1e-3  # of Adam
 KEPT_ASIDE = 0.1, 4_096  # of the rows: a share, and the most
 FEW = 20  # rows, of which none is kept aside
 LOOK_EVERY = 100  # steps
-PATIENCE = 10  # looks without a better one
+PATIENCE = 5  # looks without a better one
 LEAST_BETTER = 1e-4  # nats
 
 
