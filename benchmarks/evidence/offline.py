@@ -9,6 +9,9 @@ for long trainings on pictures; they get our batches, a rate of 1e-3 and a targe
 100 steps. Greedy episodes are
 counted, in environments of other seeds. The criterion: never below the mean return of the log.
 
+The floor of the temperature was chosen on other instances (other keys, bits dealt to other blocks,
+a smaller square) and seeds.
+
 One run goes to a file of its own in --out, and a second call makes only what is missing.
 """
 
@@ -55,16 +58,16 @@ class Task:
     make: Callable[[], gym.Env[Any, Any]]
     learned: int
     logged: int = 4_000
-    steps: int = 2_000
-    episodes: int = 500
+    steps: int = 1_000
+    episodes: int = 300
 
 
 TASKS = {
-    "LargeAction": Task(LargeAction, 2_000),
-    "Parity": Task(Parity, 2_000, episodes=1),  # there is but one state
-    "Assignment": Task(Assignment, 2_000),
-    "Blockers": Task(Blockers, 4_000, episodes=100),
-    "CartPole": Task(partial(gym.make, "CartPole-v1"), 4_000, steps=4_000, episodes=20),
+    "LargeAction": Task(LargeAction, 1_500),
+    "Parity": Task(Parity, 1_500, episodes=1),  # there is but one state
+    "Assignment": Task(Assignment, 1_500),
+    "Blockers": Task(Blockers, 3_000, episodes=100),
+    "CartPole": Task(partial(gym.make, "CartPole-v1"), 3_000, steps=2_000, episodes=20),
 }
 
 
@@ -74,7 +77,7 @@ def main() -> None:
         prog="python -m benchmarks.evidence.offline", description=__doc__
     )
     parser.add_argument("--out", type=Path, default=Path("evidence/offline"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(3)))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
     given = parser.parse_args()
@@ -105,10 +108,14 @@ def run(cache: Cache, name: str, seed: int, quick: bool) -> dict[str, Any]:
 
     found = {"log": cache.get("log", lambda: {"mean": data().mean_return()})["mean"]}
     for method in METHODS:
+        if method == "cloning":
+            continue  # the density of from_data
         if method in PEERS and (name != "CartPole" or not importlib.util.find_spec("d3rlpy")):
             continue
         learn = partial(_peer, method) if method in PEERS else partial(_own, method)
         found[method] = cache.get(method, lambda learn=learn: _examined(learn, data(), task, seed))
+        if method == "from_data":
+            found["cloning"] = {"mean": found[method]["cloning"]}
     return found
 
 
@@ -142,28 +149,43 @@ def _examined(
     begin = time.process_time()
     act = learn(data, task, seed)
     seconds = time.process_time() - begin
-    returns = [_episode(act, task, 1_000_000 + i) for i in range(task.episodes)]
-    return {"mean": float(np.mean(returns)), "seconds": seconds}
+    acting = {"mean": act, "cloning": getattr(act, "cloned", None)}
+    means = {
+        name: float(np.mean([_episode(one, task, 1_000_000 + i) for i in range(task.episodes)]))
+        for name, one in acting.items()
+        if one is not None
+    }
+    return means | {"seconds": seconds}
+
+
+class _Greedy:
+    """Greedy actions of an agent, and those of its density alone."""
+
+    def __init__(self, agent: FreeEnergyQ) -> None:
+        self.agent = agent
+
+    def __call__(self, seen: Any) -> Any:
+        return self.agent.predict(seen, deterministic=True)[0]
+
+
+class _Tilted(_Greedy):
+    """Greedy actions of an agent that has learned a density."""
+
+    def cloned(self, seen: Any) -> Any:
+        policy: Any = self.agent.policy
+        obs, _ = policy.obs_to_tensor(seen)
+        with torch.no_grad():
+            mode = policy.behavior_distribution(obs).mode()
+        return policy.code.decode(mode).numpy()[0]
 
 
 def _own(method: str, data: LoggedData, task: Task, seed: int) -> Callable[[Any], Any]:
-    """Returns the greedy actions of one of ours; cloning takes those of the density alone."""
-    if method == "SoftBackup":
-        env = Monitor(task.make())
-        agent = FreeEnergyQ("MlpPolicy", env, seed=seed, device="cpu").add_data(data)
-        agent.fit(task.steps)
-    else:
-        agent = FreeEnergyQ.from_data(data, seed=seed, device="cpu").fit(task.steps)
-    if method != "cloning":
-        return lambda seen: agent.predict(seen, deterministic=True)[0]
-
-    def cloned(seen: Any) -> Any:
-        obs, _ = agent.policy.obs_to_tensor(seen)
-        with torch.no_grad():
-            mode = agent.policy.behavior_distribution(obs).mode()
-        return agent.policy.code.decode(mode).numpy()[0]
-
-    return cloned
+    """Returns the greedy actions of one of ours."""
+    if method == "from_data":
+        return _Tilted(FreeEnergyQ.from_data(data, seed=seed, device="cpu").fit(task.steps))
+    env = Monitor(task.make())
+    agent = FreeEnergyQ("MlpPolicy", env, seed=seed, device="cpu").add_data(data)
+    return _Greedy(agent.fit(task.steps))
 
 
 def _peer(method: str, data: LoggedData, task: Task, seed: int) -> Callable[[Any], Any]:

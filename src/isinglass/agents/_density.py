@@ -8,20 +8,29 @@ from copy import deepcopy
 import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecNormalize
-from torch import Tensor
+from torch import Generator, Tensor
 
 from isinglass.agents._faults import finite_loss
 from isinglass.agents.behavior_policy import BehaviorPolicy
 from isinglass.agents.replay_buffer import MaskedReplayBuffer, Transitions
 
-__all__ = ["learn_density"]
+__all__ = ["keep_some_aside", "learn_density"]
 
 RATE = 1e-3  # of Adam
-KEPT_ASIDE = 0.1, 4_096  # of the rows: a share, and the most
-FEW = 20  # rows, of which none is kept aside
+KEPT_ASIDE = 0.1, 4_096  # of the steps: a share, and the most
+FEW = 20  # steps, of which none is kept aside
 LOOK_EVERY = 100  # steps
 PATIENCE = 5  # looks without a better one
 LEAST_BETTER = 1e-4  # nats
+
+
+def keep_some_aside(buffer: MaskedReplayBuffer, stream: Generator) -> None:
+    """Keeps a tenth of all steps aside, drawn at random; none where there are hardly any."""
+    places = np.sort(np.concatenate([buffer.places(aside=True), buffer.places(aside=False)]))
+    share, most = KEPT_ASIDE
+    count = 0 if len(places) < FEW else min(int(share * len(places)), most)
+    order = torch.randperm(len(places), generator=stream, device=stream.device).cpu().numpy()
+    buffer.keep_aside(places[order[:count]])
 
 
 def learn_density(
@@ -31,11 +40,11 @@ def learn_density(
     batch_size: int,
     env: VecNormalize | None = None,
 ) -> float:
-    """Learns log π_β(a|s) of what a buffer holds, and returns it for the rows kept aside, in nats.
+    """Learns log π_β(a|s) of what a buffer holds, and returns it for the steps kept aside, in nats.
 
-    A tenth of the rows is not learned from. The weights are those that were the best for it,
-    whether or not there were better ones for the rest: a behavior that was random is known to be
-    random, whatever was drawn.
+    The steps that the buffer keeps aside are not learned from. The weights are those that were
+    the best for them, whether or not there were better ones for the rest: a behavior that was
+    random is known to be random, whatever was drawn.
 
     Args:
         policy: Its behavior learns; then it counts alone, without a uniform share.
@@ -47,10 +56,9 @@ def learn_density(
     Raises:
         DivergenceError: If the loss is NaN or infinite.
     """
-    count, stream = int(buffer.valid.sum()), policy.generator
-    order = torch.randperm(count, generator=stream, device=stream.device).cpu().numpy()
-    aside = 0 if count < FEW else min(int(KEPT_ASIDE[0] * count), KEPT_ASIDE[1])
-    held, rest = order[: aside or count], order[aside:]
+    stream, rest = policy.generator, buffer.places(aside=False)
+    held = buffer.places(aside=True)
+    held = held if len(held) else rest
     behavior = policy.behavior
     optimizer = torch.optim.Adam(behavior.parameters(), lr=RATE)
     best, kept, waited = math.inf, deepcopy(behavior.state_dict()), 0

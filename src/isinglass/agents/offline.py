@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from typing import Any, NoReturn, TypeVar
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -20,8 +22,9 @@ from torch import Tensor
 
 from isinglass._support.wording import shown
 from isinglass.agents._arguments import SMALLEST_PICTURE, check_learning, without
-from isinglass.agents._density import learn_density
+from isinglass.agents._density import keep_some_aside, learn_density
 from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.backups import Backup
 from isinglass.agents.behavior_backup import BehaviorBackup
 from isinglass.agents.behavior_policy import (
     BehaviorCnnPolicy,
@@ -39,6 +42,8 @@ __all__ = ["LearningFromData", "SpacesOnly"]
 SelfLearning = TypeVar("SelfLearning", bound="LearningFromData")
 
 TOGETHER = 16  # gradient steps between two looks at the temperature
+LOOKED_AT = 256  # steps kept aside, for the error of the values
+FRESH = 0.2  # the share of what is found then
 ROOM = 100_000  # in the replay buffer, if the data need no more
 POLICIES = {
     "MlpPolicy": BehaviorPolicy,
@@ -93,7 +98,10 @@ class LearningFromData(MaskedCollection):
     """An off-policy algorithm that also learns from transitions which others have logged."""
 
     _online_steps = 0  # since the behavior was learned
+    gamma: float
+    backup: Backup
     _behavior_rows = 0  # that it was learned from
+    value_error: float | None = None  # of steps kept aside, in units of the reward
 
     @classmethod
     def from_data(
@@ -214,7 +222,9 @@ class LearningFromData(MaskedCollection):
         """Learns from what the replay buffer holds, by gradient steps alone: no world is asked.
 
         First the density of the data is learned, by as many steps at most, if there are new ones.
-        T and the learning rate follow the share of the steps that is done. Callbacks, loggers and
+        T and the learning rate follow the share of the steps that is done; T does not fall below
+        the error of the values, measured on a tenth of the steps that is not learned from, unless
+        it is given. Callbacks, loggers and
         ``num_timesteps`` count gradient steps; those of Stable-Baselines3 do as they are.
 
         Args:
@@ -247,7 +257,9 @@ class LearningFromData(MaskedCollection):
             together = min(TOGETHER, total_timesteps - self.num_timesteps)
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             self._on_step()
+            self._believe_no_more()
             self.train(together, self.batch_size)
+            self._look_aside()
             for _ in range(together):
                 self.num_timesteps += 1
                 heard.update_locals(locals())
@@ -287,9 +299,40 @@ class LearningFromData(MaskedCollection):
         if rows == self._behavior_rows or not steps:
             return
         env = self._vec_normalize_env
+        keep_some_aside(buffer, self.policy.generator)
         found = learn_density(self.policy, buffer, steps, self.batch_size, env)
         self.logger.record("train/log_density", found)
         self._behavior_rows, self._online_steps = rows, 0
+
+    def _believe_no_more(self) -> None:
+        """Keeps T from falling below the error of the values, if it is not given.
+
+        The best of K values that are wrong by e looks better by e √(2 log K) than it is. To choose
+        one action in K costs T log K under the behavior: at T = e never less, from K = 8 on.
+        """
+        if self._waits_for_reward and self.value_error is not None:
+            self.policy.temperature = max(self.policy.temperature, self.value_error)
+            self.logger.record("rollout/temperature", self.policy.temperature)
+
+    @torch.no_grad()
+    def _look_aside(self) -> None:
+        """Measures by how much values miss their targets where they were not learned."""
+        buffer, policy = self.replay_buffer, self.policy
+        if not isinstance(policy, BehaviorPolicy) or not isinstance(buffer, MaskedReplayBuffer):
+            return
+        held = buffer.places(aside=True)
+        held = held if len(held) else buffer.places(aside=False)
+        stream = policy.generator
+        drawn = torch.randint(len(held), (LOOKED_AT,), generator=stream, device=stream.device)
+        batch = buffer.take(held[drawn.cpu().numpy()], self._vec_normalize_env)
+        policy.set_training_mode(False)
+        gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
+        targets = self.backup.target(policy, batch, gamma * (1 - batch.dones.flatten()))
+        errors = targets - policy.action_values(batch.observations, batch.actions)
+        found = float(errors.square().mean())
+        before = found if self.value_error is None else self.value_error**2
+        self.value_error = math.sqrt(before + FRESH * (found - before))
+        self.logger.record("train/value_error", self.value_error)
 
     def _value_spread(self, batch: Transitions, discounts: Tensor) -> float:
         """Returns σ of Q itself: what was done as often as not does not count."""

@@ -112,6 +112,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.augment = augment
         self.layout = MaskLayout.of(self.action_space)
         self.valid = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
+        self.aside = np.zeros_like(self.valid)
         self._masks: np.ndarray | None = None  # eight values a byte
         self._width = 0
         self.seed(int(torch.randint(2**63 - 1, ())))
@@ -144,6 +145,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         at = self.pos
         super().add(obs, next_obs, action, reward, done, infos)  # pyright: ignore[reportArgumentType]
         self.valid[at] = [not info.get("reset_transition", False) for info in infos]
+        self.aside[at] = False
         if self.optimize_memory_usage:  # the observation there is the newest one's next
             self.valid[self.pos] = False
         if self._masks is not None:
@@ -183,7 +185,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         over[-1] = True  # what follows is of another environment
         self.timeouts[at] = over & ~ended
         self.dones[at] = over | ended  # as SB3 has it, where an episode is over in any way
-        self.valid[at] = numbers < count
+        self.valid[at], self.aside[at] = numbers < count, False
         if self._masks is not None:
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)[rows]
         self.full = self.full or self.pos + steps >= self.buffer_size
@@ -209,7 +211,7 @@ class MaskedReplayBuffer(ReplayBuffer):
     def reset(self) -> None:
         """Forgets every transition that is stored."""
         super().reset()
-        self.valid[:] = False
+        self.valid[:] = self.aside[:] = False
 
     def sample(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, batch_size: int, env: VecNormalize | None = None
@@ -219,7 +221,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         Raises:
             ParameterError: If there is none.
         """
-        valid = self.valid[: self.size()].reshape(-1)
+        valid = (self.valid & ~self.aside)[: self.size()].reshape(-1)
         if not valid.any():
             raise ParameterError("no transition stored", "Step the environment first")
         drawn = self._rng.integers(valid.size, size=batch_size)
@@ -230,10 +232,18 @@ class MaskedReplayBuffer(ReplayBuffer):
             return found
         return _check_augmented(found, self.augment(found, self._rng))
 
-    def take(self, numbers: np.ndarray, env: VecNormalize | None = None) -> Transitions:
-        """Returns single steps by their numbers among all that can be drawn, oldest place first."""
-        rows = np.flatnonzero(self.valid[: self.size()])[numbers]
-        return self._gather(*np.divmod(rows, self.n_envs), 1, env)
+    def places(self, aside: bool) -> np.ndarray:
+        """Lists where steps are that are kept aside, never drawn, or those that are drawn."""
+        return np.flatnonzero((self.valid & (self.aside == aside))[: self.size()])
+
+    def keep_aside(self, places: np.ndarray) -> None:
+        """Keeps these steps, and no others, from being drawn: what is learned is held to them."""
+        self.aside[:] = False
+        self.aside[np.divmod(places, self.n_envs)] = True
+
+    def take(self, places: np.ndarray, env: VecNormalize | None = None) -> Transitions:
+        """Returns the steps at some :meth:`places`, or returns from there on."""
+        return self._gather(*np.divmod(places, self.n_envs), self.n_steps, env)
 
     def last(self, back: int = 0, env: VecNormalize | None = None) -> Transitions:
         """Returns the newest step of every environment, or the one ``back`` steps earlier.
