@@ -200,9 +200,7 @@ def test_products_of_experts_are_tilted_too_and_others_refuse_by_name():
         values, density = listed(policy, seen, 0.0)
         states = policy.code.encode(torch.as_tensor(every_action(BIG["bits"]))).double()
         scores = policy.distribution(seen, target=True).score_each(states)
-    torch.testing.assert_close(
-        scores, values + policy.temperature * density, rtol=0, atol=1e-9
-    )
+    torch.testing.assert_close(scores, values + policy.temperature * density, rtol=0, atol=1e-9)
     with pytest.raises(IntractableError, match="tilted by a mixture"):
         double_policy(BIG["bits"], PairwiseEnergy(quick)).distribution(seen)
     few = double_policy(SPACES["bits"], PairwiseEnergy(quick))

@@ -13,6 +13,7 @@ from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 SEEN = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 WIDE = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
 COUNT = 12
+LATER = np.array([0, 1])  # what is observed one step later, less what was
 
 
 def arrays(action=WIDE, seen=SEEN, count=COUNT, ends=(3, 7, 11), cuts=()):
@@ -88,9 +89,7 @@ def test_what_does_not_fit_is_refused(change, error):
         LoggedData.of(arrays() | change, (SEEN, WIDE))
 
 
-@pytest.mark.parametrize(
-    "wrong", [-1, 3, 0.5], ids=["below", "above", "no whole number"]
-)
+@pytest.mark.parametrize("wrong", [-1, 3, 0.5], ids=["below", "above", "no whole number"])
 @pytest.mark.parametrize(
     "space", [spaces.Discrete(3), spaces.MultiDiscrete([3, 3]), spaces.MultiBinary(2)], ids=str
 )
@@ -172,9 +171,9 @@ def filled(buffer, steps, scale=lambda actions: actions, masks=None):
             infos = [info | {"action_mask": masks} for info in infos]
         done = np.array([cut, step % 3 == 2 or cut])[:count]
         if isinstance(buffer.observation_space, spaces.Dict):
-            seen, after = {"at": seen}, {"at": seen + [0, 1]}
+            seen, after = {"at": seen}, {"at": seen + LATER}
         else:
-            after = seen + [0, 1]
+            after = seen + LATER
         buffer.add(seen, after, action, np.full(count, float(step)), done, infos)
     return buffer
 
@@ -192,7 +191,7 @@ def test_a_buffer_is_read_oldest_first_one_environment_after_the_other(kind, onc
     known = np.arange(steps - kept, steps)
     assert (data.observations[:, 0] == np.repeat([0, 1], kept)).all()
     assert (data.observations[:, 1] == np.tile(known, 2)).all()
-    assert (data.next_observations == data.observations + [0, 1]).all()
+    assert (data.next_observations == data.observations + LATER).all()
     assert (data.rewards == data.observations[:, 1]).all()
     cut = known % 5 == 4
     if not once:
@@ -210,13 +209,17 @@ def test_dictionaries_are_read_too():
 
 def test_masks_of_a_buffer_are_kept():
     flags = np.array([True, False, True])
-    data = LoggedData.of(filled(MaskedReplayBuffer(9, SEEN, spaces.Discrete(3), "cpu"), 4, masks=flags))
+    data = LoggedData.of(
+        filled(MaskedReplayBuffer(9, SEEN, spaces.Discrete(3), "cpu"), 4, masks=flags)
+    )
     assert (data.next_masks == flags).all()
 
 
 def test_scaled_actions_of_a_buffer_are_told_from_unscaled_ones():
     low, high = WIDE.low, WIDE.high
-    scaled = filled(ReplayBuffer(20, SEEN, WIDE, "cpu"), 20, lambda a: 2 * (a - low) / (high - low) - 1)
+    scaled = filled(
+        ReplayBuffer(20, SEEN, WIDE, "cpu"), 20, lambda a: 2 * (a - low) / (high - low) - 1
+    )
     by_hand = filled(ReplayBuffer(20, SEEN, WIDE, "cpu"), 20)
     assert abs(by_hand.actions).max() > 1
     one, other = LoggedData.of(scaled).actions, LoggedData.of(by_hand).actions

@@ -97,9 +97,7 @@ def test_gaussians_in_a_box_are_held_against_a_grid():
     value = temperature * torch.logsumexp(logs + weights.log()[:, None], 0)
     # The rule of trapezoids errs by h²/12 times the second derivative, here below 1e3.
     torch.testing.assert_close(tilted.value(), value, rtol=0, atol=1e-5)
-    torch.testing.assert_close(
-        tilted.score(states), temperature * logs, rtol=0, atol=1e-11
-    )
+    torch.testing.assert_close(tilted.score(states), temperature * logs, rtol=0, atol=1e-11)
     generator = torch.Generator().manual_seed(shifted(3))
     many = 40_000
     wide = ScaledTruncatedMixture(

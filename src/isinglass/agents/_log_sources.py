@@ -222,12 +222,13 @@ def of_file(path: Any) -> dict[str, Any]:
         )
     try:
         with h5py.File(path, "r") as file:
-            names = [name for name in file if name.startswith(EPISODE)]
+            every = list(map(str, file))
+            names = [name for name in every if name.startswith(EPISODE)]
             if names:
                 names.sort(key=lambda name: int(name.removeprefix(EPISODE)))
                 return of_episodes(_Episode(file[name]) for name in names)
             known = {name for ours in NAMES.values() for name in ours}
-            return of_arrays({name: _read(file[name]) for name in file if name in known})
+            return of_arrays({name: _read(file[name]) for name in every if name in known})
     except (KeyError, OSError, ValueError) as error:
         if isinstance(error, FileError):
             raise

@@ -246,9 +246,9 @@ def _in_space(name: str, given: Any, space: spaces.Space, count: int) -> np.ndar
             f"Give an array of shape {(count, *shape)}: data of this space",
         )
     values = values.reshape(count, *shape)
-    flat = values.reshape(count, -1)
+    flat: Any = values.reshape(count, -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        lost = ~np.isfinite(flat.astype(np.float32)) if flat.dtype.kind == "f" else flat != flat  # noqa: PLR0124
+        lost = ~np.isfinite(flat.astype(np.float32)) if flat.dtype.kind == "f" else flat != flat
     _refuse_rows(lost.any(1), f"{name} that are NaN or infinite in 32 bits")
     low, high = _bounds(space, name)
     if low is not None and high is not None:

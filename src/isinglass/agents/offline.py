@@ -180,9 +180,10 @@ class LearningFromData(MaskedCollection):
             DomainError: As :meth:`from_data`.
             FileError: If a file cannot be read.
         """
-        needs = spaces is None and not hasattr(data, "action_space") and isinstance(data, object)
-        own = (self.observation_space, self.action_space)
-        found = LoggedData.of(data, own if needs and not isinstance(data, LoggedData) else spaces)
+        has_own = hasattr(data, "action_space") or isinstance(data, LoggedData)
+        if spaces is None and not has_own:
+            spaces = self.observation_space, self.action_space
+        found = LoggedData.of(data, spaces)
         if found.spaces[1] != self.action_space:
             raise ParameterError(
                 f"data of actions in {found.spaces[1]}, an agent of {self.action_space}",
@@ -272,7 +273,7 @@ class LearningFromData(MaskedCollection):
     def _start_fit(
         self, steps: int, callback: MaybeCallback, reset: bool, progress_bar: bool, name: str
     ) -> tuple[int, BaseCallback]:
-        """Sets up what ``_setup_learn`` of SB3 does, but for the environment, which is not asked."""
+        """Sets up what ``_setup_learn`` of SB3 does, but asks no environment."""
         self.start_time = time.time_ns()
         if self.env is None:  # callbacks count its environments
             env = SpacesOnly(self.observation_space, self.action_space)
@@ -385,10 +386,10 @@ def _as_seen(values: Any, logged: spaces.Space, wanted: spaces.Space) -> Any:
     """
     if logged == wanted:
         return values
-    both = isinstance(logged, spaces.Dict) and isinstance(wanted, spaces.Dict)
-    if both and logged.keys() == wanted.keys():
-        return {key: _as_seen(values[key], logged[key], wanted[key]) for key in logged}
-    if is_image_space(logged) and isinstance(logged, spaces.Box) and len(logged.shape) == 3:
+    if isinstance(logged, spaces.Dict) and isinstance(wanted, spaces.Dict):
+        if logged.keys() == wanted.keys():
+            return {key: _as_seen(values[key], logged[key], wanted[key]) for key in logged}
+    elif isinstance(logged, spaces.Box) and is_image_space(logged) and len(logged.shape) == 3:
         if VecTransposeImage.transpose_space(logged) == wanted:
             return VecTransposeImage.transpose_image(values)
     raise ParameterError(

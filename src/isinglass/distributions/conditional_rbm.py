@@ -84,8 +84,9 @@ class ConditionalRBM(AnnealedConditional):
 
         Its choice of a pattern is one more hidden group, so that it is again such a machine.
         """
-        mixture = isinstance(prior, PatternMixture) and prior.unit == self.unit
-        if not mixture or type(self) is not ConditionalRBM or prior.fields.ndim > 2:
+        if not isinstance(prior, PatternMixture) or type(self) is not ConditionalRBM:
+            return None
+        if prior.unit != self.unit or prior.fields.ndim > 2:
             return None
         bound = (self.observed, self.forbidden, prior.observed, prior.forbidden)
         if any(part is not None for part in bound) or self.unit.has_base_measure_energy:

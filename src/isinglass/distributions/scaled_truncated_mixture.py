@@ -124,8 +124,9 @@ class ScaledTruncatedMixture(Distribution):
 
         Precisions add up, γ² + (T/T_prior) γ_prior², and centers are their weighted means.
         """
-        same = isinstance(prior, ScaledTruncatedMixture) and prior.bound == self.bound
-        if not same or not self._is_plain() or not prior._is_plain():
+        if not isinstance(prior, ScaledTruncatedMixture) or prior.bound != self.bound:
+            return None
+        if not self._is_plain() or not prior._is_plain():
             return None
         base, other = self.distribution, prior.distribution
         share = self.temperature / prior.temperature
