@@ -149,6 +149,8 @@ class BehaviorPolicy(FreeEnergyPolicy):
 class BehaviorCnnPolicy(BehaviorPolicy, FreeEnergyCnnPolicy):
     """:class:`BehaviorPolicy` for images: the features are those of SB3's ``NatureCNN``.
 
+    Arguments are those of :class:`BehaviorPolicy`.
+
     Reference: Fujimoto, Meger & Precup 2019, arXiv:1812.02900.
 
     Examples:
@@ -161,6 +163,8 @@ class BehaviorCnnPolicy(BehaviorPolicy, FreeEnergyCnnPolicy):
 
 class BehaviorMultiInputPolicy(BehaviorPolicy, FreeEnergyMultiInputPolicy):
     """:class:`BehaviorPolicy` for dictionaries: SB3's ``CombinedExtractor``.
+
+    Arguments are those of :class:`BehaviorPolicy`.
 
     Reference: Fujimoto, Meger & Precup 2019, arXiv:1812.02900.
 

@@ -386,16 +386,22 @@ def _as_seen(values: Any, logged: spaces.Space, wanted: spaces.Space) -> Any:
     """
     if logged == wanted:
         return values
-    if isinstance(logged, spaces.Dict) and isinstance(wanted, spaces.Dict):
-        if logged.keys() == wanted.keys():
-            return {key: _as_seen(values[key], logged[key], wanted[key]) for key in logged}
-    elif isinstance(logged, spaces.Box) and is_image_space(logged) and len(logged.shape) == 3:
-        if VecTransposeImage.transpose_space(logged) == wanted:
-            return VecTransposeImage.transpose_image(values)
+    named = isinstance(logged, spaces.Dict) and isinstance(wanted, spaces.Dict)
+    if named and {*logged.spaces} == {*wanted.spaces}:
+        return {key: _as_seen(values[key], logged[key], wanted[key]) for key in logged.spaces}
+    if isinstance(logged, spaces.Box) and _turned(logged) == wanted:
+        return VecTransposeImage.transpose_image(values)
     raise ParameterError(
         f"data of observations in {logged}, an agent of {wanted}",
         "Give data of the same task, or make another agent by from_data",
     )
+
+
+def _turned(space: spaces.Box) -> spaces.Box | None:
+    """Returns the space of pictures with their colors first; None if there are no pictures."""
+    if not is_image_space(space) or len(space.shape) != 3:
+        return None
+    return VecTransposeImage.transpose_space(space)
 
 
 def _first(values: Any) -> Any:
