@@ -259,6 +259,7 @@ def test_data_are_put_beside_what_is_known_already(envs):
     agent.add_data(data)
     buffer = agent.replay_buffer
     assert buffer.valid.sum() == 50
+    assert (buffer.timeouts[-(-50 // envs) - 1] == 1).all()  # what follows is another walk
     drawn = buffer.sample(2_000)
     # Every return of three steps of the log, stopped where the log stops or an episode does.
     ends = data.ends.copy()
@@ -274,6 +275,15 @@ def test_data_are_put_beside_what_is_known_already(envs):
     away = abs(drawn.rewards.numpy() - np.array(known)).min(1)
     assert (away < 1e-5).all()
     agent.learn(60)
+
+
+@pytest.mark.parametrize("end", ["terminated", "truncated"])
+def test_values_go_on_where_an_episode_was_only_cut_short(end):
+    data = rooms_log(60, end=end)
+    agent = FreeEnergyQ.from_data(data, TwoRooms(), **QUICK)
+    kept = agent.replay_buffer.take(np.arange(60)).dones.flatten()
+    assert (kept.numpy() == data["terminals"]).all()
+    assert kept.sum() == (7 if end == "terminated" else 0)
 
 
 def test_a_buffer_that_is_full_begins_anew():
