@@ -26,12 +26,19 @@ from isinglass.agents.backups import (
     ReturnBackup,
     SoftBackup,
 )
+from isinglass.agents.behavior_backup import BehaviorBackup
+from isinglass.agents.behavior_policy import (
+    BehaviorCnnPolicy,
+    BehaviorMultiInputPolicy,
+    BehaviorPolicy,
+)
 from isinglass.agents.candidates import CandidateEnergy, thinking_agent
 from isinglass.agents.energy_selection import EnergyFit, candidate_energies, compare_energies
 from isinglass.agents.extractors import CenteredExtractor, SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.imagined_replay_buffer import ImaginedReplayBuffer
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
+from isinglass.agents.logged_data import LoggedData
 from isinglass.agents.mask_reader import MaskedEnv, ObservedMasks
 from isinglass.agents.planning_agent import PlanningAgent
 from isinglass.agents.planning_policy import PlanningPolicy
@@ -46,6 +53,10 @@ __all__ = [
     "ActionEnergy",
     "Annealing",
     "Backup",
+    "BehaviorBackup",
+    "BehaviorCnnPolicy",
+    "BehaviorMultiInputPolicy",
+    "BehaviorPolicy",
     "CandidateEnergy",
     "CenteredExtractor",
     "DBMEnergy",
@@ -59,6 +70,7 @@ __all__ = [
     "FreeEnergySarsa",
     "ImaginedReplayBuffer",
     "LearningWarning",
+    "LoggedData",
     "MaskLayout",
     "MaskedEnv",
     "MixtureEnergy",

@@ -13,7 +13,7 @@ from torch import Tensor
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_fraction, check_kind, check_number
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.replay_buffer import Transitions, take_rows
+from isinglass.agents.transitions import Transitions, take_rows
 from isinglass.errors import ParameterError
 
 __all__ = [

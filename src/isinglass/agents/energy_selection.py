@@ -21,8 +21,9 @@ from isinglass.agents.action_energies import (
 )
 from isinglass.agents.defaults import default_energy
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.replay_buffer import MaskedReplayBuffer, Transitions, take_rows
+from isinglass.agents.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.temperature import action_parts
+from isinglass.agents.transitions import Transitions, take_rows
 from isinglass.errors import ParameterError
 
 __all__ = ["EnergyFit", "candidate_energies", "choose_energy", "compare_energies"]

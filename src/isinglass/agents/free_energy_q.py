@@ -46,13 +46,13 @@ from isinglass.agents.defaults import (
     update_pace,
 )
 from isinglass.agents.energy_selection import candidate_energies
-from isinglass.agents.first_look import FirstLook
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
 from isinglass.agents.network import FreeEnergyNetwork, check_real
+from isinglass.agents.offline import LearningFromData
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
-from isinglass.agents.replay_buffer import Transitions, split_rows
-from isinglass.agents.temperature import reward_range, spread_range, value_spread
+from isinglass.agents.temperature import reward_range, spread_range
+from isinglass.agents.transitions import Transitions, split_rows
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
@@ -68,7 +68,7 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 SelfFreeEnergyQ = TypeVar("SelfFreeEnergyQ", bound="FreeEnergyQ")
 
 
-class FreeEnergyQ(FirstLook):
+class FreeEnergyQ(LearningFromData):
     r"""Soft Q-learning where Q = −F, the negative free energy of actions under an energy.
 
     An action is a state of units: d bits are spins a = ±1, choices are one-hot, real actions
@@ -485,7 +485,7 @@ class FreeEnergyQ(FirstLook):
         """Returns the targets of the backup; done is 0 where an episode was only cut short."""
         discounts = self.discounts(batch)
         if self.initial_temperature is None and self._n_updates % LOOK_EVERY == 0:
-            found = value_spread(self.policy, batch, discounts)
+            found = self._value_spread(batch, discounts)
             before = found if self.spread is None else self.spread
             self.spread = before + FRESH * (found - before)
         return self.backup.target(self.policy, batch, discounts)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from isinglass._support.validation import check_fraction, check_kind
 from isinglass.agents.action_structure import origin_of
-from isinglass.agents.replay_buffer import MaskedReplayBuffer, Transitions
+from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.transitions import Transitions
 from isinglass.agents.world_spaces import check_world, numbers_of, store_newest, world_columns
 from isinglass.errors import ParameterError
 from isinglass.world import RealModel, TransitionModel, WorldEnergy

@@ -36,12 +36,7 @@ from isinglass.agents.network import (
     check_widths,
 )
 from isinglass.distributions import Distribution, Enumerated, has_few_states
-from isinglass.errors import (
-    DomainError,
-    IsinglassError,
-    ParameterError,
-    ShapeError,
-)
+from isinglass.errors import DomainError, IsinglassError, ParameterError, ShapeError
 
 #: From actions to which of them may be taken.
 Constraint: TypeAlias = Callable[[Any], np.ndarray]
@@ -130,8 +125,8 @@ class FreeEnergyPolicy(BasePolicy):
         self.net_arch = check_widths(net_arch)
         self.activation_fn = check_activation(activation_fn)
         self.temperature = check_positive("temperature", temperature)
-        self.q_net = self._make_network()
-        self.q_net_target = self._make_network()
+        self.q_net = self._make_network(self.energy, self.temperature)
+        self.q_net_target = self._make_network(self.energy, self.temperature)
         self.q_net_target.load_state_dict(self.q_net.state_dict())
         self.q_net_target.set_training_mode(False)
         self.optimizer = self.optimizer_class(  # pyright: ignore[reportCallIssue]
@@ -185,7 +180,7 @@ class FreeEnergyPolicy(BasePolicy):
         """
         temperature = self.temperature if temperature is None else temperature
         masks = self.observed_masks(obs) if masks is None else masks
-        distribution = (self.q_net_target if target else self.q_net)(obs, temperature)
+        distribution = self._unmasked(obs, temperature, target)
         layout = MaskLayout.of(self.action_space)
         closed = distribution.exact_value and len(layout.parts) == 1  # a flat mask is a joint one
         if masks is not None and masks.shape[-1] == layout.joint_size and not closed:
@@ -193,6 +188,9 @@ class FreeEnergyPolicy(BasePolicy):
         if not distribution.exact_value and has_few_states(distribution):
             distribution = Enumerated.of(distribution)
         return distribution if masks is None else self.code.forbid(distribution, masks)
+
+    def _unmasked(self, obs: PyTorchObs, temperature: float, target: bool) -> Distribution:
+        return (self.q_net_target if target else self.q_net)(obs, temperature)
 
     def observed_masks(self, obs: PyTorchObs) -> Tensor | None:
         """Returns the masks in a dictionary of observations, all allowed where nothing is."""
@@ -469,13 +467,13 @@ class FreeEnergyPolicy(BasePolicy):
         if stream.shape == self.generator.get_state().shape:
             self.generator.set_state(stream)
 
-    def _make_network(self) -> FreeEnergyNetwork:
+    def _make_network(self, energy: ActionEnergy, init_scale: float) -> FreeEnergyNetwork:
         arguments = self._update_features_extractor(
             {
                 "observation_space": self.observation_space,
                 "action_space": self.action_space,
-                "energy": self.energy,
-                "init_scale": self.temperature,
+                "energy": energy,
+                "init_scale": init_scale,
                 "net_arch": self.net_arch,
                 "activation_fn": self.activation_fn,
                 "normalize_images": self.normalize_images,

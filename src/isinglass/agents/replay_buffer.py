@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,12 @@ from isinglass._support.functions import check_takes
 from isinglass._support.validation import check_count, check_fraction
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.action_structure import stored_space
+from isinglass.agents.transitions import (
+    Augmentation,
+    Following,
+    Transitions,
+    check_augmented,
+)
 from isinglass.agents.visit_counts import VisitCounts
 from isinglass.errors import ParameterError, ShapeError
 
@@ -24,71 +30,9 @@ BEHAVIOR_KEY = "log_behavior"
 
 __all__ = [
     "BEHAVIOR_KEY",
-    "Following",
     "MaskedDictReplayBuffer",
     "MaskedReplayBuffer",
-    "Transitions",
-    "split_rows",
-    "take_rows",
 ]
-
-
-class Following(NamedTuple):
-    """What was done after the first steps of a batch: k − 1 further ones each.
-
-    Attributes:
-        actions: ``(batch, k − 1, action_dim)``.
-        next_observations: Where they led, ``(batch, k − 1, ...)``, or a dictionary of such.
-        rewards: ``(batch, k − 1)``.
-        discounts: γ, 0 where the episode terminated, ``(batch, k − 1)``.
-        log_behavior: log μ(a|s) of whoever acted then, NaN where it is not known,
-            ``(batch, k − 1)``.
-        counted: Which of them there are: none beyond the end of an episode, ``(batch, k − 1)``.
-        next_masks: What is allowed where they led, ``(batch, k − 1, width)`` bools; or None.
-    """
-
-    actions: Tensor
-    next_observations: Tensor | TensorDict
-    rewards: Tensor
-    discounts: Tensor
-    log_behavior: Tensor
-    counted: Tensor
-    next_masks: Tensor | None = None
-
-
-FEWEST_DIVIDED = 8
-
-
-class Transitions(NamedTuple):
-    """Replayed transitions (s, a, R, s'): SB3's samples, and what is allowed in s'.
-
-    Attributes:
-        observations: s, ``(batch, ...)``, or a dictionary of such.
-        actions: a, ``(batch, action_dim)``.
-        next_observations: s', after n steps or as many as there are.
-        dones: 1 where the episode terminated, ``(batch, 1)``; 0 where it was only cut short.
-        rewards: Σ_k γ^k r_k of those steps, ``(batch, 1)``.
-        discounts: γ to the number of those steps, ``(batch, 1)``; None for single steps.
-        next_masks: What is allowed in s', ``(batch, width)`` bools as of
-            :class:`~isinglass.agents.action_masks.MaskLayout`; None if there never was a mask.
-        valid: Which rows are transitions at all, ``(batch,)``; None if every one is.
-        visits: How often (s, a) was met until now, ``(batch,)``; None if it is not counted.
-        following: The steps after these, of a buffer of sequences; else None.
-    """
-
-    observations: Tensor | TensorDict
-    actions: Tensor
-    next_observations: Tensor | TensorDict
-    dones: Tensor
-    rewards: Tensor
-    discounts: Tensor | None = None
-    next_masks: Tensor | None = None
-    valid: Tensor | None = None
-    visits: Tensor | None = None
-    following: Following | None = None
-
-
-Augmentation: TypeAlias = Callable[[Transitions, np.random.Generator], Transitions]
 
 
 class MaskedReplayBuffer(ReplayBuffer):
@@ -179,6 +123,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.log_behavior = np.full((kept, self.n_envs), np.nan, dtype=np.float32)
         self.layout = MaskLayout.of(self.action_space)
         self.valid = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
+        self.aside = np.zeros_like(self.valid)
         self._masks: np.ndarray | None = None  # eight values a byte
         self._width = 0
         self.counts = VisitCounts() if count_visits else None
@@ -215,12 +160,64 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self.sequence_length > 1:
             self.log_behavior[at] = [info.get(BEHAVIOR_KEY, np.nan) for info in infos]
         self.valid[at] = [not info.get("reset_transition", False) for info in infos]
+        self.aside[at] = False
         if self.optimize_memory_usage:  # the observation there is the newest one's next
             self.valid[self.pos] = False
         if self._masks is not None:
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)
         if self.counts is not None and self.counts.scaled:
             self._count(np.array([at]))
+
+    def extend(
+        self, found: Mapping[str, Any], cut: np.ndarray, masks: np.ndarray | None = None
+    ) -> None:
+        """Stores many transitions at once, in order, side by side for several environments.
+
+        Args:
+            found: ``observations``, ``next_observations``, ``actions``, ``rewards`` and
+                ``dones``, each with n rows as :meth:`add` takes them of one environment; dones are
+                1 where the episode terminated.
+            cut: Where an episode does not go on in the next row, ``(n,)`` bools.
+            masks: What is allowed in next states, ``(n, width)``; None if there are none.
+
+        Raises:
+            ParameterError: If there is no room for so many, or observations are stored once.
+            ShapeError: If masks are flat where those before were joint, or the other way round.
+        """
+        count = len(cut)
+        steps = -(-count // self.n_envs)
+        if self.optimize_memory_usage or steps > self.buffer_size:
+            raise ParameterError(
+                f"{count} transitions, in a buffer for {self.buffer_size * self.n_envs} with "
+                f"optimize_memory_usage = {self.optimize_memory_usage}",
+                "Give a larger buffer_size, and leave optimize_memory_usage out",
+            )
+        self._make_room(masks)
+        numbers = np.arange(steps * self.n_envs).reshape(self.n_envs, steps).T
+        rows, at = np.minimum(numbers, count - 1), (self.pos + np.arange(steps)) % self.buffer_size
+        for name in ("observations", "next_observations", "actions", "rewards", "dones"):
+            _put(getattr(self, name), at, found[name], rows)
+        ended = np.asarray(found["dones"], dtype=bool)[rows]
+        over = cut[rows] | (numbers >= count - 1)
+        over[-1] = True  # what follows is of another environment
+        self.timeouts[at] = over & ~ended
+        self.dones[at] = over | ended  # as SB3 has it, where an episode is over in any way
+        self.valid[at], self.aside[at] = numbers < count, False
+        if self._masks is not None:
+            self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)[rows]
+        self.full = self.full or self.pos + steps >= self.buffer_size
+        self.pos = (self.pos + steps) % self.buffer_size
+
+    def stored_masks(self, at: Any, envs: Any) -> np.ndarray | None:
+        """Returns what is allowed in next states of stored steps; None if there never was a mask.
+
+        Args:
+            at: Places of the steps, or a slice.
+            envs: Numbers of the environments, or a slice.
+        """
+        if self._masks is None:
+            return None
+        return np.unpackbits(self._masks[at, envs], axis=-1, count=self._width).view(bool)
 
     def cut(self) -> None:
         """Lets no return go on from what is stored: the environment was reset by hand."""
@@ -231,7 +228,7 @@ class MaskedReplayBuffer(ReplayBuffer):
     def reset(self) -> None:
         """Forgets every transition that is stored."""
         super().reset()
-        self.valid[:] = False
+        self.valid[:] = self.aside[:] = False
 
     def sample(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, batch_size: int, env: VecNormalize | None = None
@@ -241,7 +238,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         Raises:
             ParameterError: If there is none.
         """
-        valid = self.valid[: self.size()].reshape(-1)
+        valid = (self.valid & ~self.aside)[: self.size()].reshape(-1)
         if not valid.any():
             raise ParameterError("no transition stored", "Step the environment first")
         if self.counts is not None and not self.counts.scaled:
@@ -257,28 +254,20 @@ class MaskedReplayBuffer(ReplayBuffer):
             found = found._replace(following=self._following(at, envs, env))
         if self.augment is None:
             return found
-        return _check_augmented(found, self.augment(found, self._rng))
+        return check_augmented(found, self.augment(found, self._rng))
 
-    def divided(
-        self, share: float, env: VecNormalize | None = None
-    ) -> tuple[Transitions, Transitions]:
-        """Returns all that is stored in two parts, drawn at random; the second is the share.
+    def places(self, aside: bool) -> np.ndarray:
+        """Lists where steps are that are kept aside, never drawn, or those that are drawn."""
+        return np.flatnonzero((self.valid & (self.aside == aside))[: self.size()])
 
-        Raises:
-            ParameterError: If fewer than 8 transitions are stored, or the share is not from 0 to 1.
-        """
-        rows = np.flatnonzero(self.valid[: self.size()])
-        if len(rows) < FEWEST_DIVIDED:
-            raise ParameterError(
-                f"{len(rows)} transitions stored, to be divided", "Step the environment first"
-            )
-        count = max(1, round(check_fraction("share", share) * len(rows)))
-        drawn = self._rng.permutation(rows)
-        first, second = (
-            self._gather(*np.divmod(part, self.n_envs), self.n_steps, env)
-            for part in (drawn[count:], drawn[:count])
-        )
-        return first, second
+    def keep_aside(self, places: np.ndarray) -> None:
+        """Keeps these steps, and no others, from being drawn: what is learned is held to them."""
+        self.aside[:] = False
+        self.aside[np.divmod(places, self.n_envs)] = True
+
+    def take(self, places: np.ndarray, env: VecNormalize | None = None) -> Transitions:
+        """Returns the steps at some :meth:`places`, or returns from there on."""
+        return self._gather(*np.divmod(places, self.n_envs), self.n_steps, env)
 
     def last(self, back: int = 0, env: VecNormalize | None = None) -> Transitions:
         """Returns the newest step of every environment, or the one ``back`` steps earlier.
@@ -332,10 +321,8 @@ class MaskedReplayBuffer(ReplayBuffer):
             end, discounts = at, None
             rewards = self._normalize_reward(self.rewards[at, envs], env)
         dones = self.dones[end, envs] * (1 - self.timeouts[end, envs])
-        masks = None
-        if self._masks is not None:
-            masks = np.unpackbits(self._masks[end, envs], axis=-1, count=self._width).view(bool)
         visits = None if self.counts is None else self.counts.of(self._codes[at, envs])
+        masks = self.stored_masks(end, envs)
         return Transitions(
             observations=self._look_up(self.observations, at, envs, env),
             actions=self._tensor(self.actions[at, envs]),
@@ -440,57 +427,3 @@ class MaskedDictReplayBuffer(  # pyright: ignore[reportIncompatibleMethodOverrid
         >>> buffer.sample(5).observations["speed"].shape
         torch.Size([5, 2])
     """
-
-
-def take_rows(part: Tensor | TensorDict, rows: Tensor) -> Tensor | TensorDict:
-    """Returns some rows of a batch.
-
-    Examples:
-        >>> take_rows({"speed": torch.tensor([3.0, 4.0])}, torch.tensor([1]))
-        {'speed': tensor([4.])}
-    """
-    if isinstance(part, Tensor):
-        return part[rows]
-    return {key: tensor[rows] for key, tensor in part.items()}
-
-
-def split_rows(part: Tensor | TensorDict, size: int) -> Sequence[Tensor | TensorDict]:
-    """Splits a batch into batches of ``size`` rows.
-
-    Examples:
-        >>> [len(rows["speed"]) for rows in split_rows({"speed": torch.zeros(6, 2)}, 3)]
-        [3, 3]
-    """
-    if isinstance(part, Tensor):
-        return part.split(size)
-    pieces = zip(*(tensor.split(size) for tensor in part.values()), strict=True)
-    return [dict(zip(part, piece, strict=True)) for piece in pieces]
-
-
-def _check_augmented(found: Transitions, new: object) -> Transitions:
-    """Returns what an augmentation gave, if these are transitions of the same shapes.
-
-    Raises:
-        ParameterError: If they are no transitions.
-        ShapeError: If they have other shapes.
-    """
-    if not isinstance(new, Transitions):
-        raise ParameterError(
-            f"an augmentation that gives {type(new).__name__}",
-            "Let it give the transitions back, changed by their _replace(…)",
-        )
-    # Sequences are never augmented: the last field, what followed, is None.
-    for name, before, after in zip(Transitions._fields[:-1], found[:-1], new[:-1], strict=True):
-        if _shapes(before) != _shapes(after):
-            raise ShapeError(
-                f"{name} of shape {_shapes(after)} from the augmentation, given {_shapes(before)}",
-                "Let it keep all shapes",
-            )
-    return new
-
-
-def _shapes(part: Tensor | TensorDict | None) -> object:
-    """Returns the shape of a tensor, those in a dictionary, or None."""
-    if isinstance(part, Mapping):
-        return {name: tuple(tensor.shape) for name, tensor in part.items()}
-    return None if part is None else tuple(part.shape)

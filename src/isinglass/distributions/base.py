@@ -114,6 +114,19 @@ class Distribution(ABC):
         """
         return None
 
+    def tilted(self, prior: Distribution) -> Distribution | None:
+        """Returns the distribution prior(v)·exp(S(v)/T) over its sum, prior times this one.
+
+            S(v) + T log prior(v)   its score,   T log Σ_v prior(v) exp(S(v)/T)   its value
+
+        Args:
+            prior: A distribution of the same units, for all rows or for each; of any temperature.
+
+        Returns:
+            The distribution; None if it is not closed in form.
+        """
+        return None
+
 
 class FieldDistribution(Distribution):
     """A distribution by fields, in which forbidden components of one-hot units have the field −∞.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass.distributions.annealed_conditional import AnnealedConditional
+from isinglass.distributions.base import Distribution
+from isinglass.distributions.pattern_mixture import PatternMixture
 from isinglass.errors import ParameterError, ShapeError
-from isinglass.units import Unit
+from isinglass.units import Categorical, Mixed, Unit
 from isinglass.units.base import uniform_like
 
 __all__ = ["ConditionalRBM", "ExpectedEnergyRBM"]
@@ -76,6 +78,30 @@ class ConditionalRBM(AnnealedConditional):
         """Returns −F(v), forbidden or not."""
         field = self.hidden_bias + state @ self.weight.mT
         return self._unit_terms(state) + self._relative_log_partition(field)
+
+    def tilted(self, prior: Distribution) -> ConditionalRBM | None:
+        """Returns prior(v)·exp(S(v)/T) of a mixture whose fields all rows share.
+
+        Its choice of a pattern is one more hidden group, so that it is again such a machine.
+        """
+        if not isinstance(prior, PatternMixture) or type(self) is not ConditionalRBM:
+            return None
+        if prior.unit != self.unit or prior.fields.ndim > 2:
+            return None
+        bound = (self.observed, self.forbidden, prior.observed, prior.forbidden)
+        if any(part is not None for part in bound) or self.unit.has_base_measure_energy:
+            return None
+        share, patterns = self.temperature / prior.temperature, prior.keys.shape[-1]
+        logs = share * (prior.keys - prior.value().unsqueeze(-1))
+        rows = torch.broadcast_shapes(self.hidden_bias.shape[:-1], logs.shape[:-1])
+        biases = [part.expand(*rows, part.shape[-1]) for part in (self.hidden_bias, logs)]
+        return replace(
+            self,
+            hidden=Mixed([self.hidden, Categorical(patterns)]),
+            hidden_bias=torch.cat(biases, -1),
+            weight=torch.cat([self.weight, share * prior.fields]),
+            offset=self.offset + self.temperature * math.log(patterns),  # A_T(0) of the group
+        )
 
     def _score_increment(self, states: Tensor, before: float, after: float) -> Tensor:
         overlap = states @ self.weight.mT

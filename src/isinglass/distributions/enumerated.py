@@ -139,6 +139,11 @@ class Enumerated(Distribution):
         who = "no allowed action meets the constraint"
         return replace(self, scores=_exclude(self.scores, ~accepts(self.states), who))
 
+    def tilted(self, prior: Distribution) -> Enumerated:
+        """Returns the exact distribution prior(v)·exp(S(v)/T), of any prior with a value."""
+        logs = prior.score_each(self.states) - prior.value().unsqueeze(-1)
+        return replace(self, scores=self.scores + self.temperature / prior.temperature * logs)
+
     def _without(self, forbidden: Bool[Tensor, "*batch d"]) -> Enumerated:
         on = forbidden.to(self.states) @ (self.states != 0).to(self.states).mT
         who = "a mask that forbids every action"

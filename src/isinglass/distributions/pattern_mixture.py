@@ -19,12 +19,12 @@ from isinglass._support.validation import (
     check_tensor,
     values_visible,
 )
-from isinglass.distributions.base import FieldDistribution
+from isinglass.distributions.base import Distribution, FieldDistribution
 from isinglass.errors import DomainError, IntractableError, ShapeError
 from isinglass.units import Unit
 from isinglass.units.base import check_unit
 
-__all__ = ["PatternMixture", "draw_one"]
+__all__ = ["PatternMixture", "draw_one", "joined", "pairwise_sums"]
 
 
 @dataclass(frozen=True)
@@ -231,6 +231,29 @@ class PatternMixture(FieldDistribution):
         conditional._check_clamped(self.forbidden)
         return conditional
 
+    def tilted(self, prior: Distribution) -> PatternMixture | None:
+        """Returns prior(v)·exp(S(v)/T) of another mixture: one of all N·M pairs of patterns.
+
+        Closed in form where both are free, and units have no energy of their own.
+        """
+        if not isinstance(prior, PatternMixture) or prior.unit != self.unit:
+            return None
+        bound = any(
+            part is not None for of in (self, prior) for part in (of.observed, of.forbidden)
+        )
+        if bound or self.unit.has_base_measure_energy:
+            return None
+        fields = pairwise_sums(self.fields, self._share(prior) * prior.fields)
+        return replace(self, keys=self._paired_keys(prior, prior.value()), fields=fields)
+
+    def _share(self, prior: Distribution) -> float:
+        """Returns by what scores of the prior are multiplied to be in units of this one."""
+        return self.temperature / prior.temperature
+
+    def _paired_keys(self, prior: PatternMixture, value: Tensor) -> Tensor:
+        logs = self._share(prior) * (prior.keys - value.unsqueeze(-1))
+        return pairwise_sums(self.keys.unsqueeze(-1), logs.unsqueeze(-1)).squeeze(-1)
+
     def zeros_like_event(self) -> Float[Tensor, "*batch d"]:
         """Returns zeros with the shape, type and device of one state v for each row."""
         batch = torch.broadcast_shapes(self.keys.shape[:-1], self.fields.shape[:-2])
@@ -297,6 +320,33 @@ def draw_one(weights: Tensor, generator: Generator | None) -> Tensor:
         found = "weights of patterns that are NaN, as the scores are beyond the dtype"
         raise DomainError(found, "Give states, keys and fields within it") from error
     return chosen.reshape(*weights.shape[:-1], 1)
+
+
+def pairwise_sums(
+    one: Float[Tensor, "*batch N d"], other: Float[Tensor, "*rows M d"]
+) -> Float[Tensor, "*both NM d"]:
+    """Returns the sums of every row of one table with every row of another.
+
+    Examples:
+        >>> pairwise_sums(torch.tensor([[1.0], [2.0]]), torch.tensor([[10.0], [20.0]])).flatten()
+        tensor([11., 21., 12., 22.])
+    """
+    return (one.unsqueeze(-2) + other.unsqueeze(-3)).flatten(-3, -2)
+
+
+def joined(one: PatternMixture, other: PatternMixture) -> PatternMixture:
+    """Returns the mixture of all patterns of two, exp(S/T) being the sum of those of both.
+
+    Examples:
+        >>> from isinglass import Spin
+        >>> flat = PatternMixture(Spin(1), torch.zeros(1), torch.zeros(1, 1))
+        >>> joined(flat, flat).value()  # log(2 + 2)
+        tensor(1.3863)
+    """
+    parts = (one.fields, other.fields)
+    rows = torch.broadcast_shapes(*(part.shape[:-2] for part in parts))
+    fields = torch.cat([part.expand(*rows, *part.shape[-2:]) for part in parts], -2)
+    return replace(one, keys=torch.cat([one.keys, other.keys], -1), fields=fields)
 
 
 def _once(mask: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from isinglass._support.typing import Bool, Float
 from isinglass.distributions._truncated import draw_within, log_share_within
 from isinglass.distributions.base import Distribution
-from isinglass.distributions.pattern_mixture import PatternMixture
+from isinglass.distributions.pattern_mixture import PatternMixture, pairwise_sums
 from isinglass.errors import ParameterError
 from isinglass.units import Unit
 
@@ -115,6 +115,33 @@ class ScaledTruncatedMixture(Distribution):
         return replace(
             self, distribution=self.distribution.condition(self.slopes * state, observed)
         )
+
+    def tilted(self, prior: Distribution) -> ScaledTruncatedMixture | None:
+        """Returns prior(a)·exp(S(a)/T) of another such mixture in the same box: again one.
+
+        Precisions add up, γ² + (T/T_prior) γ_prior², and centers are their weighted means.
+        """
+        if not isinstance(prior, ScaledTruncatedMixture) or prior.bound != self.bound:
+            return None
+        if not self._is_plain() or not prior._is_plain():
+            return None
+        base, other = self.distribution, prior.distribution
+        share = self.temperature / prior.temperature
+        slopes = (self.slopes.square() + share * prior.slopes.square()).sqrt()
+        fields = pairwise_sums(
+            self.slopes.unsqueeze(-2) * base.fields,
+            share * prior.slopes.unsqueeze(-2) * other.fields,
+        )
+        mixture = replace(
+            base,
+            keys=base._paired_keys(other, prior.value()),
+            fields=fields / slopes.unsqueeze(-2),
+        )
+        return replace(self, distribution=mixture, slopes=slopes)
+
+    def _is_plain(self) -> bool:
+        """Tells whether all units are normal ones, free to be any number in the box."""
+        return self.unit.is_gaussian and self.distribution.observed is None
 
     def _without(self, forbidden: Bool[Tensor, "*batch d"]) -> ScaledTruncatedMixture:
         return replace(self, distribution=self.distribution._without(forbidden))
