@@ -14,7 +14,7 @@ from isinglass.agents import (
     candidate_energies,
     compare_energies,
 )
-from isinglass.agents.energy_selection import EnergyFit
+from isinglass.agents.energy_selection import EnergyFit, _divided
 from isinglass.envs import Assignment, LargeAction
 from isinglass.errors import ParameterError
 from tests.seeds import seeded
@@ -27,7 +27,7 @@ def collected(env, steps, **settings):
 
 def test_parts_are_apart_and_whole():
     agent = collected(LargeAction(state_bits=6, action_bits=12), 200)
-    first, second = agent.replay_buffer.divided(0.25)
+    first, second = _divided(agent.replay_buffer, seeded(), None)
     assert (len(first.rewards), len(second.rewards)) == (150, 50)
     stored = np.hstack(
         [agent.replay_buffer.observations[:200, 0], agent.replay_buffer.actions[:200, 0]]
@@ -38,10 +38,9 @@ def test_parts_are_apart_and_whole():
 
 def test_the_error_is_that_of_a_plain_loop():
     agent = collected(LargeAction(state_bits=4, action_bits=6), 400)
-    agent.replay_buffer.seed(1)
+    agent.policy.seed(1)
     (fit,) = compare_energies(agent, [MixtureEnergy(4)])
-    agent.replay_buffer.seed(1)
-    _, aside = agent.replay_buffer.divided(0.25)
+    _, aside = _divided(agent.replay_buffer, torch.Generator().manual_seed(1), None)
     for found, seen, action, reward in zip(
         fit.errors, aside.observations, aside.actions, aside.rewards, strict=True
     ):  # one step: the reward is the target

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from isinglass._support.typing import Float
@@ -29,6 +30,7 @@ from isinglass.errors import ParameterError
 __all__ = ["EnergyFit", "candidate_energies", "choose_energy", "compare_energies"]
 
 HELD_OUT = 0.25  # the share of transitions that candidates are judged by
+FEWEST = 8  # transitions, of which two judge
 STEPS = 1_000  # of the optimizer, for each candidate
 BATCH = 128
 SURE = 2.0  # standard errors by which a candidate has to be better than the default
@@ -120,8 +122,23 @@ def compare_energies(agent: Any, energies: Iterable[ActionEnergy] | None = None)
             f"a {type(buffer).__name__}, which cannot be divided",
             "Leave replay_buffer_class out, or call learn() first",
         )
-    fitted, aside = buffer.divided(HELD_OUT, agent._vec_normalize_env)
+    fitted, aside = _divided(buffer, agent.policy.generator, agent.get_vec_normalize_env())
     return [_fit(agent, energy, fitted, aside) for energy in given]
+
+
+def _divided(
+    buffer: MaskedReplayBuffer, stream: torch.Generator, env: VecNormalize | None
+) -> tuple[Transitions, Transitions]:
+    """Returns what is stored in two parts drawn at random, the second to judge by."""
+    places = buffer.places(aside=False)
+    if len(places) < FEWEST:
+        raise ParameterError(
+            f"{len(places)} transitions stored, to compare energies by",
+            "Step the environment first",
+        )
+    drawn = torch.randperm(len(places), generator=stream, device=stream.device).cpu().numpy()
+    count = round(HELD_OUT * len(places))
+    return buffer.take(places[drawn[count:]], env), buffer.take(places[drawn[:count]], env)
 
 
 def choose_energy(agent: Any) -> EnergyFit:

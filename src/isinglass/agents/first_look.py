@@ -33,6 +33,9 @@ class FirstLook(MaskedCollection):
         size = float(head.reward_size)
         for network in (policy.q_net, policy.q_net_target):
             network.head.start_at(float(head.offset.detach()) * size, size)
+        for name, module in self.policy.named_children():
+            if name not in ("q_net", "q_net_target"):  # such as the density of logged actions
+                getattr(policy, name).load_state_dict(module.state_dict())
         policy.masks_told = self.policy.masks_told
         policy.acting_state = self.policy.acting_state
         return policy
