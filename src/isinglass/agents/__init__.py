@@ -26,6 +26,8 @@ from isinglass.agents.backups import (
     SoftBackup,
 )
 from isinglass.agents.candidates import CandidateEnergy, thinking_agent
+from isinglass.agents.episode_replay_buffer import EpisodeDictReplayBuffer, EpisodeReplayBuffer
+from isinglass.agents.episodic_memory import EpisodicMemory
 from isinglass.agents.extractors import CenteredExtractor, SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.imagined_replay_buffer import ImaginedReplayBuffer
@@ -48,6 +50,9 @@ __all__ = [
     "DBMEnergy",
     "DoubleBackup",
     "Enumerated",
+    "EpisodeDictReplayBuffer",
+    "EpisodeReplayBuffer",
+    "EpisodicMemory",
     "FreeEnergyCnnPolicy",
     "FreeEnergyMultiInputPolicy",
     "FreeEnergyPolicy",

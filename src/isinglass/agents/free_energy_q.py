@@ -38,17 +38,14 @@ from isinglass.agents._warnings import warn_of_few_steps, warn_of_first_look, wa
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.defaults import SELDOM, default_energy, rate_for, update_pace
+from isinglass.agents.episode_replay_buffer import check_pasts, usual_buffer
+from isinglass.agents.episodic_memory import EpisodicMemory
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
 from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.network import FreeEnergyNetwork, check_real
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
-from isinglass.agents.replay_buffer import (
-    MaskedDictReplayBuffer,
-    MaskedReplayBuffer,
-    Transitions,
-    split_rows,
-)
+from isinglass.agents.replay_buffer import Transitions, split_rows
 from isinglass.agents.temperature import reward_range, spread_range, value_spread
 from isinglass.errors import ParameterError
 
@@ -407,11 +404,12 @@ class FreeEnergyQ(MaskedCollection):
             "energy": self.energy,
         }
         if buffer is None:
-            kept = isinstance(self.observation_space, spaces.Dict)
-            self.replay_buffer_class = MaskedDictReplayBuffer if kept else MaskedReplayBuffer
-            self.replay_buffer_kwargs = {"n_steps": n_steps, "gamma": self.gamma} | settings
+            kind, own = usual_buffer(self.observation_space, given)
+            own |= {"n_steps": n_steps, "gamma": self.gamma}
+            self.replay_buffer_class, self.replay_buffer_kwargs = kind, own | settings
             self.n_steps = 1  # or SB3 would look for a buffer of its own
         super()._setup_model()
+        check_pasts(self.policy.q_net.extractor, self.replay_buffer)
         self.q_net, self.q_net_target = self.policy.q_net, self.policy.q_net_target
         # All as it was, so that a saved agent is set up the same way.
         self.policy_kwargs, self.n_steps = given, n_steps
@@ -464,6 +462,8 @@ class FreeEnergyQ(MaskedCollection):
     def _steps_together(self, batch_size: int) -> int:
         """Returns for how many gradient steps targets are made at once: few for large inputs."""
         numbers = batch_size * spaces.flatdim(self.observation_space)
+        if isinstance(self.q_net.extractor, EpisodicMemory):
+            numbers *= 1 + self.q_net.extractor.length
         return min(MOST_TOGETHER, max(1, NUMBERS_TOGETHER // numbers))
 
     def _minibatches(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:

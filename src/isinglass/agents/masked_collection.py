@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.episode_replay_buffer import EpisodeReplayBuffer
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_fits, check_real
 from isinglass.agents.policy import FreeEnergyPolicy
@@ -71,14 +73,21 @@ class MaskedCollection(OffPolicyAlgorithm):
         """
         if self._waits_for_reward and not self._rewarded:
             learning_starts = self.num_timesteps + 1
-        if self._allowed is None:
+        buffer, past = self.replay_buffer, None
+        if isinstance(buffer, EpisodeReplayBuffer):
+            past = buffer.state(self._vec_normalize_env)
+        if self._allowed is None and (past is None or self.num_timesteps < learning_starts):
             return super()._sample_action(learning_starts, action_noise, n_envs)
+        if self._allowed is None:
+            actions, _ = self.policy.predict(cast(Any, self._last_obs), past)
+            scaled = isinstance(self.action_space, spaces.Box)
+            return actions, self.policy.scale_action(actions) if scaled else actions
         layout = MaskLayout.of(self.action_space)
         if self.num_timesteps < learning_starts:
             actions = layout.draw_allowed(self._allowed, self.action_space.np_random)
         else:
             masks = layout.by_parts(self._allowed)
-            actions, _ = self.policy.predict(cast(Any, self._last_obs), action_masks=masks)
+            actions, _ = self.policy.predict(cast(Any, self._last_obs), past, action_masks=masks)
         return actions, actions
 
     def _store_transition(

@@ -28,6 +28,7 @@ from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
 from isinglass.agents.constraints import choose_accepted
+from isinglass.agents.episodic_memory import recall_past
 from isinglass.agents.network import (
     FreeEnergyNetwork,
     check_activation,
@@ -35,12 +36,7 @@ from isinglass.agents.network import (
     check_widths,
 )
 from isinglass.distributions import Distribution, Enumerated, has_few_states
-from isinglass.errors import (
-    DomainError,
-    IsinglassError,
-    ParameterError,
-    ShapeError,
-)
+from isinglass.errors import DomainError, IsinglassError, ParameterError, ShapeError
 
 #: From actions to which of them may be taken.
 Constraint: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -281,8 +277,9 @@ class FreeEnergyPolicy(BasePolicy):
         Args:
             observation: One observation, or a batch; an entry ``"action_mask"`` of a dictionary is
                 taken for the masks, as :class:`~isinglass.agents.ObservedMasks` gives it.
-            state: Not used, given back.
-            episode_start: Not used.
+            state: With :class:`EpisodicMemory` what the last call gave back, for as many
+                environments; None where nothing was observed. Else given back.
+            episode_start: Which observations are the first of an episode, with a memory.
             deterministic: The greedy action instead of a draw.
             action_masks: What is allowed, for one observation or each: flat or joint bools, see
                 :class:`~isinglass.agents.MaskLayout`. Needed where the agent has learned with
@@ -299,7 +296,7 @@ class FreeEnergyPolicy(BasePolicy):
                 environment has told some.
             DomainError: If an observation is not finite, a fixed value is not in the action space
                 or forbidden, a mask forbids every value of a part, or no draw meets the constraint.
-            ShapeError: If an observation, a mask or ``fixed`` does not fit its space, or the
+            ShapeError: If an observation, a mask, ``fixed`` or the state does not fit, or the
                 constraint does not give one bool an action.
         """
         if constraint is not None:
@@ -309,6 +306,7 @@ class FreeEnergyPolicy(BasePolicy):
         self.set_training_mode(False)
         observation, action_masks = self._take_masks(observation, action_masks)
         obs, batched = self.obs_to_tensor(observation)
+        obs, state = recall_past(self.q_net.extractor, obs, state, episode_start)
         with torch.no_grad():
             masks = self._masks(action_masks, obs)
             distribution = self.distribution(obs, masks)

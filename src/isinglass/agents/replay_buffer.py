@@ -235,7 +235,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self._masks is not None:
             masks = np.unpackbits(self._masks[end, envs], axis=-1, count=self._width).view(bool)
         return Transitions(
-            observations=self._look_up(self.observations, at, envs, env),
+            observations=self._look_up_now(at, envs, env),
             actions=self._tensor(self.actions[at, envs]),
             next_observations=self._look_up_next(end, envs, env),
             dones=self._tensor(dones[:, None]),
@@ -259,6 +259,11 @@ class MaskedReplayBuffer(ReplayBuffer):
         count = counted.sum(1)
         end = (at + count - 1) % self.buffer_size
         return end, (rewards * weights).sum(1), np.float32(self.gamma) ** count.astype(np.float32)
+
+    def _look_up_now(
+        self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None
+    ) -> Tensor | TensorDict:
+        return self._look_up(self.observations, at, envs, env)
 
     def _look_up_next(
         self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None
