@@ -125,7 +125,10 @@ def take_past(
     counts = np.where(starts.astype(bool), 0, counts)
     slots = max(1, min(int(counts.max()), length))
     held = np.arange(slots) < counts[:, None]
-    past = {key: part[:, :slots] for key, part in stored.items()}
+    past = {
+        key: np.where(_spread(held, part), part[:, :slots], seen[key][:, None])  # one of the space
+        for key, part in stored.items()
+    }
     device = next(iter(named_parts(obs).values())).device
     tensors = {key: torch.as_tensor(part, device=device) for key, part in past.items()}
     together = join_past(
@@ -142,6 +145,11 @@ def take_past(
 def _array(part: Tensor) -> np.ndarray:
     found = part.cpu().numpy()
     return found.astype(np.float32) if found.dtype == np.float64 else found  # as replay has it
+
+
+def _spread(held: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Returns flags of slots with as many axes as what stands in them."""
+    return held.reshape(*held.shape, *[1] * (part.ndim - 2))
 
 
 def _read(

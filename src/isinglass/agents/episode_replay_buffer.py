@@ -104,12 +104,13 @@ class EpisodeReplayBuffer(MaskedReplayBuffer):
         """Returns the past of what is observed now, as the state of ``predict``."""
         past, held = self._window(self._start, self._count, np.arange(self.n_envs))
         past: Any = self._normalize_obs(past, env)
-        spare = self.length - held.shape[1]
-
-        def padded(part: np.ndarray) -> np.ndarray:
-            return np.pad(part, [(0, 0), (0, spare)] + [(0, 0)] * (part.ndim - 2))
-
-        return (*(padded(part) for part in named_parts(past).values()), held.sum(1))
+        parts = []
+        for key, space in named_parts(self.observation_space).items():
+            part = named_parts(past)[key]
+            whole = np.zeros((self.n_envs, self.length, *space.shape), part.dtype)  # a choice has no axis
+            whole[:, : held.shape[1]] = part.reshape(*held.shape, *space.shape)
+            parts.append(whole)
+        return (*parts, held.sum(1))
 
     def _window(
         self, first: np.ndarray, last: np.ndarray, envs: np.ndarray

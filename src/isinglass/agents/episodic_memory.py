@@ -97,7 +97,7 @@ class EpisodicMemory(BaseFeaturesExtractor):
                 f"encoder = {encoder!r}", "Give a subclass of SB3's BaseFeaturesExtractor, or None"
             )
         sight = kind(observation_space)
-        seen, size = sight.features_dim, recall_dim // num_heads
+        seen, size = int(sight.features_dim), recall_dim // num_heads
         super().__init__(observation_space, seen + recall_dim)
         self.length, self.num_heads, self.beta = length, num_heads, 1 / math.sqrt(size)
         self.encoder = sight

@@ -22,7 +22,7 @@ CAP = 10  # times the steps of the shortest way
 WALL, FLOOR, GOAL, AGENT = (236, 239, 241), (178, 223, 219), (255, 213, 79), (0, 121, 107)
 
 
-class TMaze(gym.Env[np.ndarray, int]):
+class TMaze(gym.Env[np.ndarray, Any]):
     r"""Walk down a corridor, and turn at its end as the first observation has said.
 
         r = 4 for the right turn, which ends the episode as a wrong one does; 0 for a step east in
@@ -83,7 +83,7 @@ class TMaze(gym.Env[np.ndarray, int]):
         self._place, self._remaining = 0, self.cap
         return self._observation(), {}
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Takes a step; what is seen after a turn is the junction still.
 
         Raises:
