@@ -68,7 +68,7 @@ class Seen(gym.ObservationWrapper):
 
 def memory_s7() -> gym.Env[Any, Any]:
     """MiniGrid's MemoryS7, its pictures as bits."""
-    import minigrid  # noqa: F401, PLC0415  # pyright: ignore[reportMissingImports]
+    import minigrid  # noqa: F401  # pyright: ignore[reportMissingImports]
 
     return Seen(gym.make("MiniGrid-MemoryS7-v0"))
 
@@ -96,7 +96,7 @@ def run(name: str, method: str, seed: int, steps: int) -> dict[str, Any]:
 
 def _agent(method: str, env: gym.Env[Any, Any], seed: int) -> Any:
     if method == "RecurrentPPO":
-        from sb3_contrib import RecurrentPPO  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+        from sb3_contrib import RecurrentPPO  # pyright: ignore[reportMissingImports]
 
         return RecurrentPPO("MlpLstmPolicy", env, seed=seed, device="cpu")
     kind = {"features_extractor_class": EpisodicMemory} if method == METHODS[0] else {}

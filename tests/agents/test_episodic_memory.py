@@ -70,9 +70,7 @@ class Walk(gym.Env):
 def agent_in(env, seed=0, kwargs=SHORT, **settings):
     named = isinstance(env.observation_space, spaces.Dict)
     policy = "MultiInputPolicy" if named else "MlpPolicy"
-    return FreeEnergyQ(
-        policy, env, policy_kwargs=kwargs, seed=shifted(seed), **QUICK | settings
-    )
+    return FreeEnergyQ(policy, env, policy_kwargs=kwargs, seed=shifted(seed), **QUICK | settings)
 
 
 def walks(kind, count):
@@ -108,9 +106,7 @@ def test_replay_gives_the_features_of_acting(kind):
             buffer.add(copied(seen), copied(last), actions, rewards, dones, infos)
             seen, starts = after, dones
         for back in range(25):
-            found = buffer._gather(
-                np.full(2, (buffer.pos - 1 - back) % 25), np.arange(2), 1, None
-            )
+            found = buffer._gather(np.full(2, (buffer.pos - 1 - back) % 25), np.arange(2), 1, None)
             for name, part in ((step - back, "observations"), ((step - back, "next"), "next_obs")):
                 told = found.observations if part == "observations" else found.next_observations
                 features = network.extractor.look_back(told, network._see)
@@ -345,7 +341,13 @@ def test_a_state_of_another_shape_is_refused():
     agent = agent_in(TMaze(3))
     seen = np.zeros((2, 3), np.int8)
     _, state = agent.predict(seen)
-    for wrong in (state[:1], (state[0][:1], state[1][:1]), (state[0][:, :2], state[1]), 3, state[0]):
+    for wrong in (
+        state[:1],
+        (state[0][:1], state[1][:1]),
+        (state[0][:, :2], state[1]),
+        3,
+        state[0],
+    ):
         with pytest.raises(ShapeError, match="Give the state that predict gave back"):
             agent.predict(seen, wrong)
     with pytest.raises(ShapeError, match="episode_start of shape"):

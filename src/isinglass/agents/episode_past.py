@@ -81,15 +81,15 @@ def find_known(
     """Tells which observations are in their own past already, number by number the same.
 
     Examples:
-        >>> rows, past = {"now": np.array([[1, 2], [1, 3]])}, {"now": np.array([[[1, 2]], [[1, 2]]])}
-        >>> find_known(rows, past, np.ones((2, 1), bool))
+        >>> rows, past = np.array([[1, 2], [1, 3]]), np.array([[[1, 2]], [[1, 2]]])
+        >>> find_known({"now": rows}, {"now": past}, np.ones((2, 1), bool))
         array([ True, False])
     """
     found = held.copy()
     for key, row in rows.items():
         same = past[key] == row[:, None]
         found &= same.reshape(*held.shape, -1).all(-1)
-    return found.any(-1)
+    return np.asarray(found.any(-1))
 
 
 def take_past(
@@ -152,9 +152,7 @@ def _spread(held: np.ndarray, part: np.ndarray) -> np.ndarray:
     return held.reshape(*held.shape, *[1] * (part.ndim - 2))
 
 
-def _read(
-    state: State | None, seen: Rows, length: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _read(state: State | None, seen: Rows, length: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Returns what is stored, and how much, of the state or of none."""
     envs = len(next(iter(seen.values())))
     wanted = [(envs, length, *row.shape[1:]) for row in seen.values()] + [(envs,)]

@@ -23,10 +23,10 @@ __all__ = ["EpisodeDictReplayBuffer", "EpisodeReplayBuffer", "check_pasts", "usu
 class EpisodeReplayBuffer(MaskedReplayBuffer):
     """A replay buffer that gives observations together with the past of their episode.
 
-    What :class:`EpisodicMemory` learns from. The different observations of an episode are kept in
-    the order in which they came; a step knows how many there were, so that the past of any step, and
-    of the state it leads to, is looked up by number: memory grows with steps, not with their pasts.
-    The past of a step is whole as long as the step is stored.
+    What :class:`EpisodicMemory` learns from. The different observations of an episode are kept once
+    more, in the order in which they came; a step knows how many there were, so that the past of any
+    step, and of the state it leads to, is looked up by number: memory grows with steps, not with
+    their pasts. The past of a step is whole as long as the step is stored.
 
     Args:
         *args: As of :class:`MaskedReplayBuffer`.
@@ -107,7 +107,9 @@ class EpisodeReplayBuffer(MaskedReplayBuffer):
         parts = []
         for key, space in named_parts(self.observation_space).items():
             part = named_parts(past)[key]
-            whole = np.zeros((self.n_envs, self.length, *space.shape), part.dtype)  # a choice has no axis
+            whole = np.zeros(
+                (self.n_envs, self.length, *space.shape), part.dtype
+            )  # a choice has no axis
             whole[:, : held.shape[1]] = part.reshape(*held.shape, *space.shape)
             parts.append(whole)
         return (*parts, held.sum(1))
