@@ -1,4 +1,4 @@
-"""What is recalled of an episode: the same in replay as while acting, by content, never by order."""
+"""What is recalled of an episode: in replay as while acting, by content, never by order."""
 
 import gymnasium as gym
 import numpy as np
@@ -81,7 +81,7 @@ def walks(kind, count):
 
 @pytest.mark.parametrize("kind", ["box", "number", "bits", "parts", "named"])
 def test_replay_gives_the_features_of_acting(kind):
-    """Each step that is stored, and what it leads to, when the buffer has been round three times."""
+    """Each step that is stored, and what it leads to, when the buffer has been round thrice."""
     envs = walks(kind, 2)
     agent = agent_in(envs, buffer_size=50)
     agent.learn(160)  # 80 of each environment, in a buffer of 25 each

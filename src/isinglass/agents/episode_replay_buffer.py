@@ -107,17 +107,16 @@ class EpisodeReplayBuffer(MaskedReplayBuffer):
         parts = []
         for key, space in named_parts(self.observation_space).items():
             part = named_parts(past)[key]
-            whole = np.zeros(
-                (self.n_envs, self.length, *space.shape), part.dtype
-            )  # a choice has no axis
-            whole[:, : held.shape[1]] = part.reshape(*held.shape, *space.shape)
+            shape = space.shape or ()  # stored choices have an axis that observed ones have not
+            whole = np.zeros((self.n_envs, self.length, *shape), part.dtype)
+            whole[:, : held.shape[1]] = part.reshape(*held.shape, *shape)
             parts.append(whole)
         return (*parts, held.sum(1))
 
     def _window(
         self, first: np.ndarray, last: np.ndarray, envs: np.ndarray
     ) -> tuple[Any, np.ndarray]:
-        """The observations kept from ``first`` up to ``last``, newest first, and which are there."""
+        """What was kept from ``first`` up to ``last``, newest first, and which slots are filled."""
         counts = np.minimum(last - first, self.length)
         slots = np.arange(max(1, int(counts.max(initial=0))))
         held = slots < counts[:, None]
