@@ -6,6 +6,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from isinglass.agents import (
@@ -39,6 +40,7 @@ class Walk(gym.Env):
             "number": spaces.Discrete(5, start=1),
             "bits": spaces.MultiBinary(3),
             "parts": spaces.MultiDiscrete([5, 2], start=[1, 0]),
+            "picture": spaces.Box(0, 255, (36, 36, 1), np.uint8),
             "named": spaces.Dict(
                 {"place": spaces.Discrete(5), "where": spaces.Box(-9, 9, (2,), np.float32)}
             ),
@@ -51,6 +53,7 @@ class Walk(gym.Env):
             "number": np.int64(place + 1),
             "bits": np.array([place & 1, place >> 1 & 1, place >> 2], np.int8),
             "parts": np.array([place + 1, place % 2]),
+            "picture": np.full((36, 36, 1), 50 * place, np.uint8),
             "named": {"place": np.int64(place), "where": np.array([rest, place], np.float32)},
         }[self.kind]
 
@@ -142,6 +145,22 @@ def test_returns_of_several_steps_end_with_the_past_of_their_end():
             past = seen["past/now"][t][seen["past/held"][t]].flatten()
             assert sorted(past.tolist()) == list(range(starts[t], last))
             assert float(seen["now"][t]) == last
+
+
+def test_the_oldest_step_that_is_stored_has_its_past_still():
+    """An episode without end, every observation new, in a buffer that has gone round."""
+    buffer = EpisodeReplayBuffer(10, spaces.Box(0, 99, (1,)), spaces.Discrete(2), "cpu", length=4)
+    for t in range(37):
+        seen = np.array([[float(t)]])
+        buffer.add(seen, seen + 1, np.array([0]), np.ones(1), np.array([False]), [{}])
+        for back in range(buffer.size()):
+            found = buffer.last(back)
+            for seen, now in (
+                (found.observations, t - back),
+                (found.next_observations, t - back + 1),
+            ):
+                past = seen["past/now"][seen["past/held"]].flatten()
+                assert sorted(past.tolist()) == list(range(max(0, now - 4), now))
 
 
 def test_what_is_recalled_is_the_softmax_over_patterns_and_nothing():
@@ -275,6 +294,15 @@ def test_the_same_seed_is_the_same_run():
     weights = [torch.cat([w.flatten() for w in run.values()]) for run in runs]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_pictures_are_held_as_the_network_sees_them():
+    agent = FreeEnergyQ(
+        "CnnPolicy", Walk("picture"), policy_kwargs=SHORT, seed=SEED, **QUICK
+    ).learn(30)
+    assert isinstance(agent.q_net.extractor.encoder, NatureCNN)
+    assert agent.replay_buffer.sample(4).observations["past/now"].shape[2:] == (1, 36, 36)
+    assert evaluate_policy(agent, Walk("picture"), 2, warn=False)[0] >= 0
 
 
 def test_masks_are_kept_beside_the_past():
