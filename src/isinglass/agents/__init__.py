@@ -34,6 +34,8 @@ from isinglass.agents.behavior_policy import (
 )
 from isinglass.agents.candidates import CandidateEnergy, thinking_agent
 from isinglass.agents.energy_selection import EnergyFit, candidate_energies, compare_energies
+from isinglass.agents.episode_replay_buffer import EpisodeDictReplayBuffer, EpisodeReplayBuffer
+from isinglass.agents.episodic_memory import EpisodicMemory
 from isinglass.agents.extractors import CenteredExtractor, SetExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
 from isinglass.agents.imagined_replay_buffer import ImaginedReplayBuffer
@@ -63,6 +65,9 @@ __all__ = [
     "DoubleBackup",
     "EnergyFit",
     "Enumerated",
+    "EpisodeDictReplayBuffer",
+    "EpisodeReplayBuffer",
+    "EpisodicMemory",
     "FreeEnergyCnnPolicy",
     "FreeEnergyMultiInputPolicy",
     "FreeEnergyPolicy",

@@ -29,6 +29,7 @@ from isinglass._support.validation import (
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup
+from isinglass.agents.extractors import SMALLEST_PICTURE
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import METHOD, MaskedEnv
 from isinglass.agents.policy import FreeEnergyPolicy
@@ -54,7 +55,6 @@ LEAST = {
     "learning_starts": 0, "gradient_steps": -1,
 }  # fmt: skip
 LARGEST_SEED = 2**32 - 1  # numpy's
-SMALLEST_PICTURE = 36  # a side, for the layers of SB3's NatureCNN
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 LOSSES = {"mse": mse_loss, "huber": huber_loss}
 

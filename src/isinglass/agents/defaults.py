@@ -10,7 +10,8 @@ from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFreq
 
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
-from isinglass.agents.replay_buffer import MaskedDictReplayBuffer, MaskedReplayBuffer
+from isinglass.agents.episode_replay_buffer import usual_buffer
+from isinglass.agents.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.temperature import action_parts
 from isinglass.distributions import FEW_STATES
 
@@ -54,8 +55,8 @@ def default_buffer(agent: Any) -> tuple[type[MaskedReplayBuffer], dict[str, Any]
         >>> default_buffer(agent)[1]
         {'n_steps': 3, 'gamma': 0.99, 'sequence_length': 1, 'count_visits': False}
     """
-    kept = isinstance(agent.observation_space, spaces.Dict)
-    return MaskedDictReplayBuffer if kept else MaskedReplayBuffer, {
+    kind, own = usual_buffer(agent.observation_space, agent.policy_kwargs)
+    return kind, own | {
         "n_steps": agent.n_steps,
         "gamma": agent.gamma,
         "sequence_length": agent.backup.sequence_length,

@@ -14,8 +14,9 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
 from isinglass.errors import ParameterError
 
-__all__ = ["CenteredExtractor", "SetExtractor", "proposition_spaces"]
+__all__ = ["SMALLEST_PICTURE", "CenteredExtractor", "SetExtractor", "proposition_spaces"]
 
+SMALLEST_PICTURE = 36  # a side, for the layers of SB3's NatureCNN
 MOST_PROPOSITIONS = 2**16
 
 

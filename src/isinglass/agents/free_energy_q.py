@@ -38,14 +38,10 @@ from isinglass.agents._warnings import warn_of_few_steps, warn_of_spaces
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.action_structure import stored_space
 from isinglass.agents.backups import Backup, SoftBackup
-from isinglass.agents.defaults import (
-    SELDOM,
-    default_buffer,
-    default_energy,
-    rate_for,
-    update_pace,
-)
+from isinglass.agents.defaults import SELDOM, default_buffer, default_energy, rate_for, update_pace
 from isinglass.agents.energy_selection import candidate_energies
+from isinglass.agents.episode_replay_buffer import check_pasts
+from isinglass.agents.episodic_memory import EpisodicMemory
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
 from isinglass.agents.network import FreeEnergyNetwork, check_real
@@ -408,6 +404,7 @@ class FreeEnergyQ(LearningFromData):
         actions, self.action_space = self.action_space, stored_space(self.action_space)
         super()._setup_model()
         self.action_space = actions
+        check_pasts(self.policy.q_net.extractor, self.replay_buffer)
         self.q_net, self.q_net_target = self.policy.q_net, self.policy.q_net_target
         # All as it was, so that a saved agent is set up the same way.
         self.policy_kwargs, self.n_steps = given, n_steps
@@ -460,6 +457,8 @@ class FreeEnergyQ(LearningFromData):
     def _steps_together(self, batch_size: int) -> int:
         """Returns for how many gradient steps targets are made at once: few for large inputs."""
         numbers = batch_size * spaces.flatdim(self.observation_space)
+        if isinstance(self.q_net.extractor, EpisodicMemory):
+            numbers *= 1 + self.q_net.extractor.length
         return min(MOST_TOGETHER, max(1, NUMBERS_TOGETHER // numbers))
 
     def _minibatches(self, steps: int, batch_size: int) -> Iterable[tuple[Any, ...]]:

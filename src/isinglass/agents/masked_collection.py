@@ -12,6 +12,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.episode_replay_buffer import EpisodeReplayBuffer
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_fits, check_real
 from isinglass.agents.policy import FreeEnergyPolicy
@@ -76,13 +77,16 @@ class MaskedCollection(OffPolicyAlgorithm):
         structure, allowed, space = self.policy.structure, self._allowed, self.action_space
         uniform = self.num_timesteps < learning_starts
         layout = MaskLayout.of(space)
-        if allowed is None and not structure.nested:
+        buffer, past = self.replay_buffer, None
+        if isinstance(buffer, EpisodeReplayBuffer):
+            past = buffer.state(self._vec_normalize_env)
+        if allowed is None and not structure.nested and (past is None or uniform):
             actions, rows = super()._sample_action(learning_starts, action_noise, n_envs)
             self._note_behavior(rows, uniform)
             return actions, rows
         if not uniform:
             masks = None if allowed is None else layout.by_parts(allowed)
-            actions, _ = self.policy.predict(cast(Any, self._last_obs), action_masks=masks)
+            actions, _ = self.policy.predict(cast(Any, self._last_obs), past, action_masks=masks)
         elif allowed is None:
             actions = [space.sample() for _ in range(n_envs)]
         else:

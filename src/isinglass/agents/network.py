@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BaseModel
+from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
 from isinglass.agents.action_codec import ActionCode
 from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.episodic_memory import EpisodicMemory
 from isinglass.distributions import Distribution
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
@@ -173,10 +175,18 @@ class FreeEnergyNetwork(BaseModel):
         return self.head.score(self._features(obs), temperature, state)
 
     def _features(self, obs: PyTorchObs) -> Tensor:
+        if isinstance(self.extractor, EpisodicMemory):
+            return self.trunk(self.extractor.look_back(obs, self._see))
         features = self.extract_features(_from_zero(obs, self.observation_space), self.extractor)
         if isinstance(self.observation_space, spaces.MultiBinary):
             features = 2 * features - 1
         return self.trunk(features)
+
+    def _see(self, obs: PyTorchObs) -> Any:
+        """Returns what the features extractor gets of observations; bits as spins."""
+        space = self.observation_space
+        seen: Any = preprocess_obs(_from_zero(obs, space), space, self.normalize_images)  # pyright: ignore[reportArgumentType]
+        return 2 * seen - 1 if isinstance(space, spaces.MultiBinary) else seen
 
 
 def _from_zero(obs: PyTorchObs, space: spaces.Space) -> PyTorchObs:

@@ -29,6 +29,7 @@ from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
 from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
 from isinglass.agents.action_structure import ActionStructure, first_action, origin_of
 from isinglass.agents.constraints import choose_accepted
+from isinglass.agents.episodic_memory import recall_past
 from isinglass.agents.network import (
     FreeEnergyNetwork,
     check_activation,
@@ -291,8 +292,9 @@ class FreeEnergyPolicy(BasePolicy):
         Args:
             observation: One observation, or a batch; an entry ``"action_mask"`` of a dictionary is
                 taken for the masks, as :class:`~isinglass.agents.ObservedMasks` gives it.
-            state: Not used, given back.
-            episode_start: Not used.
+            state: With :class:`EpisodicMemory` what the last call gave back, for as many
+                environments; None where nothing was observed. Else given back.
+            episode_start: Which observations are the first of an episode, with a memory.
             deterministic: The greedy action instead of a draw.
             action_masks: What is allowed, for one observation or each: flat or joint bools, see
                 :class:`~isinglass.agents.MaskLayout`. Needed where the agent has learned with
@@ -311,7 +313,7 @@ class FreeEnergyPolicy(BasePolicy):
                 environment has told some.
             DomainError: If an observation is not finite, a fixed value is not in the action space
                 or forbidden, a mask forbids every value of a part, or no draw meets the constraint.
-            ShapeError: If an observation, a mask or ``fixed`` does not fit its space, or the
+            ShapeError: If an observation, a mask, ``fixed`` or the state does not fit, or the
                 constraint does not give one bool an action.
         """
         if constraint is not None:
@@ -321,6 +323,7 @@ class FreeEnergyPolicy(BasePolicy):
         self.set_training_mode(False)
         observation, action_masks = self._take_masks(observation, action_masks)
         obs, batched = self.obs_to_tensor(observation)
+        obs, state = recall_past(self.q_net.extractor, obs, state, episode_start)
         with torch.no_grad():
             masks = self._masks(action_masks, obs)
             distribution = self.distribution(obs, masks)

@@ -324,7 +324,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         visits = None if self.counts is None else self.counts.of(self._codes[at, envs])
         masks = self.stored_masks(end, envs)
         return Transitions(
-            observations=self._look_up(self.observations, at, envs, env),
+            observations=self._look_up_now(at, envs, env),
             actions=self._tensor(self.actions[at, envs]),
             next_observations=self._look_up_next(end, envs, env),
             dones=self._tensor(dones[:, None]),
@@ -386,6 +386,11 @@ class MaskedReplayBuffer(ReplayBuffer):
             counted=self._tensor(counted[:, 1:]),
             next_masks=None if masks is None else self._tensor(masks),
         )
+
+    def _look_up_now(
+        self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None
+    ) -> Tensor | TensorDict:
+        return self._look_up(self.observations, at, envs, env)
 
     def _look_up_next(
         self, at: np.ndarray, envs: np.ndarray, env: VecNormalize | None

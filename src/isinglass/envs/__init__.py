@@ -22,6 +22,7 @@ from isinglass.envs.blockers import Blockers
 from isinglass.envs.fact_chains import FactChains
 from isinglass.envs.thoughts import Thoughts
 from isinglass.envs.tictactoe.env import TicTacToe
+from isinglass.envs.tmaze import TMaze
 
 __all__ = [
     "Assignment",
@@ -29,6 +30,7 @@ __all__ = [
     "FactChains",
     "LargeAction",
     "Parity",
+    "TMaze",
     "Thoughts",
     "TicTacToe",
     "Trap",
@@ -42,6 +44,7 @@ ENTRY_POINTS = {
     "isinglass/FactChains-v0": "isinglass.envs.fact_chains:FactChains",
     "isinglass/LargeAction-v0": "isinglass.envs.bandits.large_action:LargeAction",
     "isinglass/Parity-v0": "isinglass.envs.bandits.parity:Parity",
+    "isinglass/TMaze-v0": "isinglass.envs.tmaze:TMaze",
     "isinglass/TicTacToe-v0": "isinglass.envs.tictactoe.env:TicTacToe",
     "isinglass/Trap-v0": "isinglass.envs.bandits.trap:Trap",
 }

@@ -36,9 +36,10 @@ from isinglass.agents import (
     RBMEnergy,
     SoftBackup,
 )
-from isinglass.agents._arguments import SMALLEST_PICTURE, check_reset
+from isinglass.agents._arguments import check_reset
 from isinglass.agents._faults import check_agent_file
 from isinglass.agents.action_structure import stored_space
+from isinglass.agents.extractors import SMALLEST_PICTURE
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.sarsa import OF_REPLAY
 from isinglass.cli._wording import lacks_memory
