@@ -36,6 +36,8 @@ from isinglass.agents.planning_policy import PlanningPolicy
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.relational_extractor import RelationalExtractor
 from isinglass.agents.sarsa import FreeEnergySarsa
+from isinglass.agents.seat_vec_env import SeatVecEnv
+from isinglass.agents.self_play import SelfPlay
 from isinglass.distributions.annealed_conditional import Annealing
 from isinglass.distributions.enumerated import Enumerated
 
@@ -67,6 +69,8 @@ __all__ = [
     "RBMEnergy",
     "RelationalExtractor",
     "ReturnBackup",
+    "SeatVecEnv",
+    "SelfPlay",
     "SetExtractor",
     "SoftBackup",
     "thinking_agent",

@@ -7,14 +7,17 @@ from typing import Any, cast
 
 import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import MaybeCallback
 
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_fits, check_real
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.self_play import with_self_play
 from isinglass.errors import ParameterError
 
 __all__ = ["MaskedCollection"]
@@ -32,6 +35,12 @@ class MaskedCollection(OffPolicyAlgorithm):
     def _waits_for_reward(self) -> bool:
         """Whether actions stay uniform until a reward other than 0 was met."""
         return False
+
+    def _init_callback(
+        self, callback: MaybeCallback, progress_bar: bool = False
+    ) -> BaseCallback:
+        """Lets opponents of the environment that are to be the agent itself follow it."""
+        return super()._init_callback(with_self_play(callback, self.env), progress_bar)
 
     def _look_for_masks(self) -> None:
         """Finds out how masks are told, if they are; the episode that was under way is given up."""
