@@ -15,7 +15,7 @@ from isinglass._support.wording import shown
 from isinglass.envs._actions import check_action
 from isinglass.envs.two_seat.opponents import Opposing, ask
 from isinglass.envs.two_seat.pool import OpponentPool
-from isinglass.envs.two_seat.seat_env import pool_of
+from isinglass.envs.two_seat.seat_env import Move, pool_of
 from isinglass.envs.two_seat.tables import SEATS
 from isinglass.errors import ParameterError
 
@@ -24,7 +24,7 @@ __all__ = ["AECSeat"]
 MASK = "action_mask"
 
 
-class AECSeat(gym.Env[Any, int]):
+class AECSeat(gym.Env[Any, Move]):
     """One seat of an AEC environment of PettingZoo with two agents, such as ``chess_v6``.
 
     AEC, agent environment cycle, is how PettingZoo has games by turns. The other seat is played
@@ -109,7 +109,7 @@ class AECSeat(gym.Env[Any, int]):
         observation, _, _, _, info = self._until_own_turn()
         return observation, info
 
-    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Move) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Makes a move and lets the opponent answer.
 
         Raises:

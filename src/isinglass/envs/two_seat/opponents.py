@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -19,19 +19,6 @@ from isinglass.errors import DomainError, ParameterError, ShapeError
 __all__ = ["AgentOpponent", "Opponent", "Opposing", "as_opponent", "ask", "random_opponent"]
 
 
-class Opponent(Protocol):
-    """A player that keeps no state: its moves depend on what it is given alone."""
-
-    def __call__(
-        self,
-        observations: Any,
-        masks: Bool[np.ndarray, "n moves"],
-        generator: np.random.Generator,
-    ) -> Int[np.ndarray, "n"]:
-        """Returns a legal move for each observation."""
-        ...
-
-
 @runtime_checkable
 class Predictor(Protocol):
     """What Stable-Baselines3's agents and policies are, this library's among them."""
@@ -41,7 +28,10 @@ class Predictor(Protocol):
         ...
 
 
-Opposing: TypeAlias = "str | Predictor | Opponent"
+#: From observations, their masks and a source of randomness to a legal move for each: a player that
+#: keeps no state.
+Opponent: TypeAlias = Callable[[Any, np.ndarray, np.random.Generator], np.ndarray]
+Opposing: TypeAlias = str | Predictor | Opponent
 """``"random"``, an agent or policy with ``predict``, or a function of observations, masks and a
 ``numpy.random.Generator``."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -15,12 +15,13 @@ from isinglass.envs.two_seat.pool import OpponentPool
 from isinglass.envs.two_seat.tables import REWARDS, Tables
 from isinglass.errors import ParameterError
 
-__all__ = ["SeatEnv", "check_game", "pool_of"]
+__all__ = ["Move", "SeatEnv", "check_game", "pool_of"]
 
 TABLE = np.array([0])
+Move: TypeAlias = int | np.integer[Any] | np.ndarray
 
 
-class SeatEnv(gym.Env[np.ndarray, int]):
+class SeatEnv(gym.Env[np.ndarray, Move]):
     """One seat of a game of two: the agent moves, an opponent answers inside ``step``.
 
         reward = +1 win, 0 draw, −1 loss, −1 illegal move, 0 while the game goes on
@@ -92,7 +93,7 @@ class SeatEnv(gym.Env[np.ndarray, int]):
         self._tables.deal(TABLE, self.np_random)
         return self._observation(), self._info()
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Move) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Makes a move and lets the opponent answer.
 
         Raises:
