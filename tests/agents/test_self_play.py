@@ -37,7 +37,11 @@ def test_a_pool_is_filled_without_being_asked():
 
 
 def test_who_asks_chooses_how_often():
-    for wrap in (lambda one: one, lambda one: [one], lambda one: CallbackList([CallbackList([one])])):
+    for wrap in (
+        lambda one: one,
+        lambda one: [one],
+        lambda one: CallbackList([CallbackList([one])]),
+    ):
         env = ConnectFour(4, 5, opponent="self")
         learner(env).learn(90, callback=wrap(SelfPlay(every=30)))
         assert env.pool.steps == [30, 60, 90]
@@ -69,9 +73,7 @@ def test_many_environments_share_the_copies():
 
 
 def test_copies_in_other_processes_are_refused():
-    env = make_vec_env(
-        lambda: ConnectFour(4, 5, opponent="self"), 2, vec_env_cls=SubprocVecEnv
-    )
+    env = make_vec_env(lambda: ConnectFour(4, 5, opponent="self"), 2, vec_env_cls=SubprocVecEnv)
     with pytest.raises(ParameterError, match=r"SubprocVecEnv.*SeatVecEnv"):
         learner(env).learn(20)
     env.close()
@@ -121,7 +123,9 @@ def test_many_games_at_once_are_those_of_one_environment():
                 np.testing.assert_array_equal(told[i]["terminal_observation"], one)
                 assert told[i]["episode"]["r"] == reward
                 one, info = env.reset()
-                np.testing.assert_array_equal(together.reset_infos[i]["action_mask"], info["action_mask"])
+                np.testing.assert_array_equal(
+                    together.reset_infos[i]["action_mask"], info["action_mask"]
+                )
                 games += 1
             np.testing.assert_array_equal(seen[i], one)
             infos[i] = info
@@ -176,6 +180,7 @@ def test_a_run_goes_on_from_a_saved_agent_and_pool(tmp_path):
     assert set(env.pool.steps[:1]) <= set(again.pool.steps)
 
 
+@pytest.mark.slow
 def test_what_was_won_is_learned():
     """TicTacToe against itself: better than at random in the end, by far more than chance."""
     env = SeatVecEnv(TicTacToeGame(), 16)

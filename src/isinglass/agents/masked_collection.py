@@ -36,9 +36,7 @@ class MaskedCollection(OffPolicyAlgorithm):
         """Whether actions stay uniform until a reward other than 0 was met."""
         return False
 
-    def _init_callback(
-        self, callback: MaybeCallback, progress_bar: bool = False
-    ) -> BaseCallback:
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         """Lets opponents of the environment that are to be the agent itself follow it."""
         return super()._init_callback(with_self_play(callback, self.env), progress_bar)
 

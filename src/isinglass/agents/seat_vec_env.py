@@ -140,7 +140,11 @@ class SeatVecEnv(VecEnv):
         setattr(self, attr_name, value)
 
     def env_method(
-        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+        self,
+        method_name: str,
+        *method_args: Any,
+        indices: VecEnvIndices = None,
+        **method_kwargs: Any,
     ) -> list[Any]:
         """Calls a method, and gives each game its row of what it returns."""
         found = getattr(self, method_name)(*method_args, **method_kwargs)

@@ -312,6 +312,7 @@ def test_bad_input():
     won[0, 1] = 0b1111
     with pytest.raises(DomainError, match="has won"):
         ConnectFourSolver(ConnectFourGame(4, 5)).values(won)
+    batch = namedtuple("batch", "observations actions next_observations")
+    flat = batch(torch.zeros(3, 18), torch.zeros(3, 1), torch.zeros(3, 18))
     with pytest.raises(ParameterError, match="no boards"):
-        batch = namedtuple("batch", "observations actions next_observations")
-        random_mirror_augmentation(batch(torch.zeros(3, 18), None, None), numpy_seeded(0))
+        random_mirror_augmentation(flat, numpy_seeded(0))

@@ -39,7 +39,7 @@ def test_a_snapshot_stays_as_it_was_while_the_learner_learns():
     snapshot = pool.add(learner, 60)
     before = learner.predict(seen, deterministic=True, action_masks=masks)[0]
     weights = [value.clone() for value in snapshot.agent.parameters()]
-    learner.learn(400)
+    learner.learn(150)
     assert all(map(torch.equal, weights, snapshot.agent.parameters()))
     after = learner.predict(seen, deterministic=True, action_masks=masks)[0]
     assert (before != after).any()  # the learner has changed, the snapshot has not

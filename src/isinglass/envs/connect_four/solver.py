@@ -1,4 +1,4 @@
-"""Perfect play of Connect Four: negamax with alpha-beta over bitboards, and players that look ahead."""
+"""Perfect play of Connect Four: alpha-beta over bitboards, and players that look ahead."""
 
 from __future__ import annotations
 

@@ -6,7 +6,16 @@ import numpy as np
 from gymnasium import spaces
 
 from isinglass._support.typing import Bool, Int
-from isinglass.envs.tictactoe.game import CELLS, DRAWN, FULL, HAS, LINED, PLAYING, WON, perfect_cells
+from isinglass.envs.tictactoe.game import (
+    CELLS,
+    DRAWN,
+    FULL,
+    HAS,
+    LINED,
+    PLAYING,
+    WON,
+    perfect_cells,
+)
 
 __all__ = ["TicTacToeGame", "perfect_opponent"]
 
@@ -48,7 +57,9 @@ class TicTacToeGame:
 
 
 def perfect_opponent(
-    observations: np.ndarray, masks: Bool[np.ndarray, "n 9"], generator: np.random.Generator
+    observations: np.ndarray,
+    masks: Bool[np.ndarray, "n 9"],  # noqa: ARG001
+    generator: np.random.Generator,
 ) -> Int[np.ndarray, "n"]:
     """Draws one of the cells of perfect play, uniformly, on each board of a TicTacToeGame."""
     cells = perfect_cells(*(observations.reshape(-1, 2, CELLS) @ (1 << np.arange(CELLS))).T)

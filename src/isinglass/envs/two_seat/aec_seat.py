@@ -69,7 +69,7 @@ class AECSeat(gym.Env[Any, Move]):
         seat: str = "alternate",
     ) -> None:
         with require_extra("pettingzoo"):
-            from pettingzoo import AECEnv
+            from pettingzoo import AECEnv  # pyright: ignore[reportMissingImports]
         if not isinstance(env, AECEnv):
             raise ParameterError(
                 f"env = {str(env)[:60]}", "Give an AEC environment, such as tictactoe_v3.env()"
@@ -84,7 +84,7 @@ class AECSeat(gym.Env[Any, Move]):
         if not isinstance(acts, spaces.Discrete) or acts.start != 0:
             raise ParameterError(f"the action space {acts}", "Give actions Discrete(n) from 0 on")
         self._told = isinstance(seen, spaces.Dict) and MASK in seen.spaces
-        self.observation_space = _without_mask(seen) if self._told else seen
+        self.observation_space = _without_mask(seen)
         self.action_space = acts  # pyright: ignore[reportAttributeAccessIssue]
         self._own, self._opponent = "", self._opponents.members[0]
         self._second: bool | None = None
@@ -187,6 +187,8 @@ def _same(env: Any, kind: str) -> spaces.Space[Any]:
     return one
 
 
-def _without_mask(seen: spaces.Dict) -> spaces.Space[Any]:
+def _without_mask(seen: spaces.Space[Any]) -> spaces.Space[Any]:
+    if not isinstance(seen, spaces.Dict) or MASK not in seen.spaces:
+        return seen
     rest = {key: part for key, part in seen.spaces.items() if key != MASK}
     return next(iter(rest.values())) if len(rest) == 1 else spaces.Dict(rest)

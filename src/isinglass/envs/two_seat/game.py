@@ -21,14 +21,17 @@ class TwoSeatGame(Protocol):
     A position is a pair of bitboards, 64 bits each: what the seat to move has, what the other has.
     So a position is always seen by whoever moves, and one network plays both seats. Everything
     takes and gives many positions at once.
-
-    Attributes:
-        observation_space: What the seat to move observes.
-        action_space: ``Discrete(moves)``: each move has a number.
     """
 
-    observation_space: spaces.Space[Any]
-    action_space: spaces.Discrete
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """What the seat to move observes."""
+        ...
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        """The moves, each a number from 0 on."""
+        ...
 
     def start(self, count: int) -> Int[np.ndarray, "{count} 2"]:
         """Returns so many positions at the start of a game."""

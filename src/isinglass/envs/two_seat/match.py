@@ -25,6 +25,10 @@ class MatchResult:
         wins: Games won.
         draws: Games drawn.
         losses: Games lost.
+
+    Examples:
+        >>> MatchResult(wins=2, draws=1, losses=1).points
+        0.625
     """
 
     wins: int

@@ -37,7 +37,9 @@ Opposing: TypeAlias = str | Predictor | Opponent
 
 
 def random_opponent(
-    observations: Any, masks: Bool[np.ndarray, "n moves"], generator: np.random.Generator
+    observations: Any,  # noqa: ARG001
+    masks: Bool[np.ndarray, "n moves"],
+    generator: np.random.Generator,
 ) -> Int[np.ndarray, "n"]:
     """Draws a legal move, uniformly, for each observation.
 
@@ -71,6 +73,8 @@ class AgentOpponent:
         >>> play_match(ConnectFour(4, 5).game, agent, drawn, games=10).games
         10
     """
+
+    agent: Any
 
     def __init__(self, agent: Any, deterministic: bool = True) -> None:
         if isinstance(agent, type) or not isinstance(agent, Predictor):
@@ -108,7 +112,7 @@ def _seeded(policy: Any, seed: int) -> Iterator[None]:
         return
     device = getattr(policy, "device", torch.device("cpu"))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
             torch.cuda.manual_seed(seed)
         yield
