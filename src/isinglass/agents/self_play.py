@@ -12,7 +12,7 @@ from isinglass._support.validation import check_count, check_kind
 from isinglass.envs.two_seat.pool import OpponentPool
 from isinglass.errors import ParameterError
 
-__all__ = ["SelfPlay", "with_self_play"]
+__all__ = ["SelfPlay", "pools_of", "with_self_play"]
 
 SNAPSHOTS = 20  # in a training, where nothing is said
 
@@ -28,7 +28,8 @@ class SelfPlay(BaseCallback):
     Args:
         pool: The pool to fill; None for those of the environments, ``env.pool``, which all get the
             same copies.
-        every: Environment steps between two copies; None for a twentieth of the training.
+        every: Environment steps between two copies; None for a twentieth of the training, with
+            what was learned before.
         verbose: 0 silent, 1 information, 2 debugging.
 
     Raises:
@@ -67,8 +68,7 @@ class SelfPlay(BaseCallback):
 
     def _on_training_start(self) -> None:
         taken = self.model.num_timesteps
-        left = self.model._total_timesteps - taken
-        self._pace = self.every or max(left // SNAPSHOTS, 1)
+        self._pace = self.every or max(self.model._total_timesteps // SNAPSHOTS, 1)
         self._next = (taken // self._pace + 1) * self._pace
 
     def _on_step(self) -> bool:
