@@ -57,7 +57,7 @@ class ConnectFour(SeatEnv):
         ·····
         ·····
         ··X··
-        O·XO·
+        ··XOO
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # pyright: ignore[reportIncompatibleVariableOverride]
