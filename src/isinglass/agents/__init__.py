@@ -48,6 +48,8 @@ from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.relational_extractor import RelationalExtractor
 from isinglass.agents.retrace import RetraceBackup
 from isinglass.agents.sarsa import FreeEnergySarsa
+from isinglass.agents.seat_vec_env import SeatVecEnv
+from isinglass.agents.self_play import SelfPlay
 from isinglass.distributions.annealed_conditional import Annealing
 from isinglass.distributions.enumerated import Enumerated
 
@@ -90,6 +92,8 @@ __all__ = [
     "RelationalExtractor",
     "RetraceBackup",
     "ReturnBackup",
+    "SeatVecEnv",
+    "SelfPlay",
     "SetExtractor",
     "SoftBackup",
     "candidate_energies",

@@ -8,8 +8,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import MaybeCallback
 
 from isinglass.agents.action_masks import MaskLayout
 from isinglass.agents.episode_replay_buffer import EpisodeReplayBuffer
@@ -17,6 +19,7 @@ from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_fits, check_real
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay_buffer import BEHAVIOR_KEY, MaskedReplayBuffer
+from isinglass.agents.self_play import with_self_play
 from isinglass.errors import ParameterError
 
 __all__ = ["MaskedCollection"]
@@ -35,6 +38,10 @@ class MaskedCollection(OffPolicyAlgorithm):
     def _waits_for_reward(self) -> bool:
         """Whether actions stay uniform until a reward other than 0 was met."""
         return False
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        """Lets opponents of the environment that are to be the agent itself follow it."""
+        return super()._init_callback(with_self_play(callback, self.env), progress_bar)
 
     def _look_for_masks(self) -> None:
         """Finds out how masks are told, if they are; the episode that was under way is given up."""

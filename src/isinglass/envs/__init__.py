@@ -19,28 +19,47 @@ from isinglass.envs.bandits.large_action import LargeAction
 from isinglass.envs.bandits.parity import Parity
 from isinglass.envs.bandits.trap import Trap
 from isinglass.envs.blockers import Blockers
+from isinglass.envs.connect_four.env import ConnectFour
 from isinglass.envs.fact_chains import FactChains
 from isinglass.envs.thoughts import Thoughts
 from isinglass.envs.tictactoe.env import TicTacToe
 from isinglass.envs.tmaze import TMaze
+from isinglass.envs.two_seat import (
+    AECSeat,
+    AgentOpponent,
+    MatchResult,
+    OpponentPool,
+    SeatEnv,
+    TwoSeatGame,
+    play_match,
+)
 
 __all__ = [
+    "AECSeat",
+    "AgentOpponent",
     "Assignment",
     "Blockers",
+    "ConnectFour",
     "FactChains",
     "LargeAction",
+    "MatchResult",
+    "OpponentPool",
     "Parity",
+    "SeatEnv",
     "TMaze",
     "Thoughts",
     "TicTacToe",
     "Trap",
+    "TwoSeatGame",
     "make_env",
+    "play_match",
 ]
 
 ENTRY_POINTS = {
     "isinglass/Assignment-v0": "isinglass.envs.bandits.assignment:Assignment",
     "isinglass/Blockers-v0": "isinglass.envs.blockers:Blockers",
     "isinglass/Blockers4x7-v0": "isinglass.envs.blockers:Blockers",
+    "isinglass/ConnectFour-v0": "isinglass.envs.connect_four.env:ConnectFour",
     "isinglass/FactChains-v0": "isinglass.envs.fact_chains:FactChains",
     "isinglass/LargeAction-v0": "isinglass.envs.bandits.large_action:LargeAction",
     "isinglass/Parity-v0": "isinglass.envs.bandits.parity:Parity",

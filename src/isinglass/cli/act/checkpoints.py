@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isinglass.agents.self_play import pools_of
 from isinglass.cli._wording import lacks_memory
 from isinglass.cli.act.run import History
 from isinglass.errors import FileError
@@ -25,6 +27,7 @@ __all__ = ["checkpoints", "read_checkpoint", "save_agent", "write_checkpoint"]
 
 HISTORY = "history.json"
 REPLAY = "replay/"
+POOL = "pool.safetensors"
 KEPT = 2  # checkpoints of one agent, the last ones
 
 
@@ -59,6 +62,7 @@ def write_checkpoint(folder: Path, agent: BaseAlgorithm, history: History) -> No
                     with archive.open(f"{REPLAY}{name}.npy", "w", force_zip64=True) as file:
                         rows = array[: buffer.size()]
                         np.lib.format.write_array(file, rows, allow_pickle=False)
+            _write_pool(archive, agent)
             archive.writestr(HISTORY, json.dumps(content))
     for old in checkpoints(folder)[KEPT:]:
         with suppress(OSError):  # one more of them does no harm
@@ -83,6 +87,7 @@ def read_checkpoint(
         with zipfile.ZipFile(path) as archive:
             content = json.loads(archive.read(HISTORY))
             numbers = content.pop("replay", None)
+            _read_pool(archive, agent)
             buffer: ReplayBuffer | None = getattr(agent, "replay_buffer", None)
             if buffer is not None:
                 vars(buffer).update(numbers)
@@ -99,6 +104,23 @@ def read_checkpoint(
             "The one before it is used, if there is one that is whole", operation=f"reading {path}",
         ) from error  # fmt: skip
     return agent, History(**content)
+
+
+def _write_pool(archive: zipfile.ZipFile, agent: BaseAlgorithm) -> None:
+    """Add what the agent was before, where it learns against that."""
+    pools = pools_of(agent.env) if agent.env is not None else []
+    if pools and pools[0].steps:  # all have the same copies
+        with TemporaryDirectory() as folder:
+            pools[0].save(Path(folder) / POOL)
+            archive.write(Path(folder) / POOL, POOL)
+
+
+def _read_pool(archive: zipfile.ZipFile, agent: BaseAlgorithm) -> None:
+    if POOL not in archive.namelist() or agent.env is None:
+        return
+    with TemporaryDirectory() as folder:
+        for pool in pools_of(agent.env):
+            pool.load(archive.extract(POOL, folder), agent)
 
 
 def _arrays(buffer: ReplayBuffer) -> Iterator[tuple[str, np.ndarray]]:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from isinglass._support.validation import check_fraction
+from isinglass.envs.two_seat.game import DRAWN, ILLEGAL, LOST, PLAYING, WON
 from isinglass.errors import DomainError, ShapeError
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Observations",
     "action_mask",
     "minimax_moves",
+    "perfect_cells",
     "random_moves",
 ]
 
@@ -29,7 +31,6 @@ Observations: TypeAlias = dict[str, np.ndarray]
 CELLS = 9
 FULL = 2**CELLS - 1
 LINES = (0o7, 0o70, 0o700, 0o111, 0o222, 0o444, 0o124, 0o421)
-PLAYING, WON, DRAWN, LOST, ILLEGAL = range(5)
 LINED = np.array([any(marks & line == line for line in LINES) for marks in range(FULL + 1)])
 HAS = np.arange(FULL + 1, dtype=np.int16)[:, None] >> np.arange(CELLS) & 1  # (marks, cell)
 PROPOSITIONS = np.zeros((CELLS, 3, 3), dtype=np.int8)  # of a cell that is empty, mine, theirs
@@ -132,7 +133,12 @@ def minimax_moves(observations: Observations, generator: np.random.Generator) ->
 
     Perfect play wins where it can and else draws where it can, against any opponent.
     """
-    return _draw(HAS[_best()[_marks(observations)]], generator)
+    return _draw(perfect_cells(*_marks(observations)), generator)
+
+
+def perfect_cells(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Tells the cells of perfect play, by the marks of both as bits: ``(*batch, 9)``, 1 or 0."""
+    return HAS[_best()[mine, theirs]]
 
 
 @dataclass(frozen=True)
