@@ -32,13 +32,13 @@ from benchmarks.evidence.cache import Cache
 from isinglass.agents import Backup, FreeEnergyQ, RetraceBackup
 
 METHODS: dict[str, Backup | None] = {"default": None, "RetraceBackup()": RetraceBackup()}
-QUARTERS, EPISODES = 4, 20
+QUARTERS, EPISODES, CELLS = 4, 20, 12
 
 
-class Corridor(gym.Env[int, int]):
+class Corridor(gym.Env[Any, Any]):
     """Left, right or stay in 12 cells, another of these one time in ten; 1 at the end."""
 
-    observation_space, action_space = spaces.Discrete(12), spaces.Discrete(3)
+    observation_space, action_space = spaces.Discrete(CELLS), spaces.Discrete(3)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Starts on the left."""
@@ -51,7 +51,7 @@ class Corridor(gym.Env[int, int]):
         if self.np_random.random() < 0.1:
             action = int(self.np_random.integers(3))
         self.cell = max(0, self.cell + int(action) - 1)
-        over = self.cell == self.observation_space.n - 1
+        over = self.cell == CELLS - 1
         return self.cell, float(over) - 0.01, over, False, {}
 
 

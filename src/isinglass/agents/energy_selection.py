@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,9 +174,11 @@ def _errors(agent: Any, policy: FreeEnergyPolicy, batch: Transitions) -> Tensor:
     return (policy.action_values(batch.observations, batch.actions) - targets).square()
 
 
-def _rows(batch: Transitions, rows: Tensor) -> Transitions:
-    """Returns some rows of a batch of transitions."""
-    parts: Sequence[Any] = [
-        part if part is None else take_rows(part, rows) for part in batch
-    ]  # fmt: skip
-    return Transitions(*parts)
+def _rows(batch: Any, rows: Tensor) -> Any:
+    """Returns some rows of a batch of transitions, and of what followed them."""
+    parts = [_rows(p, rows) if isinstance(p, tuple) else _some(p, rows) for p in batch]
+    return type(batch)(*parts)
+
+
+def _some(part: Any, rows: Tensor) -> Any:
+    return None if part is None else take_rows(part, rows)

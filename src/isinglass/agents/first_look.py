@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from isinglass.agents._warnings import warn_of_first_look
 from isinglass.agents.action_energies import ActionEnergy
@@ -26,9 +26,9 @@ class FirstLook(MaskedCollection):
         """Returns a fresh policy with another energy, its values where those of this one are."""
         given = dict(self.policy_kwargs) | {"temperature": self.policy.temperature}
         schedule = self.lr_schedule
-        policy = self.policy_class(
-            self.observation_space, self.action_space, schedule, **(given | {"energy": energy})
-        ).to(self.device)
+        kind: Any = self.policy_class
+        seen, actions = self.observation_space, self.action_space
+        policy = kind(seen, actions, schedule, **(given | {"energy": energy})).to(self.device)
         head = self.policy.q_net.head
         size = float(head.reward_size)
         for network in (policy.q_net, policy.q_net_target):
@@ -46,7 +46,7 @@ class FirstLook(MaskedCollection):
         if networks[0].head.offset.item() != 0:
             return  # weights of an earlier agent were put in
         rewards = self._sample_transitions(FIRST_LOOK).rewards
-        warn_of_first_look(self, rewards)
+        warn_of_first_look(cast(Any, self), rewards)
         size = 1.0
         if self.initial_temperature is None:
             size = float(rewards.square().mean().sqrt()) or 1.0

@@ -166,7 +166,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self._masks is not None:
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)
         if self.counts is not None and self.counts.scaled:
-            self._count(np.array([at]))
+            self._count_visits(np.array([at]))
 
     def extend(
         self, found: Mapping[str, Any], cut: np.ndarray, masks: np.ndarray | None = None
@@ -244,7 +244,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self.counts is not None and not self.counts.scaled:
             rows = np.arange(self.size())
             self.counts.scale_to(*self._pairs(rows))
-            self._count(rows)
+            self._count_visits(rows)
         drawn = self._rng.integers(valid.size, size=batch_size)
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
@@ -345,7 +345,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         end = (at + count - 1) % self.buffer_size
         return end, (rewards * weights).sum(1), np.float32(self.gamma) ** count.astype(np.float32)
 
-    def _count(self, steps: np.ndarray) -> None:
+    def _count_visits(self, steps: np.ndarray) -> None:
         """Counts the pairs of these steps, but those that lead from one episode to the next."""
         assert self.counts is not None  # noqa: S101 - only called where visits are counted
         codes = self.counts.codes(*self._pairs(steps)).reshape(len(steps), self.n_envs)
@@ -432,3 +432,12 @@ class MaskedDictReplayBuffer(  # pyright: ignore[reportIncompatibleMethodOverrid
         >>> buffer.sample(5).observations["speed"].shape
         torch.Size([5, 2])
     """
+
+
+def _put(stored: Any, at: np.ndarray, new: Any, rows: np.ndarray) -> None:
+    """Writes rows of an array, or of a dictionary of them, to places of what is stored."""
+    if isinstance(stored, dict):
+        for key, part in stored.items():
+            _put(part, at, new[key], rows)
+    else:
+        stored[at] = np.asarray(new)[rows].reshape(stored[at].shape)

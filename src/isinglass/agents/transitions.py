@@ -101,15 +101,6 @@ def split_rows(part: Tensor | TensorDict, size: int) -> Sequence[Tensor | Tensor
     return [dict(zip(part, piece, strict=True)) for piece in pieces]
 
 
-def _put(stored: Any, at: np.ndarray, new: Any, rows: np.ndarray) -> None:
-    """Writes rows of an array, or of a dictionary of them, to places of what is stored."""
-    if isinstance(stored, dict):
-        for key, part in stored.items():
-            _put(part, at, new[key], rows)
-    else:
-        stored[at] = np.asarray(new)[rows].reshape(stored[at].shape)
-
-
 def check_augmented(found: Transitions, new: object) -> Transitions:
     """Returns what an augmentation gave, if these are transitions of the same shapes.
 
