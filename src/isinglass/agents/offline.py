@@ -379,7 +379,7 @@ def _policy_for(policy: Any, seen: spaces.Space) -> type[BehaviorPolicy]:
     return kind
 
 
-def _as_seen(values: Any, logged: spaces.Space, wanted: spaces.Space) -> Any:
+def _as_seen(values: Any, logged: Any, wanted: Any) -> Any:
     """Returns observations as the agent has them: pictures with their colors first.
 
     Raises:
