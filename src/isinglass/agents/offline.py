@@ -387,9 +387,12 @@ def _as_seen(values: Any, logged: Any, wanted: Any) -> Any:
     """
     if logged == wanted:
         return values
-    if isinstance(logged, spaces.Dict) and isinstance(wanted, spaces.Dict):
-        if {*logged.spaces} == {*wanted.spaces}:
-            return {key: _as_seen(values[key], logged[key], wanted[key]) for key in logged.spaces}
+    if (
+        isinstance(logged, spaces.Dict)
+        and isinstance(wanted, spaces.Dict)
+        and {*logged.spaces} == {*wanted.spaces}
+    ):
+        return {key: _as_seen(values[key], logged[key], wanted[key]) for key in logged.spaces}
     if isinstance(logged, spaces.Box) and _turned(logged) == wanted:
         return VecTransposeImage.transpose_image(values)
     raise ParameterError(
