@@ -15,6 +15,7 @@ from isinglass.agents import (
     FreeEnergyQ,
     FreeEnergySarsa,
     ImaginedReplayBuffer,
+    RetraceBackup,
 )
 from isinglass.agents.episode_past import take_past
 from isinglass.agents.replay_buffer import MaskedReplayBuffer
@@ -396,3 +397,11 @@ def test_a_buffer_without_the_past_is_refused():
         EpisodeReplayBuffer(9, spaces.Discrete(2), spaces.Discrete(2), length=0)
     with pytest.raises(ShapeError, match="Give both, or neither"):
         EpisodicMemory(spaces.Box(-1, 1, (3,)))(torch.zeros(2, 3), torch.zeros(2, 1, 3))
+
+
+def test_targets_of_several_steps_are_refused():
+    with pytest.raises(ParameterError, match="RetraceBackup"):
+        FreeEnergyQ(
+            "MlpPolicy", TMaze(3), backup=RetraceBackup(4), device="cpu",
+            policy_kwargs={"features_extractor_class": EpisodicMemory},
+        )  # fmt: skip

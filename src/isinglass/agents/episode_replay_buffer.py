@@ -35,7 +35,7 @@ class EpisodeReplayBuffer(MaskedReplayBuffer):
 
     Raises:
         ParameterError: As :class:`MaskedReplayBuffer`, or if ``length`` is no whole number of at
-            least one.
+            least one, or sequences of several steps are asked for.
 
     Examples:
         >>> sight, choice = spaces.Box(0, 9, (1,)), spaces.Discrete(3)
@@ -53,6 +53,11 @@ class EpisodeReplayBuffer(MaskedReplayBuffer):
     def __init__(self, *args: Any, length: int = LENGTH, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.length = check_count("length", length)
+        if self.sequence_length > 1:
+            raise ParameterError(
+                f"sequence_length = {self.sequence_length} with pasts of an episode",
+                "Take a backup of single steps, such as SoftBackup, not RetraceBackup",
+            )
         steps = self.buffer_size, self.n_envs
         self._first = np.zeros(steps, np.int64)  # of the episode, among all that were kept
         self._before = np.zeros(steps, np.int64)  # how many were kept before the step
