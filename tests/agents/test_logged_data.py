@@ -309,3 +309,15 @@ def test_files_that_are_none_or_of_other_spaces_are_refused(tmp_path):
         LoggedData.of(path, (SEEN, spaces.Discrete(3)))
     with pytest.raises(ParameterError, match="without spaces"):
         LoggedData.of(path)
+
+
+@pytest.mark.usefixtures("plain_annotations")
+@pytest.mark.parametrize("name", ["observations", "actions"])
+def test_rows_of_different_lengths_are_refused(name):
+    arrays = {
+        "observations": np.zeros((3, 2)), "actions": np.zeros(3, dtype=int),
+        "rewards": np.zeros(3), "terminals": np.ones(3),
+    }  # fmt: skip
+    arrays[name] = [[0, 1], [0, 1, 2], [0]]
+    with pytest.raises(ShapeError, match="different lengths"):
+        LoggedData.of(arrays, (spaces.Box(-1, 1, (2,)), spaces.Discrete(2)))

@@ -74,7 +74,7 @@ def _followed(found: dict[str, Any]) -> dict[str, Any]:
         ShapeError: If arrays have different numbers of rows.
     """
     seen = found["observations"]
-    parts = {key: np.asarray(part) for key, part in (
+    parts = {key: _array(part) for key, part in (
         seen.items() if isinstance(seen, Mapping) else [("", seen)])}  # fmt: skip
     over = np.asarray(found["terminated"]).reshape(-1).astype(bool)
     cut = np.asarray(found.get("truncated", np.zeros(len(over)))).reshape(-1).astype(bool)
@@ -100,8 +100,23 @@ def kept(found: dict[str, Any], keep: np.ndarray) -> dict[str, Any]:
 
 def _take(part: Any, rows: np.ndarray) -> Any:
     if isinstance(part, Mapping):
-        return {key: np.asarray(inner)[rows] for key, inner in part.items()}
-    return np.asarray(part)[rows]
+        return {key: _array(inner)[rows] for key, inner in part.items()}
+    return _array(part)[rows]
+
+
+def _array(rows: Any) -> np.ndarray:
+    """Returns rows as an array.
+
+    Raises:
+        ShapeError: If they are of different lengths.
+    """
+    try:
+        return np.asarray(rows)
+    except ValueError as error:
+        raise ShapeError(
+            f"rows of logged data of different lengths ({error})",
+            "Give arrays with one row a transition; nested actions have to be flattened",
+        ) from error
 
 
 def of_buffer(buffer: ReplayBuffer) -> tuple[dict[str, Any], tuple[spaces.Space, spaces.Space]]:

@@ -345,7 +345,7 @@ class LearningFromData(FirstLook):
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Any, np.ndarray]:
         """Draws from the policy at once where the data have been learned from."""
         starts = 0 if self._behavior_rows else learning_starts
         return super()._sample_action(starts, action_noise, n_envs)

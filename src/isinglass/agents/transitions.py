@@ -80,6 +80,7 @@ def take_rows(part: Tensor | TensorDict, rows: Tensor) -> Tensor | TensorDict:
     """Returns some rows of a batch.
 
     Examples:
+        >>> import torch
         >>> take_rows({"speed": torch.tensor([3.0, 4.0])}, torch.tensor([1]))
         {'speed': tensor([4.])}
     """
@@ -92,6 +93,7 @@ def split_rows(part: Tensor | TensorDict, size: int) -> Sequence[Tensor | Tensor
     """Splits a batch into batches of ``size`` rows.
 
     Examples:
+        >>> import torch
         >>> [len(rows["speed"]) for rows in split_rows({"speed": torch.zeros(6, 2)}, 3)]
         [3, 3]
     """
