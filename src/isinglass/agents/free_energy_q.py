@@ -382,11 +382,12 @@ class FreeEnergyQ(LearningFromData):
             return super().learn(total_timesteps, callback, *rest)
 
     def _setup_model(self) -> None:
+        asked = isinstance(self.energy, str) and self.energy == "auto"
         several = len(candidate_energies(self.action_space)) > 1
-        self._chooses = several and (self._chooses or self.energy == "auto")
+        self._chooses = several and (self._chooses or asked)
         if self._chooses:
             self.learning_starts = max(self.learning_starts, LOOK_FOR_ENERGY)
-        if self.energy in (None, "auto"):
+        if self.energy is None or asked:
             self.energy = default_energy(self.action_space)
         check_settings(self)  # here, so that what ``load`` is given is checked as well
         if self.optimize_memory_usage:
