@@ -43,6 +43,7 @@ __all__ = ["LearningFromData", "SpacesOnly"]
 SelfLearning = TypeVar("SelfLearning", bound="LearningFromData")
 
 TOGETHER = 16  # gradient steps between two looks at the temperature
+LEAST_ERROR = 0.01  # of the usual size of a reward
 LOOKED_AT = 256  # steps kept aside, for the error of the values
 FRESH = 0.2  # the share of what is found then
 ROOM = 100_000  # in the replay buffer, if the data need no more
@@ -225,8 +226,8 @@ class LearningFromData(FirstLook):
 
         First the density of the data is learned, by as many steps at most, if there are new ones.
         T and the learning rate follow the share of the steps that is done; T does not fall below
-        the error of the values, measured on a tenth of the steps that is not learned from, unless
-        it is given. Callbacks, loggers and
+        the error of the values, measured on a tenth of the steps that is not learned from, nor
+        below a hundredth of the usual size of a reward, unless it is given. Callbacks, loggers and
         ``num_timesteps`` count gradient steps; those of Stable-Baselines3 do as they are.
 
         Args:
@@ -311,9 +312,12 @@ class LearningFromData(FirstLook):
 
         The best of K values that are wrong by e looks better by e √(2 log K) than it is. To choose
         one action in K costs T log K under the behavior: at T = e never less, from K = 8 on.
+        Steps kept aside tell nothing of actions that were never taken, whose values are those of
+        others to a hundredth at best.
         """
         if self._waits_for_reward and self.value_error is not None:
-            self.policy.temperature = max(self.policy.temperature, self.value_error)
+            least = LEAST_ERROR * float(self.policy.q_net.head.reward_size)
+            self.policy.temperature = max(self.policy.temperature, self.value_error, least)
             self.logger.record("rollout/temperature", self.policy.temperature)
 
     @torch.no_grad()
