@@ -176,9 +176,6 @@ def _errors(agent: Any, policy: FreeEnergyPolicy, batch: Transitions) -> Tensor:
 
 def _rows(batch: Any, rows: Tensor) -> Any:
     """Returns some rows of a batch of transitions, and of what followed them."""
-    parts = [_rows(p, rows) if isinstance(p, tuple) else _some(p, rows) for p in batch]
-    return type(batch)(*parts)
-
-
-def _some(part: Any, rows: Tensor) -> Any:
-    return None if part is None else take_rows(part, rows)
+    if batch is None or not isinstance(batch, tuple):
+        return batch if batch is None else take_rows(batch, rows)
+    return type(batch)(*(_rows(part, rows) for part in batch))

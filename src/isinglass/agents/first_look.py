@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from torch import Tensor
+
 from isinglass.agents._warnings import warn_of_first_look
 from isinglass.agents.action_energies import ActionEnergy
 from isinglass.agents.energy_selection import choose_energy
 from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.policy import FreeEnergyPolicy
+from isinglass.agents.transitions import Transitions
+from isinglass.errors import ParameterError
 
 __all__ = ["FirstLook"]
 
@@ -19,6 +23,7 @@ class FirstLook(MaskedCollection):
     """An agent that looks at its first transitions before it takes the first gradient step."""
 
     energy: Any
+    gamma: float
     initial_temperature: float | None
     _chooses: bool = False
 
@@ -61,5 +66,19 @@ class FirstLook(MaskedCollection):
         self.policy, self.energy = policy, policy.energy
         self.q_net, self.q_net_target = policy.q_net, policy.q_net_target
 
+    def discounts(self, batch: Transitions) -> Tensor:
+        """Returns γ to the number of steps, 0 where the episode has terminated."""
+        # n-step buffers say by how much each return is discounted
+        gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
+        return gamma * (1 - batch.dones.flatten())
+
     def _sample_transitions(self, batch_size: int) -> Any:
-        raise NotImplementedError
+        if self.replay_buffer is None:
+            raise ParameterError("no replay buffer", "Call learn() first")
+        found = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        if not isinstance(found, Transitions):
+            found = Transitions(**found._asdict())  # of a buffer of the user's choice
+        if found.next_masks is None:
+            masks = self.policy.observed_masks(found.next_observations)
+            found = found._replace(next_masks=masks)
+        return found

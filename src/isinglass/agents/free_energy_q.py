@@ -444,17 +444,6 @@ class FreeEnergyQ(LearningFromData):
         self.policy.temperature = first * (last / first) ** share
         self.logger.record("rollout/temperature", self.policy.temperature)
 
-    def _sample_transitions(self, batch_size: int) -> Any:
-        if self.replay_buffer is None:
-            raise ParameterError("no replay buffer", "Call learn() first")
-        found = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-        if not isinstance(found, Transitions):
-            found = Transitions(**found._asdict())  # of a buffer of the user's choice
-        if found.next_masks is None:
-            masks = self.policy.observed_masks(found.next_observations)
-            found = found._replace(next_masks=masks)
-        return found
-
     def _steps_together(self, batch_size: int) -> int:
         """Returns for how many gradient steps targets are made at once: few for large inputs."""
         numbers = batch_size * spaces.flatdim(self.observation_space)
@@ -473,12 +462,6 @@ class FreeEnergyQ(LearningFromData):
         values = self.policy.action_values(observations, actions)
         size = self.q_net.head.reward_size
         return loss(values / size, targets / size)
-
-    def discounts(self, batch: Transitions) -> Tensor:
-        """Returns γ to the number of steps, 0 where the episode has terminated."""
-        # n-step buffers say by how much each return is discounted
-        gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
-        return gamma * (1 - batch.dones.flatten())
 
     @torch.no_grad()
     def _targets(self, batch: Transitions) -> Tensor:

@@ -100,7 +100,6 @@ class LearningFromData(FirstLook):
     """An off-policy algorithm that also learns from transitions which others have logged."""
 
     _online_steps = 0  # since the behavior was learned
-    gamma: float
     backup: Backup
     _behavior_rows = 0  # that it was learned from
     value_error: float | None = None  # of steps kept aside, in units of the reward
@@ -332,8 +331,7 @@ class LearningFromData(FirstLook):
         drawn = torch.randint(len(held), (LOOKED_AT,), generator=stream, device=stream.device)
         batch = buffer.take(held[drawn.cpu().numpy()], self._vec_normalize_env)
         policy.set_training_mode(False)
-        gamma = self.gamma if batch.discounts is None else batch.discounts.flatten()
-        targets = self.backup.target(policy, batch, gamma * (1 - batch.dones.flatten()))
+        targets = self.backup.target(policy, batch, self.discounts(batch))
         errors = targets - policy.action_values(batch.observations, batch.actions)
         found = float(errors.square().mean())
         before = found if self.value_error is None else self.value_error**2

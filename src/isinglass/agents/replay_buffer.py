@@ -166,7 +166,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self._masks is not None:
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)
         if self.counts is not None and self.counts.scaled:
-            self._count_visits(np.array([at]))
+            self._count_visits(self.counts, np.array([at]))
 
     def extend(
         self, found: Mapping[str, Any], cut: np.ndarray, masks: np.ndarray | None = None
@@ -244,7 +244,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         if self.counts is not None and not self.counts.scaled:
             rows = np.arange(self.size())
             self.counts.scale_to(*self._pairs(rows))
-            self._count_visits(rows)
+            self._count_visits(self.counts, rows)
         drawn = self._rng.integers(valid.size, size=batch_size)
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
@@ -345,12 +345,11 @@ class MaskedReplayBuffer(ReplayBuffer):
         end = (at + count - 1) % self.buffer_size
         return end, (rewards * weights).sum(1), np.float32(self.gamma) ** count.astype(np.float32)
 
-    def _count_visits(self, steps: np.ndarray) -> None:
+    def _count_visits(self, counts: VisitCounts, steps: np.ndarray) -> None:
         """Counts the pairs of these steps, but those that lead from one episode to the next."""
-        assert self.counts is not None  # noqa: S101 - only called where visits are counted
-        codes = self.counts.codes(*self._pairs(steps)).reshape(len(steps), self.n_envs)
+        codes = counts.codes(*self._pairs(steps)).reshape(len(steps), self.n_envs)
         self._codes[steps] = codes
-        self.counts.add(codes[self.valid[steps]])
+        counts.add(codes[self.valid[steps]])
 
     def _pairs(self, steps: np.ndarray) -> list[np.ndarray]:
         """Returns states and actions of these steps of all environments, part by part, as rows."""
@@ -374,9 +373,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         (rows, column), counted = self._steps(at, envs, self.sequence_length)
         steps = rows, column = rows[:, 1:], np.broadcast_to(column, rows[:, 1:].shape)
         ended = self.dones[steps] * (1 - self.timeouts[steps])
-        masks = None
-        if self._masks is not None:
-            masks = np.unpackbits(self._masks[steps], axis=-1, count=self._width).view(bool)
+        masks = self.stored_masks(*steps)
         return Following(
             actions=self._tensor(self.actions[steps]),
             next_observations=self._look_up_next(rows, column, env),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from stable_baselines3.common.type_aliases import PyTorchObs
@@ -116,11 +117,10 @@ class RetraceBackup(Backup):
 
 def _reached(batch: Transitions, following: Following) -> PyTorchObs:
     """Returns where each step led: the first one of a sequence, then the further ones of it."""
-    first, others = batch.next_observations, following.next_observations
-    if isinstance(first, dict) and isinstance(others, dict):
+    first: Any = batch.next_observations
+    others: Any = following.next_observations
+    if isinstance(first, dict):
         return {key: _rows(part, others[key]) for key, part in first.items()}
-    assert isinstance(first, Tensor)  # noqa: S101 - neither, or both
-    assert isinstance(others, Tensor)  # noqa: S101
     return _rows(first, others)
 
 

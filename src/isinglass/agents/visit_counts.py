@@ -99,9 +99,7 @@ class _Cells:
                 self._projection = rng.standard_normal(shape) / np.sqrt((spread > 0).sum() or 1)
             self._shift = rng.random(min(self.width, AXES))
         many = self.width if self._whole else min(self.width, AXES)
-        self._factors = rng.integers(2**63, size=many, dtype=np.uint64) * np.uint64(2) + np.uint64(
-            1
-        )
+        self._factors = 2 * rng.integers(2**63, size=many, dtype=np.uint64) + np.uint64(1)
 
     def hash(self, rows: np.ndarray) -> np.ndarray:
         numbers = np.reshape(rows, (len(rows), -1))
