@@ -6,8 +6,8 @@ features of a state, and the energy, a frozen dataclass of sizes. This one has i
     Q(s, a) = b(s)·a + o(s)        V(s) = A_T(b(s)) + o(s)
 
 Files touched inside the library: distributions/<name>.py, distributions/__init__.py,
-agents/action_energies.py (head and energy), agents/__init__.py and tests/agents/small.py. Outside
-it, none but yours: `FreeEnergyQ(..., energy=FactorizedEnergy())`.
+agents/actions/action_energies.py (head and energy), agents/__init__.py and
+tests/agents/small.py. Outside it, none but yours: `FreeEnergyQ(..., energy=FactorizedEnergy())`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from isinglass.agents import ActionEnergy
-from isinglass.agents.heads import Head
+from isinglass.agents.actions.heads import Head
 from isinglass.distributions.base import FieldDistribution
 from isinglass.errors import ParameterError
 from isinglass.units import Unit

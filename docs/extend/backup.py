@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isinglass.agents import Backup, FreeEnergyPolicy
 from isinglass.agents.backups import bootstrap
-from isinglass.agents.transitions import Transitions
+from isinglass.agents.replay.transitions import Transitions
 
 __all__ = ["ExpectedBackup"]
 

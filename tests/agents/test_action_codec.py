@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from isinglass.agents import FreeEnergyQ
-from isinglass.agents.action_codec import ActionCode
+from isinglass.agents.actions.action_codec import ActionCode
 from isinglass.errors import DomainError, ParameterError
 from tests.agents.small import SPACES, Guarded, every_action
 

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from isinglass.agents import FreeEnergyQ
-from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.actions.action_masks import MaskLayout
 from isinglass.agents.mask_reader import acting_infos
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import ENERGIES, QUICK, Guarded, shaped_policy

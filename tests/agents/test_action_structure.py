@@ -7,9 +7,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from isinglass.agents.action_codec import ActionCode
-from isinglass.agents.action_masks import MaskLayout
-from isinglass.agents.action_structure import ActionStructure, StoredActions, stored_space
+from isinglass.agents.actions.action_codec import ActionCode
+from isinglass.agents.actions.action_masks import MaskLayout
+from isinglass.agents.actions.action_structure import ActionStructure, StoredActions, stored_space
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import STRUCTURED
 from tests.seeds import SEED, numpy_seeded

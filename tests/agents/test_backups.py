@@ -19,7 +19,7 @@ from isinglass.agents import (
     ReturnBackup,
     SoftBackup,
 )
-from isinglass.agents.transitions import Transitions
+from isinglass.agents.replay.transitions import Transitions
 from isinglass.errors import ParameterError
 from tests.agents.small import ENERGIES, QUICK, SPACES, Guarded, every_action, shaped_policy
 from tests.seeds import SEED, numpy_seeded, shifted

@@ -19,7 +19,7 @@ from isinglass.agents import (
     ProductOfMixtures,
     SoftBackup,
 )
-from isinglass.agents.transitions import Transitions
+from isinglass.agents.replay.transitions import Transitions
 from isinglass.errors import IntractableError, ParameterError
 from tests.agents.small import SEEN, SPACES, every_action
 
@@ -187,7 +187,9 @@ def test_rows_are_laid_out_in_parts_where_pairs_are_many(monkeypatch):
     policy = double_policy(BIG["bits"])
     batch, discounts = batch_of(policy), torch.full((ROWS,), 0.9).double()
     whole = BehaviorBackup().target(policy, batch, discounts)
-    monkeypatch.setattr("isinglass.agents.behavior_backup.NUMBERS_TOGETHER", 32 * 32 * 10 * 2)
+    monkeypatch.setattr(
+        "isinglass.agents.offline.behavior_backup.NUMBERS_TOGETHER", 32 * 32 * 10 * 2
+    )
     parts = BehaviorBackup().target(policy, batch, discounts)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
 

@@ -17,8 +17,8 @@ from isinglass.agents import (
     ImaginedReplayBuffer,
     RetraceBackup,
 )
-from isinglass.agents.episode_past import take_past
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.extractors.episode_past import take_past
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.envs import TMaze
 from isinglass.errors import ParameterError, ShapeError
 from tests.agents.small import QUICK, Guarded

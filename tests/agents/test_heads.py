@@ -17,8 +17,8 @@ from isinglass.agents import (
     ProductOfMixtures,
     RBMEnergy,
 )
-from isinglass.agents._mixture_score import mixture_score
-from isinglass.agents.action_codec import ActionCode
+from isinglass.agents.actions._mixture_score import mixture_score
+from isinglass.agents.actions.action_codec import ActionCode
 from isinglass.errors import ParameterError
 from isinglass.units import Bernoulli, Categorical, Gaussian, Multinomial, Spin
 from tests.agents.small import ENERGIES, SEEN, SPACES, shaped_policy, small_agent

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3 import DQN
 
 from isinglass.agents import FreeEnergyQ, ImaginedReplayBuffer
-from isinglass.agents.action_structure import ActionStructure
+from isinglass.agents.actions.action_structure import ActionStructure
 from isinglass.errors import ParameterError
 from isinglass.units import Categorical
 from isinglass.world import WorldColumns, WorldEnergy

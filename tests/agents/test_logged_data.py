@@ -7,7 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer, RolloutBuffer
 
 from isinglass.agents import LoggedData
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 
 SEEN = spaces.Box(-np.inf, np.inf, (2,), np.float32)

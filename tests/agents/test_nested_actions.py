@@ -21,7 +21,7 @@ from isinglass.agents import (
     ObservedMasks,
     RBMEnergy,
 )
-from isinglass.agents.action_structure import ActionStructure
+from isinglass.agents.actions.action_structure import ActionStructure
 from isinglass.agents.defaults import default_energy, default_rate
 from isinglass.agents.temperature import action_parts, value_spread
 from isinglass.errors import DomainError, ParameterError

@@ -12,8 +12,8 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from isinglass.agents import FreeEnergyQ, NoveltyBackup, SoftBackup
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
-from isinglass.agents.visit_counts import VisitCounts
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.visit_counts import VisitCounts
 from isinglass.errors import ParameterError, ShapeError
 from tests.seeds import shifted
 

@@ -12,8 +12,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 from isinglass.agents import FreeEnergyQ, PlanningAgent
-from isinglass.agents.action_structure import stored_space
-from isinglass.agents.world_spaces import numbers_of, world_columns
+from isinglass.agents.actions.action_structure import stored_space
+from isinglass.agents.planning.world_spaces import numbers_of, world_columns
 from isinglass.errors import DomainError, FileError, ParameterError, ShapeError
 from isinglass.units import Categorical
 from isinglass.world import WorldColumns, WorldEnergy

@@ -14,7 +14,7 @@ from stable_baselines3.common.save_util import load_from_pkl, save_to_pkl
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from isinglass.agents import FreeEnergyQ
-from isinglass.agents.replay_buffer import MaskedDictReplayBuffer, MaskedReplayBuffer
+from isinglass.agents.replay.replay_buffer import MaskedDictReplayBuffer, MaskedReplayBuffer
 from isinglass.envs import LargeAction
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import QUICK, SMALL, Speeds

@@ -114,7 +114,7 @@ def test_fixed_parts(space, policy_for):
 
 
 def test_everything_at_once(policy_for, monkeypatch):
-    monkeypatch.setattr("isinglass.agents.constraints.GREEDY_DRAWS", 5)
+    monkeypatch.setattr("isinglass.agents.actions.constraints.GREEDY_DRAWS", 5)
     space = SPACES["from 1 and -2"]
     mask = np.array([True, True, True, False, True])
     actions = every_action(space)
@@ -246,7 +246,7 @@ def test_bad_restrictions(monkeypatch):
     with pytest.raises(DomainError, match="no allowed action meets the constraint for 3 of 3"):
         policy.predict(rows, constraint=lambda actions: actions.sum(-1) > 99)
     monkeypatch.setattr("isinglass.distributions.enumerated.FEW_STATES", 0)
-    monkeypatch.setattr("isinglass.agents.constraints.MOST_DRAWS", 100)
+    monkeypatch.setattr("isinglass.agents.actions.constraints.MOST_DRAWS", 100)
     with pytest.raises(DomainError, match="no one of 100 draws meets the constraint for 1 of 1"):
         policy.predict(SIGHT, constraint=lambda actions: actions.sum(-1) > 99)
     with pytest.raises(ShapeError, match=r"constraint that gives \(\) for 3 actions"):

@@ -13,9 +13,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from isinglass import Categorical
 from isinglass.agents import Enumerated, FreeEnergyQ, RetraceBackup, SoftBackup
-from isinglass.agents.action_codec import ActionCode
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
-from isinglass.agents.transitions import Following, Transitions
+from isinglass.agents.actions.action_codec import ActionCode
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.transitions import Following, Transitions
 from isinglass.errors import ParameterError
 from tests.agents.small import QUICK, STRUCTURED, Guarded
 from tests.agents.test_nested_actions import Box

@@ -9,8 +9,8 @@ from gymnasium import Wrapper, spaces
 
 from isinglass.agents import FreeEnergyQ, MaskLayout, MixtureEnergy
 from isinglass.agents.defaults import default_energy, update_pace
+from isinglass.agents.replay.transitions import Transitions
 from isinglass.agents.temperature import action_parts, reward_range, value_spread
-from isinglass.agents.transitions import Transitions
 from isinglass.distributions import Enumerated
 from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError

@@ -10,9 +10,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from isinglass.agents import FreeEnergyQ
-from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.actions.action_masks import MaskLayout
 from isinglass.agents.mask_reader import acting_infos
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.vec_env import GymnasiumVecEnv
 from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError

@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 
 from isinglass.agents import Enumerated, FreeEnergyQ
-from isinglass.agents.transitions import Transitions
+from isinglass.agents.replay.transitions import Transitions
 from isinglass.envs import LargeAction
 from isinglass.errors import DomainError, ParameterError
 from tests.agents.small import QUICK, SMALL, shaped_policy

@@ -26,10 +26,10 @@ from isinglass._support.validation import (
     check_fraction,
     check_positive,
 )
-from isinglass.agents.action_codec import ActionCode
-from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.actions.action_codec import ActionCode
+from isinglass.agents.actions.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup
-from isinglass.agents.extractors import SMALLEST_PICTURE
+from isinglass.agents.extractors.plain_extractors import SMALLEST_PICTURE
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import METHOD, MaskedEnv
 from isinglass.agents.policy import FreeEnergyPolicy

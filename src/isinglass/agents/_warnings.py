@@ -16,7 +16,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, unwrap_vec_wrapper
 from torch import Tensor
 
-from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.actions.action_masks import MaskLayout
 
 if TYPE_CHECKING:
     from isinglass.agents.free_energy_q import FreeEnergyQ

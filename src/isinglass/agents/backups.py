@@ -13,7 +13,7 @@ from torch import Tensor
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_fraction, check_kind, check_number
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.transitions import Transitions, take_rows
+from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.errors import ParameterError
 
 __all__ = [
@@ -251,10 +251,10 @@ class NoveltyBackup(Backup):
     r"""y of another backup, with a bonus for what was seldom done: r + b·r₀/√n(s, a).
 
     n(s, a) is how often the pair was met until now, real numbers in cells
-    (:class:`~isinglass.agents.visit_counts.VisitCounts`); r₀ the usual size of a reward among the
-    first random steps, 1 if none was met. T by default is in units of the spread of the values,
-    which the bonus is part of. An agent that learns by it does not wait for a first reward before
-    it follows its values.
+    (:class:`~isinglass.agents.replay.visit_counts.VisitCounts`); r₀ the usual size of a reward
+    among the first random steps, 1 if none was met. T by default is in units of the spread of the
+    values, which the bonus is part of. An agent that learns by it does not wait for a first
+    reward before it follows its values.
 
     For rewards so sparse that random steps do not find them, on few states and actions. Where
     every pair is new, as among 2^40 actions, the bonus is the same everywhere and does nothing.

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
-from isinglass.agents.action_energies import ActionEnergy
-from isinglass.agents.action_masks import find_mask
+from isinglass.agents.actions.action_energies import ActionEnergy
+from isinglass.agents.actions.action_masks import find_mask
+from isinglass.agents.actions.heads import Head
 from isinglass.agents.backups import ReturnBackup
+from isinglass.agents.extractors.relational_extractor import RelationalExtractor
 from isinglass.agents.free_energy_q import FreeEnergyQ
-from isinglass.agents.heads import Head
-from isinglass.agents.relational_extractor import RelationalExtractor
 from isinglass.distributions import PatternMixture
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.units import Categorical, Unit

@@ -8,10 +8,10 @@ from typing import Any
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
 
-from isinglass.agents.action_codec import ActionCode
-from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
-from isinglass.agents.episode_replay_buffer import usual_buffer
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.actions.action_codec import ActionCode
+from isinglass.agents.actions.action_energies import ActionEnergy, MixtureEnergy
+from isinglass.agents.replay.episode_replay_buffer import usual_buffer
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.temperature import action_parts
 from isinglass.distributions import FEW_STATES
 

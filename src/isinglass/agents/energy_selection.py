@@ -12,8 +12,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from isinglass._support.typing import Float
-from isinglass.agents.action_codec import ActionCode
-from isinglass.agents.action_energies import (
+from isinglass.agents.actions.action_codec import ActionCode
+from isinglass.agents.actions.action_energies import (
     ActionEnergy,
     MixtureEnergy,
     PairwiseEnergy,
@@ -22,9 +22,9 @@ from isinglass.agents.action_energies import (
 )
 from isinglass.agents.defaults import default_energy
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.agents.temperature import action_parts
-from isinglass.agents.transitions import Transitions, take_rows
 from isinglass.errors import ParameterError
 
 __all__ = ["EnergyFit", "candidate_energies", "choose_energy", "compare_energies"]

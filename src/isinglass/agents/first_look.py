@@ -7,11 +7,11 @@ from typing import Any, cast
 from torch import Tensor
 
 from isinglass.agents._warnings import warn_of_first_look
-from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.actions.action_energies import ActionEnergy
 from isinglass.agents.energy_selection import choose_energy
 from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.transitions import Transitions
+from isinglass.agents.replay.transitions import Transitions
 from isinglass.errors import ParameterError
 
 __all__ = ["FirstLook"]

@@ -35,20 +35,20 @@ from isinglass.agents._faults import (
     whole_steps,
 )  # fmt: skip
 from isinglass.agents._warnings import warn_of_few_steps, warn_of_spaces
-from isinglass.agents.action_energies import ActionEnergy
-from isinglass.agents.action_structure import stored_space
+from isinglass.agents.actions.action_energies import ActionEnergy
+from isinglass.agents.actions.action_structure import stored_space
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.defaults import SELDOM, default_buffer, default_energy, rate_for, update_pace
 from isinglass.agents.energy_selection import candidate_energies
-from isinglass.agents.episode_replay_buffer import check_pasts
-from isinglass.agents.episodic_memory import EpisodicMemory
+from isinglass.agents.extractors.episodic_memory import EpisodicMemory
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
 from isinglass.agents.network import FreeEnergyNetwork, check_real
-from isinglass.agents.offline import LearningFromData
+from isinglass.agents.offline.learning_from_data import LearningFromData
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
+from isinglass.agents.replay.episode_replay_buffer import check_pasts
+from isinglass.agents.replay.transitions import Transitions, split_rows
 from isinglass.agents.temperature import reward_range, spread_range
-from isinglass.agents.transitions import Transitions, split_rows
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from isinglass._support.typing import Bool
 from isinglass._support.validation import check_flag
-from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
+from isinglass.agents.actions.action_masks import MASK_KEY, MaskLayout, find_mask
 from isinglass.errors import ParameterError, ShapeError
 
 __all__ = ["MaskReader", "MaskedEnv", "ObservedMasks", "acting_infos", "lend_masks"]

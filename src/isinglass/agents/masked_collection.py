@@ -13,13 +13,13 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from isinglass.agents.action_masks import MaskLayout
-from isinglass.agents.episode_replay_buffer import EpisodeReplayBuffer
+from isinglass.agents.actions.action_masks import MaskLayout
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_fits, check_real
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.replay_buffer import BEHAVIOR_KEY, MaskedReplayBuffer
-from isinglass.agents.self_play import with_self_play
+from isinglass.agents.replay.episode_replay_buffer import EpisodeReplayBuffer
+from isinglass.agents.replay.replay_buffer import BEHAVIOR_KEY, MaskedReplayBuffer
+from isinglass.agents.seats.self_play import with_self_play
 from isinglass.errors import ParameterError
 
 __all__ = ["MaskedCollection"]

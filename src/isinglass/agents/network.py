@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count
-from isinglass.agents.action_codec import ActionCode
-from isinglass.agents.action_energies import ActionEnergy
-from isinglass.agents.episodic_memory import EpisodicMemory
+from isinglass.agents.actions.action_codec import ActionCode
+from isinglass.agents.actions.action_energies import ActionEnergy
+from isinglass.agents.extractors.episodic_memory import EpisodicMemory
 from isinglass.distributions import Distribution
 from isinglass.errors import DomainError, ParameterError, ShapeError
 

@@ -24,12 +24,12 @@ from isinglass._support.functions import check_takes
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_flag, check_kind, check_positive
 from isinglass.agents._faults import diagnosed_divergence
-from isinglass.agents.action_codec import ActionCode
-from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
-from isinglass.agents.action_masks import MASK_KEY, MaskLayout, find_mask
-from isinglass.agents.action_structure import ActionStructure, first_action, origin_of
-from isinglass.agents.constraints import choose_accepted
-from isinglass.agents.episodic_memory import recall_past
+from isinglass.agents.actions.action_codec import ActionCode
+from isinglass.agents.actions.action_energies import ActionEnergy, MixtureEnergy
+from isinglass.agents.actions.action_masks import MASK_KEY, MaskLayout, find_mask
+from isinglass.agents.actions.action_structure import ActionStructure, first_action, origin_of
+from isinglass.agents.actions.constraints import choose_accepted
+from isinglass.agents.extractors.episodic_memory import recall_past
 from isinglass.agents.network import (
     FreeEnergyNetwork,
     check_activation,

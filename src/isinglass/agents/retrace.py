@@ -13,7 +13,7 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_flag, check_fraction
 from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.transitions import Following, Transitions
+from isinglass.agents.replay.transitions import Following, Transitions
 from isinglass.errors import ParameterError
 
 __all__ = ["RetraceBackup"]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from isinglass.agents._arguments import without
-from isinglass.agents.action_energies import ActionEnergy, RBMEnergy
+from isinglass.agents.actions.action_energies import ActionEnergy, RBMEnergy
 from isinglass.agents.free_energy_q import FreeEnergyQ
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
-from isinglass.agents.transitions import Transitions
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.transitions import Transitions
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergySarsa"]

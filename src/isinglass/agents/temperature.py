@@ -11,9 +11,9 @@ from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_positive
-from isinglass.agents.action_structure import ActionStructure
+from isinglass.agents.actions.action_structure import ActionStructure
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.transitions import Transitions, take_rows
+from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.distributions import Distribution, Enumerated, has_few_states
 from isinglass.errors import ParameterError
 

@@ -34,7 +34,7 @@ class GymnasiumVecEnv(VecEnv):
         SAME_STEP    it is reset in the same step, as SB3's own vector environments do
         NEXT_STEP    the step after ignores the action and gives the first observation and reward
                      0: no transition. Its info says ``"reset_transition": True``, so that
-                     :class:`~isinglass.agents.replay_buffer.MaskedReplayBuffer` leaves it out
+                     :class:`~isinglass.agents.replay.replay_buffer.MaskedReplayBuffer` skips it
         DISABLED     it is reset at once, through ``reset(options={"reset_mask": ...})``
 
     Infos are those of SB3: ``TimeLimit.truncated``, and where an episode is over

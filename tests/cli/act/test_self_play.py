@@ -6,7 +6,7 @@ from threading import Event
 import torch
 
 from isinglass.agents import FreeEnergyQ
-from isinglass.agents.self_play import pools_of
+from isinglass.agents.seats.self_play import pools_of
 from isinglass.cli.act.learner import Learner
 from isinglass.cli.act.run import Request
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isinglass.agents.transitions import Transitions
+from isinglass.agents.replay.transitions import Transitions
 from isinglass.envs.tictactoe.augmentation import random_dihedral_augmentation
 from isinglass.envs.tictactoe.env import TicTacToe, action_mask
 from isinglass.errors import ParameterError

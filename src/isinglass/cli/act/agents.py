@@ -38,8 +38,8 @@ from isinglass.agents import (
 )
 from isinglass.agents._arguments import check_reset
 from isinglass.agents._faults import check_agent_file
-from isinglass.agents.action_structure import stored_space
-from isinglass.agents.extractors import SMALLEST_PICTURE
+from isinglass.agents.actions.action_structure import stored_space
+from isinglass.agents.extractors.plain_extractors import SMALLEST_PICTURE
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.sarsa import OF_REPLAY
 from isinglass.cli._wording import lacks_memory

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isinglass.agents.self_play import pools_of
+from isinglass.agents.seats.self_play import pools_of
 from isinglass.cli._wording import lacks_memory
 from isinglass.cli.act.run import History
 from isinglass.errors import FileError

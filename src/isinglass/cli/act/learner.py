@@ -24,7 +24,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from isinglass.agents import FreeEnergyQ, LearningWarning
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.cli._wording import lacks_memory
 from isinglass.cli.act.agents import algorithm_class, build_agent, make_environments
 from isinglass.cli.act.checkpoints import (

@@ -24,8 +24,8 @@ def random_mirror_augmentation(transitions: Batch, generator: np.random.Generato
     Args:
         transitions: A named tuple with ``observations`` and ``next_observations``, ``(batch, 2,
             rows, columns)``, ``actions``, ``(batch, 1)``, and, if masks are kept, ``next_masks``,
-            ``(batch, columns)``, as :class:`~isinglass.agents.replay_buffer.MaskedReplayBuffer`
-            draws them.
+            ``(batch, columns)``, as
+            :class:`~isinglass.agents.replay.replay_buffer.MaskedReplayBuffer` draws them.
         generator: Stream that chooses which are mirrored.
 
     Raises:

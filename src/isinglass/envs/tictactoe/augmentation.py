@@ -32,7 +32,7 @@ def random_dihedral_augmentation(transitions: Batch, generator: np.random.Genera
     Args:
         transitions: A named tuple with ``observations``, ``actions`` of shape (batch, 3),
             ``next_observations`` and, if masks are kept, ``next_masks``, (batch, 18), as
-            :class:`~isinglass.agents.replay_buffer.MaskedReplayBuffer` draws them.
+            :class:`~isinglass.agents.replay.replay_buffer.MaskedReplayBuffer` draws them.
         generator: Stream the symmetries are drawn from.
 
     Raises:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass.agents.backups import Backup, bootstrap
-from isinglass.agents.behavior_policy import BehaviorPolicy
+from isinglass.agents.offline.behavior_policy import BehaviorPolicy
 from isinglass.agents.policy import FreeEnergyPolicy
-from isinglass.agents.transitions import Transitions, take_rows
+from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.distributions import ConditionalRBM, Enumerated, PatternMixture
 from isinglass.errors import ParameterError
 

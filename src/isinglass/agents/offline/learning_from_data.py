@@ -22,20 +22,20 @@ from torch import Tensor
 
 from isinglass._support.wording import shown
 from isinglass.agents._arguments import SMALLEST_PICTURE, check_learning, without
-from isinglass.agents._density import keep_some_aside, learn_density
-from isinglass.agents.action_energies import ActionEnergy
+from isinglass.agents.actions.action_energies import ActionEnergy
 from isinglass.agents.backups import Backup
-from isinglass.agents.behavior_backup import BehaviorBackup
-from isinglass.agents.behavior_policy import (
+from isinglass.agents.first_look import FirstLook
+from isinglass.agents.offline._density import keep_some_aside, learn_density
+from isinglass.agents.offline.behavior_backup import BehaviorBackup
+from isinglass.agents.offline.behavior_policy import (
     BehaviorCnnPolicy,
     BehaviorMultiInputPolicy,
     BehaviorPolicy,
 )
-from isinglass.agents.first_look import FirstLook
-from isinglass.agents.logged_data import LoggedData
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.offline.logged_data import LoggedData
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.transitions import Transitions
 from isinglass.agents.temperature import value_spread
-from isinglass.agents.transitions import Transitions
 from isinglass.errors import ParameterError
 
 __all__ = ["LearningFromData", "SpacesOnly"]

@@ -11,9 +11,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Generator, Tensor
 
 from isinglass.agents._faults import finite_loss
-from isinglass.agents.behavior_policy import BehaviorPolicy
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
-from isinglass.agents.transitions import Transitions
+from isinglass.agents.offline.behavior_policy import BehaviorPolicy
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.transitions import Transitions
 
 __all__ = ["keep_some_aside", "learn_density"]
 

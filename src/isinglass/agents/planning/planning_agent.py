@@ -24,8 +24,13 @@ from isinglass.agents._arguments import check_surroundings, environment
 from isinglass.agents._faults import check_agent_file, same_spaces, whole_steps
 from isinglass.agents.mask_reader import MaskReader
 from isinglass.agents.network import check_real
-from isinglass.agents.planning_policy import PlanningPolicy
-from isinglass.agents.world_spaces import check_world, numbers_of, store_newest, world_columns
+from isinglass.agents.planning.planning_policy import PlanningPolicy
+from isinglass.agents.planning.world_spaces import (
+    check_world,
+    numbers_of,
+    store_newest,
+    world_columns,
+)
 from isinglass.errors import ParameterError
 from isinglass.world import WorldEnergy
 

@@ -55,7 +55,7 @@ class Transitions(NamedTuple):
         rewards: Σ_k γ^k r_k of those steps, ``(batch, 1)``.
         discounts: γ to the number of those steps, ``(batch, 1)``; None for single steps.
         next_masks: What is allowed in s', ``(batch, width)`` bools as of
-            :class:`~isinglass.agents.action_masks.MaskLayout`; None if there never was a mask.
+            :class:`~isinglass.agents.actions.action_masks.MaskLayout`; None if there never was one.
         valid: Which rows are transitions at all, ``(batch,)``; None if every one is.
         visits: How often (s, a) was met until now, ``(batch,)``; None if it is not counted.
         following: The steps after these, of a buffer of sequences; else None.

@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 
 from isinglass._support.wording import shown
-from isinglass.agents import _log_sources as sources
-from isinglass.agents.action_codec import ActionCode
-from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.actions.action_codec import ActionCode
+from isinglass.agents.actions.action_masks import MaskLayout
+from isinglass.agents.offline import _log_sources as sources
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["LoggedData", "spaces_of"]

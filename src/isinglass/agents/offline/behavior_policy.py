@@ -15,8 +15,8 @@ from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_kind
-from isinglass.agents.action_energies import ActionEnergy, MixtureEnergy
-from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.actions.action_energies import ActionEnergy, MixtureEnergy
+from isinglass.agents.actions.action_masks import MaskLayout
 from isinglass.agents.defaults import default_energy
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.network import FreeEnergyNetwork

@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from isinglass._support.typing import Bool
 from isinglass._support.validation import check_count
-from isinglass.agents.action_structure import ActionStructure, leaves_of, origin_of
+from isinglass.agents.actions.action_structure import ActionStructure, leaves_of, origin_of
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["MASK_KEY", "MaskLayout", "find_mask"]

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_count
-from isinglass.agents.episode_past import State, each, part_past, take_past
-from isinglass.agents.extractors import SMALLEST_PICTURE
+from isinglass.agents.extractors.episode_past import State, each, part_past, take_past
+from isinglass.agents.extractors.plain_extractors import SMALLEST_PICTURE
 from isinglass.errors import ParameterError, ShapeError
 
 __all__ = ["LENGTH", "EpisodicMemory", "recall_past"]
@@ -156,8 +156,8 @@ class EpisodicMemory(BaseFeaturesExtractor):
         """Returns the features of observations that were joined with their past.
 
         Args:
-            obs: As :func:`~isinglass.agents.episode_past.join_past` gives them; without a past
-                they are taken for the first of an episode.
+            obs: As :func:`~isinglass.agents.extractors.episode_past.join_past` gives them; without
+                a past they are taken for the first of an episode.
             see: Turns observations into what the encoder gets.
         """
         now, past, held = part_past(obs, isinstance(self._observation_space, spaces.Dict))

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
-from isinglass.agents.action_structure import leaves_of, origin_of
+from isinglass.agents.actions.action_structure import leaves_of, origin_of
 from isinglass.distributions import Distribution
 from isinglass.distributions.hybrid_mixture import discrete_units, real_components
 from isinglass.errors import DomainError, ParameterError

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from isinglass._support.validation import check_count
-from isinglass.agents.heads import (
+from isinglass.agents.actions.heads import (
     ConditionalRBMHead,
     DBMHead,
     GaussianMixtureHead,
@@ -14,7 +14,7 @@ from isinglass.agents.heads import (
     MixtureHead,
     PairwiseHead,
 )
-from isinglass.agents.hybrid_head import HybridMixtureHead
+from isinglass.agents.actions.hybrid_head import HybridMixtureHead
 from isinglass.distributions import Annealing, ConditionalRBM, ExpectedEnergyRBM
 from isinglass.distributions.hybrid_mixture import real_components
 from isinglass.errors import ParameterError
@@ -34,7 +34,7 @@ class ActionEnergy(ABC):
     """An energy of actions, from which :meth:`head` builds the module for a space.
 
     A new one is a frozen dataclass of sizes whose ``head`` returns a
-    :class:`~isinglass.agents.heads.Head`, a module from features of a state to a
+    :class:`~isinglass.agents.actions.heads.Head`, a module from features of a state to a
     :class:`~isinglass.distributions.Distribution` of actions.
 
     Examples:

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from isinglass._support.typing import Bool, Int
 from isinglass._support.validation import check_count
-from isinglass.agents.action_masks import find_mask
-from isinglass.agents.extractors import proposition_spaces
+from isinglass.agents.actions.action_masks import find_mask
+from isinglass.agents.extractors.plain_extractors import proposition_spaces
 from isinglass.errors import ParameterError
 from isinglass.nn.relational_hopfield import RelationalHopfield
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from isinglass._support.registry import name_of
 from isinglass._support.typing import Float
-from isinglass.agents._mixture_score import mixture_score, scores_in_one_pass
+from isinglass.agents.actions._mixture_score import mixture_score, scores_in_one_pass
 from isinglass.core.described import Labeled
 from isinglass.distributions import (
     Annealing,

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 
 from isinglass._support.optional import require_extra
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.errors import FileError, ParameterError, ShapeError
 
 __all__ = ["is_buffer", "is_path", "of_arrays", "of_buffer", "of_episodes", "of_file"]

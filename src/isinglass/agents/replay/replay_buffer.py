@@ -15,15 +15,15 @@ from torch import Tensor
 
 from isinglass._support.functions import check_takes
 from isinglass._support.validation import check_count, check_fraction
-from isinglass.agents.action_masks import MaskLayout
-from isinglass.agents.action_structure import stored_space
-from isinglass.agents.transitions import (
+from isinglass.agents.actions.action_masks import MaskLayout
+from isinglass.agents.actions.action_structure import stored_space
+from isinglass.agents.replay.transitions import (
     Augmentation,
     Following,
     Transitions,
     check_augmented,
 )
-from isinglass.agents.visit_counts import VisitCounts
+from isinglass.agents.replay.visit_counts import VisitCounts
 from isinglass.errors import ParameterError, ShapeError
 
 BEHAVIOR_KEY = "log_behavior"
@@ -67,7 +67,8 @@ class MaskedReplayBuffer(ReplayBuffer):
             goes through it. To be saved with the buffer it has to be a function of a module. See
             :func:`isinglass.envs.tictactoe.augmentation.random_dihedral_augmentation`.
         count_visits: Count how often pairs (s, a) were met, by
-            :class:`~isinglass.agents.visit_counts.VisitCounts`, which begin with the first draw.
+            :class:`~isinglass.agents.replay.visit_counts.VisitCounts`, which begin with the first
+            draw.
         sequence_length: k, how many steps come together; 1 for transitions alone.
         **kwargs: As ``*args``.
 
@@ -75,7 +76,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         ParameterError: If ``n_steps``, ``gamma`` or ``sequence_length`` is out of range, sequences
             are asked for with returns of several steps or an augmentation, ``augment`` cannot be
             called or gives something else, or the actions are in no space that
-            :class:`~isinglass.agents.action_masks.MaskLayout` knows.
+            :class:`~isinglass.agents.actions.action_masks.MaskLayout` knows.
 
     Examples:
         >>> from gymnasium import spaces

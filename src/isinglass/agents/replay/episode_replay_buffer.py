@@ -12,9 +12,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from isinglass._support.validation import check_count
-from isinglass.agents.episode_past import State, each, find_known, join_past, named_parts
-from isinglass.agents.episodic_memory import LENGTH, EpisodicMemory
-from isinglass.agents.replay_buffer import MaskedDictReplayBuffer, MaskedReplayBuffer
+from isinglass.agents.extractors.episode_past import State, each, find_known, join_past, named_parts
+from isinglass.agents.extractors.episodic_memory import LENGTH, EpisodicMemory
+from isinglass.agents.replay.replay_buffer import MaskedDictReplayBuffer, MaskedReplayBuffer
 from isinglass.errors import ParameterError
 
 __all__ = ["EpisodeDictReplayBuffer", "EpisodeReplayBuffer", "check_pasts", "usual_buffer"]

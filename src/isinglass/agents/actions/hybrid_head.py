@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
 from isinglass._support.typing import Float
-from isinglass.agents.heads import Head, MixtureHead
+from isinglass.agents.actions.heads import Head, MixtureHead
 from isinglass.distributions import HybridMixture
 from isinglass.distributions.hybrid_mixture import discrete_units, real_components
 from isinglass.units import Unit
@@ -24,8 +24,8 @@ class HybridMixtureHead(MixtureHead):
     """Memories of a key k_μ(s), fields θ_μ, centers c_μ(s) in the box and slopes γ_μ(s).
 
     Keys are over a level that all memories share, as heights in
-    :class:`~isinglass.agents.heads.GaussianMixtureHead`. A memory has slopes of its own: what
-    matters for one choice need not matter for another.
+    :class:`~isinglass.agents.actions.heads.GaussianMixtureHead`. A memory has slopes of its own:
+    what matters for one choice need not matter for another.
     """
 
     def __init__(

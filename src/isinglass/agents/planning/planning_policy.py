@@ -11,9 +11,9 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Generator, Tensor
 
 from isinglass._support.wording import shown
-from isinglass.agents.action_masks import MaskLayout
+from isinglass.agents.actions.action_masks import MaskLayout
 from isinglass.agents.network import check_real
-from isinglass.agents.world_spaces import numbers_of
+from isinglass.agents.planning.world_spaces import numbers_of
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.world import PathPlanner, Plan, RealModel, Sharing, WorldEnergy
 from isinglass.world.planning import best_alike, first_best, plan
@@ -41,7 +41,7 @@ class PlanningPolicy(BasePolicy):
         paths: Paths drawn in a round, where states are real.
 
     Examples:
-        >>> from isinglass.agents.world_spaces import world_columns
+        >>> from isinglass.agents.planning.world_spaces import world_columns
         >>> observations, actions = spaces.Discrete(3), spaces.Discrete(2)
         >>> world = WorldEnergy(world_columns(observations, actions))
         >>> world.store([0, 0], [0, 1], [0.0, 1.0], [1, 2], [True, True])

@@ -12,10 +12,15 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from isinglass._support.validation import check_fraction, check_kind
-from isinglass.agents.action_structure import origin_of
-from isinglass.agents.replay_buffer import MaskedReplayBuffer
-from isinglass.agents.transitions import Transitions
-from isinglass.agents.world_spaces import check_world, numbers_of, store_newest, world_columns
+from isinglass.agents.actions.action_structure import origin_of
+from isinglass.agents.planning.world_spaces import (
+    check_world,
+    numbers_of,
+    store_newest,
+    world_columns,
+)
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
+from isinglass.agents.replay.transitions import Transitions
 from isinglass.errors import ParameterError
 from isinglass.world import RealModel, TransitionModel, WorldEnergy
 

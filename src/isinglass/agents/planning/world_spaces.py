@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 
-from isinglass.agents.action_structure import origin_of
+from isinglass.agents.actions.action_structure import origin_of
 from isinglass.errors import ParameterError
 from isinglass.units import Bernoulli, Categorical, Gaussian, Mixed, Unit
 from isinglass.world import WorldColumns, WorldEnergy

@@ -1,0 +1,1 @@
+"""Features of what is seen: sets, propositions, and what the episode has shown before."""

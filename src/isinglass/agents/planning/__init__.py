@@ -1,0 +1,1 @@
+"""Agents with a model of the world: planning, and transitions that are imagined."""

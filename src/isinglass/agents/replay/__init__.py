@@ -1,0 +1,1 @@
+"""Transitions met: what is kept of them, and how batches are drawn."""
