@@ -341,6 +341,7 @@ class Bandit(gym.Env):
         return self.state, float(self.reward(self.state, action)), True, False, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_parameterised_action_is_learned_by_default(nested):
     """Random actions lose 1.3 or more; the best of 3 kinds at one place for all loses 0.2."""

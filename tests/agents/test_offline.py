@@ -67,6 +67,7 @@ def rooms_agent(**settings):
     return FreeEnergyQ.from_data(rooms_log(), TwoRooms(), seed=shifted(0), **QUICK | settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_it_learns_more_than_was_done(seed):
     env = LargeAction(**SMALL)
@@ -77,6 +78,7 @@ def test_it_learns_more_than_was_done(seed):
     assert found > data["rewards"].mean() + 1
 
 
+@pytest.mark.slow
 def test_values_follow_the_walk_through_the_rooms():
     """Staying in room 1 is worth 1.2 a step, going there from room 0 costs 0.8 once."""
     agent = rooms_agent(gamma=0.9).fit(800)

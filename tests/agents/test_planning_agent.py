@@ -54,6 +54,7 @@ def walk(agent: PlanningAgent, env: gym.Env, steps: int) -> float:
     return total
 
 
+@pytest.mark.slow
 def test_cliff_is_walked_along_after_2_000_steps() -> None:
     agent = PlanningAgent("PlanningPolicy", "CliffWalking-v1", seed=1).learn(2_000)
     assert walk(agent, gym.make("CliffWalking-v1"), 40) == -13
@@ -96,6 +97,7 @@ def test_a_world_that_is_known_is_acted_in_at_once() -> None:
         PlanningAgent("PlanningPolicy", "FrozenLake-v1", world=world)
 
 
+@pytest.mark.slow
 def test_a_point_is_held_where_states_are_real() -> None:
     agent = PlanningAgent("PlanningPolicy", Line(), horizon=8, paths=32, seed=0).learn(250)
     # Real actions come back from the buffer in units of the environment.
@@ -197,6 +199,7 @@ def test_masks_are_obeyed_or_refused():
         PlanningAgent("PlanningPolicy", MaskedLine(), seed=0).learn(5)
 
 
+@pytest.mark.slow
 def test_taxi_is_driven_by_its_masks():
     agent = PlanningAgent("PlanningPolicy", "Taxi-v4", seed=0).learn(4_000)
     env = gym.make("Taxi-v4")

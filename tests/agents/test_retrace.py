@@ -170,6 +170,7 @@ def every_path(moves, rewards, behavior, ends):
     return batch, GAMMA * (~over[:, 0]).double(), share, s0 * ACTIONS + a0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain_annotations")
 @pytest.mark.parametrize("mellow", [False, True])
 @pytest.mark.parametrize("lambda_", [0.5, 1.0])

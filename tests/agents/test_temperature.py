@@ -110,6 +110,7 @@ class Scaled(Wrapper):
         return seen, self.factor * reward, *rest
 
 
+@pytest.mark.slow
 def test_the_currency_of_the_rewards_does_not_matter():
     """In powers of two nothing is rounded otherwise but by Adam's ε, 1e-8 of gradients of 0.1."""
     agents = [

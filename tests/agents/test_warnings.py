@@ -52,6 +52,20 @@ def learned(env, steps=800, **settings):
     return FreeEnergyQ("MlpPolicy", env, seed=0, device="cpu", **settings).learn(steps)
 
 
+@pytest.mark.parametrize(
+    ("trait", "settings", "said"),
+    [
+        ({"least": 1e5}, {}, "hardly see it change"),
+        ({"penalty": -1e6}, {}, "Forbid actions by a mask"),
+        ({"ends": False}, {"gamma": 1.0}, "Give gamma=0.99"),
+    ],
+)
+def test_what_will_not_work_is_told_at_once(trait, settings, said):
+    with pytest.warns(LearningWarning, match=said):
+        learned(Tell(**trait), 101, **settings)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [{"least": 1e5}, {"other": 1e4}])
 def test_numbers_that_drown_others(far):
     env = Tell(**far)
@@ -66,6 +80,7 @@ def test_numbers_that_drown_others(far):
     FreeEnergyQ("MlpPolicy", normalized, device="cpu")  # which is told nothing
 
 
+@pytest.mark.slow
 def test_rewards_that_forbid():
     env = Tell(penalty=-1e6)
     with pytest.warns(LearningWarning, match="Forbid actions by a mask"):
@@ -75,6 +90,7 @@ def test_rewards_that_forbid():
     learned(large, 150)  # all are, which is a unit
 
 
+@pytest.mark.slow
 def test_values_that_grow_without_bound():
     env = Tell(ends=False)
     with pytest.warns(LearningWarning, match="Give gamma=0.99, or the environment in"):

@@ -94,6 +94,7 @@ def two_modes() -> tuple[ig.RBM, float]:
     return machine, float(probability @ up)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [-1.0, 1.0])
 def test_chains_leave_the_mode_they_start_in(side, generator):
     machine, exact = two_modes()

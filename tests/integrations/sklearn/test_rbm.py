@@ -145,6 +145,7 @@ def test_wrong_parameters_are_refused_at_fit(digits, wrong):
         RBMTransformer(**wrong).fit(digits[0][:20])
 
 
+@pytest.mark.slow
 def test_wide_sparse_rows_are_taken_a_batch_at_a_time():
     """What is dense at once is a block, not the table: 10,000 × 20,000 would be 800 MB."""
     wide = sparse.random_array((10_000, 20_000), density=1e-5, format="csr", rng=SEED)
