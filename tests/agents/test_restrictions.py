@@ -274,3 +274,18 @@ def test_what_is_fixed_and_forbidden():
         1,
         -1,
     ]
+
+
+@pytest.mark.parametrize("energy", ["mixture", "restricted", "deep"])
+@pytest.mark.parametrize("name", ["bits", "parts", "from 1 and -2"])
+def test_masks_and_constraints_where_actions_are_listed(name, energy):
+    space = SPACES[name]
+    mask, actions = random_mask(space), every_action(space)
+    best = actions[allowed_by(space, mask)][0]
+
+    def another(given):
+        return (given != best).any(-1)
+
+    keep = allowed_by(space, mask) & another(actions)
+    policy = shaped_policy(space, ENERGIES[energy], 0.6)
+    check_draws(policy, space, keep, action_masks=mask, constraint=another)

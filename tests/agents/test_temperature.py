@@ -15,7 +15,15 @@ from isinglass.distributions import Enumerated
 from isinglass.envs import LargeAction
 from isinglass.errors import ParameterError
 from isinglass.units import Spin
-from tests.agents.small import ENERGIES, QUICK, SMALL, SPACES, shaped_policy, small_agent
+from tests.agents.small import (
+    ENERGIES,
+    QUICK,
+    SMALL,
+    SPACES,
+    every_action,
+    shaped_policy,
+    small_agent,
+)
 from tests.seeds import SEED, numpy_seeded, seeded
 
 SEEN = torch.linspace(-1, 1, 8).reshape(4, 2)
@@ -194,3 +202,42 @@ def test_the_values_of_one_memory_start_flat():
 def test_state_fields_are_a_flag_or_shared(value):
     with pytest.raises(ParameterError, match="state_fields = "):
         MixtureEnergy(3, state_fields=value)
+
+
+@pytest.mark.parametrize("name", ["one", "parts", "bits"])
+def test_exploring_is_as_uncertain_where_values_differ_more(name):
+    """T(s) = max(T, c σ(s)) of the listed values, in draws and in their densities alike."""
+    space = SPACES[name]
+    policy = shaped_policy(space, MixtureEnergy(3), 0.05)
+    seen = torch.linspace(-1, 1, 4).reshape(2, 2)
+    actions = torch.as_tensor(every_action(space)).reshape(-1, *space.shape)
+    with torch.no_grad():
+        q = policy.q_net(seen, 0.05).score_each(
+            policy.code.encode(actions.reshape(len(actions), -1))
+        )
+    temperature = (0.8 * q.std(-1, correction=0, keepdim=True)).clamp_min(0.05)
+    assert (temperature > 0.05).any()
+    expected = (q / temperature).log_softmax(-1)
+    cold = policy.predict(seen.repeat(2_000, 1).numpy())[0]
+    policy.warmth = 0.8
+    rows = actions.reshape(len(actions), -1)
+    for state in range(2):
+        logs = policy.log_probability(seen[state].expand(len(rows), 2), rows)
+        torch.testing.assert_close(logs, expected[state], rtol=1e-4, atol=1e-4)
+    drawn = policy.predict(seen.repeat(2_000, 1).numpy())[0].reshape(2_000, 2, -1)
+    shares = (torch.as_tensor(drawn).unsqueeze(2) == rows).all(-1).float().mean(0)
+    assert ((shares - expected.exp()).abs() < 5 / (4 * 2_000) ** 0.5).all()
+    assert not np.array_equal(cold.reshape(drawn.shape), drawn)
+
+
+def test_only_exploring_is_warmer():
+    agent = small_agent(learning_starts=50).learn(100)
+    assert agent._warmth == pytest.approx(agent.temperature / agent.spread)
+    assert agent.policy.warmth is None
+    assert small_agent(temperature=0.3).learn(100)._warmth is None
+    warm = []
+    agent.policy.predict = lambda *a, **k: (
+        warm.append(agent.policy.warmth) or type(agent.policy).predict(agent.policy, *a, **k)
+    )
+    agent.learn(20, reset_num_timesteps=False)
+    assert warm and all(share > 0 for share in warm)

@@ -11,7 +11,7 @@ import isinglass as ig
 from isinglass.agents import DBMEnergy, Enumerated, MixtureEnergy
 from isinglass.distributions import annealed_conditional
 from isinglass.errors import DomainError, IntractableError
-from tests.agents.small import ENERGIES, SPACES, every_action, shaped_policy
+from tests.agents.small import ENERGIES, SEEN, SPACES, every_action, shaped_policy
 from tests.cases import double
 from tests.distributions.test_conditional_rbm import distance
 from tests.seeds import seeded
@@ -151,3 +151,36 @@ def test_greedy_actions_are_the_best(name, monkeypatch):
             found = policy.action_values(seen, torch.tensor(actions))
         slack = 0.1 * np.log(5) if isinstance(ENERGIES[name], MixtureEnergy) else 0.0
         assert (found >= scores.amax(-1) - slack - 1e-4).all()
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+@pytest.mark.parametrize("space", ["bits", "parts"])
+def test_listing_what_is_clamped_is_clamping_what_is_listed(name, space):
+    """A score does not see clamped units: states that disagree with them are no states."""
+    policy = shaped_policy(SPACES[space], ENERGIES[name])
+    distribution = policy.q_net(torch.ones(2, SEEN.shape[0]), 0.7)
+    state = policy.code.encode(torch.as_tensor(every_action(SPACES[space])))[[3, 5]]
+    observed = torch.zeros(state.shape[-1], dtype=torch.bool)
+    observed[: 1 if space == "bits" else 2] = True  # the first part
+    found = Enumerated.of(distribution.condition(state, observed))
+    expected = Enumerated.of(distribution).condition(state, observed)
+    torch.testing.assert_close(found.scores, expected.scores)
+
+
+def test_a_warmer_row_is_at_a_share_of_its_own_spread():
+    distribution = Enumerated.of(mixture(rows=6))
+    allowed = double(6, 6, seed=3) > 0
+    allowed[:, 2:4] = True
+    scores = distribution.scores.masked_fill(~allowed, -torch.inf)
+    scores[0] *= 100
+    cold = replace(distribution, scores=scores)
+    warm = cold.warmed(0.5)
+    for row in range(6):
+        q = scores[row][allowed[row]]
+        temperature = max(0.7, 0.5 * float(q.std(correction=0)))
+        expected = (q / temperature).softmax(0)
+        torch.testing.assert_close(warm.log_probs()[row][allowed[row]].exp(), expected)
+        assert (warm.scores[row][~allowed[row]] == -torch.inf).all()
+    assert warm.entropy()[0] > cold.entropy()[0] + 0.1
+    alike = replace(cold, scores=torch.full((6, 6), 3.0).double())
+    torch.testing.assert_close(alike.warmed(0.5).scores, alike.scores)

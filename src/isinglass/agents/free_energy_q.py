@@ -254,6 +254,13 @@ class FreeEnergyQ(LearningFromData):
     def _waits_for_reward(self) -> bool:
         return self.initial_temperature is None and not self.backup.explores
 
+    @property
+    def _warmth(self) -> float | None:
+        """T/σ, the share that T is of the spread of all values, in the spread of each state."""
+        if self.initial_temperature is not None or not self.spread:
+            return None
+        return self.temperature / self.spread
+
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds Python, numpy, torch, the environment and the stream of the actions."""
         super().set_random_seed(seed)

@@ -39,6 +39,11 @@ class MaskedCollection(OffPolicyAlgorithm):
         """Whether actions stay uniform until a reward other than 0 was met."""
         return False
 
+    @property
+    def _warmth(self) -> float | None:
+        """The least T in a state while it is explored, in its own spread; None for T alone."""
+        return None
+
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         """Lets opponents of the environment that are to be the agent itself follow it."""
         return super()._init_callback(with_self_play(callback, self.env), progress_bar)
@@ -79,6 +84,15 @@ class MaskedCollection(OffPolicyAlgorithm):
         It starts when a reward other than 0 was met, if ``_waits_for_reward``: up to then all
         values are 0, and to choose by what a network makes of that is to choose by noise.
         """
+        self.policy.warmth = self._warmth
+        try:
+            return self._draw_action(learning_starts, action_noise, n_envs)
+        finally:
+            self.policy.warmth = None
+
+    def _draw_action(
+        self, learning_starts: int, action_noise: ActionNoise | None, n_envs: int
+    ) -> tuple[Any, np.ndarray]:
         if self._waits_for_reward and not self._rewarded:
             learning_starts = self.num_timesteps + 1
         structure, allowed, space = self.policy.structure, self._allowed, self.action_space

@@ -37,7 +37,7 @@ from isinglass.agents.network import (
     check_widths,
 )
 from isinglass.distributions import Distribution, Enumerated, has_few_states
-from isinglass.errors import DomainError, IsinglassError, ParameterError, ShapeError
+from isinglass.errors import IsinglassError, ParameterError, ShapeError
 
 #: From actions to which of them may be taken.
 Constraint: TypeAlias = Callable[[Any], np.ndarray]
@@ -87,6 +87,9 @@ class FreeEnergyPolicy(BasePolicy):
         >>> bool((policy.distribution(state).value() - q.logsumexp(0)).abs() < 1e-5)  # T = 1
         True
     """
+
+    #: While an agent explores: the least T in a state, as a share of the spread of its values.
+    warmth: float | None = None
 
     def __init__(
         self,
@@ -138,13 +141,8 @@ class FreeEnergyPolicy(BasePolicy):
         # Listed once: walking the modules would cost more than the update itself.
         self._followed = (list(self.q_net.parameters()), list(self.q_net_target.parameters()))
         # The modules that own buffers, not the buffers: those are replaced on the way to a device.
-        self._copied = [
-            (online, target)
-            for online, target in zip(
-                self.q_net.modules(), self.q_net_target.modules(), strict=True
-            )
-            if next(online.buffers(recurse=False), None) is not None
-        ]
+        pairs = zip(self.q_net.modules(), self.q_net_target.modules(), strict=True)
+        self._copied = [pair for pair in pairs if any(True for _ in pair[0].buffers(False))]
         self.masks_told = False
         self._seed = int(torch.randint(2**63 - 1, ()))
         self._generator: Generator | None = None
@@ -193,6 +191,13 @@ class FreeEnergyPolicy(BasePolicy):
     def _unmasked(self, obs: PyTorchObs, temperature: float, target: bool) -> Distribution:
         return (self.q_net_target if target else self.q_net)(obs, temperature)
 
+    def _acting(self, obs: PyTorchObs, masks: Tensor | None) -> Distribution:
+        """Returns π(a|s); while an agent explores, at a T of its own where values differ more."""
+        found = self.distribution(obs, masks)
+        if self.warmth is None or not has_few_states(found):
+            return found
+        return Enumerated.of(found).warmed(self.warmth)
+
     def observed_masks(self, obs: PyTorchObs) -> Tensor | None:
         """Returns the masks in a dictionary of observations, all allowed where nothing is."""
         if not isinstance(obs, Mapping) or (told := find_mask(obs)) is None:
@@ -226,7 +231,7 @@ class FreeEnergyPolicy(BasePolicy):
         """Returns log π(a|s) of actions as a replay buffer holds them: a density where real."""
         device = self.weights[0].device
         masks = None if masks is None else masks.to(device)
-        found = self.distribution(obs, masks)
+        found = self._acting(obs, masks)
         scores = found.score(self.code.encode(actions.to(device).reshape(len(actions), -1)))
         return (scores - found.value(self.generator)) / self.temperature
 
@@ -326,7 +331,7 @@ class FreeEnergyPolicy(BasePolicy):
         obs, state = recall_past(self.q_net.extractor, obs, state, episode_start)
         with torch.no_grad():
             masks = self._masks(action_masks, obs)
-            distribution = self.distribution(obs, masks)
+            distribution = self._acting(obs, masks)
             if constraint is not None and has_few_states(distribution):
                 distribution = Enumerated.of(distribution)
             if fixed is not None:
@@ -372,18 +377,10 @@ class FreeEnergyPolicy(BasePolicy):
 
     def _check_allowed(self, values: Tensor, masks: Tensor | None) -> None:
         """Refuses what is fixed and forbidden; the distribution has done so for joint masks."""
-        layout = MaskLayout.of(self.action_space)
-        if masks is None or masks.shape[-1] == layout.joint_size:
-            return
-        values = values[:, torch.as_tensor(self.structure.listed, device=values.device)]
-        starts = np.cumsum((0, *layout.parts[:-1])) - self.structure.starts
-        flags = values.nan_to_num() + torch.as_tensor(starts, device=values.device)
-        allowed = masks.gather(-1, flags.long().clamp_min(0)) | values.isnan()
-        if not bool(allowed.all()):
-            raise DomainError(
-                f"{int((~allowed).sum())} values that are fixed and that the mask forbids",
-                "Leave them free (NaN), or allow them",
-            )
+        layout, structure = MaskLayout.of(self.action_space), self.structure
+        if masks is not None and masks.shape[-1] != layout.joint_size:
+            listed = torch.as_tensor(structure.listed, device=values.device)
+            layout.check_allowed(values[:, listed], masks, structure.starts)
 
     def _choose_actions(
         self, distribution: Distribution, deterministic: bool, constraint: Constraint | None

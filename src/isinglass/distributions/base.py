@@ -76,6 +76,13 @@ class Distribution(ABC):
         lifted = states.reshape(len(states), *(1,) * (probe.ndim - 1), states.shape[-1])
         return self.score(lifted.expand(len(states), *probe.shape)).movedim(0, -1)
 
+    def agrees(self, states: Float[Tensor, "M d"]) -> Bool[Tensor, "*batch M"] | None:
+        """Tells which states have every clamped unit at its value; None where none is clamped.
+
+        A score is that of the free units and does not see the others.
+        """
+        return None
+
     def masked(self: Kind, allowed: Bool[Tensor, "*mask"]) -> Kind:
         """Returns the distribution given that no forbidden component is on: p(v) = 0 where one is.
 
@@ -143,6 +150,13 @@ class FieldDistribution(Distribution):
     observed: Tensor | None
     clamped: Tensor | None
     forbidden: Tensor | None
+
+    def agrees(self, states: Float[Tensor, "M d"]) -> Bool[Tensor, "*batch M"] | None:
+        """Tells which states have every clamped unit at its value; None where none is clamped."""
+        if self.observed is None or self.clamped is None:
+            return None
+        same = states == self.clamped.unsqueeze(-2)
+        return (same | ~self.observed.unsqueeze(-2)).all(-1)
 
     def _join(self, forbidden: Tensor) -> Tensor:
         """Returns all that is forbidden, in a mask before and in this one.

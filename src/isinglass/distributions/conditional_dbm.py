@@ -113,6 +113,10 @@ class ConditionalDBM(Distribution):
         """
         return replace(self, joint=self.joint.condition(self._pad(state), self._pad(observed)))
 
+    def agrees(self, states: Float[Tensor, "M d"]) -> Bool[Tensor, "*batch M"] | None:
+        """Tells which states have every clamped unit at its value; None where none is clamped."""
+        return self.joint.agrees(self._pad(states))
+
     def zeros_like_event(self) -> Float[Tensor, "*batch d"]:
         """Returns zeros with the shape, type and device of one state v for each row."""
         return self.joint.zeros_like_event()[..., : self.unit.size]

@@ -70,6 +70,9 @@ class Enumerated(Distribution):
         probe = distribution.zeros_like_event()
         states = distribution.unit.enumerate_states().to(probe)
         scores = distribution.score_each(states)
+        agree = distribution.agrees(states)
+        if agree is not None:
+            scores = scores.masked_fill(~agree, -torch.inf)
         if allowed is not None:
             scores = _exclude(scores, ~allowed, "no allowed action")
         return cls(distribution.unit, states, scores, distribution.temperature)
@@ -138,6 +141,31 @@ class Enumerated(Distribution):
         """
         who = "no allowed action meets the constraint"
         return replace(self, scores=_exclude(self.scores, ~accepts(self.states), who))
+
+    def warmed(self, share: float) -> Enumerated:
+        r"""Returns the distribution at a temperature T(s) of its own in each row, T at least.
+
+            T(s) = max(T, c σ(s)),   σ(s)² = Var of Q over what is allowed in s
+
+        Scores are brought nearer together by T/T(s), so that T stays one number.
+
+        Args:
+            share: c.
+
+        Examples:
+            >>> from isinglass import Spin
+            >>> states = torch.tensor([[-1.0], [1.0]])
+            >>> cold = Enumerated(Spin(1), states, torch.tensor([[0.0, 8.0], [0.0, 0.1]]), 1.0)
+            >>> cold.warmed(0.5).scores
+            tensor([[2.0000, 6.0000],
+                    [0.0000, 0.1000]])
+        """
+        allowed = ~self.scores.isneginf()
+        count, finite = allowed.sum(-1, keepdim=True), self.scores.where(allowed, 0)
+        away = (finite - finite.sum(-1, keepdim=True) / count).where(allowed, 0)
+        spread = (away.square().sum(-1, keepdim=True) / count).sqrt()
+        nearer = self.temperature / (share * spread).clamp_min(self.temperature)
+        return replace(self, scores=self.scores - (1 - nearer) * away)
 
     def tilted(self, prior: Distribution) -> Enumerated:
         """Returns the exact distribution prior(v)·exp(S(v)/T), of any prior with a value."""

@@ -9,9 +9,11 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
+from torch import Tensor
 
-from isinglass._support.typing import Bool
+from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_count
 from isinglass.agents.actions.action_structure import ActionStructure, leaves_of, origin_of
 from isinglass.errors import DomainError, ParameterError, ShapeError
@@ -172,6 +174,31 @@ class MaskLayout:
         """
         rows = self._flatten(_truths(masks), (len(masks),))
         return rows | ~self._possible(rows).all(-1, keepdims=True)
+
+    def check_allowed(
+        self,
+        values: Float[Tensor, "count parts"],
+        masks: Bool[Tensor, "count flat"],
+        starts: Int[np.ndarray, " parts"],
+    ) -> None:
+        """Refuses values of parts that a flat mask forbids.
+
+        Args:
+            values: One row an action, NaN where free.
+            masks: Flat masks.
+            starts: From which number each part counts.
+
+        Raises:
+            DomainError: If any is forbidden.
+        """
+        places = np.cumsum((0, *self.parts[:-1])) - starts
+        flags = values.nan_to_num() + torch.as_tensor(places, device=values.device)
+        allowed = masks.gather(-1, flags.long().clamp_min(0)) | values.isnan()
+        if not bool(allowed.all()):
+            raise DomainError(
+                f"{int((~allowed).sum())} values that are fixed and that the mask forbids",
+                "Leave them free (NaN), or allow them",
+            )
 
     def joint(self, masks: Bool[np.ndarray, "*rows flat"]) -> Bool[np.ndarray, "*rows joint"]:
         """Turns flat masks into joint ones, ``(..., joint_size)``: allowed where all parts are.

@@ -126,6 +126,9 @@ class BehaviorPolicy(FreeEnergyPolicy):
         finally:
             self._tilts = before
 
+    def _acting(self, obs: PyTorchObs, masks: Tensor | None) -> Distribution:
+        return self.distribution(obs, masks)  # a warmer one would leave what others have done
+
     def _unmasked(self, obs: PyTorchObs, temperature: float, target: bool) -> Distribution:
         values = super()._unmasked(obs, temperature, target)
         plain = self.code.continuous and bool(self.uniform_share == 1)
