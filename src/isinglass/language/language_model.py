@@ -39,7 +39,7 @@ class LanguageModel(nn.Module, ABC):
         """Computes the logits of the token that follows each position."""
 
     def forward(self, tokens: Int[Tensor, "rows length"]) -> Float[Tensor, "rows length words"]:
-        """Computes :meth:`logits`."""
+        """Computes what :meth:`logits` does."""
         return self.logits(tokens)
 
     def begin(self, tokens: Int[Tensor, "rows length"]) -> tuple[Float[Tensor, "rows words"], Any]:
@@ -78,7 +78,7 @@ class CallableModel(LanguageModel):
         self.function = function
 
     def logits(self, tokens: Int[Tensor, "rows length"]) -> Float[Tensor, "rows length words"]:
-        """Calls the function.
+        """Computes the logits by calling the function.
 
         Raises:
             ShapeError: If what it gives is no table of logits for these tokens.

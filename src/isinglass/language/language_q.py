@@ -416,7 +416,8 @@ class LanguageQ(nn.Module):
     def _encoded(self, given: Any) -> Any:
         """Texts as lists of tokens."""
         texts = [given] if isinstance(given, str) else given
-        if isinstance(texts, Tensor) or not any(isinstance(text, str) for text in texts):
+        listed = isinstance(texts, list | tuple)
+        if not listed or not any(isinstance(text, str) for text in texts):
             return texts
         if self.tokenizer is None:
             raise ParameterError("texts, and no tokenizer", "Give one: LanguageQ(..., tokenizer=)")

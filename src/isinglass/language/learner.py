@@ -175,15 +175,23 @@ class Learner:
         if math.isfinite(self.moved):
             self.rate *= min(MOST_FASTER, max(1 / MOST_FASTER, wanted / max(self.moved, 1e-12)))
 
+    @property
+    def temperature(self) -> float:
+        """T of the step at hand."""
+        cooling = self.options.cooling * self.steps
+        done = (len(self.history) + 1) / cooling if cooling else 1.0
+        return self.judge.temperature / min(1.0, done)
+
     def loss(self, rollouts: Rollouts) -> Tensor:
         """Computes the mean square of the residual."""
         judge, sequences = self.judge, rollouts.sequences
+        temperature = self.temperature
         mine = score(judge.model, sequences)
         ratio = mine.log_p - rollouts.scores.log_p
         if self.options.residual == "trajectory":
-            return trajectory_loss(ratio, rollouts.rewards, rollouts.groups, judge.temperature)
-        values = judge.values(mine, rollouts.scores)
-        return suffix_loss(ratio, values, rollouts.rewards, sequences.chosen, judge.temperature)
+            return trajectory_loss(ratio, rollouts.rewards, rollouts.groups, temperature)
+        values = temperature * (mine.partition - rollouts.scores.partition)
+        return suffix_loss(ratio, values, rollouts.rewards, sequences.chosen, temperature)
 
     def descend(self, rollouts: Rollouts) -> float:
         """Takes one step of the optimizer.

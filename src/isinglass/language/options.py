@@ -17,7 +17,7 @@ __all__ = ["LearningOptions"]
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """Settings of :meth:`LanguageQ.fit`.
+    """Settings of a step of :meth:`LanguageQ.fit`.
 
     Args:
         residual: ``"trajectory"``, one square for each whole sequence, or ``"suffix"``, one for the
@@ -33,6 +33,8 @@ class LearningOptions:
             way.
         change: How far a step goes at the beginning, where ``learning_rate`` is None: the root of
             the mean square of the change of log π of the sequences that were just drawn, in nats.
+        cooling: Share of the steps over which 1/T rises to what is wanted, so that the model follows
+            the optimum from the reference on. 0 is none.
         average: Decay of a running average of the weights, which the model is left with.
 
     Raises:
@@ -51,6 +53,7 @@ class LearningOptions:
     updates: int = 2
     learning_rate: float | None = None
     change: float = 0.5
+    cooling: float = 0.5
     average: float = 0.95
 
     def __post_init__(self) -> None:
@@ -63,5 +66,6 @@ class LearningOptions:
         if self.learning_rate is not None:
             check_positive("learning_rate", self.learning_rate)
         check_positive("change", self.change)
+        check_fraction("cooling", self.cooling)
         if check_fraction("average", self.average) == 1:
             raise ParameterError("average = 1, which would never move", "Give less, such as 0.95")

@@ -105,7 +105,7 @@ class TabularLanguage(LanguageModel):
             q(s, a) = −E(s a)·[s a is whole] + T log π_ref(a|s) + V(s a),   V(s) = T log Σ_a e^{q/T}
 
         so that π(x) = Π softmax(q/T) = π_ref(x) e^{−E(x)/T} / Z with V(first) = T log Z. The table
-        holds q/T.
+        holds q/T, counted from the reference's log-partition as :class:`LanguageQ` counts.
 
         Reference: Blondel et al. 2025, arXiv:2512.15605; Nachum et al. 2017, arXiv:1702.08892.
 
@@ -159,5 +159,6 @@ class TabularLanguage(LanguageModel):
             rows_q += value
             following = temperature * (rows_q / temperature).logsumexp(-1)
         with torch.no_grad():
-            model.table.copy_(q / temperature)
+            prior = 0.0 if reference is None else reference.table.logsumexp(-1, keepdim=True)
+            model.table.copy_(q / temperature + prior)
         return model
