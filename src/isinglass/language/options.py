@@ -33,8 +33,8 @@ class LearningOptions:
             way.
         change: How far a step goes at the beginning, where ``learning_rate`` is None: the root of
             the mean square of the change of log π of the sequences that were just drawn, in nats.
-        cooling: Share of the steps over which 1/T rises to what is wanted, so that the model follows
-            the optimum from the reference on. 0 is none.
+        cooling: Share of the steps over which 1/T rises to what is wanted, so that the model
+            follows the optimum from the reference on. 0 is none.
         average: Decay of a running average of the weights, which the model is left with.
 
     Raises:
