@@ -200,3 +200,40 @@ def test_evaluation_agrees_with_enumeration():
     assert abs(found.reward - base) < 5 * (base * (1 - base) / 600) ** 0.5
     assert found.kl == 0
     assert found.optimum == optimum(base, T)[1]
+
+
+def test_the_learning_rate_is_found_where_a_step_goes_as_far_as_wanted():
+    from isinglass.language import learner as module
+
+    judge = LanguageQ(random_table(), random_table(), T, end=END)
+    options = LearningOptions(max_tokens=LENGTH, change=0.3, cooling=0.0)
+    run = module.Learner(
+        judge, [torch.tensor([0])], module.RewardOf(two_threes, judge), options, 10**6, seeded(8)
+    )
+    run.begin()
+    moved = []
+    for _ in range(25):
+        run.step(None)
+        moved.append(run.moved)
+    assert 0.1 < sum(moved[-10:]) / 10 < 0.9
+
+
+def test_replay_keeps_the_newest_with_what_the_reference_says():
+    from isinglass.language import SequenceReplay
+    from isinglass.language import learner as module
+
+    judge = LanguageQ(random_table(), random_table(1), T, end=END)
+    options = LearningOptions(max_tokens=LENGTH, batch=8)
+    run = module.Learner(
+        judge, [torch.tensor([0])], module.RewardOf(two_threes, judge), options, 1, seeded(9)
+    )
+    batches = [run.draw(judge.model)[0] for _ in range(4)]
+    replay = SequenceReplay(20)
+    for batch in batches:
+        replay.add(batch)
+    assert len(replay) == 20
+    assert (
+        replay.held.sequences.lists() == [row for b in batches for row in b.sequences.lists()][-20:]
+    )
+    theirs = score(judge.reference, replay.held.sequences)
+    torch.testing.assert_close(replay.held.scores.log_p, theirs.log_p)

@@ -76,6 +76,7 @@ class Learner:
         self.history: list[dict[str, float]] = []
         self.base: list[float] = []
         self.rollouts = self.turns = self.moves = 0
+        self.moved = 0.0  # how far the last step went, in nats
 
     def begin(self) -> None:
         """Draws from the reference, which the model still is, until two rewards differ.

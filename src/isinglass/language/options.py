@@ -30,7 +30,8 @@ class LearningOptions:
             on what was kept.
         learning_rate: Of Adam at the beginning; it falls to a tenth at the last step. None is the
             one at which a step changes log π of a whole sequence by ``change`` nats, found on the
-            way.
+            way. A model that is random itself, as one that is heated, needs one: its noise would be
+            taken for what a step changes.
         change: How far a step goes at the beginning, where ``learning_rate`` is None: the root of
             the mean square of the change of log π of the sequences that were just drawn, in nats.
         cooling: Share of the steps over which 1/T rises to what is wanted, so that the model
@@ -48,9 +49,9 @@ class LearningOptions:
     residual: str = "trajectory"
     batch: int = 64
     max_tokens: int = 48
-    replay: int = 1024
+    replay: int = 4096
     replay_batch: int = 128
-    updates: int = 2
+    updates: int = 4
     learning_rate: float | None = None
     change: float = 0.5
     cooling: float = 0.5
