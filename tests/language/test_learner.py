@@ -237,3 +237,20 @@ def test_replay_keeps_the_newest_with_what_the_reference_says():
     )
     theirs = score(judge.reference, replay.held.sequences)
     torch.testing.assert_close(replay.held.scores.log_p, theirs.log_p)
+
+
+def test_replayed_sequences_come_with_others_of_their_prompt_and_each_as_often():
+    from isinglass.language import Rollouts, Scores, SequenceReplay, Sequences
+
+    groups = torch.tensor([7] * 5 + [1] * 30 + [4] * 15)
+    ones = torch.ones(50, dtype=torch.long)
+    rows = Sequences(torch.arange(50)[:, None].repeat(1, 2), ones, 2 * ones)
+    scores = Scores(torch.zeros(50, 1), torch.zeros(50, 1))
+    replay = SequenceReplay(50)
+    replay.add(Rollouts(rows, scores, torch.zeros(50), groups))
+    drawn = replay.draw(40_000, seeded(10))
+    assert torch.equal(groups[drawn.sequences.tokens[:, 0]], drawn.groups)
+    assert (drawn.groups.view(-1, 8) == drawn.groups.view(-1, 8)[:, :1]).all()
+    counts = drawn.sequences.tokens[:, 0].bincount(minlength=50)
+    # eight at a time from one prompt: the variance of a count is at most eight times that of one
+    assert ((counts - 800).abs() < 5 * (8 * 800) ** 0.5).all()

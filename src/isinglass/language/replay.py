@@ -15,6 +15,8 @@ from isinglass.language.sequences import Sequences
 
 __all__ = ["Rollouts", "SequenceReplay"]
 
+SAME = 8  # sequences of a prompt that are drawn together, as V₀ is their mean
+
 
 @dataclass(frozen=True)
 class Rollouts:
@@ -128,13 +130,18 @@ class SequenceReplay:
         self.held = joined.rows(newest)
 
     def draw(self, count: int, generator: Generator | None = None) -> Rollouts:
-        """Draws sequences, all alike, with replacement.
+        """Draws sequences, all alike, with replacement, several of each prompt that is met.
 
         Raises:
             IndexError: If none are kept.
         """
         if self.held is None:
             raise IndexError("nothing is kept")
-        device = self.held.rewards.device
-        which = torch.randint(len(self.held), (count,), device=device, **source(generator))
-        return self.held.rows(which)
+        groups = self.held.groups
+        _, number, sizes = groups.unique(return_inverse=True, return_counts=True)
+        order, firsts = number.argsort(stable=True), sizes.cumsum(0) - sizes
+        shape = (-(-count // SAME), 1)
+        met = number[torch.randint(len(groups), shape, device=groups.device, **source(generator))]
+        share = torch.rand(shape[0], SAME, device=groups.device, **source(generator))
+        place = firsts[met] + (share * sizes[met]).long()
+        return self.held.rows(order[place].flatten()[:count])
