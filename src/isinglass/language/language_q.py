@@ -312,9 +312,9 @@ class LanguageQ(nn.Module):
         importance weights. V₀ is, for each prompt, what makes the mean of the squares least. The
         gradient on new sequences is that of REINFORCE with a KL penalty and a baseline.
 
-        Where p₀, the share of sequences that are rewarded at all, is 2 % or less, nothing is
-        learned in the default number of steps: begin with a reward that is had more often.
-        Dropout is off while it learns. Ctrl-C keeps what was learned.
+        The first draws of the reference must have two rewards that differ: begin with a reward that
+        is had more often than once in a few hundred sequences. Dropout is off while it learns.
+        Ctrl-C keeps what was learned.
 
         Args:
             prompts: Texts if there is a tokenizer, or tokens, of any lengths.
