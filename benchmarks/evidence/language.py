@@ -38,7 +38,7 @@ from isinglass.language.residuals import score
 from isinglass.language.rewards import RewardOf
 
 WORDS, LENGTH, END = 5, 4, 2
-STORIES = ("bird", "tree", "happy")
+STORIES = ("bird", "tree", "mommy", "happy")
 TOYS = {"toy": 2, "rare": 3}  # how often a sequence must have the word
 TASKS = (*TOYS, *STORIES)
 METHODS = ("LanguageQ", "without replay", "suffix", "REINFORCE", "rejection fine-tuning")
@@ -228,7 +228,7 @@ def maker(
     if task in TOYS:
         return partial(toy, method, seed, 3 if quick else TOY_STEPS, TOYS[task])
     count = partial(base_rates, 64 if quick else 4096)
-    base = Cache(out / "stories-base.json").get("base", count)[task] or 0.05
+    base = Cache(out / "stories-base.json").get(" ".join(STORIES), count)[task] or 0.05
     return partial(story, task, method, seed, 2 if quick else STORY_STEPS, base)
 
 
@@ -250,7 +250,8 @@ def as_table(found: dict[tuple[str, str], list[dict[str, Any]]]) -> Table:
             f"{means['rollouts']:.0f}", f"{means['seconds']:.0f}",
         )  # fmt: skip
     for task in dict.fromkeys(task for task, _ in found):
-        base = next(runs[0]["base"] for (name, _), runs in found.items() if name == task)
+        bases = [run["base"] for (name, _), runs in found.items() if name == task for run in runs]
+        base = sum(bases) / len(bases)
         n, success, share = best_of(base, LanguageQ(TabularLanguage(2, 1)).temperature)
         table.add_row(task, f"best of {n}", f"{base:.3f}", f"{success:.3f}", "", f"{share:.3f}",
                       "", f"{n} an answer", "")  # fmt: skip
