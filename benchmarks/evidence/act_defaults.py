@@ -1,30 +1,30 @@
 """Agents as they come: FreeEnergyQ, DQN, PPO and MaskablePPO without a single setting.
 
+"DQN, Zoo" and "PPO, Zoo" have what RL Baselines3 Zoo sets for the task, where it has it.
+
 One run is one agent, one task and one seed, for as many steps of the environment as all others; it
 goes to a file of its own in --out, and a second call makes only what is missing. Greedy episodes
 are counted at the end, in environments of another seed. Our defaults were chosen on other tasks
 (a heavier cart, another frozen lake, identities of other sizes, LargeAction with 30 bits) with
-seeds from 200 on. Seconds are processor time of the one thread that learns.
+seeds from 200 on. Seconds are processor time of the one thread that learns. MaskablePPO needs the
+package sb3-contrib, MiniGrid minigrid.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.wrappers import TimeLimit
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import (
     BitFlippingEnv,
     IdentityEnv,
@@ -33,13 +33,48 @@ from stable_baselines3.common.envs import (
     IdentityEnvMultiDiscrete,
 )
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecNormalize
 
-from benchmarks.evidence.cache import Cache
+from benchmarks.evidence.act import exams
+from benchmarks.evidence.act.agents import Player
+from benchmarks.evidence.grid import Grid, mean_and_worst, of
 from isinglass.agents import FreeEnergyQ, MaskedEnv
 from isinglass.envs import make_env
 
 LONGEST = 1_000  # steps of an episode that is counted
-METHODS = ("FreeEnergyQ", "DQN", "PPO", "MaskablePPO")
+METHODS = ("FreeEnergyQ", "DQN", "PPO", "MaskablePPO", "DQN, Zoo", "PPO, Zoo")
+
+
+def _falling(first: float) -> Callable[[float], float]:
+    return lambda remaining: first * remaining
+
+
+LONG_BUFFER = {
+    "learning_rate": 2.5e-4, "batch_size": 512, "buffer_size": 100_000, "learning_starts": 0,
+    "gamma": 0.99, "target_update_interval": 5_000, "train_freq": 16, "gradient_steps": 4,
+    "exploration_fraction": 0.06, "exploration_final_eps": 0.11,
+}  # fmt: skip
+
+#: Settings of RL Baselines3 Zoo, hyperparams/dqn.yml and ppo.yml; ``n_envs`` and ``normalize`` are
+#: of the environment.
+ZOO: dict[tuple[str, str], dict[str, Any]] = {
+    ("CartPole", "DQN"): LONG_BUFFER,
+    ("Acrobot", "DQN"): LONG_BUFFER,
+    ("CartPole", "PPO"): {
+        "n_envs": 8, "n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98,
+        "n_epochs": 20, "ent_coef": 0.0, "learning_rate": _falling(1e-3),
+        "clip_range": _falling(0.2),
+    },
+    ("Acrobot", "PPO"): {
+        "n_envs": 16, "normalize": True, "n_steps": 256, "gae_lambda": 0.94, "gamma": 0.99,
+        "n_epochs": 4, "ent_coef": 0.0,
+    },
+    ("Pendulum", "PPO"): {
+        "n_envs": 4, "n_steps": 1024, "gae_lambda": 0.95, "gamma": 0.9, "n_epochs": 10,
+        "ent_coef": 0.0, "learning_rate": 1e-3, "clip_range": 0.2, "use_sde": True,
+        "sde_sample_freq": 4,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,6 +100,12 @@ def _gym(name: str, **settings: Any) -> Callable[[], gym.Env[Any, Any]]:
     return partial(make_env, name, disable_env_checker=True, **settings)
 
 
+def _mini_grid() -> gym.Env[Any, Any]:
+    from minigrid.wrappers import FlatObsWrapper  # pyright: ignore[reportMissingImports]
+
+    return FlatObsWrapper(gym.make("MiniGrid-Empty-5x5-v0"))
+
+
 def _own(name: str) -> Callable[[], gym.Env[Any, Any]]:
     return partial(make_env, f"isinglass.envs:{name}")
 
@@ -75,6 +116,8 @@ TASKS = {
     "FrozenLake": Task(_gym("FrozenLake-v1"), 20_000, 0.70, 200),
     "FrozenLake, dry": Task(_gym("FrozenLake-v1", is_slippery=False), 12_000, 0.95),
     "Taxi": Task(_gym("Taxi-v4"), 100_000, 7, 100, masked=True),
+    "MiniGrid-Empty": Task(_mini_grid, 20_000, 0.9),
+    "CliffWalking": Task(_gym("CliffWalking-v1"), 30_000, None, 1),
     "Pendulum": Task(_gym("Pendulum-v1"), 10_000, -160, 50),
     "BitFlipping": Task(partial(BitFlippingEnv, n_bits=4, continuous=False), 1_200, None),
     "Identity, one of 4": Task(partial(IdentityEnv, dim=4), 1_200, 90),
@@ -82,35 +125,11 @@ TASKS = {
     "Identity, two of 4": Task(partial(IdentityEnvMultiDiscrete, dim=4), 1_200, 90),
     "Identity, real": Task(partial(IdentityEnvBox, low=-1, high=1), 1_200, 90),
     "LargeAction": Task(_own("LargeAction"), 12_000, 39.4, 1_000),
+    "Parity": Task(_own("Parity"), 20_000, None),
     "Trap": Task(_own("Trap"), 60_000, None, 1),
     "Assignment": Task(_own("Assignment"), 12_000, None, 200),
     "Blockers": Task(_own("Blockers"), 50_000, None, 100),
 }
-
-
-def main() -> None:
-    """Parse the command line, make what is missing, print one table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.evidence.act_defaults", description=__doc__
-    )
-    parser.add_argument("--out", type=Path, default=Path("evidence/act_defaults"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS[:3]))
-    parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    if given.quick:
-        given.seeds = given.seeds[:1]
-    todo = [(t, m, s) for t in given.tasks for m in given.methods for s in given.seeds]
-    found = []
-    with Progress() as progress:
-        for task, method, seed in progress.track(todo, description="runs"):
-            quick = "quick-" if given.quick else ""
-            path = given.out / f"{quick}{task}-{method}-{seed}.json".replace(" ", "_")
-            steps = 300 if given.quick else TASKS[task].steps
-            found.append(Cache(path).get("run", partial(run, task, method, seed, steps)))
-    Console(width=120).print(as_table(found))
 
 
 def run(name: str, method: str, seed: int, steps: int) -> dict[str, Any]:
@@ -118,28 +137,41 @@ def run(name: str, method: str, seed: int, steps: int) -> dict[str, Any]:
     task = TASKS[name]
     begin = time.process_time()
     try:
-        agent = _agent(method, task, seed)
+        agent = _agent(method, name, seed)
     except AssertionError:  # Stable-Baselines3's, for action spaces
-        return {"task": name, "method": method, "seed": seed, "mean": None, "seconds": 0.0}
+        agent = None
+    record = {"task": name, "method": method, "seed": seed, "mean": None, "seconds": 0.0}
+    if agent is None:
+        return record
     agent.learn(steps)
     seconds = time.process_time() - begin
     returns = [episode(agent, task, 1_000_000 + i) for i in range(task.episodes)]
-    return {
-        "task": name, "method": method, "seed": seed, "mean": float(np.mean(returns)),
-        "seconds": seconds,
-    }  # fmt: skip
+    if name == "Parity":
+        record |= exams.parity(Player(agent), task.make)
+    return record | {"mean": float(np.mean(returns)), "seconds": seconds}
 
 
-def _agent(method: str, task: Task, seed: int) -> Any:
-    env = Monitor(TimeLimit(task.make(), LONGEST))
-    settings: dict[str, Any] = {"seed": seed, "device": "cpu"}
-    policy = "MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else None
+def _agent(method: str, name: str, seed: int) -> Any:
+    """Returns an agent that has learned nothing; None without masks or settings to try it with."""
+    task, settings = TASKS[name], {"seed": seed, "device": "cpu"}
+    if method == "MaskablePPO" and not task.masked:
+        return None
+    env: Any = Monitor(TimeLimit(task.make(), LONGEST))
+    policy = "MlpPolicy"
+    if isinstance(env.observation_space, gym.spaces.Dict):
+        policy = "MultiInputPolicy"
     if method == "MaskablePPO":
         from sb3_contrib import MaskablePPO  # pyright: ignore[reportMissingImports]
 
-        return MaskablePPO(policy or "MlpPolicy", MaskedEnv(env), **settings)
-    kind = {"FreeEnergyQ": FreeEnergyQ, "DQN": DQN, "PPO": PPO}[method]
-    return kind(policy or "MlpPolicy", env, **settings)
+        return MaskablePPO(policy, MaskedEnv(env), **settings)
+    kind, _, zoo = method.partition(", ")
+    if zoo:
+        if (name, kind) not in ZOO:
+            return None
+        settings |= ZOO[name, kind]
+        env = make_vec_env(task.make, settings.pop("n_envs", 1), seed=seed)
+        env = VecNormalize(env) if settings.pop("normalize", False) else env
+    return {"FreeEnergyQ": FreeEnergyQ, "DQN": DQN, "PPO": PPO}[kind](policy, env, **settings)
 
 
 def episode(agent: Any, task: Task, seed: int) -> float:
@@ -148,8 +180,10 @@ def episode(agent: Any, task: Task, seed: int) -> float:
     seen, info = env.reset(seed=seed)
     total, over = 0.0, False
     takes_masks = task.masked and not isinstance(agent, DQN | PPO)
+    normalized = agent.get_vec_normalize_env()
     while not over:
         masks = {"action_masks": info["action_mask"].astype(bool)} if takes_masks else {}
+        seen = seen if normalized is None else normalized.normalize_obs(seen)
         action, _ = agent.predict(seen, deterministic=True, **masks)
         action = action if np.ndim(action) else action.item()  # FrozenLake looks it up
         seen, reward, terminated, truncated, info = env.step(action)
@@ -162,21 +196,19 @@ def as_table(records: list[dict[str, Any]]) -> Table:
     methods = [m for m in METHODS if any(r["method"] == m for r in records)]
     table = Table("task", "steps", "asked", *methods, "s")
     for name in dict.fromkeys(record["task"] for record in records):
-        cells = []
-        for method in methods:
-            runs = [r for r in records if (r["task"], r["method"]) == (name, method)]
-            means = [r["mean"] for r in runs if r["mean"] is not None]
-            cells.append(f"{np.mean(means):.4g} ({min(means):.4g})" if means else "–")
-        seconds = [
-            r["seconds"] for r in records if (r["task"], r["method"]) == (name, METHODS[0])
-        ]  # fmt: skip
-        target = TASKS[name].target
+        target, ours = TASKS[name].target, of(records, name, METHODS[0])
         table.add_row(
-            name, f"{TASKS[name].steps:,}", "" if target is None else f"{target:g}", *cells,
-            f"{np.mean(seconds):.0f}" if seconds else "",
+            name, f"{TASKS[name].steps:,}", "" if target is None else f"{target:g}",
+            *(mean_and_worst(of(records, name, method)) for method in methods),
+            f"{np.mean([r['seconds'] for r in ours]):.0f}" if ours else "",
         )  # fmt: skip
     return table
 
 
+GRID = Grid(
+    "act_defaults", __doc__, {name: task.steps for name, task in TASKS.items()}, METHODS, run,
+    usual=METHODS[:3], seeds=5,
+)  # fmt: skip
+
 if __name__ == "__main__":
-    main()
+    Console(width=120).print(as_table(GRID.measure()))

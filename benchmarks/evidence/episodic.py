@@ -10,25 +10,21 @@ and sb3-contrib.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium import spaces
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from benchmarks.evidence.cache import Cache
+from benchmarks.evidence.grid import Grid, mean_and_worst, of
 from isinglass.agents import EpisodicMemory, FreeEnergyQ
 from isinglass.envs import TMaze
 
@@ -107,40 +103,16 @@ def as_table(records: list[dict[str, Any]]) -> Table:
     """Builds the table: mean and worst seed of each agent in each task."""
     table = Table("task", "steps", *METHODS, "s")
     for name in dict.fromkeys(record["task"] for record in records):
-        cells = []
-        for method in METHODS:
-            means = [r["mean"] for r in records if (r["task"], r["method"]) == (name, method)]
-            cells.append(f"{np.mean(means):.3g} ({min(means):.3g})" if means else "–")
-        ours = [r["seconds"] for r in records if (r["task"], r["method"]) == (name, METHODS[0])]
-        spent = f"{np.mean(ours):.0f}" if ours else ""
+        cells = [mean_and_worst(of(records, name, method), 3) for method in METHODS]
+        ours = of(records, name, METHODS[0])
+        spent = f"{np.mean([r['seconds'] for r in ours]):.0f}" if ours else ""
         table.add_row(name, f"{TASKS[name].steps:,}", *cells, spent)
     return table
 
 
-def main() -> None:
-    """Parses the command line, makes what is missing, prints one table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.evidence.episodic", description=__doc__
-    )
-    parser.add_argument("--out", type=Path, default=Path("evidence/episodic"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    if given.quick:
-        given.seeds = given.seeds[:1]
-    todo = [(t, m, s) for t in given.tasks for s in given.seeds for m in given.methods]
-    found = []
-    with Progress() as progress:
-        for task, method, seed in progress.track(todo, description="runs"):
-            quick = "quick-" if given.quick else ""
-            path = given.out / f"{quick}{task}-{method}-{seed}.json".replace(" ", "_")
-            steps = 300 if given.quick else TASKS[task].steps
-            found.append(Cache(path).get("run", partial(run, task, method, seed, steps)))
-    Console(width=120).print(as_table(found))
-
+GRID = Grid(
+    "episodic", __doc__, {name: task.steps for name, task in TASKS.items()}, METHODS, run
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    Console(width=120).print(as_table(GRID.measure()))

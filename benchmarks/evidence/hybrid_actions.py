@@ -16,25 +16,20 @@ Seconds are processor time of the one thread that learns.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium import spaces
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.monitor import Monitor
 
-from benchmarks.evidence.cache import Cache
+from benchmarks.evidence.grid import Grid, mean_and_worst, of
 from isinglass.agents import FreeEnergyQ
 
 METHODS = ("FreeEnergyQ", "SAC", "PPO", "random")
@@ -142,30 +137,6 @@ class Task:
 TASKS = {"aim": Task(Aim, 2_000), "drive": Task(Drive, 4_000)}
 
 
-def main() -> None:
-    """Parse the command line, make what is missing, print one table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.evidence.hybrid_actions", description=__doc__
-    )
-    parser.add_argument("--out", type=Path, default=Path("evidence/hybrid_actions"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(3)))
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    if given.quick:
-        given.seeds = given.seeds[:1]
-    todo = [(t, m, s) for t in given.tasks for m in given.methods for s in given.seeds]
-    found = []
-    with Progress() as progress:
-        for task, method, seed in progress.track(todo, description="runs"):
-            path = given.out / f"{'quick-' * given.quick}{task}-{method}-{seed}.json"
-            steps = 200 if given.quick else TASKS[task].steps
-            found.append(Cache(path).get("run", partial(run, task, method, seed, steps)))
-    Console(width=100).print(as_table(found))
-
-
 def run(name: str, method: str, seed: int, steps: int) -> dict[str, Any]:
     """Learns once, and is examined by 100 greedy episodes, or 100 of random actions."""
     make, begin = TASKS[name].make, time.process_time()
@@ -202,14 +173,17 @@ def as_table(found: list[dict[str, Any]]) -> Table:
     table = Table("task", "steps", "method", "mean (worst)", "seconds")
     for task in dict.fromkeys(run["task"] for run in found):
         for method in dict.fromkeys(run["method"] for run in found):
-            runs = [r for r in found if (r["task"], r["method"]) == (task, method)]
-            means, seconds = [r["mean"] for r in runs], [r["seconds"] for r in runs]
-            table.add_row(
-                task, f"{TASKS[task].steps:,}", method,
-                f"{np.mean(means):.2f} ({np.min(means):.2f})", f"{np.mean(seconds):.0f}",
-            )  # fmt: skip
+            runs = of(found, task, method)
+            spent = f"{np.mean([r['seconds'] for r in runs]):.0f}"
+            steps = f"{TASKS[task].steps:,}"
+            table.add_row(task, steps, method, mean_and_worst(runs, 3), spent)
     return table
 
 
+GRID = Grid(
+    "hybrid_actions", __doc__, {name: task.steps for name, task in TASKS.items()}, METHODS, run,
+    quick=200,
+)  # fmt: skip
+
 if __name__ == "__main__":
-    main()
+    Console(width=100).print(as_table(GRID.measure()))

@@ -8,27 +8,22 @@ counted after each quarter of the steps. Seconds are processor time of the one t
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from benchmarks.evidence.cache import Cache
+from benchmarks.evidence.grid import Grid, of
 from isinglass.agents import Backup, FreeEnergyQ, RetraceBackup
 
 METHODS: dict[str, Backup | None] = {"default": None, "RetraceBackup()": RetraceBackup()}
@@ -85,30 +80,6 @@ class Examiner(BaseCallback):
         return True
 
 
-def main() -> None:
-    """Parse the command line, make what is missing, print one table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.evidence.retrace", description=__doc__
-    )
-    parser.add_argument("--out", type=Path, default=Path("evidence/retrace"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(3)))
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    if given.quick:
-        given.seeds = given.seeds[:1]
-    todo = [(t, m, s) for t in given.tasks for m in METHODS for s in given.seeds]
-    found = []
-    with Progress() as progress:
-        for task, method, seed in progress.track(todo, description="runs"):
-            quick = "quick-" * given.quick
-            path = given.out / f"{quick}{task}-{method.strip('()')}-{seed}.json".replace(" ", "_")
-            steps = 400 if given.quick else TASKS[task][1]
-            found.append(Cache(path).get("run", partial(run, task, method, seed, steps)))
-    Console(width=100).print(as_table(found))
-
-
 def run(name: str, method: str, seed: int, steps: int) -> dict[str, Any]:
     """Learns once, examined on the way."""
     make, begin = TASKS[name][0], time.process_time()
@@ -126,12 +97,17 @@ def as_table(found: list[dict[str, Any]]) -> Table:
     table = Table("task", "backup", *(f"{i}/{QUARTERS}" for i in range(1, QUARTERS + 1)), "seconds")
     for task in dict.fromkeys(run["task"] for run in found):
         for method in METHODS:
-            runs = [r for r in found if (r["task"], r["method"]) == (task, method)]
+            runs = of(found, task, method)
             means = np.array([r["means"] for r in runs])
             cells = [f"{m:.2f} ({w:.2f})" for m, w in zip(means.mean(0), means.min(0), strict=True)]
             table.add_row(task, method, *cells, f"{np.mean([r['seconds'] for r in runs]):.0f}")
     return table
 
 
+GRID = Grid(
+    "retrace", __doc__, {name: steps for name, (_, steps) in TASKS.items()}, tuple(METHODS), run,
+    quick=400,
+)  # fmt: skip
+
 if __name__ == "__main__":
-    main()
+    Console(width=100).print(as_table(GRID.measure()))

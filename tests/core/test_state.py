@@ -128,6 +128,10 @@ def sets(made):
     return made(TOKENS)
 
 
+def drive(made):
+    return made.grad(REALS.sign())
+
+
 def step(made):
     return made.cccp_update(REALS.sign())
 
@@ -160,7 +164,7 @@ CASES = [
     (ig.SubsetHopfield, "beta", lambda v: ig.SubsetHopfield(PATTERNS, v), (1.0, 3.0), call),
     (ig.SubsetHopfield, "subset", lambda v: ig.SubsetHopfield(PATTERNS, subset=v), (2, 3), call),
     (ig.SubsetHopfield, "constants", lambda v: ig.SubsetHopfield(PATTERNS, constants=v), (True, False), call),
-    (ig.ClassicalHopfield, "rule", lambda v: ig.ClassicalHopfield(SPINS, v), (Hebb(), Storkey()), step),
+    (ig.ClassicalHopfield, "rule", lambda v: ig.ClassicalHopfield(SPINS, v), (Hebb(), Storkey()), drive),
     (ig.DenseMemory, "degree", lambda v: dense(degree=v), (3, 4), call),
     (ig.DenseMemory, "rectified", lambda v: dense(rectified=v), (True, False), call),
     (ig.DenseMemory, "interaction", lambda v: dense(interaction=v), ("power", "exp"), call),

@@ -161,7 +161,9 @@ class Still(ig.Annealing):
 
 @some_cases
 def test_sweeps_leave_the_distribution_summed_at_their_own_temperature(unit, hidden, temperature):
-    distribution = replace(machine(unit, hidden, temperature), annealing=Still(chains=1, levels=40))
+    distribution = replace(
+        machine(unit, hidden, temperature), annealing=Still(chains=1, levels=160)
+    )
     states = unit.enumerate_states()
     shares = (reference(distribution, states)[0] / temperature).softmax(-1)
     drawn = repeated(distribution, 0, 4_000).sample(seeded(2))

@@ -130,8 +130,12 @@ def test_one_of_a_thousand_rules_is_recalled_and_unknown_premises_are_told():
     ends = [rng.choice(names) for _ in pairs[:1000]]
     memory.store(Rule.compose(*pair, end) for pair, end in zip(pairs, ends, strict=False))
     texts = [f"{one}(X,Z), {two}(Z,Y)" for one, two in pairs]
-    assert [names[i] for i in memory.conclude(texts[:1000]).argmax(-1).tolist()] == ends
-    assert memory.sample(texts[:1000], seeded(1)) == ends
+    chances = memory.conclude(texts[:1000])
+    assert [names[i] for i in chances.argmax(-1).tolist()] == ends
+    wrong = sum(a != b for a, b in zip(memory.sample(texts[:1000], seeded(1)), ends, strict=True))
+    expected = (1 - chances.amax(-1)).sum().item()
+    assert expected < 1
+    assert wrong <= 8  # of a Poisson number below 1 more than that are rarer than 5 deviations
     scores = memory.log_prob(texts)
     assert scores[:1000].min() > scores[1000:].max()  # AUROC 1
 

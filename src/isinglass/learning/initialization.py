@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Generator, Tensor
 
@@ -172,14 +174,23 @@ def _check_enough(machine: HopfieldBoltzmann, data: Tensor, noun: str) -> None:
 
 
 def _spread_out(data: Tensor, count: int, generator: Generator | None) -> Tensor:
-    """Which examples k-means++ starts from, ``(count,)``."""
+    """Which examples greedy k-means++ starts from, ``(count,)``.
+
+    Of a few candidates each the one stays that leaves the least to the nearest: one draw alone puts
+    two starts into one of three plain clusters about one time in fifteen.
+    """
     chosen = torch.randint(len(data), (1,), device=data.device, generator=generator)
-    distance = (data - data[chosen]).square().sum(-1)
+    moved = data - data[chosen]  # or large numbers that all rows share would cost digits below
+    distance = norms = moved.square().sum(-1)
+    candidates = 2 + int(math.log(count))
     for _ in range(count - 1):
         weights = torch.where(distance > 0, distance, torch.finfo(data.dtype).tiny)
-        new = torch.multinomial(weights, 1, generator=generator)
-        chosen = torch.cat([chosen, new])
-        distance = torch.minimum(distance, (data - data[new]).square().sum(-1))
+        drawn = torch.multinomial(weights, candidates, replacement=True, generator=generator)
+        apart = norms.unsqueeze(-1) + norms[drawn] - 2 * moved @ moved[drawn].mT
+        left = apart.clamp_min(0.0).minimum(distance.unsqueeze(-1))
+        best = left.sum(0).argmin()
+        chosen, distance = torch.cat([chosen, drawn[best : best + 1]]), left[:, best]
+        distance[chosen[-1]] = 0.0  # whatever rounding has left
     return chosen
 
 

@@ -20,7 +20,7 @@ from isinglass.testing.kernels import (
 from isinglass.testing.paths import check_path
 from isinglass.testing.property import PropertyViolation
 from isinglass.testing.thinkers import check_exchangeable
-from isinglass.testing.tolerance import IDENTITY, energy_tolerance, rounding
+from isinglass.testing.tolerance import IDENTITY, energy_tolerance, rounding, sampling_error
 from isinglass.testing.units import check_unit
 
 __all__ = [
@@ -40,4 +40,5 @@ __all__ = [
     "check_unit",
     "energy_tolerance",
     "rounding",
+    "sampling_error",
 ]

@@ -21,13 +21,16 @@ and where sums are summed again, n is the sum of their lengths.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass.core.energy import Energy
+from isinglass.testing.property import FIVE_SIGMA
 
-__all__ = ["IDENTITY", "energy_tolerance", "rounding"]
+__all__ = ["IDENTITY", "energy_tolerance", "rounding", "sampling_error"]
 
 #: Largest relative difference, in float64, of two formulas for the same number: what the theory
 #: promises of its identities. It is 4.5 million eps, so exp and log may magnify rounding a million
@@ -52,6 +55,36 @@ def rounding(summed: Float[Tensor, "*shape"], terms: int) -> Float[Tensor, "*sha
         True
     """
     return terms * torch.finfo(summed.dtype).eps * summed.abs()
+
+
+def sampling_error(
+    variance: Float[Tensor, "*shape"], largest: Float[Tensor, "*shape"], count: int
+) -> Float[Tensor, "*shape"]:
+    r"""Bounds how far the mean of n independent draws lies from their expectation, at 5 σ.
+
+    Bernstein's inequality, which holds where draws are rare events as well: where a spin turns over
+    once in a million draws, five standard deviations are passed by the first that does.
+
+        |mean − μ| ≤ √(2 L σ²/n) + L M/(3n),    L = ln(2/δ),
+
+    δ = 6e-7 the chance of a normal number beyond five deviations.
+
+    Args:
+        variance: σ² of one draw.
+        largest: M, the most that a draw lies off μ.
+        count: n.
+
+    Returns:
+        The bound, shaped as ``variance``.
+
+    Examples:
+        >>> draws = torch.bernoulli(torch.full((10_000,), 1e-5))
+        >>> bound = sampling_error(torch.tensor(1e-5), torch.tensor(1.0), 10_000)
+        >>> bool((draws.mean() - 1e-5).abs() <= bound)
+        True
+    """
+    rarity = math.log(2 / FIVE_SIGMA)
+    return (2 * rarity * variance / count).sqrt() + rarity * largest / (3 * count)
 
 
 @torch.no_grad()

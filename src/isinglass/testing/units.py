@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from isinglass._support.typing import Float
 from isinglass.errors import IntractableError
 from isinglass.testing.property import PropertyViolation, require_close, require_within
-from isinglass.testing.tolerance import IDENTITY
+from isinglass.testing.tolerance import IDENTITY, sampling_error
 from isinglass.units import Unit
 
 __all__ = ["check_unit"]
@@ -119,10 +119,12 @@ def _check_sample(unit: Unit, field: Tensor, temperature: float, generator: Gene
     )
     variance = (temperature * curvature).clamp_min(0.0)  # of a saturated unit it rounds below zero
     mean = mean.detach()
-    noise = 5 * (variance / count).sqrt() + 1e-9
+    largest = (draws - mean).abs().amax(0)
+    noise = sampling_error(variance, largest, count) + 1e-9
     require_within(f"mean of samples of {unit}", draws.mean(0), mean, noise)
     # ⟨(s − μ)⁴⟩ is at most 9σ⁴ for log-concave densities, at most 4σ² for states 2 apart.
-    noise = 5 * ((9 * variance.square() + 4 * variance) / count).sqrt() + 1e-9
+    spread = 9 * variance.square() + 4 * variance
+    noise = sampling_error(spread, largest.square(), count) + 1e-9
     squares = (draws - mean).square().mean(0)
     require_within(f"variance of samples of {unit} is T ∂²A", squares, variance, noise)
 

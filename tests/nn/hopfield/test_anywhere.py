@@ -205,7 +205,7 @@ def test_a_layer_made_without_memory_is_filled_by_its_state():
 
 
 def test_scores_that_half_precision_cannot_hold():
-    layer, rows = Hopfield.static(scaling=1.0).half(), 500 * double(5, 8).half()
+    layer, rows = Hopfield.static(scaling=1.0).half(), 500 * double(5, 8, pinned=True).half()
     torch.testing.assert_close(layer.association(rows), torch.eye(5).half()[None])
     assert layer(rows).isfinite().all()
 
