@@ -34,7 +34,10 @@ def _plain_annotations():
 
 
 def test_every_script_is_here():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == SHORT.keys() | {"q_is_minus_f"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == SHORT.keys() | {
+        "q_is_minus_f",
+        "closed_loop",
+    }
 
 
 def load(path):
@@ -83,3 +86,15 @@ def test_q_is_minus_f_learns_with_torch_and_gymnasium_alone(monkeypatch, capsys)
     assert float(re.search(r"differs by ([\d.e+-]+)", printed)[1]) < 1e-4
     # A random action earns 10 ± 2.2: the mean of 500 deviates by 0.1.
     assert float(re.search(r"greedy reward ([\d.]+)", printed)[1]) > 15
+
+
+@pytest.mark.slow
+def test_closed_loop_switches_each_part_off(monkeypatch, capsys):
+    path = EXAMPLES / "closed_loop.py"
+    assert len(path.read_text().splitlines()) <= 250
+    monkeypatch.setattr(sys, "argv", [path.name, "--quick"])
+    script = load(path)
+    script.main()
+    printed = capsys.readouterr().out
+    for part in script.PARTS:
+        assert re.search(rf"{part} +[\d.]+ % +[\d.]+ %", printed)

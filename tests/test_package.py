@@ -27,7 +27,7 @@ ROOMS = [
     {"learning", "analysis"},
     {"nn", "data", "testing", "thinking", "world"},
     {"envs", "integrations"},
-    {"agents"},
+    {"agents", "language"},
     {"cli", "_api", "__main__", "__init__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
