@@ -85,6 +85,7 @@ def sampled_attention(
         IntractableError: If the model's attention cannot be set, or its keys lie in a paged cache.
 
     Examples:
+        >>> import torch
         >>> from transformers import GPT2Config, GPT2LMHeadModel
         >>> config = GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
         >>> model = GPT2LMHeadModel(config).eval()
