@@ -243,7 +243,7 @@ class AttentionHeads:
         heads = self.groups if numbers.shape[1] > 1 else (1, 1)
         return numbers.unflatten(1, heads).expand(*(-1,) * 4, width)
 
-    def seen(self, rows: Int[Tensor, " R"]) -> Float[Tensor, "#b #G #r R S"]:
+    def seen(self, rows: Int[Tensor, " R"]) -> Float[Tensor, "#b #G #r #R S"]:
         """Returns 1 where a query may look and 0 elsewhere, in a shape that broadcasts."""
         width = self.key.shape[2]
         if isinstance(self.mask, str) or self.mask is None:

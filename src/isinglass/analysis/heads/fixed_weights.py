@@ -84,7 +84,7 @@ def _mean_seen(heads: AttentionHeads, rows: Tensor) -> Tensor:
     for some in rows.split(max(1, 2**20 // (len(value) * value.shape[2]))):
         seen = heads.seen(some)  # (b or 1, G or 1, r or 1, R, S)
         means = seen @ value[:, :, None] / seen.sum(-1, keepdim=True).clamp(min=1)
-        parts.append(means.expand(-1, -1, shared, -1, -1).flatten(1, 2))
+        parts.append(means.expand(-1, -1, shared, len(some), -1).flatten(1, 2))
     return torch.cat(parts, 2)
 
 

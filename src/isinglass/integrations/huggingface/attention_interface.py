@@ -25,7 +25,7 @@ with require_extra("hf"):
         prepare_padding_mask,
         sdpa_mask,
     )
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 __all__ = ["Attend", "AttentionCall", "replaced_attention"]
 
@@ -172,6 +172,8 @@ def replaced_attention(model: PreTrainedModel, attend: Attend) -> Iterator[None]
         scaling: float | None = None,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None]:
+        if not fused:  # masks are made for the causal ones too, and none hides nothing
+            options["is_causal"] = False
         return attend(_read_call(module, query, key, value, attention_mask, scaling, options))
 
     # transformers looks attention up by name. Ours leaves the table with the block; the masks of a
@@ -182,14 +184,14 @@ def replaced_attention(model: PreTrainedModel, attend: Attend) -> Iterator[None]
     name = next(name for name in names if name not in ALL_ATTENTION_FUNCTIONS)
     before = {id(config): (config, config._attn_implementation) for config in _configs(model)}
     AttentionMaskInterface.register(name, _boolean_mask if fused else _number_mask)
-    ALL_ATTENTION_FUNCTIONS[name] = forward
+    AttentionInterface.register(name, forward)  # in the tables that models keep for themselves too
     try:
         _set(model, name)
         yield
     finally:
         for config, implementation in before.values():
             config._attn_implementation_internal = implementation
-        del ALL_ATTENTION_FUNCTIONS[name]
+        AttentionInterface._global_mapping.pop(name, None)
 
 
 def _set(model: PreTrainedModel, name: str) -> None:
@@ -250,12 +252,17 @@ def _read_call(
     """Reads what transformers hands to an attention function.
 
     Raises:
-        IntractableError: If the keys lie in a paged cache.
+        IntractableError: If the keys lie in a paged cache, or sinks change with the query.
     """
     if options.get("cache") is not None:
         raise IntractableError(
             f"{type(module).__name__} reads keys from a paged cache",
             "Use a dynamic or a static cache, or none",
+        )
+    if options.get("sinks") is not None:
+        raise IntractableError(
+            f"{type(module).__name__} has sinks that change with the query",
+            "Use a model whose sinks are a number for each head",
         )
     padding, offset = getattr(mask, "isinglass_note", (None, None))
     bias, (length, size) = options.get("position_bias"), (query.shape[2], key.shape[2])

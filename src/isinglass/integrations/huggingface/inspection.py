@@ -30,6 +30,7 @@ with require_extra("hf"):
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["Inspection", "QueryView", "inspect"]
 
@@ -125,6 +126,59 @@ class Inspection:
                 f"query {query} of sequence {sequence}", "Give a place within the inputs"
             )
         return recorder.view
+
+    def draw_classes(self) -> Figure:
+        """Draws the heads of each layer, colored by class."""
+        from isinglass.integrations.huggingface import inspection_figures
+
+        return inspection_figures.draw_classes(self)
+
+    def draw_sizes(self) -> Figure:
+        """Draws how many keys hold 90 % of the mass of each head."""
+        from isinglass.integrations.huggingface import inspection_figures
+
+        return inspection_figures.draw_sizes(self)
+
+    def draw_energy_paths(self, query: int = -1, *, sequence: int = 0) -> Figure:
+        """Draws the energy of every head along the path of one query to rest.
+
+        Args:
+            query: Its place in the sequence; negative counts from the end.
+            sequence: Which of the batch.
+        """
+        from isinglass.integrations.huggingface import inspection_figures
+
+        view = self.look(query, sequence=sequence)
+        return inspection_figures.draw_energy_paths(view, self.classes.numpy())
+
+    def draw_attention(
+        self,
+        query: int,
+        heads: Sequence[tuple[int, int]],
+        *,
+        sequence: int = 0,
+        tokens: Sequence[str] | None = None,
+    ) -> Figure:
+        """Draws the attention of one query in some heads.
+
+        Args:
+            query: Its place in the sequence; negative counts from the end.
+            heads: Which heads, as pairs of layer and head.
+            sequence: Which of the batch.
+            tokens: The tokens as text, for the names of the keys.
+
+        Raises:
+            ParameterError: If there is no such query or head.
+        """
+        from isinglass.integrations.huggingface import inspection_figures
+
+        view = self.look(query, sequence=sequence)
+        for layer, head in heads:
+            if not (0 <= layer < len(view.attention) and 0 <= head < len(view.attention[layer])):
+                raise ParameterError(
+                    f"layer {layer}, head {head}", "Give a pair of layer and head that there is"
+                )
+        return inspection_figures.draw_attention(view, heads, tokens)
 
 
 class _Ready(NamedTuple):
