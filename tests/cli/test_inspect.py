@@ -50,7 +50,7 @@ def test_a_page_a_table_and_json(folder, capsys):
     asked = ["inspect", "model", "--text", "text.txt", "-o", "page.html", "--table", "t.csv"]
     assert run([*asked, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["tokens"] == 44
+    assert said["tokens"] == 48
     assert said["layers"] == 2
     assert sum(said["classes"].values()) == len(said["table"]) == said["heads"] == 4
     page = (folder / "page.html").read_text()
@@ -67,7 +67,7 @@ def test_a_text_that_is_too_long_is_cut_and_it_is_said(folder, capsys):
     (folder / "text.txt").write_text(" ".join(WORDS * 10))
     assert run(["inspect", "model", "--text", "text.txt"]) == 0
     said = capsys.readouterr().out
-    assert "The text has 110 tokens: the first 64 are read" in said
+    assert "The text has 120 tokens: the first 64 are read" in said
     assert "LlamaForCausalLM: 4 heads in 2 layers, 64 tokens" in said
 
 
@@ -81,7 +81,7 @@ def test_a_text_that_is_too_long_is_cut_and_it_is_said(folder, capsys):
         (["model", "--text", "empty.txt"], 1, "it is empty"),
         (["model", "--text", "bytes.txt"], 1, "no text in UTF-8"),
         (["model", "--text", "text.txt", "--tokens", "65"], 2, "64 positions"),
-        (["model", "--text", "text.txt", "--query", "44"], 2, "44 tokens"),
+        (["model", "--text", "text.txt", "--query", "48"], 2, "48 tokens"),
         (["model", "--text", "text.txt", "-o", "page.pdf"], 2, "page.html"),
         (["strange", "--text", "text.txt"], 2, "does not know"),
         (["torn", "--text", "text.txt"], 1, "weights cannot be read"),

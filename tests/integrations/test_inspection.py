@@ -15,8 +15,9 @@ from isinglass.integrations.huggingface import attention_interface  # noqa: E402
 #: Encoders, decoders, encoder–decoders, vision; biases, sinks, caps, windows, shared keys.
 FAMILIES = [
     "albert", "bart", "bert", "clip", "cohere2", "deit", "dinov2", "electra", "gemma2",
-    "gemma3_text",     "gpt2", "gpt_oss", "layoutlm", "llama", "marian", "mistral", "mixtral", "modernbert", "opt",
-    "phi3", "qwen2", "qwen3", "roberta", "siglip", "smollm3", "splinter", "t5", "vit",
+    "gemma3_text", "gpt2", "gpt_oss", "layoutlm", "llama", "marian", "mistral", "mixtral",
+    "modernbert", "opt", "phi3", "qwen2", "qwen3", "roberta", "siglip_vision_model", "smollm3",
+    "splinter", "t5", "vit",
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -15,12 +15,35 @@ from isinglass._support.typing import Float, Int
 from isinglass._support.validation import check_positive, check_tensor
 from isinglass.errors import DomainError, ShapeError
 
-__all__ = ["FAR", "AttentionHeads", "ScoreBlock"]
+__all__ = ["FAR", "AttentionHeads", "ScoreBlock", "Scratch"]
 
 #: Stands for −∞ in scores: finite, so that a weight of zero times it is zero.
 FAR = 1e30
 #: Scores at a time: few enough to stay in the cache of a processor.
 BLOCK = {"cpu": 2**20}
+
+
+class Scratch:
+    """Memory that is used again from block to block: to fetch fresh pages takes as long as a pass.
+
+    Examples:
+        >>> Scratch().like("scores", torch.zeros(2, 3)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Tensor] = {}
+
+    def like(self, name: str, values: Tensor) -> Tensor:
+        """Returns a tensor as large as another one; what it held is lost."""
+        return self.shaped(name, values, values.shape)
+
+    def shaped(self, name: str, values: Tensor, shape: Sequence[int]) -> Tensor:
+        """Returns a tensor of a shape, of the kind of another one; what it held is lost."""
+        size, kept = math.prod(shape), self._kept.get(name)
+        if kept is None or kept.numel() < size or kept.dtype != values.dtype:
+            kept = self._kept[name] = values.new_empty(size)
+        return kept[:size].view(shape)
 
 
 class ScoreBlock(NamedTuple):
@@ -190,18 +213,26 @@ class AttentionHeads:
         each = self.query.shape[0] * self.query.shape[1] * self.key.shape[2]
         yield from rows.split(max(1, self._most() // each))
 
-    def score(self, states: Float[Tensor, "b G r R d"], rows: Int[Tensor, " R"]) -> ScoreBlock:
+    def score(
+        self,
+        states: Float[Tensor, "b G r R d"],
+        rows: Int[Tensor, " R"],
+        scratch: Scratch | None = None,
+    ) -> ScoreBlock:
         """Computes the scores that states at some rows give the keys, the null pattern left out.
 
         Args:
             states: Queries, or what a step made of them.
             rows: Which rows of the queries they are, ascending: these say what is seen.
+            scratch: Where the scores may go.
         """
         key = self.key
         if isinstance(self.mask, str):
             key = key[:, :, : int(rows[-1]) + 1]
         flat = (states * (self.scale * math.log2(math.e))).flatten(2, 3)
-        scores = (flat @ key.mT).unflatten(2, states.shape[2:4])
+        shape = (*flat.shape[:3], key.shape[2])
+        into = (scratch or Scratch()).shaped("scores", flat, shape)
+        scores = torch.matmul(flat, key.mT, out=into).unflatten(2, states.shape[2:4])
         if self.softcap is not None:
             cap = self.softcap * math.log2(math.e)
             scores = scores.div_(cap).tanh_().mul_(cap)

@@ -19,6 +19,7 @@ def count_held(
     total: Float[Tensor, " rows"],
     mass: float,
     guess: Float[Tensor, " rows"],
+    buffer: Float[Tensor, "rows N"] | None = None,
 ) -> Int[Tensor, " rows"]:
     """Counts the largest weights of each row that hold ``mass`` of their sum.
 
@@ -32,6 +33,7 @@ def count_held(
         total: Z, their sums, above zero.
         mass: Share that counts as all, above 0 and below 1.
         guess: Where the threshold may lie, log₂ t: the better, the fewer passes.
+        buffer: Memory for the work, as large as the weights; what it holds is lost.
 
     Examples:
         >>> weights = torch.tensor([[1.0, 0.5, 0.5, 0.01], [1, 0.02, 0.02, 0.02]])
@@ -44,7 +46,7 @@ def count_held(
     low, high = torch.full_like(total, LEAST), torch.zeros_like(total)
     inside = torch.full_like(total, float(weights.shape[-1]))  # how many lie above the low end
     held, above, sums = total.clone(), torch.zeros_like(total), torch.zeros_like(total)
-    rows, buffer = weights, torch.empty_like(weights)
+    rows, buffer = weights, torch.empty_like(weights) if buffer is None else buffer
     threshold = guess.clamp(LEAST + 1, -1e-3)
     for turn in range(PASSES):
         t = threshold.exp2()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isinglass._support.typing import Float, Int
 from isinglass._support.validation import check_above_zero, check_count, check_fraction
-from isinglass.analysis.heads.attention_heads import FAR, AttentionHeads
+from isinglass.analysis.heads.attention_heads import FAR, AttentionHeads, Scratch
 from isinglass.analysis.heads.held_mass import count_held
 
 __all__ = ["HeadStatistics", "Settled", "head_statistics", "settle"]
@@ -94,9 +94,18 @@ def head_statistics(
     check_fraction("mass", check_above_zero("mass", mass))
     if first is None:
         first = torch.zeros(len(heads.key), dtype=torch.long, device=heads.key.device)
+    asked = _Asked(mass, step, Scratch())
     return HeadStatistics(
-        *_by_parts(heads, rows, lambda h, at, some: _block(h, some, mass, first[at], step))
+        *_by_parts(heads, rows, lambda h, at, some: _block(h, some, first[at], asked))
     )
+
+
+class _Asked(NamedTuple):
+    """What is the same for all blocks."""
+
+    mass: float
+    step: bool
+    scratch: Scratch
 
 
 def _by_parts(
@@ -131,12 +140,11 @@ class _Weights(NamedTuple):
         return math.log(2) * self.top + self.total.log()
 
 
-def _block(
-    heads: AttentionHeads, rows: Tensor, mass: float, first: Tensor, step: bool
-) -> tuple[Tensor, ...]:
+@torch.no_grad()
+def _block(heads: AttentionHeads, rows: Tensor, first: Tensor, asked: _Asked) -> tuple[Tensor, ...]:
     """The statistics of one block, ``(b, G, r, R)`` each."""
-    states = heads.states(rows)
-    block = heads.score(states, rows)
+    states, scratch = heads.states(rows), asked.scratch
+    block = heads.score(states, rows, scratch)
     scores, count = block.scores, block.keys()
     block.clear()
     center = scores.sum(-1) / count.clamp(min=1)
@@ -144,43 +152,48 @@ def _block(
     block.clear()
     spread = torch.linalg.vector_norm(scores, dim=-1) / count.clamp(min=1).sqrt()
     block.hide()
-    found = _weigh(heads, scores, center)
-    w, y = found.weights, found.distances
-    entropy = found.total.log() + math.log(2) * torch.linalg.vecdot(w, y) / found.total
-    gap = torch.nn.functional.threshold(y, 0.0, FAR).amin(-1)
+    found = _weigh(heads, scores, center, scratch)
+    w, y, rest = found.weights, found.distances, scratch.like("rest", found.weights)
+    disorder = torch.mul(w, y, out=rest).sum(-1)
+    entropy = found.total.log() + math.log(2) * disorder / found.total
     seen = (count + (heads.null is not None)).expand_as(center)
-    tied = y.shape[-1] - y.sign().sum(-1) > 1  # two patterns share the largest score
+    tied = y.shape[-1] - torch.sign(y, out=rest).sum(-1) > 1  # two patterns share the largest score
+    gap = y.add_(rest.sub_(1).mul_(-FAR)).amin(-1)  # the winner is put far away
     gap = torch.where(seen > 1, math.log(2) * gap.masked_fill(tied, 0.0), torch.nan)
     guess = center + math.log(2) * spread.square() - TENTH * spread - found.top
-    k90 = count_held(w.flatten(0, -2), found.total.flatten(), mass, guess.flatten())
+    k90 = count_held(
+        w.flatten(0, -2), found.total.flatten(), asked.mass, guess.flatten(), rest.flatten(0, -2)
+    )
     at = first.clamp(max=found.width - 1)[:, None, None, None, None].expand(*center.shape, 1)
     on_first = w.gather(-1, at)[..., 0] / found.total
     on_null = w[..., -1] / found.total if heads.null is not None else torch.zeros_like(on_first)
     after = torch.full_like(center, torch.nan)
-    if step:
+    if asked.step:
         moved = _step(heads, found)
-        after = _energy(heads, moved, _weigh_states(heads, moved, rows))
+        after = _energy(heads, moved, _weigh_states(heads, moved, rows, scratch))
     return (
         _energy(heads, states, found), after, math.log(2) * spread,
         k90.view(center.shape), seen.long(), entropy, gap, on_first, on_null,
     )  # fmt: skip
 
 
-def _weigh(heads: AttentionHeads, scores: Tensor, center: Tensor) -> _Weights:
+def _weigh(heads: AttentionHeads, scores: Tensor, center: Tensor, scratch: Scratch) -> _Weights:
     """Turns scores less their center, the hidden far below, into weights; scores are used up."""
     width, null = scores.shape[-1], heads.null_scores()
     if null is not None:
         scores = torch.cat([scores, (null - center)[..., None]], -1)
     top = scores.amax(-1)
     distances = scores.neg_().add_(top[..., None])
-    weights = torch.neg(distances).exp2_()
+    weights = torch.neg(distances, out=scratch.like("weights", distances)).exp2_()
     return _Weights(weights, distances, weights.sum(-1), top + center, width)
 
 
-def _weigh_states(heads: AttentionHeads, states: Tensor, rows: Tensor) -> _Weights:
-    block = heads.score(states, rows)
+def _weigh_states(
+    heads: AttentionHeads, states: Tensor, rows: Tensor, scratch: Scratch
+) -> _Weights:
+    block = heads.score(states, rows, scratch)
     block.hide()
-    return _weigh(heads, block.scores, torch.zeros_like(block.scores[..., 0]))
+    return _weigh(heads, block.scores, torch.zeros_like(block.scores[..., 0]), scratch)
 
 
 def _step(heads: AttentionHeads, found: _Weights) -> Tensor:
@@ -234,11 +247,12 @@ def settle(
     return Settled(energies, *rest)
 
 
+@torch.no_grad()
 def _settle_block(
     heads: AttentionHeads, rows: Tensor, steps: int, tolerance: float, mass: float
 ) -> tuple[Tensor, ...]:
-    states = heads.states(rows)
-    found = _weigh_states(heads, states, rows)
+    states, scratch = heads.states(rows), Scratch()
+    found = _weigh_states(heads, states, rows, scratch)
     energies = [_energy(heads, states, found)]
     rests = torch.zeros_like(energies[0], dtype=torch.bool)
     taken = torch.zeros_like(rests, dtype=torch.long)
@@ -248,7 +262,7 @@ def _settle_block(
         states = torch.where(rests[..., None], states, moved)
         taken += ~rests
         rests = rests | (change <= tolerance * moved.norm(dim=-1).clamp(min=1e-12))
-        found = _weigh_states(heads, states, rows)
+        found = _weigh_states(heads, states, rows, scratch)
         energies.append(_energy(heads, states, found))
         if bool(rests.all()):
             energies += [energies[-1]] * (steps + 1 - len(energies))
