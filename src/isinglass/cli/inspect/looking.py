@@ -138,7 +138,7 @@ def _print(output: Output, found: Inspection, tokens: int) -> None:
     for column in ("class", "heads", "keys that hold 90 %", "sharpness", "explained"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for kind, number in found.counts.items():
-        some = lines[lines["class"] == kind]
+        some: Any = lines[lines["class"] == kind]
         if number:
             table.add_row(
                 kind, str(number), f"{some['k90'].median():.0f} of {some['keys'].mean():.0f}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -98,7 +98,8 @@ def _one_of_each(lines: pd.DataFrame) -> list[tuple[int, int]]:
     """One head of each class, the middle one by size."""
     chosen = []
     for kind in HeadClass:
-        some = lines[lines["class"] == kind.title].sort_values(["k90", "layer", "head"])
+        of_kind: Any = lines[lines["class"] == kind.title]
+        some = of_kind.sort_values(["k90", "layer", "head"])
         if len(some):
             line = some.iloc[len(some) // 2]
             chosen.append((int(line["layer"]), int(line["head"])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def draw_sizes(found: Inspection) -> Figure:
     Args:
         found: What :func:`~isinglass.integrations.inspect` gave.
     """
-    table = found.table
+    table: Any = found.table
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axes = figure.subplots()
     names = {kind.title: color for kind, color in CLASS_COLORS.items()}
@@ -149,10 +149,11 @@ def _name_keys(axes: Axes, weights: np.ndarray, tokens: Sequence[str], most: int
     """Writes the tokens of the largest weights above their bars, apart from each other."""
     named: list[int] = []
     for at in np.argsort(-weights)[:12]:
+        at = int(at)
         if len(named) == most or at >= len(tokens):
             break
         if all(abs(at - other) > 0.06 * len(weights) for other in named):
-            named.append(int(at))
+            named.append(at)
             text = tokens[at].strip().replace("$", r"\$") or "␣"
             axes.annotate(text, (float(at), float(weights[at])), ha="center", va="bottom",
                           fontsize=7, annotation_clip=False)  # fmt: skip
