@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.speed.harness import Line
 
-GROUPS = ("classical", "dense", "scale", "layers", "attention", "boltzmann", "learning")
+GROUPS = ("classical", "dense", "scale", "layers", "attention", "boltzmann", "learning", "heads")
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from isinglass.errors import (
     UnknownEnvironmentError,
 )
 
-COMMANDS = ["tour", "remember", "recall", "imagine", "act", "think"]
+COMMANDS = ["tour", "remember", "recall", "imagine", "act", "think", "inspect"]
 SOURCE = Path(isinglass.__file__).parent
 #: Calls, keyword arguments and names of modules: Python, which no user of the shell writes.
 PYTHON = re.compile(r"\w\(|\w=['\w]|\b(torch|numpy|np|isinglass)\.\w|\.(float|to|save|load)\b|None")

@@ -16,6 +16,7 @@ from isinglass._support.optional import require_extra
 from isinglass.cli._wording import exit_status, lacks_memory, lacks_space, shell_message
 from isinglass.cli.act.command import act
 from isinglass.cli.imagine.command import imagine
+from isinglass.cli.inspect.command import inspect as inspect_command
 from isinglass.cli.remember.command import remember
 from isinglass.cli.think.command import think
 from isinglass.cli.tour.command import tour
@@ -105,6 +106,7 @@ def _add(command: Callable[..., None], name: str | None = None, hidden: bool = F
 
 for command in (tour, remember, imagine, act, think):
     _add(command)
+_add(inspect_command, "inspect")
 _add(remember, "recall", hidden=True)  # the same command by the field's name
 
 

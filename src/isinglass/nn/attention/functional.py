@@ -125,6 +125,7 @@ def look_up(
     gradient: Gradient = "softmax",
     generator: Generator | None = None,
     need_shares: bool = False,
+    softcap: float | None = None,
 ) -> tuple[Float[Tensor, "*batch L e"], Float[Tensor, "*batch L S"] | None]:
     """Computes (n/m)ᵀV and, if asked for, n/m with n ~ Multinomial(m, softmax(βKq)).
 
@@ -139,6 +140,7 @@ def look_up(
         gradient: What queries and keys get, as in :func:`stochastic_attention`.
         generator: Source of randomness; None is torch's global one.
         need_shares: Whether to return n/m.
+        softcap: c, the scores being c·tanh(βKq/c) before the mask; None is no squash.
 
     Examples:
         >>> hidden = torch.tensor([[False, True], [True, True]])
@@ -153,8 +155,8 @@ def look_up(
         draws = None
     few = draws is not None and 2 * draws <= key.shape[-2]
     if draws is not None and few and not (learns or need_shares or dropout) and _eager(query):
-        return _by_blocks(query, key, value, draws, beta, mask, generator), None
-    weights, blind = _weights(query, key, beta, mask)
+        return _by_blocks(query, key, value, draws, beta, mask, generator, softcap), None
+    weights, blind = _weights(query, key, beta, mask, softcap)
     if gradient == "values":
         weights = weights.detach()
     shares = weights if draws is None else _Drawn.apply(weights, draws, generator)
@@ -182,7 +184,7 @@ def _eager(values: Tensor) -> bool:
 
 
 def _weights(
-    query: Tensor, key: Tensor, beta: float, mask: Tensor | None
+    query: Tensor, key: Tensor, beta: float, mask: Tensor | None, softcap: float | None
 ) -> tuple[Tensor, Tensor | None]:
     """softmax(βKq), in float32 at least, and the queries that may look at no key.
 
@@ -193,6 +195,8 @@ def _weights(
     scores = (beta * query) @ key.mT
     if scores.dtype.itemsize < 4:
         scores = scores.float()
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
     if mask is None:
         return torch.softmax(scores, -1), None
     hides = mask.dtype == torch.bool
@@ -209,6 +213,7 @@ def _by_blocks(
     beta: float,
     mask: Tensor | None,
     generator: Generator | None,
+    softcap: float | None,
 ) -> Tensor:
     """Few draws without gradients: a block of queries at a time, its weights still in the cache."""
     tables = (query, key, value) if mask is None else (query, key, value, mask)
@@ -227,7 +232,7 @@ def _by_blocks(
         for row in range(0, length, rows):
             block = (some, slice(row, row + rows))
             hidden = rest[0][block] if rest else None
-            weights, blind = _weights(query[block], key[some], beta, hidden)
+            weights, blind = _weights(query[block], key[some], beta, hidden, softcap)
             found = _average(draw_indices(weights, draws, generator), value[some])
             averaged[block] = found if blind is None else found.masked_fill(blind, 0.0)
     return averaged.reshape(*batch, length, value.shape[-1])

@@ -1,0 +1,1 @@
+"""The command that looks into the heads of a trained model."""
