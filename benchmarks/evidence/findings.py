@@ -6,7 +6,7 @@ own stories too). ``broad``: heads replaced by the mean of the values they see, 
 and what a language model loses. ``layers``: whether the state of a layer, corrupted and cleaned up
 by a memory of states, still leads to the next token or to the right sentence
 (``benchmarks.evidence.middle_layers``). Heads are ranked, weights are fitted and β is chosen on the
-validation text, losses are of the test text: WikiText-2, or stories that stories260K tells at T = 1.
+validation text, losses are of the test text: WikiText-2, or what stories260K tells at T = 1.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The states of a text at layer l are stored, x_μ. The key of a state is its direction once each
 feature has mean 0 and spread 1 over the memory. Noise of ρ spreads is put on every state but the
-first of a window, the key of what is left is descended on in a ModernHopfield, and the stored states
-are read with the weights found (HeteroMemory). The rest of the network goes on from there.
+first of a window, the key of what is left is descended on in a ModernHopfield, and the stored
+states are read with the weights found (HeteroMemory). The rest of the network goes on from there.
 """
 
 from __future__ import annotations

@@ -81,10 +81,15 @@ def own_stories(loaded: Loaded, length: int, count: int, seed: int | None = None
         return torch.stack(rows)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return loaded.model.generate(
-            torch.ones(count, 1, dtype=torch.long), min_length=length, max_length=length,
-            do_sample=True, top_k=0, pad_token_id=2,
-        )  # fmt: skip
+        begun = torch.ones(count, 1, dtype=torch.long)
+        return _told(loaded, begun, length, do_sample=True, top_k=0)
+
+
+def _told(loaded: Loaded, begun: Tensor, length: int, **options: Any) -> Tensor:
+    return loaded.model.generate(
+        begun, attention_mask=torch.ones_like(begun), min_length=length, max_length=length,
+        pad_token_id=2, **options,
+    )  # fmt: skip
 
 
 def pair_of_texts(loaded: Loaded, length: int, counts: tuple[int, int]) -> tuple[Tensor, Tensor]:

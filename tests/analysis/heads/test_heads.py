@@ -173,6 +173,23 @@ def test_fixed_weights_are_least_squares_in_the_metric_of_what_follows():
         torch.testing.assert_close(fit.explained[head], 1 - error / target.square().sum())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_what_is_constant_but_for_rounding_has_no_weight(dtype: torch.dtype, size: float):
+    generator = seeded(8)
+    shape = (2, 3, LENGTH, 4)
+    mean, output = (torch.randn(shape, generator=generator, dtype=dtype) for _ in range(2))
+    first = torch.randn(1, 3, 1, 4, generator=generator, dtype=dtype).expand(shape)
+    eps = torch.finfo(dtype).eps
+    jitter = torch.randint(-1, 2, shape[:2], generator=generator)[..., None, None] * eps
+    nearly = size * (first * (1 + jitter))
+    alone = fit_fixed_weights(output, {"mean": mean})
+    fit = fit_fixed_weights(output, {"mean": mean, "first": nearly})
+    assert torch.equal(fit.weights[:, 1], torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(fit.weights[:, :1], alone.weights)
+    torch.testing.assert_close(fit.error, alone.error)
+
+
 @pytest.mark.parametrize("kind", ["plain", "causal", "mask", "bias under causal"])
 def test_features_are_what_a_query_may_put_weight_on(kind):
     heads = heads_of(kind)

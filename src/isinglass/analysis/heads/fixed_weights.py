@@ -98,7 +98,9 @@ def fit_fixed_weights(
     r"""Fits o ≈ c + a·mean + b·v_first + d·v_self + e·v_previous, the same for all queries.
 
     Least squares of |W(o − ô)|² over a vector c and a number for each feature, W being what the
-    head's output is multiplied with before it joins the residual stream.
+    head's output is multiplied with before it joins the residual stream. A feature that is the
+    same for all queries, but for rounding, as the first value of texts with one first token, is
+    part of c: its weight is 0.
 
     Args:
         output: What the heads gave, o.
@@ -121,15 +123,20 @@ def fit_fixed_weights(
         tables = tables[:, :, valid.flatten()]
     if tables.shape[2] == 0:
         raise ShapeError("no query that counts", "Give one at least")
-    tables = tables - tables.mean(2, keepdim=True)
+    mean = tables.mean(2, keepdim=True)
+    tables = tables - mean
     if metric is not None:
         w = metric.detach().double()
-        scaled = tables @ (w.mT @ w)[:, None]
+        inner = (w.mT @ w)[:, None]
+        scaled, far = tables @ inner, mean @ inner
     else:
-        scaled = tables
+        scaled, far = tables, mean
     products = scaled.flatten(2) @ tables.flatten(2).mT  # (H, F + 1, F + 1)
     whole, cross, square = products[:, 0, 0], products[:, 1:, 0], products[:, 1:, 1:]
-    scale = square.diagonal(dim1=1, dim2=2).clamp(min=1e-300).sqrt()  # so that rank has a meaning
+    spread = square.diagonal(dim1=1, dim2=2)
+    size = tables.shape[2] * (far * mean).sum((2, 3))[:, 1:] + spread
+    constant = spread <= (8 * torch.finfo(output.dtype).eps) ** 2 * size
+    scale = spread.sqrt().masked_fill(constant, torch.inf)  # so that rank has a meaning
     inverse = torch.linalg.pinv(
         square / (scale[:, :, None] * scale[:, None]), rtol=1e-9, hermitian=True
     )

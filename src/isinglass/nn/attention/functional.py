@@ -184,11 +184,18 @@ def _eager(values: Tensor) -> bool:
 
 
 def _weights(
-    query: Tensor, key: Tensor, beta: float, mask: Tensor | None, softcap: float | None
+    query: Tensor,
+    key: Tensor,
+    beta: float,
+    mask: Tensor | None,
+    softcap: float | None,
+    reuse: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """softmax(βKq), in float32 at least, and the queries that may look at no key.
 
-    These get equal weights, for the caller to clear once it has drawn from them.
+    These get equal weights, for the caller to clear once it has drawn from them. Tables as large
+    as the scores cost more to make than to compute with: ``reuse`` writes into the scores, which
+    must then want no gradient, and be no stand-in for values that are not there.
     """
     if query.dtype == torch.float16:  # whose largest number scores soon exceed
         query, key = query.float(), key.float()
@@ -200,6 +207,11 @@ def _weights(
     if mask is None:
         return torch.softmax(scores, -1), None
     hides = mask.dtype == torch.bool
+    if reuse and hides:
+        blind = mask.all(-1, keepdim=True)
+        seldom = blind if bool(blind.any()) else None
+        scores.masked_fill_(mask if seldom is None else mask & ~seldom, -torch.inf)
+        return torch.softmax(scores, -1), seldom
     scores = scores.masked_fill(mask, -torch.inf) if hides else scores + mask
     blind = (scores == -torch.inf).all(-1, keepdim=True)
     return torch.softmax(scores.masked_fill(blind, 0.0), -1), blind
@@ -232,7 +244,7 @@ def _by_blocks(
         for row in range(0, length, rows):
             block = (some, slice(row, row + rows))
             hidden = rest[0][block] if rest else None
-            weights, blind = _weights(query[block], key[some], beta, hidden, softcap)
+            weights, blind = _weights(query[block], key[some], beta, hidden, softcap, reuse=True)
             found = _average(draw_indices(weights, draws, generator), value[some])
             averaged[block] = found if blind is None else found.masked_fill(blind, 0.0)
     return averaged.reshape(*batch, length, value.shape[-1])
