@@ -103,8 +103,7 @@ def errors(loaded: Loaded, cache: Cache, quick: bool) -> None:
     places: list[tuple[int | None, int | None]]
     if name == "SmolLM2-135M":
         length, count, repeats, draws = 256, 1, 1, DRAWS
-        places = [(layer, None) for layer in (0, 9, 19, 29)]
-        places += [(layer, head) for layer in (0, 9, 19, 29) for head in (0, 4)]
+        places = [(layer, head) for layer in (0, 14, 29) for head in (None, 0)]
     else:
         length, count, repeats, draws = 256, 2, 3, DRAWS
         every = 1 if name == "stories260K" else 3
@@ -161,7 +160,7 @@ def error_by_draws(
 def doubts(loaded: Loaded, cache: Cache, quick: bool) -> None:
     """Measure what tells wrong next tokens and foreign text."""
     small = loaded.name == "stories260K"
-    length, count = (128, 1) if quick else (256, 8) if small else (256, 3)
+    length, count = (128, 1) if quick else (256, 8) if small else (256, 2)
     draws = (16,) if quick else (4, 16, 64) if small else (16,)
     texts = {"home": home(loaded, length, count)}
     texts["Shakespeare"] = windows(loaded, read_text("Shakespeare"), length, count)
