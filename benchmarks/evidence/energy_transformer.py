@@ -51,7 +51,7 @@ def main() -> None:
         "kinds", nargs="*", default=list(KINDS), help="what is trained; all if none"
     )
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="where results go")
-    parser.add_argument("--steps", type=int, default=300, help="training steps")
+    parser.add_argument("--steps", type=int, default=200, help="training steps")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="20 steps of one seed")
     given = parser.parse_args()

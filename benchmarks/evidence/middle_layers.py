@@ -80,7 +80,7 @@ def decode_from_layers(loaded: Loaded, cache: Cache, *, quick: bool) -> None:
     small = loaded.name == "stories260K"
     length, count, more = (128, 1, 2) if quick else (256, 4, 16) if small else (256, 2, 6)
     depth = len(blocks(loaded.model))
-    layers = range(depth - 1) if small else (4, 14, 24)
+    layers = range(depth - 1) if small else (4, 9, 14)
     noises = (0.5, 1.0, 2.0) if small else (1.0,)
     if all(f"layers/{loaded.name}/{layer}" in cache.found for layer in layers):
         return

@@ -34,7 +34,7 @@ def draw() -> dict[str, Figure]:
         "findings-breadth": breadth(_kept("findings.json")),
         "findings-layers": layers(_kept("findings.json")),
         "heat-error": error(_kept("heat.json")),
-        "heat-curves": curves(_kept("energy_transformer-300.json")),
+        "heat-curves": curves(_kept("energy_transformer-200.json")),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
 
