@@ -99,9 +99,9 @@ def measure(loaded: Loaded, cache: Cache, *, seeds: int, quick: bool) -> None:
 def heads_of(loaded: Loaded, tokens: Tensor) -> dict[str, Any]:
     """Return what the heads of a model do on some tokens, in all and by layer."""
     found = inspect(loaded.model, tokens, every=4, settle=0)
-    table = found.table
+    table: Any = found.table
     one, half, sink = table["k90"] <= 1, table["k90_share"] >= 0.5, table["sink"] > 0.5
-    queries = found.queries
+    queries: Any = found.queries
     late = queries[queries["keys"] >= 8]
     layers = table.groupby("layer")
     return {
@@ -174,7 +174,7 @@ def fits_of(model: Any, tokens: Tensor) -> dict[tuple[int, int], dict[str, Any]]
         model(tokens)
     for handle in handles:
         handle.remove()
-    table = inspect(model, tokens, every=4, settle=0).table
+    table: Any = inspect(model, tokens, every=4, settle=0).table
     for line in table.to_dict("records"):
         fits[line["layer"], line["head"]]["breadth"] = line["k90_share"]
     return fits

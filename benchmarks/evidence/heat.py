@@ -148,7 +148,7 @@ def error_by_draws(
             squares.append(float(off.square().mean()))
             if decodes:
                 losses.append(nats(found, tokens))
-        lines["error"][str(m)] = float((np.mean(squares) / centred.square().mean()) ** 0.5)
+        lines["error"][str(m)] = float((float(np.mean(squares)) / float(centred.square().mean())) ** 0.5)
         lines["nats"][str(m)] = float(np.mean(losses)) if decodes else None
     sizes, found = np.log(draws), np.log(list(lines["error"].values()))
     lines["slope"] = float(np.polyfit(sizes, found, 1)[0])
@@ -248,8 +248,8 @@ def scores_of(
         for _ in range(PASSES):
             with manager():
                 probabilities.append(model(tokens).logits[:, :-1].softmax(-1))
-        mean = sum(probabilities) / PASSES
-        single = sum(entropy(one) for one in probabilities) / PASSES
+        mean = torch.stack(probabilities).mean(0)
+        single = torch.stack([entropy(one) for one in probabilities]).mean(0)
         votes = torch.stack([one.argmax(-1) for one in probabilities])
         found[f"{way}, entropy"] = entropy(mean)
         found[f"{way}, 1 − best"] = 1 - mean.amax(-1)

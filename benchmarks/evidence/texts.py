@@ -115,7 +115,7 @@ def untrained(loaded: Loaded, seed: int) -> Loaded:
     return Loaded(f"{loaded.name}, random", model, loaded.tokenizer)
 
 
-def blocks(model: Any) -> nn.ModuleList:
+def blocks(model: Any) -> Any:
     """Return the blocks of a Llama or of a BERT."""
     return model.encoder.layer if hasattr(model, "encoder") else model.model.layers
 
