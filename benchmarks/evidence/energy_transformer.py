@@ -35,7 +35,7 @@ from isinglass.nn import StochasticAttention
 from isinglass.nn.energy_transformer import EnergyLayerNorm, TokenEnergy
 
 CONTEXT, DIM, HEADS, LAYERS, BATCH, RATE = 64, 64, 4, 2, 32, 3e-3
-EVERY = 20
+EVERY = 10
 #: What is trained, in the order of the table.
 KINDS = ("softmax", "m = 16", "m = 4", "m = 1", "energy", "energy, 4 steps", "tied attention",
          "tied memory")  # fmt: skip
@@ -51,7 +51,7 @@ def main() -> None:
         "kinds", nargs="*", default=list(KINDS), help="what is trained; all if none"
     )
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="where results go")
-    parser.add_argument("--steps", type=int, default=200, help="training steps")
+    parser.add_argument("--steps", type=int, default=100, help="training steps")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="20 steps of one seed")
     given = parser.parse_args()

@@ -34,7 +34,7 @@ def draw() -> dict[str, Figure]:
         "findings-breadth": breadth(_kept("findings.json")),
         "findings-layers": layers(_kept("findings.json")),
         "heat-error": error(_kept("heat.json")),
-        "heat-curves": curves(_kept("energy_transformer-200.json")),
+        "heat-curves": curves(_kept("energy_transformer-100.json")),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
 
@@ -128,7 +128,7 @@ def curves(found: dict[str, Any]) -> Figure | None:
         lines = [line["curve"] for key, line in found.items() if key.split("/")[0] == kind]
         if lines:
             mean = [sum(points) / len(points) for points in zip(*lines, strict=True)]
-            steps = [20 * (at + 1) for at in range(len(mean))]
+            steps = [10 * (at + 1) for at in range(len(mean))]
             axes.plot(steps, mean, style, color=color, label=kind)
     axes.set_ylim(top=3.4)
     axes.legend(frameon=False, fontsize=8, ncols=2)
