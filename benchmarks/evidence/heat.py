@@ -148,7 +148,9 @@ def error_by_draws(
             squares.append(float(off.square().mean()))
             if decodes:
                 losses.append(nats(found, tokens))
-        lines["error"][str(m)] = float((float(np.mean(squares)) / float(centred.square().mean())) ** 0.5)
+        lines["error"][str(m)] = float(
+            (float(np.mean(squares)) / float(centred.square().mean())) ** 0.5
+        )
         lines["nats"][str(m)] = float(np.mean(losses)) if decodes else None
     sizes, found = np.log(draws), np.log(list(lines["error"].values()))
     lines["slope"] = float(np.polyfit(sizes, found, 1)[0])
