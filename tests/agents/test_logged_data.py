@@ -321,3 +321,21 @@ def test_rows_of_different_lengths_are_refused(name):
     arrays[name] = [[0, 1], [0, 1, 2], [0]]
     with pytest.raises(ShapeError, match="different lengths"):
         LoggedData.of(arrays, (spaces.Box(-1, 1, (2,)), spaces.Discrete(2)))
+
+
+@pytest.mark.parametrize("name", ["rewards", "actions"])
+def test_columns_of_other_lengths_are_told_without_next_observations_too(name):
+    log = {"observations": np.zeros((5, 2)), "actions": np.zeros(5, int), "rewards": np.zeros(5)}
+    log |= {"terminals": np.ones(5), name: log[name][:4]}
+    spaces_ = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
+    with pytest.raises(ShapeError, match=r"arrays of \[4, 5\] rows"):
+        LoggedData.of(log, spaces_)
+
+
+def test_a_misspelt_column_is_told_and_others_may_be_there():
+    log = {"observations": np.zeros((5, 2)), "actions": np.zeros(5, int), "rewards": np.zeros(5)}
+    log |= {"terminals": np.ones(5), "infos/qpos": np.zeros((5, 3))}
+    spaces_ = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
+    assert len(LoggedData.of(log, spaces_)) == 5
+    with pytest.raises(ParameterError, match="Name it 'next_observations'"):
+        LoggedData.of(log | {"next_observation": np.ones((5, 2))}, spaces_)

@@ -24,7 +24,7 @@ from isinglass.agents import (
 from isinglass.agents.actions.action_structure import ActionStructure
 from isinglass.agents.defaults import default_energy, default_rate
 from isinglass.agents.temperature import action_parts, value_spread
-from isinglass.errors import DomainError, ParameterError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import ENERGIES, QUICK, STRUCTURED, shaped_policy
 from tests.seeds import SEED, numpy_seeded
 
@@ -350,3 +350,16 @@ def test_a_parameterised_action_is_learned_by_default(nested):
     actions, _ = agent.predict(np.arange(3), deterministic=True)
     lost = [1 - env.reward(state, action) for state, action in enumerate(actions)]
     assert max(lost) < 0.1
+
+
+def test_a_part_that_there_is_not_is_told_in_masks_and_in_what_is_fixed():
+    space = spaces.Dict(kind=spaces.Discrete(3), how=spaces.Dict(b=spaces.MultiBinary(2)))
+    policy = FreeEnergyPolicy(spaces.Box(-1, 1, (2,)), space, lambda _: 1e-3)
+    seen = np.zeros(2, np.float32)
+    for given in ({"knd": [1, 0, 1]}, {"how": {"c": [1, 1, 0, 1]}}):
+        with pytest.raises(ShapeError, match=r"a part '(knd|c)' of an action"):
+            policy.predict(seen, action_masks=given)
+        with pytest.raises(ShapeError, match=r"a part '(knd|c)' of an action"):
+            policy.predict(seen, fixed=given)
+    action, _ = policy.predict(seen, action_masks={"kind": np.array([0, 0, 1], bool)})
+    assert action["kind"] == 2

@@ -232,7 +232,7 @@ def test_exploring_is_as_uncertain_where_values_differ_more(name):
 
 def test_only_exploring_is_warmer():
     agent = small_agent(learning_starts=50).learn(100)
-    assert agent._warmth == pytest.approx(agent.temperature / agent.spread)
+    assert agent._warmth == pytest.approx((agent.temperature / agent.spread) ** 0.5)
     assert agent.policy.warmth is None
     assert small_agent(temperature=0.3).learn(100)._warmth is None
     warm = []

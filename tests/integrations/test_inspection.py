@@ -218,3 +218,15 @@ def test_figures_are_drawn():
         figure.canvas.draw()
     with pytest.raises(ParameterError, match="layer 9"):
         found.draw_attention(-1, [(9, 0)])
+
+
+def test_inputs_that_would_be_answered_with_nothing_are_told():
+    model, given = llama(), tokens()
+    with pytest.raises(DomainError, match="whole numbers"):
+        inspect(model, given.float())
+    with pytest.raises(ParameterError, match=r"inputs named \['input_idz'\]"):
+        inspect(model, {"input_idz": given})
+    mask = torch.ones_like(given)
+    mask[-1] = 0
+    with pytest.raises(DomainError, match="padding alone"):
+        inspect(model, {"input_ids": given, "attention_mask": mask})

@@ -96,3 +96,12 @@ def test_logits_that_are_no_numbers():
 def test_a_frozen_model_has_nothing_to_learn():
     with pytest.raises(ParameterError, match="parameters that learn"):
         LanguageQ(Tiny().requires_grad_(False)).fit([[0]], good, steps=1, progress=False)
+
+
+def test_a_model_that_sees_what_follows_is_refused():
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
+    config = transformers.BertConfig(
+        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    with pytest.raises(ParameterError, match="sees the words that follow"):
+        LanguageQ(transformers.BertForMaskedLM(config).eval())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -256,10 +257,10 @@ class FreeEnergyQ(LearningFromData):
 
     @property
     def _warmth(self) -> float | None:
-        """T/σ, the share that T is of the spread of all values, in the spread of each state."""
+        """√(T/σ): T/σ, what T is of the spread of all values, falls too fast to try all."""
         if self.initial_temperature is not None or not self.spread:
             return None
-        return self.temperature / self.spread
+        return math.sqrt(self.temperature / self.spread)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds Python, numpy, torch, the environment and the stream of the actions."""

@@ -110,7 +110,7 @@ class TransformersModel(CallableModel):
         function: The model.
 
     Raises:
-        ParameterError: If it has an encoder.
+        ParameterError: If it has an encoder, or sees what follows, as models of masked words do.
 
     Examples:
         >>> from transformers import GPT2Config, GPT2LMHeadModel
@@ -129,6 +129,11 @@ class TransformersModel(CallableModel):
             raise ParameterError(
                 f"{type(function).__name__}, which has an encoder",
                 "Give a model that reads and writes with the same layers (AutoModelForCausalLM)",
+            )
+        if any(kind.__name__.endswith("ForMaskedLM") for kind in type(function).__mro__):
+            raise ParameterError(
+                f"{type(function).__name__}, which sees the words that follow",
+                "Give a causal model (AutoModelForCausalLM): logits are of the next word there",
             )
         #: The longest sequence, if the model says so.
         self.longest: int | None = getattr(config, "max_position_embeddings", None)

@@ -210,9 +210,10 @@ class ActionStructure:
         A key that is left out, or None, allows everything.
 
         Raises:
-            ShapeError: If a mask does not fit its leaf.
+            ShapeError: If a mask does not fit its leaf, or names what the actions do not have.
             ParameterError: If real numbers have one.
         """
+        _check_known(mask, self.space)
         return np.concatenate(
             [_flags(leaf, _look_up(mask, path)) for path, leaf in self.leaves]
             or [np.zeros(0, bool)]
@@ -246,6 +247,7 @@ class ActionStructure:
         Raises:
             ShapeError: If it does not fit.
         """
+        _check_known(action, self.space)
         row = []
         for path, leaf in self.leaves:
             value = _look_up(action, path)
@@ -308,6 +310,25 @@ def _look_up(nested: Any, path: tuple[Any, ...]) -> Any:
                 "Nest dictionaries and tuples as the action space does",
             ) from error
     return nested
+
+
+def _check_known(given: Any, space: Any) -> None:
+    """Refuses keys and places that a space does not have: what is misspelt would count for nothing.
+
+    Raises:
+        ShapeError: If there is one.
+    """
+    if isinstance(space, spaces.Dict) and isinstance(given, Mapping):
+        parts, names = space.spaces, list(given)
+    elif isinstance(space, spaces.Tuple) and isinstance(given, tuple | list):
+        parts, names = dict(enumerate(space.spaces)), list(range(len(given)))
+    else:
+        return
+    unknown = [name for name in names if name not in parts]
+    if unknown:
+        raise ShapeError(f"a part {unknown[0]!r} of an action", f"Name them as {list(parts)}")
+    for name in names:
+        _check_known(given[name], parts[name])
 
 
 def _is_nested(value: Any) -> bool:

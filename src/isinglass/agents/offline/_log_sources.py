@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ def of_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ParameterError: If one is lacking, or there are names that nobody uses.
     """
+    known = [name for names in NAMES.values() for name in names]
+    for name in map(str, arrays):  # others may be there, as in D4RL's, but none that is misspelt
+        likely = get_close_matches(name, known, 1, cutoff=0.85)
+        if likely and name not in known:
+            raise ParameterError(
+                f"logged data with {name!r}, which nothing is known by",
+                f"Name it {likely[0]!r}, or something else if it is not that",
+            )
     found = {
         ours: arrays[name] for ours, names in NAMES.items() for name in names if name in arrays
     }
@@ -78,7 +87,10 @@ def _followed(found: dict[str, Any]) -> dict[str, Any]:
         seen.items() if isinstance(seen, Mapping) else [("", seen)])}  # fmt: skip
     over = np.asarray(found["terminated"]).reshape(-1).astype(bool)
     cut = np.asarray(found.get("truncated", np.zeros(len(over)))).reshape(-1).astype(bool)
-    lengths = {len(part) for part in parts.values() if part.ndim} | {len(over), len(cut)}
+    actions = found["actions"]
+    rows = actions.values() if isinstance(actions, Mapping) else [actions]
+    beside = [_array(part) for part in (*parts.values(), *rows, found["rewards"])]
+    lengths = {len(part) for part in beside if part.ndim} | {len(over), len(cut)}
     if len(lengths) != 1:
         raise ShapeError(f"arrays of {sorted(lengths)} rows", "Give one row a transition")
     after = np.minimum(np.arange(len(over)) + 1, len(over) - 1)

@@ -237,7 +237,10 @@ def _in_space(name: str, given: Any, space: spaces.Space, count: int) -> np.ndar
     if not isinstance(
         space, spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete
     ):
-        raise ParameterError(f"{name} in {space}", "Flatten them: Box, Discrete, Multi…, Dict")
+        raise ParameterError(
+            f"{name} in {space}",
+            "Flatten them into one Box, Discrete, MultiDiscrete or MultiBinary",
+        )
     values, shape = _numbers(name, given), space.shape or ()
     alone = values.ndim == 2 and not shape and values.shape[1] == 1  # (n, 1) for one number
     if values.shape != (count, *shape) and not alone:

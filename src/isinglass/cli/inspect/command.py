@@ -42,6 +42,10 @@ def inspect(
             raise ParameterError(f"{option} {path}", f"Name it {path.with_suffix(suffix)}")
         if path.resolve() == text.resolve():
             raise ParameterError(f"{option} {path}, which is --text too", "Choose another path")
+        if not path.resolve().parent.is_dir():
+            raise FileError(
+                "there is no such folder", "Make it, or choose another path", f"writing {path}"
+            )
         if path.exists() and not force:
             raise FileError(
                 "the file exists already", "Choose another path, or allow it: overwrite=True",

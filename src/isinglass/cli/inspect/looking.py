@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,21 @@ def _tokens(
         output.warn(f"The text has {len(tokens):,} tokens: the first {len(cut):,} are read")
         tokens = list(cut)
     if not tokens:
-        raise FileError("it gives no token", "Give another text", f"reading {asking.text}")
+        raise FileError(
+            f"the tokenizer of {asking.model} makes no token of it",
+            "Save the tokenizer in the model's folder too, or give another text",
+            f"reading {asking.text}",
+        )
     rows = torch.tensor([tokens])
     inputs: dict[str, Any] = {"input_ids": rows}
     if model.config.is_encoder_decoder:  # the decoder reads the same text
         inputs["decoder_input_ids"] = rows
     return inputs, [tokenizer.decode([token]) for token in tokens]
+
+
+def _percent(share: float) -> str:
+    """Writes a share; a dash where too few queries were looked at to tell."""
+    return "–" if math.isnan(share) else f"{share:.0%}"
 
 
 def _print(output: Output, found: Inspection, tokens: int) -> None:
@@ -141,8 +151,9 @@ def _print(output: Output, found: Inspection, tokens: int) -> None:
         some: Any = lines[lines["class"] == kind]
         if number:
             table.add_row(
-                kind, str(number), f"{some['k90'].median():.0f} of {some['keys'].mean():.0f}",
-                f"{some['effective_beta'].median():.1f}", f"{some['explained'].median():.0%}",
+                kind, str(number),
+                f"{some['k90'].median():.0f}, {_percent(some['k90_share'].median())} of those seen",
+                f"{some['effective_beta'].median():.1f}", _percent(some["explained"].median()),
             )  # fmt: skip
     output.console.print(table)
     output.say(

@@ -218,6 +218,8 @@ def inspect(
         ParameterError: If a number is out of range, ``model`` no model of transformers or in
             training, attentions are asked for, or an encoder–decoder gets no decoder inputs.
         ShapeError: If there are no tokens, or more than the model has positions for.
+        DomainError: If tokens are no whole numbers or not of the vocabulary, or a row is padding
+            alone.
         IntractableError: If the model's attention cannot be set, or there is none.
 
     Examples:
@@ -268,6 +270,10 @@ def _check_inputs(model: PreTrainedModel, inputs: object) -> _Ready:
     for name, values in given.items():
         if isinstance(values, Tensor) and values.is_floating_point() and values.isnan().any():
             raise DomainError(f"{name} with NaN", "Give numbers")
+    if not given.keys() & {main, "inputs_embeds"}:
+        raise ParameterError(
+            f"inputs named {sorted(given)}", f"Give {main}, as a tokenizer or image processor does"
+        )
     tokens = given.get("input_ids")
     if isinstance(tokens, Tensor):
         _check_tokens(model, tokens)
@@ -276,8 +282,16 @@ def _check_inputs(model: PreTrainedModel, inputs: object) -> _Ready:
         raise ParameterError(
             "an encoder–decoder without decoder inputs", "Give decoder_input_ids too"
         )
+    return _Ready(given, _padding(given))
+
+
+def _padding(given: Mapping[str, Any]) -> list[Tensor]:
+    """Returns which tokens are no padding; refuses rows of nothing else."""
     masks = [given.get(name) for name in ("attention_mask", "decoder_attention_mask")]
-    return _Ready(given, [m.bool() for m in masks if isinstance(m, Tensor) and m.ndim == 2])
+    padding = [m.bool() for m in masks if isinstance(m, Tensor) and m.ndim == 2]
+    if any(not bool(mask.any(-1).all()) for mask in padding):
+        raise DomainError("a row that is padding alone", "Leave it out")
+    return padding
 
 
 def _check_tokens(model: PreTrainedModel, tokens: Tensor) -> None:
@@ -285,6 +299,8 @@ def _check_tokens(model: PreTrainedModel, tokens: Tensor) -> None:
         raise ShapeError(
             f"input_ids of shape {tuple(tokens.shape)}", "Give (batch, tokens), one token at least"
         )
+    if tokens.is_floating_point():
+        raise DomainError(f"input_ids of {tokens.dtype}", "Give whole numbers: tokens.long()")
     config = model.config.get_text_config()
     most = getattr(config, "max_position_embeddings", None)
     if isinstance(most, int) and 0 < most < tokens.shape[1]:
