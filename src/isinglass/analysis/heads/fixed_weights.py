@@ -23,11 +23,13 @@ class FixedFit(NamedTuple):
             the output does not vary.
         error: Σ|o − ô|², ``(H,)``.
         weights: a, b, … of the features, in their order, ``(H, F)``.
+        constant: c, ``(H, e)``.
     """
 
     explained: Float[Tensor, " H"]
     error: Float[Tensor, " H"]
     weights: Float[Tensor, "H F"]
+    constant: Float[Tensor, "H e"]
 
 
 def fixed_features(
@@ -121,7 +123,8 @@ def fit_fixed_weights(
         tables = tables[:, :, valid.flatten()]
     if tables.shape[2] == 0:
         raise ShapeError("no query that counts", "Give one at least")
-    tables = tables - tables.mean(2, keepdim=True)
+    means = tables.mean(2, keepdim=True)
+    tables = tables - means
     if metric is not None:
         w = metric.detach().double()
         scaled = tables @ (w.mT @ w)[:, None]
@@ -137,4 +140,5 @@ def fit_fixed_weights(
     error = (whole - (cross * weights).sum(-1)).clamp(min=0)
     varies = whole > 1e-20 * output.double().square().sum().clamp(min=1e-300)
     explained = torch.where(varies, 1 - error / whole, torch.nan)
-    return FixedFit(explained, error, weights)
+    constant = means[:, 0, 0] - (weights[..., None] * means[:, 1:, 0]).sum(1)
+    return FixedFit(explained, error, weights, constant)
