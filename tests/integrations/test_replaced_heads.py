@@ -163,7 +163,7 @@ def test_heads_that_look_at_no_query_are_found_and_cost_nothing():
         expected = model(given).logits
     for rank in ("damage", "error"):
         plan = plan_heads(model, given, share=0.25, rank=rank)
-        (name, part), = plan.modules.items()
+        ((name, part),) = plan.modules.items()
         assert name == "model.layers.1.self_attn"
         assert part.heads.tolist() == [0, 1]
         torch.testing.assert_close(part.weights[:, 0], torch.ones(2), rtol=1e-3, atol=1e-3)
@@ -252,7 +252,7 @@ def test_what_cannot_be_is_refused():
         plan_heads(model, given, rank="size")
     with pytest.raises(ParameterError, match="logits"):
         plan_heads(model.model, given)
-    with pytest.raises(ParameterError, match="layers.9"), \
+    with pytest.raises(ParameterError, match=r"layers\.9"), \
             replace_heads(model, HeadPlan({"layers.9": some_heads(0)}, total=8)):  # fmt: skip
         pass
     name = "model.layers.0.self_attn"

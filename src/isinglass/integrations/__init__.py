@@ -1,7 +1,8 @@
 """What speaks to other libraries: Hugging Face, hflayers, scikit-learn.
 
-``inspect``, ``plan_heads``, ``replace_heads`` and ``sampled_attention`` need the extra ``hf`` and are loaded when they are asked for,
-so that the others do without it; ``isinglass.integrations.sklearn`` needs the extra ``sklearn``.
+``inspect``, ``sampled_attention``, ``replace_heads`` and what goes with them need the extra ``hf``
+and are loaded when they are asked for, so that the others do without it;
+``isinglass.integrations.sklearn`` needs the extra ``sklearn``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         Inspection,
         inspect,
         plan_heads,
+        rank_heads,
         replace_heads,
         sampled_attention,
     )
@@ -27,6 +29,7 @@ __all__ = [
     "import_hflayers_state",
     "inspect",
     "plan_heads",
+    "rank_heads",
     "replace_heads",
     "sampled_attention",
 ]

@@ -76,15 +76,12 @@ def certify_keys(
         raise IntractableError(
             "scores with more in them than q·k", "Leave out mask, bias, null and softcap"
         )
-    found = []
-    for part in rows.split(max(1, 2**24 // (heads.query[..., 0].numel() or 1))):
-        found.append(_certify(heads, part, dropped, block))
+    each = max(1, 2**24 // (heads.query.shape[0] * heads.query.shape[1] * heads.key.shape[2]))
+    found = [_certify(heads, part, dropped, block) for part in rows.split(each)]
     return CertifiedKeys(*(torch.cat(some, 3).flatten(1, 2) for some in zip(*found, strict=True)))
 
 
-def _certify(
-    heads: AttentionHeads, rows: Tensor, dropped: float, block: int
-) -> tuple[Tensor, ...]:
+def _certify(heads: AttentionHeads, rows: Tensor, dropped: float, block: int) -> tuple[Tensor, ...]:
     states = heads.states(rows)
     scored = heads.score(states, rows)
     scored.hide()

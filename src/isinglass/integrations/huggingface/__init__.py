@@ -1,7 +1,7 @@
 """What speaks to Hugging Face Transformers: heads that are drawn, looked into, and replaced."""
 
 from isinglass.integrations.huggingface.head_plan import FixedHeads, HeadPlan
-from isinglass.integrations.huggingface.head_planner import plan_heads
+from isinglass.integrations.huggingface.head_planner import plan_heads, rank_heads
 from isinglass.integrations.huggingface.inspection import Inspection, QueryView, inspect
 from isinglass.integrations.huggingface.replaced_heads import replace_heads
 from isinglass.integrations.huggingface.sampled_attention import sampled_attention
@@ -13,6 +13,7 @@ __all__ = [
     "QueryView",
     "inspect",
     "plan_heads",
+    "rank_heads",
     "replace_heads",
     "sampled_attention",
 ]

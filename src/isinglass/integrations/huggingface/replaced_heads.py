@@ -144,9 +144,7 @@ def head_features(
     key = call.key[:, :1].expand(-1, len(groups), -1, -1)
     query = call.query[:, :1].expand(-1, len(groups), -1, -1)
     found = fixed_features(
-        AttentionHeads(
-            query, key, call.value[:, groups], call.beta, whole.mask, bias=whole.bias
-        ),
+        AttentionHeads(query, key, call.value[:, groups], call.beta, whole.mask, bias=whole.bias),
         torch.arange(call.query.shape[2], device=heads.device) if rows is None else rows,
         first=first_keys(call),
         offset=call.offset,
