@@ -58,16 +58,17 @@ def main() -> None:
         given.fit, given.test, given.length = 4, 4, 512
     loaded = stories260k(given.data) if given.quick else smollm2()
     given.out.mkdir(parents=True, exist_ok=True)
-    sizes = f"{loaded.name}-{given.fit}-{given.test}-{given.length}"
-    cache = Cache(given.out / f"replaced_heads-{sizes}.json")
+    cache = Cache(given.out / f"replaced_heads-{loaded.name}-{given.fit}-{given.test}.json")
+    certificate = f"certificate {given.length}"
     with Progress() as progress:
+        cache.get(certificate, lambda: _certificate(loaded, given, progress))
         for share in SHARES:
             plan = _plan(loaded, given, share, progress)
             _perplexities(loaded, given, share, plan, cache)
-        for length in TIMED[: 1 if given.quick else None]:
-            cache.get(f"time {length}", lambda n=length: _time(loaded, given, n))
-        cache.get("certificate", lambda: _certificate(loaded, given, progress))
-    Console().print(_table(cache), _time_table(cache), _certificate_table(cache))
+            for length in TIMED[: 1 if given.quick else None]:
+                key = f"time {share} {length}"
+                cache.get(key, lambda p=plan, n=length: _time(loaded, given, p, n))
+    Console().print(_table(cache), _time_table(cache), _certificate_table(cache.found[certificate]))
     Console().print(f"written to {cache.path}")
 
 
@@ -94,15 +95,11 @@ def _plan(loaded: Loaded, given: argparse.Namespace, share: float, progress: Pro
         ranking = HeadPlan.load(ranked)
         plan_heads(loaded.model, windows, share, ranking=ranking, notify=notify).save(kept)
     progress.update(task, completed=1.0)
-    return _kept(loaded, given, share)
+    return HeadPlan.load(kept)
 
 
 def _path(loaded: Loaded, given: argparse.Namespace, share: float) -> Path:
     return given.out / f"plan-{loaded.name}-{given.fit}-{share}.safetensors"
-
-
-def _kept(loaded: Loaded, given: argparse.Namespace, share: float) -> HeadPlan:
-    return HeadPlan.load(_path(loaded, given, share))
 
 
 def _perplexities(
@@ -147,24 +144,23 @@ def _losses(loaded: Loaded, windows: Tensor, plan: HeadPlan | None) -> list[floa
         return losses()
 
 
-def _time(loaded: Loaded, given: argparse.Namespace, length: int) -> dict[str, float]:
+def _time(
+    loaded: Loaded, given: argparse.Namespace, plan: HeadPlan, length: int
+) -> dict[str, float]:
     """Seconds of the process in the attention of one window, and of a token after it.
 
-    Every call is timed as it is and with each plan, side by side, the least of two.
+    Every call is timed as it is and with the plan, side by side, the least of two.
     """
     window = read_windows(loaded, given.data, "test", 1, length)
     model = loaded.model.base_model
     names = {id(module): name for name, module in loaded.model.named_modules()}
-    plans = {str(share): _kept(loaded, given, share) for share in SHARES}
     found: dict[str, float] = {}
     kind = "window"
 
     def attend(call: AttentionCall) -> tuple[Tensor, None]:
-        output = _timed(found, f"{kind}, plain", call.fused)
-        for share, plan in plans.items():
-            part = plan.modules.get(names[id(call.module)])
-            _timed(found, f"{kind}, {share}", lambda p=part: attend_fixed(call, p))
-        return output, None
+        part = plan.modules.get(names[id(call.module)])
+        _timed(found, f"{kind}, replaced", lambda: attend_fixed(call, part))
+        return _timed(found, f"{kind}, plain", call.fused), None
 
     with replaced_attention(loaded.model, attend), torch.no_grad():
         start = time.process_time()
@@ -172,18 +168,19 @@ def _time(loaded: Loaded, given: argparse.Namespace, length: int) -> dict[str, f
         whole = time.process_time() - start
         kind = "token"
         model(window[:, -1:], past_key_values=cache, use_cache=True)
-    doubled = sum(seconds for key, seconds in found.items() if key.startswith("window"))
-    return found | {"window, the rest": whole - 2 * doubled}
+    return found | {"window, the rest": whole - 2 * sum(
+        seconds for key, seconds in found.items() if key.startswith("window")
+    )}  # fmt: skip
 
 
 def _timed(found: dict[str, float], key: str, call: Callable[[], Tensor]) -> Tensor:
     """Add the least of two times of a call to those of a key."""
-    seconds = []
-    for _ in range(2):
-        start = time.process_time()
-        output = call()
-        seconds.append(time.process_time() - start)
-    found[key] = found.get(key, 0.0) + min(seconds)
+    start = time.process_time()
+    call()
+    between = time.process_time()
+    output = call()
+    seconds = min(between - start, time.process_time() - between)
+    found[key] = found.get(key, 0.0) + seconds
     return output
 
 
@@ -239,22 +236,23 @@ def _table(cache: Cache) -> Table:
 def _time_table(cache: Cache) -> Table:
     """Seconds in attention, as it is and with heads replaced."""
     table = Table(title="Seconds in attention")
-    for column in ("tokens", "of", "plain", *(f"{share:.0%}" for share in SHARES), "the rest"):
+    names = ("plain", "replaced", "the rest")
+    for column in ("share", "tokens", "of", *names):
         table.add_column(column, justify="right")
     for key, found in cache.found.items():
         for kind in ("window", "token") if key.startswith("time ") else ():
-            names = ("plain", *map(str, SHARES), "the rest")
+            _, share, length = key.split()
             times = (found.get(f"{kind}, {name}", math.nan) for name in names)
-            table.add_row(key[5:], f"a {kind}", *(f"{seconds:.4f}" for seconds in times))
+            table.add_row(share, length, f"a {kind}", *(f"{seconds:.4f}" for seconds in times))
     return table
 
 
-def _certificate_table(cache: Cache) -> Table:
+def _certificate_table(found: dict[str, list[list[float]]]) -> Table:
     """How many of the keys it takes, over the heads."""
     table = Table(title=f"Share of the keys for a mass dropped of at most {DROPPED:g}")
     for column in ("", "median head", "worst query, median head", "heads with every query ≤ 10 %"):
         table.add_column(column, justify="right")
-    for name, lines in cache.found["certificate"].items():
+    for name, lines in found.items():
         heads = torch.tensor(lines)  # (heads, quantiles)
         good = int((heads[:, -1] <= 0.1).sum())
         table.add_row(

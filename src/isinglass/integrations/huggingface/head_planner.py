@@ -35,6 +35,8 @@ __all__ = ["plan_heads", "rank_heads", "token_losses"]
 TOKENS = 2048
 #: Tokens that heads are ranked on, at most; every fourth query of them is fitted.
 RANKED, EVERY = 8192, 4
+#: Queries whose changes are taken together, and what is kept of the first order.
+STRETCH, SHRINK = 64, 0.25
 
 #: Called with what is done, and how much of it.
 Notify = Callable[[str, float], None]
@@ -107,9 +109,11 @@ def rank_heads(
     r"""Computes what the replacement of each head alone would cost, of all heads.
 
     The error is √(Σ|W(o − ô)|²/Σ|x|²), x the residual stream. The damage estimates the loss of the
-    next token to second order: with g = ∂loss/∂o and δ = ô − o of a query, E[g·δ] + ½ E[(g·δ)²],
-    the Fisher information in place of the Hessian. All heads together take one run forward and
-    back; the first 8,192 tokens are looked at.
+    next token to second order: with g = ∂loss/∂o and δ = ô − o of a query, ¼ E[g·δ] +
+    ½ E[(g·δ)²], the Fisher information in place of the Hessian, of single queries and of
+    stretches of 64. The first order is drawn to zero and the second to the error, by their
+    geometric mean, as both are noisy. All heads together take one run forward and back; the first
+    8,192 tokens are looked at.
 
     Reference: Michel et al. 2019, arXiv:1905.10650, for the first order.
 
@@ -270,9 +274,12 @@ class _Fitter:
             features = head_features(call, heads, rows)
             fit = fit_fixed_weights(given, features, metric=w, valid=valid)
         squares = self._stream.squares(name, rows, valid, length)
-        tensors = (fit.weights, fit.constant, fit.explained, (fit.error / squares).sqrt())
-        unknown = torch.full((len(heads),), torch.nan)
-        return FixedHeads(heads.cpu(), *(part.float().cpu() for part in tensors), unknown)
+        error = (fit.error / squares).sqrt()
+        unknown = torch.full_like(error, torch.nan)
+        return FixedHeads(
+            heads.cpu(), fit.weights.float().cpu(), fit.constant.float().cpu(),
+            fit.explained.float().cpu(), error.float().cpu(), unknown.float().cpu(),
+        )  # fmt: skip
 
     def _valid(self, call: AttentionCall, rows: Tensor) -> Tensor:
         """Which queries are no padding, ``(b, R)``."""
@@ -290,7 +297,7 @@ def _measure_damage(
     found: Mapping[str, FixedHeads],
     tell: Callable[[float], None],
 ) -> dict[str, Tensor]:
-    """What the loss rises by where one head is replaced, to second order, nats a token."""
+    """What the loss rises by where one head is replaced, nats a token."""
     names = {id(module): name for name, module in model.named_modules()}
     tokens = inputs["input_ids"]
     each = max(1, TOKENS // tokens.shape[1])
@@ -313,12 +320,36 @@ def _measure_damage(
         for name, grad in zip(gates, grads, strict=True):
             slopes[name].append(grad.cpu())
         tell(min(1.0, (start + each) / len(tokens)))
-    return {name: _damage(torch.cat(parts)) for name, parts in slopes.items()}
+    heads = {name: torch.cat(parts) for name, parts in slopes.items()}
+    first = torch.cat([part.double().mean((0, 1)) for part in heads.values()])
+    second = torch.cat([_fisher(part.double()) for part in heads.values()])
+    squares = torch.cat([part.error.double().square() for part in found.values()])
+    return dict(
+        zip(
+            found,
+            _join(first, second, squares).float().split([len(p.heads) for p in found.values()]),
+            strict=True,
+        )
+    )
 
 
-def _damage(slopes: Tensor) -> Tensor:
-    """First and second order of the loss, nats a token; slopes are g·δ, ``(b, L, H)``."""
-    return (slopes + slopes.square() / 2).mean((0, 1)).float()
+def _fisher(slopes: Tensor) -> Tensor:
+    """½ E[(Σ g·δ)²] a token, over single queries and over stretches; slopes ``(b, L, H)``."""
+    single = slopes.square().mean((0, 1))
+    parts = slopes.split(STRETCH, 1)
+    joint = sum(part.sum(1).square().sum(0) for part in parts) / slopes[..., 0].numel()
+    return (single + joint) / 4
+
+
+def _join(first: Tensor, second: Tensor, squares: Tensor) -> Tensor:
+    """Both orders of the loss; the first is drawn to zero, the second to the error.
+
+    What single heads promise to gain they do not gain together, and few
+    windows say little of the second order: squares of the error, scaled alike, say it too.
+    """
+    seen = (second > 0) & (squares > 0)
+    scale = (second[seen].log() - squares[seen].log()).mean().exp()
+    return SHRINK * first + (second * squares * scale.nan_to_num(1.0)).sqrt()
 
 
 def token_losses(output: Any, inputs: Mapping[str, Any]) -> Tensor:
