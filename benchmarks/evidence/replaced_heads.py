@@ -13,7 +13,7 @@ import gzip
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -52,6 +52,9 @@ def main() -> None:
     parser.add_argument("--fit", type=int, default=32, help="windows to rank and fit on")
     parser.add_argument("--test", type=int, default=16, help="windows to report on")
     parser.add_argument("--length", type=int, default=8192, help="tokens for the certificate")
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=SHARES, help="shares of the heads to replace"
+    )
     parser.add_argument("--quick", action="store_true", help="stories260K, a few tokens")
     given = parser.parse_args()
     if given.quick:
@@ -62,13 +65,13 @@ def main() -> None:
     certificate = f"certificate {given.length}"
     with Progress() as progress:
         cache.get(certificate, lambda: _certificate(loaded, given, progress))
-        for share in SHARES:
+        for share in given.shares:
             plan = _plan(loaded, given, share, progress)
             _perplexities(loaded, given, share, plan, cache)
             for length in TIMED[: 1 if given.quick else None]:
                 key = f"time {share} {length}"
                 cache.get(key, lambda p=plan, n=length: _time(loaded, given, p, n))
-    Console().print(_table(cache), _time_table(cache), _certificate_table(cache.found[certificate]))
+    Console().print(_table(cache, given.shares), _time_table(cache), _certificate_table(cache.found[certificate]))
     Console().print(f"written to {cache.path}")
 
 
@@ -214,14 +217,14 @@ def _certificate(
     return found
 
 
-def _table(cache: Cache) -> Table:
+def _table(cache: Cache, shares: Sequence[float]) -> Table:
     """Perplexity and time for each share."""
     table = Table(title="Heads replaced by fixed weights")
     for column in ("share", "heads", "perplexity", "more", "±"):
         table.add_column(column, justify="right")
     plain = torch.tensor(cache.found["loss 0"]["windows"])
     table.add_row("0", "0", f"{math.exp(plain.mean()):.2f}", "", "")
-    for share in SHARES:
+    for share in shares:
         line = cache.found[f"loss {share}"]
         losses = torch.tensor(line["windows"])
         rise = losses - plain
