@@ -71,7 +71,11 @@ def main() -> None:
             for length in TIMED[: 1 if given.quick else None]:
                 key = f"time {share} {length}"
                 cache.get(key, lambda p=plan, n=length: _time(loaded, given, p, n))
-    Console().print(_table(cache, given.shares), _time_table(cache), _certificate_table(cache.found[certificate]))
+    Console().print(
+        _table(cache, given.shares),
+        _time_table(cache),
+        _certificate_table(cache.found[certificate]),
+    )
     Console().print(f"written to {cache.path}")
 
 

@@ -11,8 +11,12 @@ from tests.seeds import SEED, seeded
 
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
-from isinglass.integrations import HeadPlan, plan_heads, replace_heads  # noqa: E402
-from isinglass.integrations.huggingface import FixedHeads  # noqa: E402
+from isinglass.integrations import HeadPlan, plan_heads, rank_heads, replace_heads  # noqa: E402
+from isinglass.integrations.huggingface import FixedHeads, head_planner  # noqa: E402
+from isinglass.integrations.huggingface.attention_interface import (  # noqa: E402
+    replaced_attention,
+)
+from isinglass.integrations.huggingface.replaced_heads import attend_fixed  # noqa: E402
 
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -206,25 +210,50 @@ def test_nothing_instead_is_a_head_of_zeros():
         torch.testing.assert_close(whole(given).logits, expected, **NEAR)
 
 
-def test_the_estimated_damage_is_that_of_the_loss():
-    """To second order: heads made small, so that it is all there is."""
-    model, given = llama(initializer_range=0.1), tokens(64, 8)
-    plan = plan_heads(model, given, share=1.0)
-    from isinglass.integrations.huggingface.head_planner import token_losses
+def test_slopes_are_those_of_the_loss(monkeypatch):
+    """The first order beside differences of the loss, with a head blended in by a little."""
+    model, given = llama().double(), tokens(32, 4)
+    seen: list[torch.Tensor] = []
 
-    def loss(chosen: HeadPlan) -> float:
-        inputs = {"input_ids": given}
-        with replace_heads(model, chosen), torch.no_grad():
-            return float(token_losses(model(given), inputs).double().mean())
+    def join(first, second, squares):
+        seen.append(first)
+        return first
 
-    plain = loss(HeadPlan({}, total=8))
-    measured, estimated = [], []
-    for name, part in plan.modules.items():
-        for at in range(len(part.heads)):
-            one = FixedHeads(*(values[at : at + 1] for values in part))
-            measured.append(loss(HeadPlan({name: one}, total=8)) - plain)
-            estimated.append(float(part.damage[at]))
-    assert np.corrcoef(measured, estimated)[0, 1] > 0.9
+    monkeypatch.setattr(head_planner, "_join", join)
+    ranking = rank_heads(model, given)
+    assert len(ranking) == 8
+    for at in range(8):
+        name, head = f"model.layers.{at // 4}.self_attn", at % 4
+        part = ranking.modules[name]
+        module = model.get_submodule(name)
+
+        def loss(blend: float, part=part, module=module, head=head) -> float:
+            def attend(call):
+                output = call.fused()
+                if call.module is module:
+                    change = attend_fixed(call, part) - output
+                    output[:, :, head] += blend * change[:, :, head]
+                return output, None
+
+            inputs = {"input_ids": given}
+            with replaced_attention(model, attend), torch.no_grad():
+                losses = head_planner.token_losses(model(given), inputs)
+            return float(losses.sum()) / given.numel()
+
+        slope = (loss(1e-3) - loss(-1e-3)) / 2e-3
+        assert abs(float(seen[0][at]) - slope) < 1e-5 + 1e-3 * abs(slope)
+
+
+def test_both_orders_are_joined():
+    slopes = torch.randn(2, 100, 3, generator=seeded(5), dtype=torch.float64)
+    stretches = [slopes[:, :64], slopes[:, 64:]]
+    single = slopes.square().sum((0, 1)) / 200
+    joint = sum(part.sum(1).square().sum(0) for part in stretches) / 200
+    second = head_planner._fisher(slopes)
+    torch.testing.assert_close(second, (single / 2 + joint / 2) / 2)
+    first, squares = torch.tensor([0.4, 0.0, -0.4]).double(), 7 * second
+    found = head_planner._join(first, second, squares)  # the same but for a scale
+    torch.testing.assert_close(found, first / 4 + second)
 
 
 def test_a_plan_is_saved_and_loaded(tmp_path):

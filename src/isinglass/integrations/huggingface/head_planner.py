@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isinglass._support.optional import require_extra
+from isinglass._support.precision import at_least_single
 from isinglass._support.validation import check_choice, check_fraction, check_kind
 from isinglass.analysis.heads import FixedFit, fit_fixed_weights
 from isinglass.errors import IntractableError, ParameterError
@@ -369,7 +370,7 @@ def token_losses(output: Any, inputs: Mapping[str, Any]) -> Tensor:
             'Give a causal model of language, or rank="error"',
         )
     losses = torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(), tokens[:, 1:].flatten(), reduction="none"
+        at_least_single(logits[:, :-1].flatten(0, 1)), tokens[:, 1:].flatten(), reduction="none"
     )
     mask = inputs.get("attention_mask")
     return losses if mask is None else losses[mask[:, 1:].flatten().bool()]

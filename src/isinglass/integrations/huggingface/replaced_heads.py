@@ -24,14 +24,19 @@ with require_extra("hf"):
 
 __all__ = ["attend_fixed", "first_keys", "head_features", "replace_heads"]
 
+#: Queries for which to leave scores out takes longer than to compute them: to give the other heads
+#: keys of their own copies all keys.
+FEW = 16
+
 
 @contextmanager
 def replace_heads(model: PreTrainedModel, plan: HeadPlan) -> Iterator[PreTrainedModel]:
     r"""Runs a trained Transformer with the heads of a plan replaced by fixed weights.
 
     Inside the block a replaced head gives c + a·mean + b·v_first + d·v_self + e·v_previous of the
-    values that a query sees, and its scores are not computed. The other heads are attended to by
-    torch's fused kernels. After the block the model is as it was. Generation with a cache works:
+    values that a query sees, and its scores are not computed, but for a few queries at a time, as
+    in generation, where that would take longer. The other heads are attended to by torch's fused
+    kernels. After the block the model is as it was. Generation with a cache works:
     the mean is taken over the values in the cache.
 
     Args:
@@ -94,15 +99,17 @@ def attend_fixed(call: AttentionCall, part: FixedHeads | None) -> Float[Tensor, 
         raise ParameterError(
             f"head {int(heads.max())} of a module with {count}", "Give the plan of this model"
         )
-    found = _weigh(part, head_features(call, heads)).to(call.value.dtype)
+    found = _weigh(part, head_features(call, heads)).to(call.value.dtype).transpose(1, 2)
+    if call.query.shape[2] <= FEW:
+        return call.fused().index_copy(2, heads, found)
     order = torch.ones(count, dtype=torch.bool, device=device)
     order[heads] = False
     kept = order.nonzero()[:, 0]
     if len(kept) == 0:
-        return found.transpose(1, 2).contiguous()
+        return found.contiguous()
     rest = call.part(kept).fused()
     place = torch.cat([kept, heads]).argsort()
-    return torch.cat([rest, found.transpose(1, 2)], 2)[:, :, place].contiguous()
+    return torch.cat([rest, found], 2)[:, :, place].contiguous()
 
 
 def _weigh(part: FixedHeads, features: Mapping[str, Tensor]) -> Tensor:
