@@ -1,5 +1,6 @@
 """Statistics of heads, by blocks, beside what the whole matrix of scores gives."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ from isinglass.analysis.heads import (
     AttentionHeads,
     HeadClass,
     attention_heads,
+    certify_keys,
     classify_heads,
     fit_fixed_weights,
     fixed_features,
@@ -15,7 +17,7 @@ from isinglass.analysis.heads import (
 )
 from isinglass.analysis.heads.held_mass import count_held
 from isinglass.analysis.metastability import metastable_size
-from isinglass.errors import DomainError, ParameterError, ShapeError
+from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
 from tests.seeds import seeded
 
 LENGTH = 40
@@ -223,3 +225,73 @@ def test_bad_input():
         settle(heads, torch.arange(6), steps=0)
     with pytest.raises(ShapeError, match="no query"):
         fit_fixed_weights(q, {"self": q}, valid=torch.zeros(1, 6) > 0)
+
+
+@pytest.mark.parametrize("kind", ["plain", "causal"])
+@pytest.mark.parametrize("block", [1, 3, 64])
+def test_certified_keys_are_those_of_a_loop(kind, block):
+    """Blocks read one by one, beside the whole matrix of weights."""
+    heads, epsilon = heads_of(kind), 0.02
+    found = certify_keys(heads, ROWS, dropped=epsilon, block=block)
+    scores = whole_scores(heads, heads.query)
+    for head in range(4):
+        for at, row in enumerate(ROWS.tolist()):
+            key, q = heads.key[1, head // 2], heads.query[1, head, row]
+            p = torch.softmax(scores[1, head, row], -1)
+            ranked = p.sort(descending=True).values.cumsum(-1)
+            assert found.needed[1, head, at] == int((ranked < 1 - epsilon).sum()) + 1
+            width = int(ROWS[-1]) + 1 if kind == "causal" else LENGTH
+            sees, blocks = row + 1 if kind == "causal" else LENGTH, []
+            for start in range(0, sees, block):
+                some = key[start : min(start + block, width)]
+                low, high, center = some.amin(0), some.amax(0), some.mean(0)
+                if len(some) < block:  # filled with the last
+                    filled = torch.cat([some, some[-1:].expand(block - len(some), -1)])
+                    center = filled.mean(0)
+                radius = (some - center).norm(dim=-1).max()
+                ball = q @ center + q.norm() * radius
+                box = torch.maximum(q * low, q * high).sum()
+                slack = 1e-5 * q.norm() * (center.norm() + radius)
+                seen = slice(start, min(start + block, sees))
+                bound = heads.scale * (torch.minimum(ball, box) + slack)
+                assert (scores[1, head, row, seen] <= bound).all()
+                blocks.append((float(bound), seen))
+            blocks.sort(key=lambda one: -one[0])
+            read = z = 0.0
+            for turn, (_, seen) in enumerate(blocks):
+                z += float(scores[1, head, row, seen].exp().sum())
+                read += seen.stop - seen.start
+                left = sum((s.stop - s.start) * np.exp(u) for u, s in blocks[turn + 1 :])
+                if left / (z + left) <= epsilon:
+                    break
+            assert found.read[1, head, at] == read
+            whole = float(scores[1, head, row].exp().sum())
+            assert abs(float(found.dropped[1, head, at]) - (1 - z / whole)) < 1e-6
+            assert abs(float(found.bound[1, head, at]) - left / (z + left)) < 1e-6
+    assert (found.dropped <= found.bound + 1e-6).all()
+    assert (found.bound <= epsilon).all()
+
+
+def test_certificates_are_refused_where_scores_are_more_than_products():
+    for kind in ("mask", "bias", "null", "softcap"):
+        with pytest.raises(IntractableError, match="more in them"):
+            certify_keys(heads_of(kind), ROWS)
+    with pytest.raises(ParameterError, match="dropped"):
+        certify_keys(heads_of("causal"), ROWS, dropped=0)
+
+
+def test_the_constant_and_weights_are_those_of_lstsq():
+    generator = seeded(9)
+    output, *features = torch.randn(5, 2, 3, 40, 4, generator=generator, dtype=torch.float64)
+    metric = torch.randn(3, 6, 4, generator=generator, dtype=torch.float64)
+    named = dict(zip("abcd", features, strict=True))
+    fit = fit_fixed_weights(output, named, metric=metric)
+    for head in range(3):
+        columns = torch.stack([f[:, head] for f in features], -1).flatten(0, 1)
+        design = torch.cat([columns, torch.eye(4).expand(80, 4, 4).double()], -1)
+        design = (metric[head] @ design).flatten(0, 1).numpy()
+        target = (output[:, head].flatten(0, 1) @ metric[head].mT).flatten().numpy()
+        best, squares, _, _ = np.linalg.lstsq(design, target, rcond=None)
+        np.testing.assert_allclose(fit.weights[head].numpy(), best[:4], rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(fit.constant[head].numpy(), best[4:], rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(float(fit.error[head]), squares[0], rtol=1e-8)

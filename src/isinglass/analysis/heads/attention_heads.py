@@ -132,7 +132,8 @@ class AttentionHeads:
                 )
             if not rows.is_floating_point():
                 raise DomainError(f"a {name} of dtype {rows.dtype}", "Give floating numbers")
-            object.__setattr__(self, name, at_least_single(rows.detach()))
+            rows = rows if name == "value" else rows.detach()  # fixed weights may be learned
+            object.__setattr__(self, name, at_least_single(rows))
         q, k, v = self.query, self.key, self.value
         if q.shape[-1] != k.shape[-1] or k.shape[:3] != v.shape[:3] or q.shape[1] % k.shape[1]:
             raise ShapeError(

@@ -23,11 +23,13 @@ class FixedFit(NamedTuple):
             the output does not vary.
         error: Σ|o − ô|², ``(H,)``.
         weights: a, b, … of the features, in their order, ``(H, F)``.
+        constant: c, ``(H, e)``.
     """
 
     explained: Float[Tensor, " H"]
     error: Float[Tensor, " H"]
     weights: Float[Tensor, "H F"]
+    constant: Float[Tensor, "H e"]
 
 
 def fixed_features(
@@ -123,20 +125,20 @@ def fit_fixed_weights(
         tables = tables[:, :, valid.flatten()]
     if tables.shape[2] == 0:
         raise ShapeError("no query that counts", "Give one at least")
-    mean = tables.mean(2, keepdim=True)
-    tables = tables - mean
+    means = tables.mean(2, keepdim=True)
+    tables = tables - means
     if metric is not None:
         w = metric.detach().double()
         inner = (w.mT @ w)[:, None]
-        scaled, far = tables @ inner, mean @ inner
+        scaled, far = tables @ inner, means @ inner
     else:
-        scaled, far = tables, mean
+        scaled, far = tables, means
     products = scaled.flatten(2) @ tables.flatten(2).mT  # (H, F + 1, F + 1)
     whole, cross, square = products[:, 0, 0], products[:, 1:, 0], products[:, 1:, 1:]
     spread = square.diagonal(dim1=1, dim2=2)
-    size = tables.shape[2] * (far * mean).sum((2, 3))[:, 1:] + spread
-    constant = spread <= (8 * torch.finfo(output.dtype).eps) ** 2 * size
-    scale = spread.sqrt().masked_fill(constant, torch.inf)  # so that rank has a meaning
+    size = tables.shape[2] * (far * means).sum((2, 3))[:, 1:] + spread
+    flat = spread <= (8 * torch.finfo(output.dtype).eps) ** 2 * size
+    scale = spread.sqrt().masked_fill(flat, torch.inf)  # so that rank has a meaning
     inverse = torch.linalg.pinv(
         square / (scale[:, :, None] * scale[:, None]), rtol=1e-9, hermitian=True
     )
@@ -144,4 +146,5 @@ def fit_fixed_weights(
     error = (whole - (cross * weights).sum(-1)).clamp(min=0)
     varies = whole > 1e-20 * output.double().square().sum().clamp(min=1e-300)
     explained = torch.where(varies, 1 - error / whole, torch.nan)
-    return FixedFit(explained, error, weights)
+    constant = means[:, 0, 0] - (weights[..., None] * means[:, 1:, 0]).sum(1)
+    return FixedFit(explained, error, weights, constant)

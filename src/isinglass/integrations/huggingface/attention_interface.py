@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class AttentionCall:
         softcap: c of c·tanh(score/c), or None.
         padding: True for keys that are no padding, ``(b, S)``; None if all are.
         offset: Which key is that of the first query, if queries are keys.
+        window: How many keys a query sees at most, or None: older ones leave the cache.
     """
 
     module: nn.Module
@@ -62,12 +63,30 @@ class AttentionCall:
     softcap: float | None
     padding: Tensor | None
     offset: int
+    window: int | None = None
 
     def heads(self) -> AttentionHeads:
         """Returns the heads, for their statistics."""
         return AttentionHeads(
             self.query, self.key, self.value, self.beta, self.mask, self.bias, self.null,
             self.softcap,
+        )  # fmt: skip
+
+    def part(self, heads: Tensor) -> AttentionCall:
+        """Returns the call with some of its heads, ``(m,)``, each with keys of its own."""
+        shared = self.query.shape[1] // self.key.shape[1]
+
+        def some(scores: Any) -> Any:
+            if not isinstance(scores, Tensor) or scores.ndim < 3 or scores.shape[-3] == 1:
+                return scores
+            return scores.index_select(-3, heads)
+
+        return replace(
+            self,
+            module=nn.Module(),  # that of the model would have the keys shared
+            query=self.query[:, heads], key=self.key[:, heads // shared],
+            value=self.value[:, heads // shared], mask=some(self.mask), bias=some(self.bias),
+            null=None if self.null is None else self.null[heads],
         )  # fmt: skip
 
     def hidden(self, rows: slice) -> Tensor | None:
@@ -240,6 +259,19 @@ def _noted(mask: Tensor | None, options: dict[str, Any]) -> Tensor | None:
     return mask
 
 
+def _read_mask(mask: Tensor, length: int) -> tuple[Tensor | None, int | None]:
+    """Reads padding and offset off a mask whose note was lost, as ``generate`` does in a cache.
+
+    The last query sees all keys but padding, and its own is the last one that it sees.
+    """
+    if mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[2] != length:
+        return None, None
+    last = mask[:, 0, -1]
+    last = last if last.dtype == torch.bool else last > torch.finfo(last.dtype).min / 2
+    own = last.shape[1] - 1 - int(last.any(0).long().flip(0).argmax())
+    return last, own - length + 1
+
+
 def _read_call(
     module: nn.Module,
     query: Tensor,
@@ -273,6 +305,8 @@ def _read_call(
         seen = "causal"
         if size > length:  # the rest of a static cache, empty as yet
             key, value = key[:, :, :length], value[:, :, :length]
+    if offset is None and isinstance(seen, Tensor) and causal and size > length:
+        padding, offset = _read_mask(seen, length)
     if padding is not None and padding.shape[1] != key.shape[2]:
         padding = None
     if offset is None:
@@ -282,5 +316,5 @@ def _read_call(
         module, query, key, value,
         query.shape[-1] ** -0.5 if scaling is None else float(scaling),
         seen, bias, None if null is None else null.reshape(-1),
-        options.get("softcap"), padding, offset,
+        options.get("softcap"), padding, offset, options.get("sliding_window"),
     )  # fmt: skip

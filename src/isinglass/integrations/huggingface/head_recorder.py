@@ -24,8 +24,9 @@ from isinglass.analysis.heads import (
 )
 from isinglass.errors import DomainError
 from isinglass.integrations.huggingface.attention_interface import AttentionCall
+from isinglass.integrations.huggingface.residual_stream import ResidualStream
 
-__all__ = ["HeadRecorder", "LayerRecord", "QueryRecorder", "QueryView"]
+__all__ = ["CROSS", "HeadRecorder", "LayerRecord", "QueryRecorder", "QueryView"]
 
 #: Names of attention to another sequence.
 CROSS = re.compile(r"cross|encoder_attn|encdec|multihead_attn", re.IGNORECASE)
@@ -120,15 +121,6 @@ def _over_queries(values: Tensor, valid: Tensor, median: bool) -> Tensor:
     return flat.nanquantile(0.5, -1) if median else flat.nanmean(-1)
 
 
-@dataclass
-class _Pending:
-    """A call whose output has not met the weights behind it yet."""
-
-    record: Callable[[Tensor | None], LayerRecord]
-    output: Tensor
-    shape: tuple[int, int]  # heads, features of a value
-
-
 class HeadRecorder:
     """Computes the statistics of every call of attention, beside the call.
 
@@ -151,42 +143,18 @@ class HeadRecorder:
         self.layers: list[LayerRecord] = []
         self._every, self._settle, self._padding = every, settle, padding
         self._notify = notify
-        self._model = model
         self._names = {id(module): name for name, module in model.named_modules()}
-        self._stream: dict[str, Tensor] = {}  # Σ over features of the square of what blocks get
-        self._pending: _Pending | None = None
+        self._stream = ResidualStream(model)
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
         """Watches residual stream and output weights while the block runs."""
-        handles = []
-        for name, module in self._model.named_modules():
-            if isinstance(module, nn.ModuleList):
-                for number, block in enumerate(module):
-                    note = self._note_stream(f"{name}.{number}")
-                    handles.append(block.register_forward_pre_hook(note, with_kwargs=True))
-            if isinstance(getattr(module, "weight", None), Tensor) and module.weight.ndim == 2:
-                handles.append(module.register_forward_pre_hook(self._meet_weights))
-        try:
+        with self._stream.hooked():
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            self._stream.clear()
-        self._finish(None)
-
-    def _note_stream(self, name: str) -> Callable[..., None]:
-        def note(_: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-            given = (*args, options.get("hidden_states"))
-            state = next((one for one in given if isinstance(one, Tensor) and one.ndim == 3), None)
-            if state is not None and state.is_floating_point():
-                self._stream[name] = state.float().square().sum(-1)
-
-        return note
 
     def attend(self, call: AttentionCall) -> tuple[Tensor, None]:
         """Attends as the model would, and looks at the heads beside."""
-        self._finish(None)
+        self._stream.finish()
         output = call.fused()
         self._record(call, output)
         return output, None
@@ -218,18 +186,21 @@ class HeadRecorder:
         some, at_rest = self._settle_some(heads, rows)
         features = fixed_features(heads, rows, first=first, offset=None if cross else call.offset)
         given = output[:, rows].transpose(1, 2)
-        layer, stream = len(self.layers), self._stream_of(name, rows, valid, length)
+        layer = len(self.layers)
+        stream = self._stream.squares(name, rows, valid, length)
 
-        def record(metric: Tensor | None) -> LayerRecord:
+        def record(metric: Tensor | None) -> None:
             fit = fit_fixed_weights(given, features, metric=metric, valid=valid)
-            return LayerRecord(
+            self.layers.append(LayerRecord(
                 layer, name, "cross" if cross else "self", rows.cpu(), valid.cpu(),
                 HeadStatistics(*(part.cpu() for part in found)), some.cpu(), at_rest,
                 FixedFit(*(part.cpu() for part in fit)),
                 stream if metric is not None else float("nan"),
-            )  # fmt: skip
+            ))  # fmt: skip
+            if self._notify is not None:
+                self._notify(len(self.layers))
 
-        self._pending = _Pending(record, output, (output.shape[2], output.shape[3]))
+        self._stream.expect(output, record)
 
     def _settle_some(self, heads: Any, rows: Tensor) -> tuple[Tensor, Settled | None]:
         count = min(self._settle, len(rows))
@@ -239,37 +210,6 @@ class HeadRecorder:
         places = (len(rows) * torch.arange(1, count + 1, device=rows.device)) // count - 1
         some = rows[places]
         return some, Settled(*(part.cpu() for part in settle(heads, some)))
-
-    def _stream_of(self, name: str, rows: Tensor, valid: Tensor, length: int) -> float:
-        """Σ|x|² of the innermost block that the module lies in, over the queries that count."""
-        inside = [block for block in self._stream if name.startswith(f"{block}.")]
-        for block in sorted(inside, key=len, reverse=True):
-            squares = self._stream[block]
-            if squares.shape == (len(valid), length):
-                return float(squares[:, rows][valid].sum())
-        return float("nan")
-
-    def _meet_weights(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Tells the weights that a head's output is multiplied with: the first to be given it."""
-        pending = self._pending
-        if pending is None or not args or not isinstance(args[0], Tensor):
-            return
-        given, (heads, size) = args[0], pending.shape
-        if given.data_ptr() != pending.output.data_ptr() or given.shape[-1] != heads * size:
-            return
-        weight: Any = module.weight
-        if type(module).__name__ == "Conv1D":  # of transformers: inputs come first
-            weight = weight.mT
-        if weight.shape[1] == heads * size:
-            self._finish(weight.detach().unflatten(1, (heads, size)).transpose(0, 1))
-
-    def _finish(self, metric: Tensor | None) -> None:
-        if self._pending is None:
-            return
-        record, self._pending = self._pending.record, None
-        self.layers.append(record(metric))
-        if self._notify is not None:
-            self._notify(len(self.layers))
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["Inspection", "QueryView", "inspect"]
+__all__ = ["Inspection", "QueryView", "check_inputs", "inspect"]
 
 #: Called with how many layers are done.
 Notify = Callable[[int], None]
@@ -232,7 +232,7 @@ def inspect(
     """
     check_kind("model", model, PreTrainedModel, "a model of transformers")
     every, settle = check_count("every", every), check_count("settle", settle, least=0)
-    ready = _check_inputs(model, inputs)
+    ready = check_inputs(model, inputs)
 
     def run(attend: Attend) -> Any:
         with replaced_attention(model, attend), torch.no_grad():
@@ -249,7 +249,7 @@ def inspect(
     return Inspection(type(model).__name__, recorder.layers, output, run)
 
 
-def _check_inputs(model: PreTrainedModel, inputs: object) -> _Ready:
+def check_inputs(model: PreTrainedModel, inputs: object) -> _Ready:
     """Refuses what the model could not be called with, or would answer with nothing."""
     if model.training:
         raise ParameterError("a model in training, whose dropout is no head", "Call model.eval()")
