@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -130,7 +131,7 @@ class TransformersModel(CallableModel):
                 f"{type(function).__name__}, which has an encoder",
                 "Give a model that reads and writes with the same layers (AutoModelForCausalLM)",
             )
-        if any(kind.__name__.endswith("ForMaskedLM") for kind in type(function).__mro__):
+        if any(kind.__name__.endswith("ForMaskedLM") for kind in inspect.getmro(type(function))):
             raise ParameterError(
                 f"{type(function).__name__}, which sees the words that follow",
                 "Give a causal model (AutoModelForCausalLM): logits are of the next word there",

@@ -319,7 +319,8 @@ def _check_known(given: Any, space: Any) -> None:
         ShapeError: If there is one.
     """
     if isinstance(space, spaces.Dict) and isinstance(given, Mapping):
-        parts, names = space.spaces, list(given)
+        parts: dict[Any, Any] = dict(space.spaces)
+        names: list[Any] = list(given)
     elif isinstance(space, spaces.Tuple) and isinstance(given, tuple | list):
         parts, names = dict(enumerate(space.spaces)), list(range(len(given)))
     else:
