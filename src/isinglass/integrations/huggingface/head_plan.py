@@ -59,6 +59,7 @@ class HeadPlan:
         ShapeError: If the tensors of a module do not fit together.
 
     Examples:
+        >>> import torch
         >>> one = FixedHeads(torch.tensor([1]), torch.zeros(1, 4), torch.zeros(1, 8),
         ...                  torch.ones(1), torch.zeros(1), torch.zeros(1))
         >>> plan = HeadPlan({"layers.0.self_attn": one}, total=4)

@@ -28,6 +28,7 @@ class ResidualStream:
         model: The model.
 
     Examples:
+        >>> import torch
         >>> ResidualStream(nn.Linear(2, 2)).squares("layer", torch.arange(2), torch.ones(1, 2), 2)
         nan
     """
