@@ -35,18 +35,13 @@ from stable_baselines3.common.envs import (
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecNormalize
 
-from benchmarks.evidence.act import exams
-from benchmarks.evidence.act.agents import Player
+from benchmarks.evidence.act_settings import Falling
 from benchmarks.evidence.grid import Grid, mean_and_worst, of
 from isinglass.agents import FreeEnergyQ, MaskedEnv
 from isinglass.envs import make_env
 
 LONGEST = 1_000  # steps of an episode that is counted
 METHODS = ("FreeEnergyQ", "DQN", "PPO", "MaskablePPO", "DQN, Zoo", "PPO, Zoo")
-
-
-def _falling(first: float) -> Callable[[float], float]:
-    return lambda remaining: first * remaining
 
 
 LONG_BUFFER = {
@@ -62,8 +57,8 @@ ZOO: dict[tuple[str, str], dict[str, Any]] = {
     ("Acrobot", "DQN"): LONG_BUFFER,
     ("CartPole", "PPO"): {
         "n_envs": 8, "n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98,
-        "n_epochs": 20, "ent_coef": 0.0, "learning_rate": _falling(1e-3),
-        "clip_range": _falling(0.2),
+        "n_epochs": 20, "ent_coef": 0.0, "learning_rate": Falling(1e-3),
+        "clip_range": Falling(0.2),
     },
     ("Acrobot", "PPO"): {
         "n_envs": 16, "normalize": True, "n_steps": 256, "gae_lambda": 0.94, "gamma": 0.99,
@@ -147,6 +142,9 @@ def run(name: str, method: str, seed: int, steps: int) -> dict[str, Any]:
     seconds = time.process_time() - begin
     returns = [episode(agent, task, 1_000_000 + i) for i in range(task.episodes)]
     if name == "Parity":
+        from benchmarks.evidence.act import exams  # which needs sb3-contrib
+        from benchmarks.evidence.act.agents import Player
+
         record |= exams.parity(Player(agent), task.make)
     return record | {"mean": float(np.mean(returns)), "seconds": seconds}
 

@@ -208,7 +208,13 @@ def test_the_learning_rate_is_found_where_a_step_goes_as_far_as_wanted():
     judge = LanguageQ(random_table(), random_table(), T, end=END)
     options = LearningOptions(max_tokens=LENGTH, change=0.3, cooling=0.0)
     run = module.Learner(
-        judge, [torch.tensor([0])], module.RewardOf(two_threes, judge), options, 10**6, seeded(8)
+        judge,
+        judge.reference,
+        [torch.tensor([0])],
+        module.RewardOf(two_threes, judge),
+        options,
+        10**6,
+        seeded(8),
     )
     run.begin()
     moved = []
@@ -225,7 +231,13 @@ def test_replay_keeps_the_newest_with_what_the_reference_says():
     judge = LanguageQ(random_table(), random_table(1), T, end=END)
     options = LearningOptions(max_tokens=LENGTH, batch=8)
     run = module.Learner(
-        judge, [torch.tensor([0])], module.RewardOf(two_threes, judge), options, 1, seeded(9)
+        judge,
+        judge.reference,
+        [torch.tensor([0])],
+        module.RewardOf(two_threes, judge),
+        options,
+        1,
+        seeded(9),
     )
     batches = [run.draw(judge.model)[0] for _ in range(4)]
     replay = SequenceReplay(20)

@@ -93,6 +93,7 @@ class MaskedCollection(OffPolicyAlgorithm):
     def _draw_action(
         self, learning_starts: int, action_noise: ActionNoise | None, n_envs: int
     ) -> tuple[Any, np.ndarray]:
+        """Draws actions as the environment takes them, and as the buffer keeps them."""
         if self._waits_for_reward and not self._rewarded:
             learning_starts = self.num_timesteps + 1
         structure, allowed, space = self.policy.structure, self._allowed, self.action_space

@@ -15,6 +15,7 @@ from isinglass.agents.actions.action_structure import ActionStructure
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.distributions import Distribution, Enumerated, has_few_states
+from isinglass.distributions.enumerated import deviations
 from isinglass.errors import ParameterError
 
 __all__ = ["action_parts", "reward_range", "spread_range", "value_spread"]
@@ -121,12 +122,7 @@ def value_spread(policy: FreeEnergyPolicy, batch: Transitions, discounts: Tensor
     if values is None:
         draws = _uniform_draws(policy, states, masks, found)
         values = torch.stack([found.score(draw) for draw in draws], -1)
-    allowed = values.isfinite()
-    count = allowed.sum(-1, keepdim=True).clamp_min(1)
-    values = values.where(allowed, 0)
-    away = (values - values.sum(-1, keepdim=True) / count).where(allowed, 0)
-    variance = away.square().sum(-1, keepdim=True) / count
-    return math.sqrt(float(variance.mean()))
+    return math.sqrt(float(deviations(values)[1].mean()))
 
 
 def _listed(found: Distribution) -> Float[Tensor, "states actions"] | None:

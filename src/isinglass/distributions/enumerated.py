@@ -13,7 +13,7 @@ from isinglass.distributions.base import Distribution
 from isinglass.errors import DomainError, IntractableError
 from isinglass.units import Unit
 
-__all__ = ["FEW_STATES", "Enumerated", "has_few_states"]
+__all__ = ["FEW_STATES", "Enumerated", "deviations", "has_few_states"]
 
 MOST_ACTIONS = 2**20
 FEW_STATES = 256  # that are listed rather than sampled
@@ -160,11 +160,9 @@ class Enumerated(Distribution):
             tensor([[2.0000, 6.0000],
                     [0.0000, 0.1000]])
         """
-        allowed = ~self.scores.isneginf()
-        count, finite = allowed.sum(-1, keepdim=True), self.scores.where(allowed, 0)
-        away = (finite - finite.sum(-1, keepdim=True) / count).where(allowed, 0)
-        spread = (away.square().sum(-1, keepdim=True) / count).sqrt()
-        nearer = self.temperature / (share * spread).clamp_min(self.temperature)
+        away, variance = deviations(self.scores)
+        least = (share * variance.sqrt()).clamp_min(self.temperature)
+        nearer = (self.temperature / least).unsqueeze(-1)
         return replace(self, scores=self.scores - (1 - nearer) * away)
 
     def tilted(self, prior: Distribution) -> Enumerated:
@@ -176,6 +174,27 @@ class Enumerated(Distribution):
         on = forbidden.to(self.states) @ (self.states != 0).to(self.states).mT
         who = "a mask that forbids every action"
         return replace(self, scores=_exclude(self.scores, on > 0, who))
+
+
+def deviations(
+    scores: Float[Tensor, "*batch M"],
+) -> tuple[Float[Tensor, "*batch M"], Float[Tensor, "*batch"]]:
+    """Computes how far scores lie from the mean of their row, and the variance there.
+
+    Forbidden ones, −∞, are left out: they lie 0 away.
+
+    Args:
+        scores: Scores, one row a state.
+
+    Examples:
+        >>> deviations(torch.tensor([1.0, -torch.inf, 5.0]))
+        (tensor([-2.,  0.,  2.]), tensor(4.))
+    """
+    allowed = scores.isfinite()
+    count = allowed.sum(-1, keepdim=True).clamp_min(1)
+    finite = scores.where(allowed, 0)
+    away = (finite - finite.sum(-1, keepdim=True) / count).where(allowed, 0)
+    return away, (away.square().sum(-1, keepdim=True) / count).squeeze(-1)
 
 
 def has_few_states(distribution: Distribution) -> bool:

@@ -359,7 +359,8 @@ class LanguageQ(nn.Module):
         if self.reference is None:
             self.reference = copy.deepcopy(self.model).requires_grad_(False)
         return learn(
-            self, rows, RewardOf(reward, self), options, steps=steps, base_rate=base_rate,
+            self, self.reference, rows, RewardOf(reward, self), options, steps=steps,
+            base_rate=base_rate,
             checkpoint=checkpoint, resume=resume, on_step=on_step, progress=progress,
             generator=generator,
         )  # fmt: skip

@@ -44,6 +44,7 @@ class Learner:
 
     Args:
         judge: What learns.
+        reference: π_ref, which stays.
         prompts: Tokens of each prompt.
         reward: R.
         options: How a step is made.
@@ -54,6 +55,7 @@ class Learner:
     def __init__(
         self,
         judge: LanguageQ,
+        reference: LanguageModel,
         prompts: list[Tensor],
         reward: RewardOf,
         options: LearningOptions,
@@ -62,8 +64,7 @@ class Learner:
     ) -> None:
         self.judge, self.prompts, self.reward, self.options = judge, prompts, reward, options
         self.steps = steps
-        assert judge.reference is not None  # noqa: S101 - fit made one
-        self.reference: LanguageModel = judge.reference
+        self.reference = reference
         self.parameters = _learned(judge.model)
         self.rate = options.learning_rate or first_rate(judge.model)
         self.optimizer = torch.optim.Adam(self.parameters, lr=self.rate)
@@ -279,6 +280,7 @@ class Learner:
 
 def learn(
     judge: LanguageQ,
+    reference: LanguageModel,
     prompts: list[Tensor],
     reward: RewardOf,
     options: LearningOptions,
@@ -300,7 +302,7 @@ def learn(
     _check(steps, base_rate, judge.temperature, on_step, generator)
     check_flag("resume", resume)
     with _evaluating(judge):
-        learner = Learner(judge, prompts, reward, options, steps, generator)
+        learner = Learner(judge, reference, prompts, reward, options, steps, generator)
         path = None if checkpoint is None else Path(checkpoint)
         identity = {} if path is None else learner.identity()
         if path is not None and path.exists():

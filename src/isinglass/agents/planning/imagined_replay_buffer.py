@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -137,13 +137,17 @@ class ImaginedReplayBuffer(MaskedReplayBuffer):
 
     def _imagine(self, found: Transitions, count: int) -> Transitions:
         """Replaces the first transitions of a batch, drawn at random as they are."""
-        seen, after = found.observations, found.next_observations
-        assert isinstance(seen, Tensor)  # noqa: S101 - a world has no dictionaries
-        assert isinstance(after, Tensor)  # noqa: S101
+        # A world has no dictionaries.
+        seen, after = cast(Tensor, found.observations), cast(Tensor, found.next_observations)
         state = torch.as_tensor(numbers_of(self.observation_space, seen[:count].cpu().numpy()))
         actions, numbers = self._draw_actions(count)
-        ask = self._from_table if self._table is not None else self._from_lines
-        following, reward, done, right = ask(state, numbers)
+        if self._table is not None:
+            following, reward, done, right = self._from_table(self._table, state, numbers)
+        else:
+            real = cast(RealModel, self._real)  # made where there is no table
+            told = real.predict(state, numbers)
+            following, reward, done = told.next_state, told.reward, told.done
+            right = told.nearest >= real.familiar
         space = self.observation_space
         if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
             following = following + torch.as_tensor(np.ravel(space.start))
@@ -172,9 +176,10 @@ class ImaginedReplayBuffer(MaskedReplayBuffer):
         start = np.ravel(getattr(space, "start", 0))
         return numbers + torch.as_tensor(start), numbers
 
-    def _from_table(self, state: Tensor, action: Tensor) -> tuple[Tensor, ...]:
-        table, columns = self._table, self.world.columns
-        assert table is not None  # noqa: S101
+    def _from_table(
+        self, table: TransitionModel, state: Tensor, action: Tensor
+    ) -> tuple[Tensor, ...]:
+        columns = self.world.columns
         pair = columns.index("state", state) * columns.actions + columns.index("action", action)
         right = table.visits[pair] > 0
         ends = table.probability.cumsum(0)
@@ -190,8 +195,3 @@ class ImaginedReplayBuffer(MaskedReplayBuffer):
             table.done[entry],
             right,
         )
-
-    def _from_lines(self, state: Tensor, action: Tensor) -> tuple[Tensor, ...]:
-        assert self._real is not None  # noqa: S101
-        told = self._real.predict(state, action)
-        return told.next_state, told.reward, told.done, told.nearest >= self._real.familiar

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
@@ -246,9 +246,7 @@ class PlanningAgent(OffPolicyAlgorithm):
 
     def _take_in(self) -> None:
         """Stores the transitions that the replay buffer got since the last time."""
-        buffer = self.replay_buffer
-        assert isinstance(buffer, ReplayBuffer)  # noqa: S101 - the default
-        store_newest(self.policy.world, buffer, self._fresh)
+        store_newest(self.policy.world, cast(ReplayBuffer, self.replay_buffer), self._fresh)
         self._fresh = 0
 
     def _store_transition(

@@ -211,10 +211,12 @@ class PlanningPolicy(BasePolicy):
         return (np.asarray(actions[0]) if single else actions), None
 
     def _actions(self, rows: np.ndarray, deterministic: bool) -> np.ndarray:
-        if not len(self.world) or (self._best is None and self._real is None):
-            return self.at_random(rows)
-        ask = self._listed if self.world.columns.finite else self._along_paths
-        return self._decode(ask(rows, deterministic))
+        plan = self._best if deterministic else self._hopeful
+        if plan is not None:
+            return self._decode(self._listed(plan, rows, deterministic))
+        if self._real is not None:
+            return self._decode(self._along_paths(self._real, rows, deterministic))
+        return self.at_random(rows)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         array = observation.cpu().numpy()
@@ -239,9 +241,7 @@ class PlanningPolicy(BasePolicy):
         check_real("the observation", array)
         return numbers_of(space, array[None] if single else array), single
 
-    def _listed(self, rows: np.ndarray, deterministic: bool) -> np.ndarray:
-        assert self._best is not None and self._hopeful is not None  # noqa: S101, PT018
-        plan = self._best if deterministic else self._hopeful
+    def _listed(self, plan: Plan, rows: np.ndarray, deterministic: bool) -> np.ndarray:
         columns = self.world.columns
         place = columns.index("state", columns.encode("state", rows))
         q = plan.q[place]
@@ -270,11 +270,10 @@ class PlanningPolicy(BasePolicy):
         drawn = torch.multinomial(may.double(), 1, generator=self._random)[:, 0]
         return self._decode(columns.values("action", drawn).numpy())
 
-    def _along_paths(self, rows: np.ndarray, deterministic: bool) -> np.ndarray:
-        assert self._real is not None  # noqa: S101
+    def _along_paths(self, real: RealModel, rows: np.ndarray, deterministic: bool) -> np.ndarray:
         found = []
         # What was never met is tried while there is more to learn, and kept away from afterwards.
-        familiar = self._real.familiar if deterministic else -np.inf
+        familiar = real.familiar if deterministic else -np.inf
         for place, row in enumerate(rows):
             if place not in self._paths:
                 low, high = self._bounds()
@@ -284,7 +283,7 @@ class PlanningPolicy(BasePolicy):
             planner = self._paths[place]
             state = torch.as_tensor(row)
             rest = self._random, self._lowest, familiar, self._doubt if deterministic else 0.0
-            found.append(planner.action(self._real.predict, state, *rest))
+            found.append(planner.action(real.predict, state, *rest))
         return torch.stack(found).numpy()
 
     def _bounds(self) -> tuple[Tensor, Tensor]:
