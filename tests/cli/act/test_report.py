@@ -84,7 +84,7 @@ def test_the_settings_are_those_that_were_used(whole):
     assert said["energy"] == "MixtureEnergy(memories=32, state_fields='shared')"
     assert said["backup"] == "SoftBackup(mellowmax=True)"
     assert said["net_arch"] == "[16]"
-    assert (said["train_freq"], said["gradient_steps"]) == ("1", "1")
+    assert (said["train_freq"], said["gradient_steps"]) == ("4", "4")
     assert said["temperature"] == (
         f"auto: {agent.temperature:.4g} at the end, σ = {agent.spread:.4g}"
     )
