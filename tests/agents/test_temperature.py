@@ -99,10 +99,10 @@ def test_parts_of_actions():
 
 
 def test_t_falls_from_the_spread_to_a_tenth_of_what_a_part_makes():
-    agent = small_agent(learning_starts=50)
+    agent = small_agent(learning_starts=50, train_freq=1)
     agent.learn(40)
     assert agent.spread is None
-    agent.learn(402)  # the spread is looked at anew after the 400th
+    agent.learn(400)
     assert agent.temperature == pytest.approx(0.1 / math.sqrt(8) * agent.spread)
 
 
