@@ -60,16 +60,16 @@ class SwingUp(gym.Env[np.ndarray, np.ndarray]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Lets the pole hang, nearly at rest."""
         super().reset(seed=seed, options=options)
-        self._state = tuple(self.np_random.normal(0, 0.05, 4))
+        self._state: tuple[float, ...] = tuple(self.np_random.normal(0, 0.05, 4))
         self._steps = 0
         return self._seen(), {}
 
     def step(self, action: np.ndarray) -> Any:
         """Pushes for 0.1 s."""
         push = float(np.clip(action[0], -PUSH, PUSH))
-        self._state = _moved(*self._state, push, np)
+        x, speed, angle, turn = self._state
+        x, _, angle, _ = self._state = _moved(x, speed, angle, turn, push, np)
         self._steps += 1
-        x, _, angle, _ = self._state
         return self._seen(), float(_reward(x, angle, np)), False, self._steps >= STEPS, {}
 
     def _seen(self) -> np.ndarray:
