@@ -15,8 +15,12 @@ BLOCK = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def _cell(latex: str) -> str:
     """One piece of a row, without the element around it; names of functions are no operators."""
-    inner = re.sub(r"^<math[^>]*>|</math>$", "", convert(latex))
+    if not latex.strip():
+        return ""
+    whole = convert(latex, display="block")
+    inner = re.sub(r"^<math[^>]*><mrow>|</mrow></math>$", "", whole)
     inner = re.sub(r"<mo>([A-Za-z]{2,})</mo>", r"<mi>\1</mi>", inner)
+    inner = inner.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")
     return inner.replace("<mi>log</mi>", '<mi>log</mi><mspace width="0.17em" />').replace("\n", " ")
 
 
@@ -24,7 +28,7 @@ def typeset(latex: str) -> str:
     """MathML of rows of LaTeX, in one line, so that Markdown leaves it as it is."""
     rows = [line.strip() for line in latex.splitlines() if line.strip()]
     body = "".join(
-        "<mtr>" + "".join(f"<mtd>{_cell(cell)}</mtd>" for cell in row.split("&")) + "</mtr>"
+        "<mtr>" + "".join(f"<mtd><mrow>{_cell(cell)}</mrow></mtd>" for cell in row.split("&")) + "</mtr>"
         for row in rows
     )
     said = html.escape(" ; ".join(rows).replace("&", ""), quote=True)
