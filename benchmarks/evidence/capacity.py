@@ -32,6 +32,7 @@ from scipy.optimize import linprog
 from torch import Generator
 
 from isinglass import ClassicalHopfield, DenseMemory
+from isinglass._support.palette import BLUE, SERIES
 from isinglass.analysis import capacity
 from isinglass.analysis.capacity import Estimate
 from isinglass.energies import (
@@ -203,7 +204,7 @@ def plotted(axes: Axes, xs: list[float], found: list[Result], **style: Any) -> N
     """Measured points with bars of one standard error."""
     axes.errorbar(
         xs, [p["mean"] for p in found], [p["error"] for p in found],
-        marker="o", markersize=3, linewidth=0, elinewidth=1, **style,
+        markersize=4, elinewidth=1, **({"linewidth": 0.8} | style),
     )  # fmt: skip
 
 
@@ -211,27 +212,25 @@ def draw(found: dict[str, Result]) -> Figure:
     """Measured points beside the curves of theory."""
     figure = Figure(figsize=(8, 6.4), layout="constrained")
     (a, b), (c, d) = figure.subplots(2, 2)
-    colors = mpl.colormaps["viridis"](np.linspace(0, 0.85, 5))
-
-    for color, size in zip(colors, SIZES, strict=True):
+    for (color, marker, line), size in zip(SERIES, SIZES, strict=False):
         curve = [found[f"a {size} {load}"] for load in LOADS[size]]
-        a.plot(LOADS[size], [p["mean"] for p in curve], color=color, linewidth=0.8)
-        plotted(a, LOADS[size], curve, color=color, label=f"d = {size}")
+        style = {"color": color, "marker": marker, "linestyle": line}
+        plotted(a, LOADS[size], curve, label=f"d = {size}", **style)
     edge = capacity.critical_load()
     a.axvline(edge, color="black", linestyle="--", linewidth=1, label=f"theory, {edge:.4f}")
     a.set(xlabel="load N/d", ylabel="patterns recalled", title="(a) Hebb's rule")
     a.legend(fontsize=7)
 
-    for color, (degree, size) in zip(colors[::2], DENSE.items(), strict=True):
+    for (color, marker, line), (degree, size) in zip(SERIES, DENSE.items(), strict=False):
         scale = capacity.dense_critical_load(degree)
         plotted(
             b, [f * scale for f in FACTORS], [found[f"b {degree} {f}"] for f in FACTORS],
-            color=color, label=f"n = {degree}, d = {size}",
+            color=color, marker=marker, linewidth=0, label=f"n = {degree}, d = {size}",
         )  # fmt: skip
         fine = [float(x) * scale for x in np.geomspace(0.4, 3.5, 25)]
         distribution = [capacity.dense_one_step_error(load, degree) for load in fine]
         exact = [capacity.dense_one_step_error(load, degree, size=size) for load in fine]
-        b.plot(fine, distribution, color=color, linewidth=1)
+        b.plot(fine, distribution, line, color=color, linewidth=1)
         b.plot(fine, exact, color="black", linewidth=1, linestyle=":")
         b.plot([scale, scale], [1e-4, 0.005], color=color, linewidth=0.8, linestyle="--")
         b.text(
@@ -245,17 +244,17 @@ def draw(found: dict[str, Result]) -> Figure:
     )  # fmt: skip
     b.legend(fontsize=7, loc="upper left")
 
-    for color, name in zip(mpl.colormaps["tab10"].colors, RULES, strict=False):  # pyright: ignore[reportAttributeAccessIssue]
+    for (color, marker, line), name in zip(SERIES, RULES, strict=False):
         curve = [found[f"c {name} {load}"] for load in RULE_LOADS]
-        c.plot(RULE_LOADS, [p["mean"] for p in curve], color=color, linewidth=0.8)
-        plotted(c, RULE_LOADS, curve, color=color, label=name)
+        style = {"color": color, "marker": marker, "linestyle": line}
+        plotted(c, RULE_LOADS, curve, label=name, **style)
     c.axvline(1.0, color="black", linestyle="--", linewidth=1, label="α = 1")
     c.set(xlabel="load N/d", ylabel="patterns held", title=f"(c) Rules, d = {RULE_SIZE}")
     c.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.5), framealpha=1.0)
 
     plotted(
-        d, UNIT_LOADS, [found[f"d {load}"] for load in UNIT_LOADS], color=colors[1],
-        label="linear programming",
+        d, UNIT_LOADS, [found[f"d {load}"] for load in UNIT_LOADS], color=BLUE,
+        marker="o", linewidth=0, label="linear programming",
     )  # fmt: skip
     counts = range(round(1.3 * UNIT_SIZE), round(2.7 * UNIT_SIZE))
     distribution = [capacity.separable_probability(count, UNIT_SIZE) for count in counts]
@@ -293,7 +292,7 @@ def main() -> None:
     mpl.use("svg")
     mpl.rcParams |= {
         "svg.hashsalt": "isinglass", "svg.fonttype": "none", "font.size": 9,
-        "axes.spines.top": False, "axes.spines.right": False,
+        "axes.spines.top": False, "axes.spines.right": False, "savefig.bbox": "tight",
     }  # fmt: skip
     draw(found).savefig(given.out / "capacity.svg", metadata={"Date": None})
     console.print(f"{time.perf_counter() - start:.0f} s; results and picture in {given.out}")

@@ -22,6 +22,7 @@ from rich.table import Table
 from torch import Generator
 
 import isinglass as ig
+from isinglass._support.palette import BLUE
 from isinglass.dynamics import Kernel, ReplicaExchange
 from isinglass.io.atomic import atomic_write
 
@@ -104,7 +105,7 @@ def picture(found: dict[str, dict[str, list[float] | float]]) -> Figure:
             if isinstance(shares, list):
                 exchanged = label.startswith("exchange")
                 axes.plot(
-                    shares, color="tab:blue" if exchanged else "gray", linewidth=1.2,
+                    shares, color=BLUE if exchanged else "gray", linewidth=1.2,
                     linestyle="-" if label.endswith("+") else "--", label=label,
                 )  # fmt: skip
         axes.axhline(float(curves["exact"]), color="black", linewidth=0.8, label="exact")  # pyright: ignore[reportArgumentType]

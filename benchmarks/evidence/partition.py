@@ -34,6 +34,7 @@ from rich.table import Table
 from torch import Generator, Tensor
 
 import isinglass as ig
+from isinglass._support.palette import BLUE, VERMILION
 from isinglass.data.digits import load_digits
 from isinglass.io.atomic import atomic_write
 
@@ -216,8 +217,10 @@ def picture(exact: float, runs: list[Result], rival: Any) -> Figure:
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axes = figure.subplots()
     seeds = range(len(runs))
-    for way, color in (("up", "tab:blue"), ("down", "tab:orange")):
-        axes.plot(seeds, [r[way] - exact for r in runs], ".", color=color, label=f"annealing {way}")
+    for way, color, mark in (("up", BLUE, "^"), ("down", VERMILION, "v")):
+        axes.plot(
+            seeds, [r[way] - exact for r in runs], mark, color=color, label=f"annealing {way}"
+        )
     both = [run["value"] - exact for run in runs]
     axes.errorbar(
         seeds, both, [run["error"] for run in runs], fmt="k_", label="both", elinewidth=0.8

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 import torch
+from cycler import cycler
 
 import benchmarks.pictures
+from isinglass._support.palette import SERIES
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 MODULES = pkgutil.iter_modules(benchmarks.pictures.__path__)
@@ -32,9 +34,16 @@ def main() -> None:
     mpl.rcParams |= {
         "svg.hashsalt": "isinglass",  # the same picture is the same file
         "figure.constrained_layout.use": True,
+        "figure.constrained_layout.h_pad": 0.08,
+        "figure.constrained_layout.w_pad": 0.08,
+        "axes.prop_cycle": cycler(
+            color=[color for color, _, _ in SERIES], linestyle=[line for _, _, line in SERIES]
+        ),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "font.size": 9,
+        "savefig.bbox": "tight",  # titles lie inside the frame
+        "savefig.pad_inches": 0.06,
     }
     FOLDER.mkdir(exist_ok=True)
     for topic in given.topics or TOPICS:

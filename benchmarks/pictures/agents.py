@@ -7,10 +7,10 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from isinglass._support.palette import BLUE, VERMILION
 from isinglass.agents import Enumerated, FreeEnergyQ, ProductOfMixtures
 from isinglass.envs import Parity
 
-TEAL, ORANGE = "#00897b", "#ef6c00"
 DRAWS = 20_000
 TEMPERATURE = 0.4  # high enough to see that odd blocks are drawn too
 
@@ -41,8 +41,8 @@ def _parity() -> Figure:
 
     figure, ax = plt.subplots(figsize=(7.2, 2.6))
     place = np.arange(16)
-    ax.bar(place, shares, color=TEAL, width=0.7, label=f"{DRAWS:,} draws")
-    ax.plot(place, meant, "o", color=ORANGE, markersize=5, label="exp((Q − V)/T), enumerated")
+    ax.bar(place, shares, color=BLUE, width=0.7, label=f"{DRAWS:,} draws")
+    ax.plot(place, meant, "o", color=VERMILION, markersize=5, label="exp((Q − V)/T), enumerated")
     ax.plot(place, wanted, "_", color="0.2", markersize=16, label="exp(r/T), normalized")
     ax.set_xticks(place, [f"{state:04b}" for state in place], fontsize=7)
     ax.set(xlabel="bits of the block", ylabel="share", ylim=(0, 0.19))

@@ -7,11 +7,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from isinglass._support.palette import BLUE, GRAY
 from isinglass.data.digits import load_digits
 from isinglass.nn import EnergyTransformerBlock, stochastic_attention
 
 DRAWS = (1, 4, 16, 64)
-BLUE, THEORY = "#00796b", "#888"
 
 
 def draw() -> dict[str, Figure]:
@@ -28,7 +28,7 @@ def look_ups() -> Figure:
     axes = figure.subplots(1, 6, width_ratios=[1, 1, 1, 1, 1, 2.6])
     for axis, draws in zip(axes, (*DRAWS, None), strict=False):
         shares = stochastic_attention(q, k, keys, draws, generator=generator)[0, 0]
-        axis.barh(range(24), shares, color=BLUE if draws else THEORY)
+        axis.barh(range(24), shares, color=BLUE if draws else GRAY)
         axis.set(title="softmax" if draws is None else f"m = {draws}", xticks=[], yticks=[])
         axis.invert_yaxis()
     axes[0].set_ylabel("24 keys")
@@ -40,9 +40,7 @@ def look_ups() -> Figure:
         (stochastic_attention(q, k, v, m, generator=generator) - exact).square().mean().sqrt()
         for m in many
     ]
-    axes[-1].loglog(
-        many, [(variance / m).sqrt() for m in many], "--", color=THEORY, label="√(Var/m)"
-    )
+    axes[-1].loglog(many, [(variance / m).sqrt() for m in many], "--", color=GRAY, label="√(Var/m)")
     axes[-1].loglog(many, errors, "o", color=BLUE, markersize=4, label="measured")
     axes[-1].set(xlabel="draws m", title="error of the output")
     axes[-1].legend(frameon=False)
@@ -112,14 +110,14 @@ def steps_of(model: Completer, test: Tensor, hide: Tensor, mean: Tensor) -> Figu
         ):
             axis = grid[row, column]
             axis.imshow(as_image(patches), cmap="gray_r", vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[], facecolor="#b2dfdb")
+            axis.set(xticks=[], yticks=[], facecolor="#d6ebf7")
             axis.spines[:].set_visible(False)
             axis.set_title(name if row == 0 else "", fontsize=8)
     axis = curve.subplots()
     energies = model.block.descend(start[:100], steps=12).energies
     axis.plot(energies, color=BLUE, linewidth=0.5, alpha=0.4, rasterized=True)
     axis.plot(energies.mean(-1), color="black", linewidth=1.5)
-    axis.axvline(5, color=THEORY, linestyle="--", linewidth=0.8)
+    axis.axvline(5, color=GRAY, linestyle="--", linewidth=0.8)
     axis.set(xlabel="step", title="energy of 100 test digits")
     curve.supxlabel(
         f"error {error:.3f} of hidden pixels,\n{error_of_mean:.3f} by the mean image", fontsize=8

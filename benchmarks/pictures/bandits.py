@@ -7,9 +7,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from isinglass._support.palette import BLUE, VERMILION
 from isinglass.envs import Assignment, LargeAction, Parity, Trap
 
-TEAL, ORANGE = "#00897b", "#ef6c00"
 GRAY_CODE = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
 
 
@@ -45,7 +45,7 @@ def _large_action() -> Figure:
     for ax, bits in zip(axes[1], (12, 40), strict=True):
         ax.add_patch(
             Rectangle(
-                (0, keys - 1 - nearest), bits, 1, fill=False, edgecolor=TEAL, lw=2, clip_on=False
+                (0, keys - 1 - nearest), bits, 1, fill=False, edgecolor=BLUE, lw=2, clip_on=False
             )
         )
     for ax, title in zip(axes[0], ("observed state", "best action"), strict=True):
@@ -53,7 +53,7 @@ def _large_action() -> Figure:
     for mu, distance in enumerate(distances):
         axes[1, 0].text(
             -0.5, keys - 0.5 - mu, str(distance), ha="right", va="center", fontsize=7,
-            color=TEAL if mu == nearest else "0.5",
+            color=BLUE if mu == nearest else "0.5",
         )  # fmt: skip
     return figure
 
@@ -65,7 +65,7 @@ def _parity() -> Figure:
     figure, ax = plt.subplots(figsize=(2.6, 2.6))
     rewards = env.reward_of(block)
     for (i, j), reward in np.ndenumerate(rewards):
-        color = TEAL if reward else "0.92"
+        color = BLUE if reward else "0.92"
         ax.add_patch(Rectangle((j, 3 - i), 1, 1, facecolor=color, edgecolor="w"))
         text = "".join(map(str, block[i, j]))
         ax.text(j + 0.5, 3.5 - i, text, ha="center", va="center", color="w" if reward else "0.4")
@@ -87,7 +87,7 @@ def _assignment() -> Figure:
         ax.text(j + 0.5, 5.5 - i, f"{value:.2f}", ha="center", va="center", fontsize=8)
     for i, j in np.argwhere(chosen):
         ax.add_patch(
-            Rectangle((j + 0.05, 5.05 - i), 0.9, 0.9, fill=False, edgecolor=TEAL, linewidth=2)
+            Rectangle((j + 0.05, 5.05 - i), 0.9, 0.9, fill=False, edgecolor=BLUE, linewidth=2)
         )
     ax.set(xlim=(0, 6), ylim=(0, 6), aspect="equal")
     ax.axis("off")
@@ -100,7 +100,7 @@ def _trap() -> Figure:
     actions = np.array([[*env.key[:u], *(1 - env.key[u:])] for u in range(5)])
     rewards = env.reward_of(actions)
     figure, ax = plt.subplots(figsize=(3.6, 2.4))
-    ax.bar(range(5), rewards, color=[ORANGE, *["0.8"] * 3, TEAL], width=0.6)
-    ax.plot(range(4), rewards[:4] + 0.15, color=ORANGE, marker="<", markersize=4, linewidth=1)
+    ax.bar(range(5), rewards, color=[VERMILION, *["0.8"] * 3, BLUE], width=0.6)
+    ax.plot(range(4), rewards[:4] + 0.15, color=VERMILION, marker="<", markersize=4, linewidth=1)
     ax.set(xlabel="bits that match the key", ylabel="reward of the block", ylim=(0, 4.3))
     return figure

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from torch import Generator, Tensor, nn
 
 import isinglass as ig
+from isinglass._support.palette import BLUE, VERMILION
 from isinglass.learning import DenoisingScoreMatching
 
 EDGE = 2.6
-INK = "#d62728"
 STEPS = 3000
 
 
@@ -81,7 +81,7 @@ def deep() -> Figure:
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.5, 2.6))
     landscape(middle, energy, 8.0)
     for axes, points in ((left, data), (right, chains)):
-        axes.scatter(*points[:1000].T, s=2, color="#1f77b4", linewidths=0, rasterized=True)
+        axes.scatter(*points[:1000].T, s=2, color=BLUE, linewidths=0, rasterized=True)
     bare(left, "data")
     bare(middle, "energy learned")
     bare(right, "drawn from it by HMC")
@@ -106,10 +106,10 @@ def attentional() -> Figure:
         extent=(-EDGE, EDGE, -EDGE, EDGE), origin="lower", interpolation="nearest",
     )  # fmt: skip
     left.quiver(*(place / 2.5).unbind(-1), *step.unbind(-1), color="white", scale=60, width=0.005)
-    left.scatter(*weight.T, s=24, color=INK, zorder=3)
+    left.scatter(*weight.T, s=24, color=VERMILION, edgecolors="white", zorder=3)
     drawn = machine.sample(1000, generator=generator) / 2.5
-    right.scatter(*drawn.T, s=2, color="#1f77b4", linewidths=0, rasterized=True)
-    right.scatter(*weight.T, s=24, color=INK, zorder=3)
+    right.scatter(*drawn.T, s=2, color=BLUE, linewidths=0, rasterized=True)
+    right.scatter(*weight.T, s=24, color=VERMILION, edgecolors="white", zorder=3)
     bare(left, "free energy, and the score:\na Hopfield step less the state")
     bare(right, "exact samples")
     return figure

@@ -12,13 +12,14 @@ from matplotlib.patches import FancyBboxPatch
 from torch import Generator, Tensor
 
 import isinglass as ig
+from isinglass._support.palette import SKY, YELLOW
 from isinglass.data.digits import SIDE, load_digits
 from isinglass.energies.layered._layer_graph import colors
 from isinglass.learning import Likelihood, PersistentCD, fit, greedy_pretraining
 
 LAYERS = (64, 60, 12)
 SHOWN = (5, 8)
-HALVES = ("#1f9e89", "#fde725")
+HALVES = (SKY, YELLOW)
 
 
 def draw() -> dict[str, Figure]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 import isinglass as ig
+from isinglass._support.palette import SERIES
 from isinglass.energies import Exponential, Interaction, Power
 from isinglass.integrations.sklearn import DenseMemoryClassifier
 
@@ -31,7 +32,8 @@ def retrieval() -> Figure:
     figure, axes = plt.subplots(figsize=(5.2, 3.0))
     generator = torch.Generator().manual_seed(0)
     counts = [2 ** (power / 2) for power in range(2, 27)]
-    for shade, (name, interaction) in enumerate(INTERACTIONS.items()):
+    styles = zip(INTERACTIONS.items(), SERIES, strict=False)
+    for (name, interaction), (color, marker, line) in styles:
         shares = []
         for count in counts:
             patterns = torch.randn(round(count), SPINS, generator=generator).sign()
@@ -41,7 +43,8 @@ def retrieval() -> Figure:
             memory = ig.DenseMemory(patterns, interaction=interaction)
             found = memory.recall(cues, kernel=ig.Synchronous(), max_steps=1).state
             shares.append(float((found == patterns[:200]).all(-1).double().mean()))
-        axes.semilogx(counts, shares, color=plt.colormaps["viridis"](shade / 4.5), label=name)
+        style = {"color": color, "marker": marker, "linestyle": line, "markersize": 4}
+        axes.semilogx(counts, shares, label=name, **style)
     axes.set_xlabel(f"random patterns of {SPINS} spins")
     axes.set_ylabel("retrieved in one step")
     axes.legend(frameon=False, title="F(z)", loc="center left", bbox_to_anchor=(1.0, 0.5))

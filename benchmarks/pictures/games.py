@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isinglass._support.palette import GRAY
 from isinglass.envs import Blockers, TicTacToe
 
 
@@ -63,9 +64,9 @@ def board_and_propositions() -> Figure:
         cell.set_edgecolor("#cfd8dc")
         cell.set_fontsize(7)
         if row and not observation["mask"][row - 1]:
-            cell.get_text().set_color("#b0bec5")
+            cell.get_text().set_color(GRAY)
         if row == 0:
-            cell.set_facecolor("#b2dfdb")
+            cell.set_facecolor("#d6ebf7")
     legal = info["action_mask"][..., 0].T
     mask.pcolormesh(legal, cmap="Greys_r", vmin=-2, vmax=1, edgecolors="#90a4ae")
     mask.set(aspect="equal", xlabel="x", ylabel="y")

@@ -38,7 +38,7 @@ def draw() -> dict[str, Figure]:
     edge = float(path.abs().max())
     figures = {}
     for theme, (ink, accent, gray) in THEMES.items():
-        figure = plt.figure(figsize=(7.6, 2.9), facecolor="none")
+        figure = plt.figure(figsize=(5.4, 3.0), facecolor="none")
         grid = GridSpec(2, SHOWN, figure=figure, height_ratios=(1.5, 1))
         for place, state in enumerate(path):
             panel = figure.add_subplot(grid[0, place])
@@ -46,7 +46,7 @@ def draw() -> dict[str, Figure]:
             panel.imshow(image, cmap=gray, vmin=-edge, vmax=edge, interpolation="nearest")
             panel.set(xticks=[], yticks=[])
             panel.spines[:].set_color(ink)
-            title = {0: "cue: upper half", SHOWN - 1: "fixed point"}.get(place, f"step {place}")
+            title = {0: "cue", SHOWN - 1: "fixed point"}.get(place, f"step {place}")
             panel.set_title(title, color=ink)
         curve = figure.add_subplot(grid[1, :], facecolor="none")
         curve.plot(energies.tolist(), marker="o", color=accent, linewidth=2)

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
+from isinglass._support.palette import BLUE
 from isinglass.nn import Hopfield, HopfieldEncoderLayer, HopfieldLayer, HopfieldPooling
 
-BEFORE, AFTER = "0.7", "tab:blue"
+BEFORE, AFTER = "0.7", BLUE
 
 
 def draw() -> dict[str, Figure]:

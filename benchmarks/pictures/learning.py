@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 import isinglass as ig
+from isinglass._support.palette import SERIES
 from isinglass.learning import (
     ContrastiveDivergence,
     ExactGradient,
@@ -44,8 +45,9 @@ def draw() -> dict[str, Figure]:
             progress=False, generator=generator,
         )  # fmt: skip
         epochs = [row["epoch"] for row in report.history if "log-likelihood" in row]
-        color = plt.colormaps["viridis"](number / (len(OBJECTIVES) - 0.5))
-        axes.plot(epochs, report["log-likelihood"], label=name, color=color)
+        color, marker, line = SERIES[number]
+        style = {"color": color, "marker": marker, "linestyle": line, "markersize": 4}
+        axes.plot(epochs, report["log-likelihood"], label=name, **style)
     bound = -(12 * torch.tensor(16.0).log() + 4 * torch.tensor(8.0).log()) / 16
     axes.axhline(float(bound), color="0.5", linewidth=1, linestyle="--")
     axes.set(xlabel="epoch", ylabel="log-likelihood, nats an image")

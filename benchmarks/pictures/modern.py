@@ -9,13 +9,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import isinglass as ig
+from isinglass._support.palette import BLACK, ORANGE, VERMILION
 from isinglass.analysis.metastability import FixedPoint, classify, metastable_size
 from isinglass.energies import ContinuousHopfield
 
-COLORS = {
-    FixedPoint.SINGLE: "#d62728",
-    FixedPoint.METASTABLE: "#ff9f1c",
-    FixedPoint.GLOBAL: "#222",
+#: Color and marker of each kind of fixed point.
+KINDS = {
+    FixedPoint.SINGLE: (VERMILION, "o"),
+    FixedPoint.METASTABLE: (ORANGE, "s"),
+    FixedPoint.GLOBAL: (BLACK, "D"),
 }
 EDGE = 1.6
 
@@ -56,8 +58,10 @@ def landscape(axes: Axes, memory: ContinuousHopfield, cues: int = 18) -> None:
     steps = torch.stack([*path, found.state]).unbind(-1)
     axes.plot(*steps, color="white", linewidth=0.7, marker=".", markersize=2, markevery=slice(3))
     axes.scatter(*memory.patterns.T, s=16, facecolors="none", edgecolors="white", linewidths=0.9)
-    kinds = [FixedPoint(kind) for kind in classify(weights).tolist()]
-    axes.scatter(*found.state.T, s=26, c=[COLORS[kind] for kind in kinds], zorder=3)
+    kinds = classify(weights)
+    for kind, (color, marker) in KINDS.items():
+        ended = found.state[kinds == int(kind)]
+        axes.scatter(*ended.T, s=26, color=color, marker=marker, zorder=3)
     axes.set(xticks=[], yticks=[], xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE))
     axes.spines[:].set_visible(False)
     sizes = sorted(set(metastable_size(weights).tolist()))

@@ -9,6 +9,7 @@ from torch import Generator
 import isinglass as ig
 from benchmarks.evidence.exchange import measure
 from benchmarks.evidence.exchange import picture as exchange_picture
+from isinglass._support.palette import BLUE, VERMILION
 from isinglass.dynamics import anneal, even_schedule
 
 LEVELS = (5, 10, 20, 40, 80, 160, 320)
@@ -33,7 +34,7 @@ def _bracket() -> Figure:
     base = float(path.base_log_partition) - exact
     figure = Figure(figsize=(5, 2.8))
     axes = figure.subplots()
-    for way, color in (("up", "tab:blue"), ("down", "tab:orange")):
+    for way, color, mark in (("up", BLUE, "^"), ("down", VERMILION, "v")):
         for number, count in enumerate(LEVELS):
             levels = even_schedule(path, count, generator=generator).levels
             found = []
@@ -47,7 +48,9 @@ def _bracket() -> Figure:
                     walk = anneal(path, start, levels.flip(0), generator)
                     found.append(base - float(walk.log_weights.exp().mean().log()))
             label = f"annealing {way}" if number == 0 else None
-            axes.plot([count] * SEEDS, found, ".", color=color, alpha=0.6, label=label)
+            axes.plot(
+                [count] * SEEDS, found, mark, markersize=4, color=color, alpha=0.6, label=label
+            )
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=0.1)

@@ -7,6 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
+from isinglass._support.palette import BLUE, GRAY, VERMILION
 from isinglass.retrieval import Int8Index
 
 __all__ = ["draw"]
@@ -29,11 +30,13 @@ def draw() -> dict[str, Figure]:
         found = index.lookup(cues, BETA, tolerance=1.0)
         left_out = -torch.expm1(BETA * found.log_partition - whole)
         nearness = (cues * patterns[:CUES]).sum(-1)
-        style = {"s": 4, "linewidths": 0, "rasterized": True}
-        bound = axes.scatter(nearness, found.omitted_mass_bound, color="tab:orange", **style)
-        exact = axes.scatter(nearness, left_out, color="tab:blue", **style)
-    axes.axhline(1e-4, color="gray", lw=0.8, ls="--")
-    axes.text(0.02, 1.3e-4, "above: the whole sum", color="gray", ha="left",
+        style = {"s": 6, "linewidths": 0, "rasterized": True}
+        bound = axes.scatter(
+            nearness, found.omitted_mass_bound, color=VERMILION, marker="^", **style
+        )
+        exact = axes.scatter(nearness, left_out, color=BLUE, **style)
+    axes.axhline(1e-4, color=GRAY, lw=0.8, ls="--")
+    axes.text(0.02, 1.3e-4, "above: the whole sum", color=GRAY, ha="left",
               transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set(yscale="log", xlabel="similarity of cue and pattern", ylabel="softmax mass left out")
     axes.legend([bound, exact], ["certified", "exact"], markerscale=3, frameon=False,

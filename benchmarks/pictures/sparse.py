@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 import isinglass as ig
 from benchmarks.pictures.modern import EDGE, circle, clusters, grid, landscape
+from isinglass._support.palette import BLUE
 from isinglass.analysis.metastability import metastable_size
 
 BETA = 12.0
@@ -25,7 +26,7 @@ def draw() -> dict[str, Figure]:
     figure, panels = plt.subplots(2, 4, figsize=(8, 3.9), height_ratios=[1, 1.9])
     for (above, below), (name, memory) in zip(panels.T, memories.items(), strict=True):
         weights = memory.association(CUE)
-        above.bar(range(1, 10), weights, color=["#2a9d8f" if w > 0 else "none" for w in weights])
+        above.bar(range(1, 10), weights, color=[BLUE if w > 0 else "none" for w in weights])
         support, size = int((weights > 0).sum()), int(metastable_size(weights))
         above.set(title=name, ylim=(0, 1), xticks=range(1, 10))
         above.set_xlabel(f"{support} of 9 with weight, k = {size}")

@@ -7,9 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits, load_iris
 
+from isinglass._support.palette import BLUE, GRAY, VERMILION
 from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
-
-BLUE, OTHER = "#0b7285", "#c2410c"
 
 
 def draw() -> dict[str, Figure]:
@@ -26,7 +25,7 @@ def learning() -> Figure:
     left.set(xlabel="EM step", ylabel="nats a row", title=f"{model.n_memories_} memories, iris")
     scores = model.validation_scores_ or {}
     right.semilogx(list(scores), list(scores.values()), "o-", color=BLUE, markersize=4)
-    right.axvline(model.n_memories_, color=OTHER, linestyle="--", linewidth=1)
+    right.axvline(model.n_memories_, color=VERMILION, linestyle="--", linewidth=1)
     right.set_xticks(list(scores), [str(count) for count in scores])
     right.minorticks_off()
     right.set(xlabel="memories", title="rows held out")
@@ -73,11 +72,11 @@ def iris() -> Figure:
     left.contour(
         x, y, density, levels=np.arange(-8, 1.0), colors=BLUE, linewidths=0.8, linestyles="solid"
     )
-    left.plot(*rows.T, ".", color="#868e96", markersize=3, rasterized=True)
+    left.plot(*rows.T, ".", color=GRAY, markersize=3, rasterized=True)
     left.set(xlabel="petal length", ylabel="petal width", title="log-density, and the data")
     torn = np.stack([x, np.full(120, np.nan)], -1)
     draws = np.concatenate([model.impute(torn, "draw", random_state=seed) for seed in range(8)])
-    right.plot(*draws.T, ".", color="#868e96", markersize=2, label="draws", rasterized=True)
+    right.plot(*draws.T, ".", color=GRAY, markersize=2, label="draws", rasterized=True)
     right.plot(x, model.impute(torn)[:, 1], color=BLUE, label="mean")
     right.set(xlabel="petal length", title="width given length")
     right.legend(frameon=False)

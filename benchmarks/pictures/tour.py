@@ -53,7 +53,7 @@ def _table(chapters: list[Chapter]) -> str:
 
 def _section(chapter: Chapter) -> str:
     pictures = [
-        f"![{picture.caption}](pictures/{_name(chapter, number)}.svg)\n\n*{picture.caption}*"
+        f"![{picture.alt}](pictures/{_name(chapter, number)}.svg)\n\n*{picture.caption}*"
         for number, picture in enumerate(chapter.pictures)
     ]
     lead = " ".join(chapter.lead.split())

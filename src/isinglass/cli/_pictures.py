@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from isinglass._support.optional import require_extra
+from isinglass._support.palette import BLUE, INK
 from isinglass.cli.imagine.source import Shape
 from isinglass.data.images import save_png
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_curve", "draw_sheet"]
 
-INK, BLUE = "#1c2a33", "#0b7285"
 #: Unknown pixels, in red, green and blue.
 UNKNOWN = (0.91, 0.35, 0.05)
 MOST_IMAGES = 100

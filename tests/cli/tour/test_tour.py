@@ -2,8 +2,10 @@
 
 import json
 import re
+from html import escape
 from html.parser import HTMLParser
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,7 +13,7 @@ from rich.console import Console
 from isinglass.cli import run
 from isinglass.cli.tour.chapter import Chapter, Fact
 from isinglass.cli.tour.guide import VERBS, take_tour
-from isinglass.cli.tour.page import build_page
+from isinglass.cli.tour.page import DOCUMENTATION, GO_ON, build_page
 from isinglass.errors import FileError, ParameterError
 
 
@@ -39,7 +41,7 @@ def test_page_is_self_contained(walked):
     links.feed(page.read_text())
     assert links.images == sum(len(chapter.pictures) for chapter in chapters) == 4
     for source in links.sources:
-        assert source.startswith(("data:image/png;base64,", "#"))
+        assert source.startswith(("data:image/png;base64,", "#", DOCUMENTATION))
     assert not re.search(r"@import|url\(", page.read_text())
 
 
@@ -147,3 +149,26 @@ def test_json_has_the_facts_and_quiet_prints_nothing(tmp_path, capsys):
     assert run(["tour", "attend", "--out", str(page), "--force", "--quiet"]) == 0
     printed = capsys.readouterr()
     assert printed.out == printed.err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_code_to_go_on_with_runs(verb, capsys):
+    code, _, page = GO_ON[verb]
+    exec(compile(code, verb, "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out
+    root = Path(__file__).parents[3]
+    assert (root / "docs" / f"{page.rstrip('/')}.md").exists()
+
+
+def test_pictures_say_what_is_seen_and_wide_tables_scroll(walked):
+    page, chapters = walked
+    text = page.read_text()
+    for chapter in chapters:
+        for picture in chapter.pictures:
+            assert picture.alt
+            assert picture.alt != picture.caption
+            assert f'alt="{escape(picture.alt)}"' in text
+    assert text.count("<table>") == text.count('<div class="wide" role="region"')
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text

@@ -11,6 +11,7 @@ import numpy as np
 import stable_baselines3
 
 from isinglass._support.optional import require_extra
+from isinglass._support.palette import SERIES
 from isinglass.cli.act.agents import (
     make_environments,
     own_agent,
@@ -19,7 +20,13 @@ from isinglass.cli.act.agents import (
 from isinglass.cli.act.run import RandomBaseline, Request, Result, plus_minus
 from isinglass.cli.act.settings import used_settings
 from isinglass.cli.tour.chapter import COLORS, Drawing, new_figure
-from isinglass.cli.tour.page import describe_machine, html_figure, wrap_page
+from isinglass.cli.tour.page import (
+    DOCUMENTATION,
+    describe_machine,
+    html_figure,
+    scrolling,
+    wrap_page,
+)
 
 with require_extra("cli"):
     from rich import box
@@ -32,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build_report", "curves", "footnote", "loading_code", "result_rows", "terminal_table"]
 
-PALETTE = (COLORS["own"], COLORS["peer"], "#6741d9", "#b08900")
 HEADS = ("agent", "steps", "seconds", "greedy", "drawn", "best")
 
 MERGED = 5  # bins of the history to a point of the curve, or each would be an episode or two
@@ -153,25 +159,29 @@ def build_report(
     peers = [result.name for result in results[1:]]
     versions = f"Stable-Baselines3 {stable_baselines3.__version__}"
     caption = CAPTION.format(episodes=request.episodes, width=MERGED * request.bin_width)
+    best = max(results, key=lambda result: result.last[0]).name
+    alt = f"Learning curves of {', '.join(result.name for result in results)}; {best} ends highest."
     note = f"{', '.join(peers)}: with the settings of {versions}." if peers else ""
     note += " PPO takes whole rollouts, and so more steps." if "PPO" in "".join(peers) else ""
     return wrap_page(
         f"isinglass act {request.env}",
         f"""<h1>{escape(request.env)}</h1>
 <p class="motto">isinglass act: Q = −F, learned by Bellman's equation</p>
-<table class="figures"><thead><tr>{"".join(f"<th>{head}</th>" for head in HEADS)}</tr></thead>
-<tbody>{_table_body(result_rows(results, baseline))}</tbody></table>
+{scrolling(_figures_table(results, baseline), "returns")}
 <p class="note">{LEAD.format(episodes=request.episodes)} {_mask_note(results, baseline)}</p>
 <h2>How they learned</h2>
-{html_figure(Drawing(curves(request, results, baseline.mean), caption))}
+{html_figure(Drawing(curves(request, results, baseline.mean), caption, alt))}
 <h2>What was asked for</h2>
 {_settings_table(asked)}
 <h2>Settings of {own_agent(request)}</h2>
 {_settings_table(used_settings(folder / own_agent(request), request))}
 <p class="note">{escape(note)}</p>
 <h2>Go on with it</h2>
-<pre><code>{escape(loading_code(folder, request, baseline.mask_source))}</code></pre>
+<pre tabindex="0"><code>{escape(loading_code(folder, request, baseline.mask_source))}</code></pre>
 <p>All scalars: <code>tensorboard --logdir {escape(str(folder))}</code></p>
+<p class="note">Next: <a href="{DOCUMENTATION}act/#which-energy">which energy fits this
+environment</a>; longer: <code>isinglass act {escape(request.env)} --steps
+{2 * request.steps}</code>.</p>
 <footer><p>{escape(describe_machine(request.threads))}, {versions}.</p></footer>""",
     )
 
@@ -182,17 +192,18 @@ def curves(request: Request, results: Sequence[Result], baseline: float) -> Figu
     grid = figure.add_gridspec(2, 2)
     steps, seconds = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     drawn = figure.add_subplot(grid[1, :])
-    for result, color in zip(results, PALETTE, strict=False):
+    for result, (color, marker, line) in zip(results, SERIES, strict=False):
+        style = {"color": color, "marker": marker, "linestyle": line, "markersize": 4}
         history = result.history
         if history.evaluations:
             step, second, mean, error = np.array(history.evaluations, dtype=float).T
             for axes, x in ((steps, step), (seconds, second)):
-                axes.plot(x, mean, "o-", color=color, label=result.name, markersize=3)
+                axes.plot(x, mean, label=result.name, **style)
                 axes.fill_between(x, mean - error, mean + error, color=color, alpha=0.15)
         counts, totals = (_merge_bins(bins) for bins in (history.counts, history.totals))
         ended = np.flatnonzero(counts)
         at = np.minimum((ended + 0.5) * MERGED * request.bin_width, history.steps)
-        drawn.plot(at, totals[ended] / counts[ended], "o-", color=color, markersize=3)
+        drawn.plot(at, totals[ended] / counts[ended], **style)
     _label(steps, "steps", "greedy return", baseline)
     _label(seconds, "seconds of learning", "", baseline)
     _label(drawn, "steps", "return while learning", baseline)
@@ -212,6 +223,12 @@ def _label(axes: Axes, x: str, y: str, baseline: float) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _figures_table(results: Sequence[Result], baseline: RandomBaseline) -> str:
+    heads = "".join(f"<th>{head}</th>" for head in HEADS)
+    body = _table_body(result_rows(results, baseline))
+    return f'<table class="figures"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+
+
 def _table_body(lines: Sequence[Sequence[tuple[str, bool]]]) -> str:
     """Return rows of HTML: our own agent, the first, in its color, and bold what is best."""
     rows_of_cells = (
@@ -227,7 +244,7 @@ def _settings_table(content: dict[str, object]) -> str:
         f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
         for name, value in content.items()
     )
-    return f"<table><tbody>{''.join(cells)}</tbody></table>"
+    return scrolling(f"<table><tbody>{''.join(cells)}</tbody></table>", "settings")
 
 
 def _assignments(settings: dict[str, str]) -> list[str]:

@@ -63,20 +63,27 @@ def build_report(name: str, found: Inspection, tokens: Sequence[str], query: int
     at = query % len(tokens)
     chosen = _one_of_each(lines)
     pictures = [
-        Drawing(found.draw_classes(), "Every head, colored by its class."),
+        Drawing(
+            found.draw_classes(),
+            "Every head, colored and marked by its class.",
+            "A grid of heads by layers; the table above has the counts.",
+        ),
         Drawing(
             found.draw_sizes(),
             "How many keys hold 90 % of the mass: a point is the median of a head, the line the "
             "median of a layer.",
+            "Points by layer on a logarithmic scale; the table below has every value.",
         ),
         Drawing(
             figures.draw_energy_paths(view, found.classes.numpy()),
-            f"Energy of every head on the path of token {at} ({tokens[at].strip()!r}) to rest. A "
-            "model takes one step and stops; the rest is where the head would go.",
+            f"Energy of every head on the path of token {at} ({tokens[at].strip()!r}) to its fixed "
+            "point. A model takes one step and stops; the fixed point is where the head would go.",
+            "Lines that fall from 1 to 0, most of them within a few steps.",
         ),
         Drawing(
             figures.draw_attention(view, chosen, tokens),
             f"Attention of token {at} ({tokens[at].strip()!r}) in one head of each class.",
+            "Bars over the keys, one plot a head; the largest carry their tokens.",
         ),
     ]
     body = f"""<h1>{escape(name)}</h1>

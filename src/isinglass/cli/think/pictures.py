@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from isinglass._support.optional import require_extra
+from isinglass._support.palette import BLUE, GRAY, INK, VERMILION
 from isinglass.cli.think.boards import block_of, propositions
 from isinglass.errors import ParameterError
 from isinglass.thinking import ConstraintNetwork, Proof, PuzzleAnswer
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_board", "plot_board", "plot_proof", "plot_thoughts"]
 
-INK, BLUE, ORANGE, GRAY = "#1c2a33", "#0b7285", "#c2410c", "#868e96"
-HUES = {"given": (INK, "bold"), "settled": (BLUE, "normal"), "guessed": (ORANGE, "bold"),
-        "followed": (GRAY, "normal")}  # fmt: skip
+#: Color, weight and style of a digit, so that none is told by color alone.
+HUES = {
+    "given": (INK, "bold", "normal"),
+    "settled": (BLUE, "normal", "normal"),
+    "guessed": (VERMILION, "bold", "italic"),
+    "followed": (GRAY, "normal", "italic"),
+}
 
 
 def draw_board(network: ConstraintNetwork, board: Tensor, answer: PuzzleAnswer) -> Figure:
@@ -37,7 +42,7 @@ def draw_board(network: ConstraintNetwork, board: Tensor, answer: PuzzleAnswer) 
 
 
 def plot_board(axes: Axes, network: ConstraintNetwork, board: Tensor, answer: PuzzleAnswer) -> None:
-    """Draws cells: given in ink, forced in blue, guessed in orange, what followed in gray."""
+    """Draws cells: given bold, forced in blue, guessed bold italic, what followed gray italic."""
     side = len(board)
     settled = network.settle(propositions(board[None]))[0][0].view(side, side, side) > 0
     truths = settled if answer.solution is None else answer.solution.view(side, side, side)
@@ -58,9 +63,9 @@ def plot_board(axes: Axes, network: ConstraintNetwork, board: Tensor, answer: Pu
             given, forced = bool(board[row, column]), bool(settled[row, column, digits[0]])
             kind = ("given" if given else "settled" if forced else
                     "guessed" if unit in path else "followed")  # fmt: skip
-            color, weight = HUES[kind]
+            color, weight, style = HUES[kind]
             axes.text(column + 0.5, row + 0.5, str(digits[0] + 1), color=color, weight=weight,
-                      ha="center", va="center", fontsize=13)  # fmt: skip
+                      style=style, ha="center", va="center", fontsize=13)  # fmt: skip
     try:
         high, wide = block_of(side)
     except ParameterError:  # a board without blocks
@@ -77,9 +82,10 @@ def plot_thoughts(axes: Axes, answer: PuzzleAnswer) -> None:
     """Draws how many guesses stand after each guess and each retraction."""
     depths = [0, *(thought.depth + thought.guessed for thought in answer.thoughts)]
     axes.plot(range(len(depths)), depths, color=GRAY, linewidth=0.8)
-    for guessed, color, label in ((True, BLUE, "guess"), (False, ORANGE, "retraction")):
+    for guessed, color, mark in ((True, BLUE, "^"), (False, VERMILION, "v")):
         at = [i for i, thought in enumerate(answer.thoughts, 1) if thought.guessed == guessed]
-        axes.plot(at, [depths[i] for i in at], "o", color=color, markersize=3.5, label=label)
+        label = "guess" if guessed else "retraction"
+        axes.plot(at, [depths[i] for i in at], mark, color=color, markersize=5, label=label)
     axes.set(xlabel="thought", ylabel="guesses that stand")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

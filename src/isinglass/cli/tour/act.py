@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from isinglass._support.optional import require_extra
+from isinglass._support.palette import SERIES
 from isinglass._support.progress import Progress
 from isinglass.agents import FreeEnergyQ
 from isinglass.cli.tour.chapter import COLORS, Chapter, Drawing, Fact, new_figure
@@ -100,10 +101,10 @@ def _curves(curves: dict[str, np.ndarray], baseline: float) -> Drawing:
     """Draw the reward while learning."""
     figure = new_figure(7.2, 3.4)
     axes = figure.add_subplot()
-    for (name, rewards), color in zip(curves.items(), ("own", "peer"), strict=True):
+    for (name, rewards), (color, _, line) in zip(curves.items(), SERIES, strict=False):
         window = 200
         smooth = np.convolve(rewards, np.ones(window) / window, mode="valid")
-        axes.plot(np.arange(window, len(rewards) + 1), smooth, color=COLORS[color], label=name)
+        axes.plot(np.arange(window, len(rewards) + 1), smooth, line, color=color, label=name)
     axes.axhline(baseline, color=COLORS["other"], linestyle=":", label="random")
     axes.axhline(40, color=COLORS["ink"], linewidth=0.6)
     axes.set_xlabel("steps")
@@ -116,4 +117,5 @@ def _curves(curves: dict[str, np.ndarray], baseline: float) -> Drawing:
         "explore: PPO draws each bit by itself, FreeEnergyQ whole actions from its Boltzmann "
         "policy while the temperature falls. The table's figures are of greedy actions, "
         "after learning.",
+        "Two curves over the steps of learning: FreeEnergyQ rises, PPO stays near random.",
     )

@@ -86,6 +86,7 @@ def _images(cues: Tensor, shown: list[Tensor], exact: Tensor) -> Drawing:
         figure,
         "Test digits, their upper halves as queries over 1,097 training digits. One draw is a "
         "digit somebody wrote; sixty-four are nearly the softmax average.",
+        "Four rows of images, from a sharp digit at one draw to a smooth one for the softmax.",
     )
 
 
@@ -106,4 +107,5 @@ def _convergence(errors: list[float], theory: list[float]) -> Drawing:
         figure,
         f"Root-mean-square distance from softmax attention over 100 queries and {REPEATS} repeats, "
         "beside the standard deviation that the multinomial distribution predicts.",
+        "Measured points on a straight line that falls as the draws grow, on logarithmic axes.",
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from isinglass._support.optional import require_extra
+from isinglass._support.palette import BLUE, GRAY, INK, LINE, VERMILION
 
 with require_extra("cli"):
     from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLORS", "Chapter", "Drawing", "Fact", "new_figure", "show_image"]
 
-COLORS = {"own": "#0b7285", "peer": "#c2410c", "other": "#868e96", "ink": "#1c2a33"}
+COLORS = {"own": BLUE, "peer": VERMILION, "other": GRAY, "ink": INK}
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ class Fact:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with its caption."""
+    """A figure with its caption, and what is to be seen on it, for who does not see it."""
 
     figure: Figure
     caption: str
+    alt: str
 
     @property
     def width(self) -> int:
@@ -76,5 +78,5 @@ def show_image(axes: Axes, image: Tensor, title: str = "", edge: str | None = No
         axes.set_title(title, fontsize=10)
     for spine in axes.spines.values():
         spine.set_visible(True)
-        spine.set_color(edge or "#ced4da")
+        spine.set_color(edge or LINE)
         spine.set_linewidth(1.6 if edge else 0.6)

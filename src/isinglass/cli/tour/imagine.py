@@ -203,7 +203,11 @@ def _pictures(fit: Fit, machine: HopfieldBoltzmann, test: Digits, seed: int) -> 
     axes.plot(fit.history, "o-", color=COLORS["own"], markersize=3)
     axes.set_xlabel("EM step")
     axes.set_ylabel("nats an image, train")
-    fresh = Drawing(figure, "Fresh samples, exact and independent; beside them, how learning went.")
+    fresh = Drawing(
+        figure,
+        "Fresh samples, exact and independent; beside them, how learning went.",
+        "Twenty images that look like handwritten digits, and a curve that rises and levels off.",
+    )
 
     figure = new_figure(6.4, 5.2)
     grid = figure.subplots(6, 6)
@@ -219,5 +223,6 @@ def _pictures(fit: Fit, machine: HopfieldBoltzmann, test: Digits, seed: int) -> 
         figure,
         "Test digits whose lower halves are missing, completed by the exact conditional: its mean, "
         "three draws, and the truth.",
+        "Six rows of images: the mean is blurred below, the draws are sharp and differ.",
     )
     return [fresh, halves]

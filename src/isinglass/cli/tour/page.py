@@ -12,12 +12,64 @@ import torch
 
 from isinglass.cli.tour.chapter import Chapter, Drawing
 
-__all__ = ["build_page", "describe_machine", "html_figure", "wrap_page"]
+__all__ = ["build_page", "describe_machine", "html_figure", "scrolling", "wrap_page"]
 
 MOTTO = (
     "One energy: descend it to remember, differentiate it to attend, sample it to imagine, "
     "learn it by Bellman's equation to act."
 )
+
+DOCUMENTATION = "https://isinglass.readthedocs.io/en/latest/"
+
+#: For each verb a few lines to start from, and the page of the documentation to read next.
+GO_ON = {
+    "remember": (
+        """import torch, isinglass as ig
+
+patterns = torch.randn(1000, 64).sign()  # yours, one a row
+memory = ig.ModernHopfield(patterns, beta=1.0)
+cue = patterns[:1].clone()
+cue[:, 32:] = 0  # forgotten
+print(memory.recall(cue))""",
+        "Recall digits, step by step", "tutorials/recall-digits/",
+    ),
+    "attend": (
+        """import torch
+from isinglass.nn import stochastic_attention
+
+q, k, v = torch.randn(3, 2, 8, 10, 16)  # batch, heads, tokens, features
+print(stochastic_attention(q, k, v, draws=4).shape)""",
+        "Swap the attention of a Transformer", "tutorials/swap-attention/",
+    ),
+    "imagine": (
+        """import torch
+from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
+
+rows = torch.randn(200, 3).numpy()  # yours; NaN where unknown
+model = HopfieldBoltzmannMachine(random_state=0).fit(rows)
+print(model.sample(5))""",
+        "Fill the gaps of a table", "tutorials/impute-a-table/",
+    ),
+    "act": (
+        """from isinglass.agents import FreeEnergyQ
+from isinglass.envs import make_env
+
+env = make_env("isinglass/LargeAction-v0")  # or yours
+agent = FreeEnergyQ("MlpPolicy", env).learn(500)
+print(agent.predict(env.reset()[0], deterministic=True)[0])""",
+        "Act where there are 2^40 actions", "tutorials/many-actions/",
+    ),
+    "think": (
+        """from isinglass.thinking import Mind, RuleMemory, Thinker, Vocabulary
+
+family = Vocabulary(["mother", "grandmother"])
+mind = Mind.from_tuples([("mother", "Ann", "Bea"), ("mother", "Bea", "Cleo")], family)
+memory = RuleMemory(family)
+memory.store("mother(X,Z), mother(Z,Y) -> grandmother(X,Y)")
+print(Thinker(memory).think(mind, ("grandmother", "?", "Cleo")))""",
+        "A family that thinks", "tutorials/family/",
+    ),
+}  # fmt: skip
 
 
 def build_page(chapters: Sequence[Chapter], seed: int, machine: str) -> str:
@@ -80,9 +132,19 @@ def html_figure(drawing: Drawing) -> str:
     """Returns a drawing with its caption, as HTML."""
     return (
         f'<figure><img src="{drawing.data_uri()}" width="{drawing.width}" '
-        f'alt="{escape(drawing.caption)}">'
+        f'alt="{escape(drawing.alt)}">'
         f"<figcaption>{_prose(drawing.caption)}</figcaption></figure>"
     )
+
+
+def scrolling(table: str, name: str) -> str:
+    """Lets a table that is wider than the screen be scrolled by itself, by keyboard too.
+
+    Args:
+        table: As HTML.
+        name: What it holds, for who does not see it.
+    """
+    return f'<div class="wide" role="region" aria-label="{name}" tabindex="0">{table}</div>'
 
 
 def _summary(chapters: Sequence[Chapter]) -> str:
@@ -92,18 +154,22 @@ def _summary(chapters: Sequence[Chapter]) -> str:
         for c in chapters
         for f in c.facts
     )
-    return (
+    return scrolling(
         "<table><thead><tr><th>verb</th><th>measured</th><th>isinglass</th><th>beside it</th>"
-        f"</tr></thead><tbody>{rows}</tbody></table>"
+        f"</tr></thead><tbody>{rows}</tbody></table>",
+        "what was measured",
     )
 
 
 def _section(chapter: Chapter) -> str:
     pictures = "".join(html_figure(picture) for picture in chapter.pictures)
     notes = "".join(f'<p class="note">{_prose(note)}</p>' for note in chapter.notes)
+    code, name, page = GO_ON[chapter.verb]
     return (
         f'<section id="{chapter.verb}"><h2>{escape(chapter.title)}</h2>'
-        f"<p>{_prose(chapter.lead)}</p>{pictures}{notes}</section>"
+        f"<p>{_prose(chapter.lead)}</p>{pictures}{notes}"
+        f'<h3>Go on</h3><pre tabindex="0"><code>{escape(code)}</code></pre>'
+        f'<p class="note">Next: <a href="{DOCUMENTATION}{page}">{name}</a>.</p></section>'
     )
 
 

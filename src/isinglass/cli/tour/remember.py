@@ -125,8 +125,8 @@ def _step_by_step(ten: Digits) -> Drawing:
 
     figure = new_figure(10.5, 6.4)
     left, right = figure.subfigures(1, 2, width_ratios=[6, 5], squeeze=False)[0]
-    left.suptitle("classical: one spin at a time", color=COLORS["peer"], fontsize=14)
-    right.suptitle("modern: one attention step at a time", color=COLORS["own"], fontsize=14)
+    left.suptitle("classical: one spin at a time", color=COLORS["ink"], fontsize=14)
+    right.suptitle("modern: one attention step at a time", color=COLORS["ink"], fontsize=14)
     lower = _strip(left, inked, ten, [f"{stop} flips" for stop in stops])
     _energies(lower, flips, COLORS["peer"])
     lower = _strip(right, gray, ten, ["cue", "step 1", "step 2", "step 3"])
@@ -135,6 +135,8 @@ def _step_by_step(ten: Digits) -> Drawing:
         figure,
         "Ten digits stored, one of each; four recalled from their upper half, the last column "
         "being what was stored. Below, the energy of all ten falls at every step until each rests.",
+        "Rows of images, from a cue to a whole digit: the classical net ends in blots that are no "
+        "digit, the modern one in what was stored. Two plots of energies that only fall.",
     )
 
 
@@ -163,7 +165,8 @@ def _capacity(recalled: dict[str, list[float]]) -> Drawing:
     figure = new_figure(7.2, 3.2)
     axes = figure.add_subplot()
     for kind, color in (("modern", "own"), ("classical", "peer")):
-        axes.plot(STORED, recalled[kind], "o-", color=COLORS[color], label=kind)
+        style = "o-" if color == "own" else "s--"
+        axes.plot(STORED, recalled[kind], style, color=COLORS[color], label=kind)
     limit = 0.138 * SIDE * SIDE
     axes.axvline(limit, color=COLORS["other"], linestyle=":", label="0.138 d, random patterns")
     axes.set_xscale("log")
@@ -177,4 +180,6 @@ def _capacity(recalled: dict[str, list[float]]) -> Drawing:
         "one being unknown to the modern memory and paper to the classical. Digits resemble each "
         "other and half is missing, so the classical net fails before 0.138 d, the number of "
         "random patterns it could hold.",
+        "Shares against the number of digits stored: the modern memory stays near 1 up to 1,000, "
+        "the classical one is at 0 from three on.",
     )

@@ -87,6 +87,7 @@ def _family(chapter: Chapter) -> None:
             figure,
             f"Who is the great-grandparent of Dan? Unsure, until the rule {TOLD} is stored; then "
             f"{after.answers[0].proposition[1]}, by this derivation. What is given is gray.",
+            "A tree of boxes: the answer on top, the facts that it follows from at the bottom.",
         )
     )
     chapter.facts.append(
@@ -148,8 +149,10 @@ def _hard(chapter: Chapter, network: ConstraintNetwork) -> None:
     chapter.pictures.append(
         Drawing(
             figure,
-            "A Sudoku of 17 givens. Left: givens in black, what they force in blue, the guesses "
-            "that stood in orange, what followed from these in gray. Right: how many guesses stood "
+            "A Sudoku of 17 givens. Left: givens are bold, what they force is blue, the guesses "
+            "that stood are bold italic, what followed from these is gray italic. Right: how many "
+            "guesses stood "
             "after each guess and retraction; the search goes on until no second solution is left.",
+            "A filled board, and a line that climbs with guesses and falls with retractions.",
         )
     )

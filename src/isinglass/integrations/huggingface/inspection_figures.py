@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isinglass._support.optional import require_extra
+from isinglass._support.palette import BLACK, BLUE, GRAY, LINE, SKY, VERMILION
 from isinglass.analysis.heads import HeadClass
 
 with require_extra("cli"):
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 
@@ -25,13 +27,21 @@ if TYPE_CHECKING:
 __all__ = ["CLASS_COLORS", "draw_attention", "draw_classes", "draw_energy_paths", "draw_sizes"]
 
 CLASS_COLORS = {
-    HeadClass.GLOBAL_AVERAGE: "#ced4da",
-    HeadClass.LARGE_METASTABLE: "#74c0dc",
-    HeadClass.SMALL_METASTABLE: "#0b7285",
-    HeadClass.SINGLE_PATTERN: "#1c2a33",
-    HeadClass.SINK: "#e8590c",
+    HeadClass.GLOBAL_AVERAGE: LINE,
+    HeadClass.LARGE_METASTABLE: SKY,
+    HeadClass.SMALL_METASTABLE: BLUE,
+    HeadClass.SINGLE_PATTERN: BLACK,
+    HeadClass.SINK: VERMILION,
 }
-BLUE, SOFT = "#0b7285", "#5c6b75"
+#: A mark for each class, with the color in which it is seen on that of the class.
+CLASS_MARKS = {
+    HeadClass.GLOBAL_AVERAGE: ("_", BLACK),
+    HeadClass.LARGE_METASTABLE: ("o", BLACK),
+    HeadClass.SMALL_METASTABLE: ("s", "white"),
+    HeadClass.SINGLE_PATTERN: ("^", "white"),
+    HeadClass.SINK: ("X", "white"),
+}
+SOFT = GRAY
 
 
 def draw_classes(found: Inspection) -> Figure:
@@ -51,15 +61,18 @@ def draw_classes(found: Inspection) -> Figure:
         np.arange(layers + 1) - 0.5, np.arange(heads + 1) - 0.5, np.clip(classes.T, 0, None),
         cmap=colors, norm=BoundaryNorm(np.arange(-0.5, 6), 6), edgecolors="white", linewidth=1.5,
     )  # fmt: skip
+    for kind, (mark, ink) in CLASS_MARKS.items():
+        axes.scatter(*np.nonzero(classes == int(kind)), marker=mark, color=ink, s=9, linewidths=0.8)
     axes.set(xlabel="layer", ylabel="head")
     _whole_ticks(axes)
     axes.spines[:].set_visible(False)
     counts = found.counts
-    handles = [
-        Patch(color=color, label=f"{kind.title}: {counts[kind.title]}")
-        for kind, color in CLASS_COLORS.items()
+    handles: Any = [
+        (Patch(color=CLASS_COLORS[kind]), Line2D([], [], linestyle="", marker=mark, color=ink))
+        for kind, (mark, ink) in CLASS_MARKS.items()
     ]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+    labels = [f"{kind.title}: {counts[kind.title]}" for kind in CLASS_MARKS]
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
     return figure
 
 
@@ -72,12 +85,15 @@ def draw_sizes(found: Inspection) -> Figure:
     table: Any = found.table
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axes = figure.subplots()
-    names = {kind.title: color for kind, color in CLASS_COLORS.items()}
     spread = table.groupby("layer").cumcount() / table.groupby("layer")["head"].transform("size")
-    axes.scatter(
-        table["layer"] + 0.6 * (spread - 0.5), table["k90"], s=16,
-        c=[names[kind] for kind in table["class"]], edgecolors=SOFT, linewidths=0.4,
-    )  # fmt: skip
+    places = table["layer"] + 0.6 * (spread - 0.5)
+    for kind, (mark, _) in CLASS_MARKS.items():
+        of_kind = table["class"] == kind.title
+        style = {} if mark == "_" else {"edgecolors": SOFT, "linewidths": 0.4}
+        color = SOFT if mark == "_" else CLASS_COLORS[kind]
+        axes.scatter(
+            places[of_kind], table["k90"][of_kind], s=18, color=color, marker=mark, **style
+        )
     middle = table.groupby("layer")["k90"].median()
     axes.step(middle.index, middle.to_numpy(), where="mid", color=SOFT, linewidth=1, zorder=0)
     seen = float(table["keys"].mean())
