@@ -19,7 +19,7 @@ __all__ = ["FAR", "AttentionHeads", "ScoreBlock", "Scratch"]
 
 #: Stands for −∞ in scores: finite, so that a weight of zero times it is zero.
 FAR = 1e30
-#: Scores at a time: few enough to stay in the cache of a processor, and to be little beside a model.
+#: Scores at a time: few enough to stay in the cache of a processor.
 BLOCK = {"cpu": 2**19}
 #: More keys than that have more scores at a time: products with few queries are slow.
 WIDE = 4096
