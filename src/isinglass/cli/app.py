@@ -17,6 +17,7 @@ from isinglass.cli._wording import exit_status, lacks_memory, lacks_space, shell
 from isinglass.cli.act.command import act
 from isinglass.cli.imagine.command import imagine
 from isinglass.cli.inspect.command import inspect as inspect_command
+from isinglass.cli.lab.command import lab
 from isinglass.cli.remember.command import remember
 from isinglass.cli.think.command import think
 from isinglass.cli.tour.command import tour
@@ -107,6 +108,7 @@ def _add(command: Callable[..., None], name: str | None = None, hidden: bool = F
 for command in (tour, remember, imagine, act, think):
     _add(command)
 _add(inspect_command, "inspect")
+_add(lab)
 _add(remember, "recall", hidden=True)  # the same command by the field's name
 
 

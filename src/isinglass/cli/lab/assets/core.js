@@ -1,0 +1,145 @@
+// The numbers of the lab: energies, their gradients and steps, on typed arrays.
+// Each formula is that of the class of isinglass named above it, and is tested against it.
+"use strict";
+(function (lab) {
+  const core = (lab.core = {});
+
+  // ---- random numbers ------------------------------------------------------------------------
+
+  // A generator of its own for whoever draws (sfc32), so that a seed gives the same draws anywhere.
+  core.generator = function (seed) {
+    let a = seed >>> 0, b = 0x9e3779b9, c = 0x243f6a88, counter = 1;
+    let spare = null;
+    function uniform() {
+      const sum = (((a + b) | 0) + counter) | 0;
+      counter = (counter + 1) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (c << 21) | (c >>> 11);
+      c = (c + sum) | 0;
+      return (sum >>> 0) / 4294967296;
+    }
+    for (let i = 0; i < 16; i++) uniform();
+    function normal() {
+      if (spare !== null) {
+        const kept = spare;
+        spare = null;
+        return kept;
+      }
+      const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
+      const angle = 2 * Math.PI * uniform();
+      spare = radius * Math.sin(angle);
+      return radius * Math.cos(angle);
+    }
+    return { uniform, normal, below: (n) => Math.floor(uniform() * n) };
+  };
+
+  core.normals = function (generator, count) {
+    const drawn = new Float64Array(count);
+    for (let i = 0; i < count; i++) drawn[i] = generator.normal();
+    return drawn;
+  };
+
+  core.spins = function (generator, count) {
+    const drawn = new Float64Array(count);
+    for (let i = 0; i < count; i++) drawn[i] = generator.uniform() < 0.5 ? -1 : 1;
+    return drawn;
+  };
+
+  // ---- small linear algebra ------------------------------------------------------------------
+
+  // log Σ exp(scale · values) / scale, and the softmax: the largest is taken out first.
+  core.softmax = function (values, scale) {
+    let top = -Infinity;
+    for (let i = 0; i < values.length; i++) top = Math.max(top, scale * values[i]);
+    const weights = new Float64Array(values.length);
+    let sum = 0;
+    for (let i = 0; i < values.length; i++) sum += weights[i] = Math.exp(scale * values[i] - top);
+    for (let i = 0; i < values.length; i++) weights[i] /= sum;
+    return { weights, logSum: (top + Math.log(sum)) / scale };
+  };
+
+  // Rows (n, d) times a vector (d): n overlaps.
+  core.overlaps = function (rows, state) {
+    const d = state.length, n = rows.length / d, found = new Float64Array(n);
+    for (let row = 0, at = 0; row < n; row++) {
+      let sum = 0;
+      for (let i = 0; i < d; i++, at++) sum += rows[at] * state[i];
+      found[row] = sum;
+    }
+    return found;
+  };
+
+  // Weights (n) times rows (n, d): their average. Rows of no weight are passed over.
+  core.blend = function (weights, rows, d) {
+    const found = new Float64Array(d);
+    for (let row = 0; row < weights.length; row++) {
+      const weight = weights[row];
+      if (weight < 1e-14) continue;
+      for (let i = 0, at = row * d; i < d; i++, at++) found[i] += weight * rows[at];
+    }
+    return found;
+  };
+
+  // The places of the largest values, the largest first.
+  core.largest = function (values, count) {
+    const places = Array.from(values.keys());
+    return places.sort((a, b) => values[b] - values[a] || a - b).slice(0, count);
+  };
+
+  // ---- images --------------------------------------------------------------------------------
+
+  // torch.nn.functional.interpolate(mode="bilinear", align_corners=False) of one square image.
+  core.enlarge = function (image, from, to) {
+    const found = new Float64Array(to * to), ratio = from / to;
+    const place = (i) => Math.max(0, (i + 0.5) * ratio - 0.5);
+    for (let y = 0; y < to; y++) {
+      const v = place(y), top = Math.floor(v), low = Math.min(top + 1, from - 1), dv = v - top;
+      for (let x = 0; x < to; x++) {
+        const u = place(x), left = Math.floor(u), right = Math.min(left + 1, from - 1);
+        const du = u - left;
+        const upper = image[top * from + left] * (1 - du) + image[top * from + right] * du;
+        const lower = image[low * from + left] * (1 - du) + image[low * from + right] * du;
+        found[y * to + x] = upper * (1 - dv) + lower * dv;
+      }
+    }
+    return found;
+  };
+
+  // Images (n, d) less their mean, each of length one; `scale` is their mean length.
+  core.standardize = function (images, d) {
+    const n = images.length / d, mean = new Float64Array(d), patterns = new Float64Array(n * d);
+    for (let row = 0; row < n; row++) for (let i = 0; i < d; i++) mean[i] += images[row * d + i] / n;
+    let scale = 0;
+    for (let row = 0; row < n; row++) {
+      let square = 0;
+      for (let i = 0; i < d; i++) square += (images[row * d + i] - mean[i]) ** 2;
+      const length = Math.sqrt(square);
+      scale += length / n;
+      for (let i = 0; i < d; i++) patterns[row * d + i] = (images[row * d + i] - mean[i]) / length;
+    }
+    return { mean, scale, patterns };
+  };
+
+  // ---- isinglass.ModernHopfield --------------------------------------------------------------
+
+  // E(ξ) = ½|ξ|² − β⁻¹ log Σ_μ exp(β x_μ·ξ); `reading` is Xᵀ softmax(βXξ), one attention step.
+  core.modern = function (patterns, state, beta) {
+    const { weights, logSum } = core.softmax(core.overlaps(patterns, state), beta);
+    let square = 0;
+    for (let i = 0; i < state.length; i++) square += state[i] * state[i];
+    const reading = core.blend(weights, patterns, state.length);
+    return { energy: square / 2 - logSum, weights, reading };
+  };
+
+  // isinglass.dynamics.Langevin: s ← s − ½h²∇E + h√T ξ, with ∇E = s − reading.
+  core.langevin = function (state, reading, step, temperature, noise) {
+    const found = new Float64Array(state.length), rate = (step * step) / 2;
+    const spread = step * Math.sqrt(temperature);
+    for (let i = 0; i < state.length; i++) {
+      found[i] = state[i] - rate * (state[i] - reading[i]);
+      if (spread > 0) found[i] += spread * noise[i];
+    }
+    return found;
+  };
+})((globalThis.lab ??= {}));

@@ -1,0 +1,92 @@
+"""The page is one file that can load nothing else, and the command writes or serves it."""
+
+import base64
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import numpy as np
+import pytest
+
+from isinglass.cli.app import run
+from isinglass.cli.lab.data import page_data
+from isinglass.cli.lab.digits import MOST, lab_digits
+from isinglass.cli.lab.page import build_page, pack
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return build_page(page_data())
+
+
+def test_it_is_small_and_names_no_address(page):
+    assert len(page.encode()) < 2_000_000
+    assert not re.findall(r"""(?:src|href)=["']?(?!#|data:,)[^"' >]+""", page)
+    assert not re.findall(r"https?://|@import|url\(", page)
+
+
+def test_the_policy_allows_this_script_and_this_style_alone(page):
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.S)
+    for kind, text in (("script", script), ("style", style)):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "connect-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.findall(r"\son\w+=|\sstyle=", page.partition("<script")[0])
+
+
+def test_data_cannot_end_the_script():
+    page = build_page({"digits": "</script><!--<script>"})
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert json.loads(data) == {"digits": "</script><!--<script>", "live": False}
+
+
+def test_the_digits_are_all_there(page):
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    digits = json.loads(data)["digits"]
+    images = np.frombuffer(base64.b64decode(digits["images"]["data"]), np.uint8)
+    assert (images.reshape(MOST, 64) == lab_digits().images.numpy()).all()
+
+
+def test_numbers_are_packed_little_endian():
+    found = pack(np.array([1.0, -2.5]))
+    assert found["type"] == "f4"
+    assert base64.b64decode(found["data"]) == b"\0\0\x80?\0\0 \xc0"
+
+
+def test_the_command_writes_a_page(tmp_path, capsys):
+    path = tmp_path / "lab.html"
+    assert run(["lab", "--export", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bytes"] == path.stat().st_size
+    assert run(["lab", "--export", str(path)]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert run(["lab", "--export", str(path), "--force", "-q"]) == 0
+    assert run(["lab", "--export", str(tmp_path / "lab.txt")]) == 2
+    assert "lab.html" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_serves_until_ctrl_c():
+    start = [sys.executable, "-m", "isinglass", "lab", "--port", "0", "--no-browser", "--json"]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as lab:
+        assert lab.stdout is not None
+        address = json.loads(lab.stdout.readline())["address"]
+        with urllib.request.urlopen(address) as page:  # noqa: S310 - its own address
+            assert b"isinglass lab" in page.read()
+        port = address.rstrip("/").rpartition(":")[2]
+        second = subprocess.run([*start[:4], "--port", port], capture_output=True, text=True)
+        assert second.returncode == 2
+        assert second.stderr.count("\n") == 1
+        assert "in use" in second.stderr
+        lab.send_signal(signal.SIGINT)
+        assert lab.wait(10) == 130
+        assert lab.stderr is not None
+        assert "Traceback" not in lab.stderr.read()

@@ -1,0 +1,82 @@
+"""The page's JavaScript computes what the library computes, to 1e-5."""
+
+import pytest
+import torch
+
+from isinglass import ModernHopfield
+from isinglass.cli.lab.digits import enlarged, lab_digits, standardize
+from isinglass.dynamics import Langevin
+from tests.seeds import seeded
+
+CLOSE = {"atol": 1e-5, "rtol": 0}
+
+
+def close(found, expected):
+    torch.testing.assert_close(torch.tensor(found).double(), expected.double(), **CLOSE)
+
+
+def test_digits_are_enlarged_and_standardized_alike(javascript):
+    images = lab_digits().images[:7]
+    expected = standardize(enlarged(images))
+    found = javascript(
+        """(() => { const images = new Float64Array(7 * 784);
+        input.forEach((image, i) => images.set(lab.core.enlarge(image, 8, 28), i * 784));
+        return lab.core.standardize(images, 784); })()""",
+        (images / 16).tolist(),
+    )
+    close(found["mean"], expected.mean)
+    close(found["scale"], torch.tensor(expected.scale))
+    close(found["patterns"], expected.patterns.flatten())
+
+
+@pytest.mark.parametrize("beta", [1.0, 40.0, 1000.0])
+def test_the_modern_net(javascript, beta):
+    generator = seeded(1)
+    patterns = torch.randn(20, 12, generator=generator).double()
+    state = torch.randn(12, generator=generator).double()
+    memory = ModernHopfield(patterns, beta)
+    found = javascript(
+        "lab.core.modern(Float64Array.from(input.patterns), input.state, input.beta)",
+        {"patterns": patterns.flatten().tolist(), "state": state.tolist(), "beta": beta},
+    )
+    close(found["energy"], memory(state))
+    close(found["weights"], memory.association(state))
+    close(found["reading"], memory.cccp_update(state))
+
+
+def test_a_langevin_step(javascript, monkeypatch):
+    generator = seeded(2)
+    patterns, noise = torch.randn(5, 6, generator=generator), torch.randn(6, generator=generator)
+    memory, state = ModernHopfield(patterns, 3.0), torch.randn(6, generator=generator)
+    for temperature in (0.0, 0.3):
+        monkeypatch.setattr(
+            "isinglass.dynamics.kernels.langevin.normal_like", lambda *_: noise.clone()
+        )
+        kernel = Langevin(step_size=0.5)
+        expected, _ = kernel.step(memory, kernel.init(memory, state), temperature, generator)
+        found = javascript(
+            "lab.core.langevin(input.state, input.reading, 0.5, input.T, input.noise)",
+            {
+                "state": state.tolist(),
+                "reading": memory.cccp_update(state).tolist(),
+                "T": temperature,
+                "noise": noise.tolist(),
+            },
+        )
+        close(found, expected.position)
+
+
+def test_the_generator_is_uniform_and_normal(javascript):
+    """Means and variances within five standard errors; the same seed draws the same."""
+    many = 20_000
+    found = javascript(
+        """(() => { const draw = lab.core.generator(7), normals = lab.core.normals(draw, input);
+        return { uniform: normals.map(() => draw.uniform()), normals,
+                 again: lab.core.normals(lab.core.generator(7), 5) }; })()""",
+        many,
+    )
+    uniform, normal = torch.tensor(found["uniform"]), torch.tensor(found["normals"])
+    assert abs(uniform.mean() - 1 / 2) < 5 * (1 / 12 / many) ** 0.5
+    assert abs(normal.mean()) < 5 * many**-0.5
+    assert abs(normal.var() - 1) < 5 * (2 / many) ** 0.5
+    assert found["again"] == found["normals"][:5]
