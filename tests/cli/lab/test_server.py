@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import http.client
+import itertools
 import json
 import socket
 import struct
@@ -146,9 +147,7 @@ def test_heat_is_drawn_and_falls_go_downhill():
     energies = [
         answer(session, "advance", steps=1, temperature=0, beta=40)[0] for _ in range(60)
     ]  # fmt: skip
-    assert all(
-        later <= before + 1e-6 for before, later in zip(energies, energies[1:], strict=False)
-    )
+    assert all(later <= before + 1e-6 for before, later in itertools.pairwise(energies))
     assert abs(energies[-1] - energies[-2]) < 1e-3 < energies[0] - energies[-1]
     hot = answer(session, "advance", steps=20, temperature=0.01, beta=40)
     assert hot[0] > energies[-1] + 1  # half a T for each of 784 units, about

@@ -61,7 +61,8 @@
     const get = (name) => lab.byId("remember-" + name), d = SIDE * SIDE;
     const random = lab.core.generator(Date.now() ^ 0x5bd1e995);
     let net, mean, scale, patterns, names, state = new Float64Array(d), found = null;
-    let running = false, cooling = 0, steps = 0, frames = [], pen = null, turn = 0, busy = false;
+    let running = false, looping = false, cooling = 0, steps = 0, frames = [], pen = null, turn = 0;
+    let queue = Promise.resolve(), edits = 0;
 
     const beta = () => Number(get("beta").value);
     const temperature = () => {
@@ -88,9 +89,11 @@
       }
       ({ mean, scale, patterns } = lab.core.standardize(images, d));
       names = Array.from(labels.subarray(0, count), (label) => "digit " + label);
+      pause();
       net = python && count >= LARGE ? remote(python, count) : local(patterns);
       lab.bar.reset("E(ξ)", "energy of the state");
-      takeDigit();
+      turn = 0;
+      return takeDigit();
     }
 
     const image = (values) => Float64Array.from(values, (value, i) => mean[i] + scale * value);
@@ -147,9 +150,17 @@
 
     // ---- what is done
 
+    // One thing after another: no answer may overwrite what was done while it was on its way.
+    function inTurn(work) {
+      queue = queue.then(work).catch((error) => { pause(); say(error.message + "."); });
+      return queue;
+    }
+
     async function advance(count) {
-      const before = found ? found.energy : Infinity;
-      found = await net.advance({ beta: beta(), temperature: temperature(), steps: count });
+      const before = found ? found.energy : Infinity, edited = edits;
+      const answer = await net.advance({ beta: beta(), temperature: temperature(), steps: count });
+      if (edits !== edited) return Infinity; // drawn upon meanwhile
+      found = answer;
       state = Float64Array.from(found.state);
       steps += count;
       lab.bar.push(found.energy, count ? "T = " + (temperature() ? temperature().toPrecision(2) : "0") : undefined);
@@ -165,9 +176,9 @@
     }
 
     async function loop() {
-      if (!running) return;
       const slow = lab.draw.reduced();
-      try {
+      await inTurn(async () => {
+        if (!running) return;
         const moved = await advance(slow ? 20 : 1);
         if (cooling > 0) {
           cooling -= slow ? Math.min(20, cooling) : 1;
@@ -175,14 +186,10 @@
         } else if (temperature() === 0 && moved < 1e-6) {
           pause();
           say(verdict());
-          return;
         }
-      } catch (error) {
-        pause();
-        say(error.message + ".");
-        return;
-      }
-      if (slow) setTimeout(loop, 700);
+      });
+      if (!running) looping = false;
+      else if (slow) setTimeout(loop, 700);
       else requestAnimationFrame(loop);
     }
 
@@ -190,8 +197,9 @@
       say(text);
       frames = [];
       get("fall").textContent = "Pause";
-      if (running) return;
       running = true;
+      if (looping) return;
+      looping = true;
       loop();
     }
     function pause() {
@@ -247,20 +255,15 @@
       },
     };
     for (const [name, action] of Object.entries(actions)) {
-      get(name).addEventListener("click", async () => {
-        if (busy) return;
-        busy = true;
-        try { await action(); } catch (error) { pause(); say(error.message + "."); }
-        busy = false;
-      });
+      get(name).addEventListener("click", () => inTurn(action));
     }
     get("temperature").addEventListener("input", () => {
       cooling = 0;
       labelSliders();
       if (temperature() > 0 && !running) run("Steps with noise.");
     });
-    get("beta").addEventListener("input", () => { labelSliders(); if (!running) advance(0); });
-    get("memory").addEventListener("change", () => { pause(); choose(Number(get("memory").value)); });
+    get("beta").addEventListener("input", () => { labelSliders(); if (!running) inTurn(() => advance(0)); });
+    get("memory").addEventListener("change", () => { inTurn(() => choose(Number(get("memory").value))); });
 
     // ---- drawing
 
@@ -275,13 +278,16 @@
         state[at] = (next - mean[at]) / scale;
       }
       changed = true;
+      edits += 1;
       draw("state", image(state), pen);
     }
-    async function drawn() {
+    function drawn() {
       if (!changed) return;
       changed = false;
-      await look();
-      say("Drawn. Let it fall, or store it.");
+      inTurn(async () => {
+        await look();
+        say("Drawn. Let it fall, or store it.");
+      });
     }
     const pad = get("state");
     let erasing = false, last = null;
@@ -322,12 +328,12 @@
 
     get("memory").value = python ? "1000" : "100";
     labelSliders();
-    choose(Number(get("memory").value));
+    inTurn(() => choose(Number(get("memory").value)));
     return {
       paint,
       enter: () => { lab.bar.reset("E(ξ)", "energy of the state"); if (found) { lab.bar.push(found.energy); paint(); } },
       leave: pause,
-      alone: () => { python = null; pause(); choose(Number(get("memory").value)); },
+      alone: () => { python = null; pause(); inTurn(() => choose(Number(get("memory").value))); },
     };
   };
 })((globalThis.lab ??= {}));
