@@ -203,3 +203,18 @@ def test_little_motion_where_that_is_wished(visit, exported):
     page.wait_for_timeout(3000)
     rate = page.get_attribute("#remember-speed", "data-rate")
     assert rate == "–" or int(rate) <= 2
+
+
+def test_the_classical_net_forgets_first(visit, exported):
+    page = visit(exported, "compare")
+    assert "classical recalls it, dense recalls it, modern recalls it" not in wait_for(
+        page, "compare-status", "stored"
+    )
+    page.focus("#compare-stored")
+    page.keyboard.press("Home")
+    wait_for(page, "compare-status", "2 patterns stored: classical recalls it, dense recalls it")
+    page.keyboard.press("End")
+    told = wait_for(page, "compare-status", "1,000 patterns stored: classical does not")
+    assert "modern recalls it" in told
+    page.click("#compare-curve")
+    wait_for(page, "compare-status", "Measured 500")

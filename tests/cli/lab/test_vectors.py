@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isinglass import ModernHopfield
+from isinglass import ClassicalHopfield, DenseMemory, ModernHopfield, SingleSite
 from isinglass.cli.lab.digits import enlarged, lab_digits, standardize
 from isinglass.dynamics import Langevin
 from tests.seeds import seeded
@@ -80,3 +80,31 @@ def test_the_generator_is_uniform_and_normal(javascript):
     assert abs(normal.mean()) < 5 * many**-0.5
     assert abs(normal.var() - 1) < 5 * (2 / many) ** 0.5
     assert found["again"] == found["normals"][:5]
+
+
+NETS = {
+    "lab.core.classical": ClassicalHopfield,
+    "lab.core.dense(3)": DenseMemory,
+    "lab.core.exponential(1)": lambda patterns: DenseMemory(patterns, interaction="exp"),
+}
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_nets_of_spins(javascript, net):
+    """Energy and fields of any state, and all the states and energies of a recall."""
+    patterns = torch.randn(9, 20, generator=seeded(3)).sign().double()
+    memory = NETS[net](patterns)
+    cue = torch.randn(20, generator=seeded(4)).sign().double()
+    found = javascript(
+        f"""(() => {{ const net = {net}, X = Float64Array.from(input.patterns), v = input.cue;
+        const o = lab.core.overlaps(X, v);
+        return {{ energy: net.worth(o, 20), fields: v.map((_, i) => net.field(X, o, v, i)),
+                 recalled: lab.core.recall(net, X, v, 50) }}; }})()""",
+        {"patterns": patterns.flatten().tolist(), "cue": cue.tolist()},
+    )
+    close(found["energy"], memory(cue))
+    close(found["fields"], memory.local_field(cue))
+    recalled = memory.recall(cue[None], kernel=SingleSite())
+    close(found["recalled"]["state"], recalled.state[0])
+    close(found["recalled"]["energies"][-1], recalled.energy[0])
+    assert found["recalled"]["energies"] == sorted(found["recalled"]["energies"], reverse=True)

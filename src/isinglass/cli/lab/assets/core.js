@@ -142,4 +142,88 @@
     }
     return found;
   };
+
+  // ---- nets of spins -------------------------------------------------------------------------
+
+  // isinglass.ClassicalHopfield, by Hebb's rule: E(v) = −½ vᵀWv = −½ Σ_μ (x_μ·v)² + ½Nd, and the
+  // field on every spin, Wv. The couplings are never formed: N overlaps say the same.
+  core.classical = {
+    worth: (overlaps, d) => {
+      let sum = 0;
+      for (const o of overlaps) sum += o * o;
+      return (overlaps.length * d - sum) / 2;
+    },
+    field: (patterns, overlaps, state, i) => {
+      const d = state.length, n = overlaps.length;
+      let sum = -n * state[i];
+      for (let row = 0; row < n; row++) sum += overlaps[row] * patterns[row * d + i];
+      return sum;
+    },
+  };
+
+  // isinglass.DenseMemory, F(o) = max(o, 0)ⁿ: E(v) = −Σ_μ F(x_μ·v).
+  core.dense = (degree) => ({
+    worth: (overlaps) => {
+      let sum = 0;
+      for (const o of overlaps) if (o > 0) sum += o ** degree;
+      return -sum;
+    },
+    field: fieldOf((o) => (o > 0 ? o ** degree : 0)),
+  });
+
+  // isinglass.DenseMemory(interaction="exp"): E(v) = −β⁻¹ log Σ_μ exp(β x_μ·v), the modern net of
+  // spins. Its field is half the difference of that energy: a ratio of sums.
+  core.exponential = (beta) => ({
+    worth: (overlaps) => -core.softmax(overlaps, beta).logSum,
+    field: (patterns, overlaps, state, i) => {
+      const d = state.length, n = overlaps.length;
+      let top = -Infinity, plus = 0, minus = 0;
+      for (const o of overlaps) top = Math.max(top, o);
+      for (let row = 0; row < n; row++) {
+        const x = patterns[row * d + i], rest = overlaps[row] - x * state[i] - top;
+        plus += Math.exp(beta * (rest + x));
+        minus += Math.exp(beta * (rest - x));
+      }
+      return (Math.log(plus) - Math.log(minus)) / (2 * beta);
+    },
+  });
+
+  function fieldOf(worth) {
+    return (patterns, overlaps, state, i) => {
+      const d = state.length, n = overlaps.length;
+      let sum = 0;
+      for (let row = 0; row < n; row++) {
+        const x = patterns[row * d + i], rest = overlaps[row] - x * state[i];
+        sum += worth(rest + x) - worth(rest - x);
+      }
+      return sum / 2;
+    };
+  }
+
+  // A sweep of isinglass.dynamics.Asynchronous at T = 0: unit after unit takes the sign of its
+  // field, and keeps its own where that is zero. Changes `state` and `overlaps`, counts the flips.
+  core.sweep = function (net, patterns, overlaps, state) {
+    const d = state.length;
+    let flips = 0;
+    for (let i = 0; i < d; i++) {
+      const field = net.field(patterns, overlaps, state, i);
+      const next = field > 0 ? 1 : field < 0 ? -1 : state[i];
+      if (next === state[i]) continue;
+      for (let row = 0; row < overlaps.length; row++) overlaps[row] += 2 * next * patterns[row * d + i];
+      state[i] = next;
+      flips += 1;
+    }
+    return flips;
+  };
+
+  core.recall = function (net, patterns, cue, most) {
+    const state = Float64Array.from(cue), overlaps = core.overlaps(patterns, state);
+    const energies = [net.worth(overlaps, state.length)];
+    for (let sweep = 0; sweep < most; sweep++) {
+      const flips = core.sweep(net, patterns, overlaps, state);
+      energies.push(net.worth(overlaps, state.length));
+      if (flips === 0) break;
+    }
+    return { state, energies };
+  };
 })((globalThis.lab ??= {}));

@@ -46,6 +46,15 @@
     context.strokeRect((pen.x * width) / side, (pen.y * height) / side, width / side, height / side);
   };
 
+  // Shapes beside colors, so that nothing is told by color alone.
+  draw.mark = function (context, shape, x, y) {
+    context.beginPath();
+    if (shape === "circle") context.arc(x, y, 4, 0, 2 * Math.PI);
+    else if (shape === "square") context.rect(x - 3.5, y - 3.5, 7, 7);
+    else { context.moveTo(x, y - 5); context.lineTo(x + 5, y + 4); context.lineTo(x - 5, y + 4); }
+    context.fill();
+  };
+
   // ---- the energy bar ------------------------------------------------------------------------
 
   const KEPT = 400;
