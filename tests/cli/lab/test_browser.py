@@ -218,3 +218,36 @@ def test_the_classical_net_forgets_first(visit, exported):
     assert "modern recalls it" in told
     page.click("#compare-curve")
     wait_for(page, "compare-status", "Measured 500")
+
+
+def test_a_sudoku_is_thought_through(visit, address):
+    page = visit(address, "think")
+    page.click("#think-run")
+    assert "2 guesses, 2 retractions" in wait_for(page, "think-status", "Sure: energy 0")
+    assert page.locator("#think-log li").count() == 6
+    assert text(page, "bar-value") == "0.000"
+    cells = [page.input_value(f"#think-cell-{at}") for at in range(36)]
+    assert "".join(cells) == "642513135264321645456132263451514326"
+    page.select_option("#think-puzzle", label="4 × 4: a contradiction")
+    page.click("#think-run")
+    wait_for(page, "think-status", "Contradictory")
+    page.click("#think-empty")
+    page.fill("#think-cell-0", "3")
+    wait_for(page, "think-status", "1 givens")
+    page.click("#think-run")
+    wait_for(page, "think-status", "not the only one")
+
+
+def test_python_is_asked_for_its_own_order(visit, served):
+    page = visit(served, "think")
+    page.select_option("#think-puzzle", label="9 × 9: 17 givens")
+    wait_for(page, "think-python", "sure, the only solution, 6 guesses, 6 retractions")
+
+
+def test_a_family_thinks(visit, exported):
+    page = visit(exported, "think")
+    assert text(page, "think-answer") == "Unsure: nothing follows."
+    page.focus("#think-rule-2")
+    page.keyboard.press("Space")
+    assert "great-grandparent(Ada,Dan)" in wait_for(page, "think-answer", "Sure")
+    assert page.locator("#think-proof li").count() == 8

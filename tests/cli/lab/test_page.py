@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import re
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from isinglass.cli.app import run
 from isinglass.cli.lab.data import page_data
 from isinglass.cli.lab.digits import MOST, lab_digits
 from isinglass.cli.lab.page import build_page, pack
+from isinglass.cli.lab.thoughts import asked, wonder
+from isinglass.errors import ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +93,38 @@ def test_the_command_serves_until_ctrl_c():
         assert lab.wait(10) == 130
         assert lab.stderr is not None
         assert "Traceback" not in lab.stderr.read()
+
+
+def test_a_rule_answers_as_soon_as_it_is_stored():
+    question = ("great-grandparent", "?", "Dan")
+    assert asked(question, [True, True, False])["answers"] == []
+    reply = asked(question, [True, True, True])
+    assert reply["sure"]
+    (answer,) = reply["answers"]
+    assert answer["words"] == "great-grandparent(Ada,Dan)"
+    # Each rule once, that of parents three times; p = c/(c + ½).
+    energies = [math.log(1 + 0.5 / seen) for seen in (3, 10, 50, 50, 50)]
+    assert answer["energy"] == pytest.approx(sum(energies))
+    assert [line[2] for line in answer["proof"]].count("given") == 3
+
+
+def test_a_visitor_s_puzzle_is_thought_about():
+    told = wonder({"side": 4, "cells": "0000420000000034"})
+    assert told == {"status": "sure", "unique": True, "guesses": 0, "retractions": 0}
+    assert wonder({"side": 4, "cells": "1200003400000000"})["status"] == "contradictory"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"side": 5, "cells": "0" * 25},
+        {"side": 4, "cells": "0" * 15},
+        {"side": 4, "cells": "5" + "0" * 15},
+        {"side": 4, "cells": "x" * 16},
+        {"side": 4, "cells": 7},
+        {"side": 9, "cells": "0" * 10_000},
+    ],
+)
+def test_what_is_no_board_is_refused(wrong):
+    with pytest.raises(ParameterError):
+        wonder(wrong)

@@ -5,7 +5,10 @@ import torch
 
 from isinglass import ClassicalHopfield, DenseMemory, ModernHopfield, SingleSite
 from isinglass.cli.lab.digits import enlarged, lab_digits, standardize
+from isinglass.cli.lab.thoughts import learned
+from isinglass.cli.think.boards import propositions
 from isinglass.dynamics import Langevin
+from isinglass.thinking import PuzzleThinker, SmallestGroup
 from tests.seeds import seeded
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
@@ -108,3 +111,56 @@ def test_nets_of_spins(javascript, net):
     close(found["recalled"]["state"], recalled.state[0])
     close(found["recalled"]["energies"][-1], recalled.energy[0])
     assert found["recalled"]["energies"] == sorted(found["recalled"]["energies"], reverse=True)
+
+
+SEARCH = """(() => {
+const network = lab.core.puzzle.network(input.size, input.groups);
+const search = lab.core.puzzle.search(network, input.givens, 2), thoughts = [];
+for (;;) {
+  const { value, done } = search.next();
+  if (done) return { thoughts, ...value };
+  if (value.kind === "guess") thoughts.push([value.unit, value.depth - 1, true]);
+  if (value.kind === "retraction") thoughts.push([value.unit, value.depth, false]);
+} })()"""
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        "0000420000000034",
+        "0000000000000000",
+        "1200003400000000",
+        "040000130200000640000002003050010000",
+        "520006000000000701300000000000400800600000050000000000041800000000030020008700000",
+    ],
+)
+def test_every_guess_and_retraction_of_a_puzzle(javascript, cells):
+    side = round(len(cells) ** 0.5)
+    network = learned(side)
+    board = torch.tensor([int(cell) for cell in cells]).view(1, side, side)
+    givens = propositions(board)
+    expected = PuzzleThinker(network, SmallestGroup()).think(givens, solutions=2)[0]
+    groups = network.members.tolist()
+    given = {"size": side**3, "groups": groups, "givens": givens[0].tolist()}
+    found = javascript(SEARCH, given)
+    thoughts = [
+        [thought.proposition, thought.depth, thought.guessed] for thought in expected.thoughts
+    ]
+    assert found["thoughts"] == thoughts
+    if expected.solution is None:
+        assert (found["found"], expected.status) == (0, "contradictory")
+        return
+    assert (found["complete"] and found["found"] == 1) == expected.unique
+    assert [value == 2 for value in found["solution"]] == expected.solution.tolist()
+
+
+def test_the_energy_of_a_puzzle(javascript):
+    network = learned(4)
+    states = torch.rand(20, 64, generator=seeded(5)) < 0.3
+    found = javascript(
+        """(() => { const network = lab.core.puzzle.network(64, input.groups);
+        return input.states.map((s) => lab.core.puzzle.energy(network, s.map((v) => 2 * v)));
+        })()""",
+        {"groups": network.members.tolist(), "states": states.int().tolist()},
+    )
+    assert found == network.energy(states).tolist()

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from isinglass.cli.lab.remembering import Remembering
+from isinglass.cli.lab.thoughts import wonder
 from isinglass.errors import IsinglassError, ParameterError
 
 __all__ = ["Session"]
@@ -32,6 +33,7 @@ class Session:
             ("remember", "set"): remembering.set,
             ("remember", "store"): remembering.store,
             ("remember", "advance"): remembering.advance,
+            ("think", "wonder"): wonder,
         }
 
     def answer(self, message: str) -> str | bytes:

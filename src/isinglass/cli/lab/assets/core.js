@@ -226,4 +226,127 @@
     }
     return { state, energies };
   };
+
+  // ---- isinglass.thinking.PuzzleThinker with SmallestGroup -----------------------------------
+
+  const FALSE = 0, OPEN = 1, TRUE = 2;
+  core.puzzle = { FALSE, OPEN, TRUE };
+
+  // Propositions that share a group exclude each other; of each group exactly one is true.
+  core.puzzle.network = function (size, groups) {
+    const neighbors = Array.from({ length: size }, () => new Set());
+    for (const group of groups) for (const a of group) for (const b of group) if (a !== b) neighbors[a].add(b);
+    return { size, groups, neighbors: neighbors.map((some) => [...some]) };
+  };
+
+  // E(s) = Σ_{(i,j) excluded} s_i s_j + Σ_g |1 − Σ_{i∈g} s_i|: what is violated, 0 in a solution.
+  core.puzzle.energy = function (network, state) {
+    let violated = 0;
+    for (let a = 0; a < network.size; a++) {
+      if (state[a] !== TRUE) continue;
+      for (const b of network.neighbors[a]) if (b > a && state[b] === TRUE) violated += 1;
+    }
+    for (const group of network.groups) {
+      let sum = 0;
+      for (const a of group) if (state[a] === TRUE) sum += 1;
+      violated += Math.abs(1 - sum);
+    }
+    return violated;
+  };
+
+  // Lets truths exclude their neighbors and groups force their last member; tells if that clashes.
+  core.puzzle.settle = function (network, state, level, depth, fresh) {
+    const { groups, neighbors } = network;
+    while (fresh.length) {
+      for (const a of fresh) for (const b of neighbors[a]) {
+        if (state[b] === TRUE) return false;
+        if (state[b] === OPEN) { state[b] = FALSE; level[b] = depth; }
+      }
+      fresh = [];
+      for (const group of groups) {
+        let open = -1, count = 0, satisfied = false;
+        for (const a of group) {
+          if (state[a] === TRUE) { satisfied = true; break; }
+          if (state[a] === OPEN) { count += 1; if (open < 0) open = a; }
+        }
+        if (satisfied || count > 1) continue;
+        if (count === 0) return false;
+        state[open] = TRUE;
+        level[open] = depth;
+        fresh.push(open);
+      }
+    }
+    return true;
+  };
+
+  // The first open member of the first group with fewest of them; −1 where all groups have a truth.
+  core.puzzle.smallest = function (network, state) {
+    let best = -1, fewest = Infinity;
+    for (const group of network.groups) {
+      let first = -1, count = 0;
+      for (const a of group) {
+        if (state[a] === TRUE) { count = Infinity; break; }
+        if (state[a] === OPEN) { count += 1; if (first < 0) first = a; }
+      }
+      if (count < fewest) { fewest = count; best = first; }
+    }
+    return best;
+  };
+
+  // Settles, guesses and retracts; yields after each. `wanted` solutions are looked for: of two, the
+  // second is what shows that the first is not the only one. At the end `complete` tells if all was
+  // searched.
+  core.puzzle.search = function* (network, givens, wanted) {
+    const state = Int8Array.from(givens, (v) => (v > 0 ? TRUE : OPEN)), level = new Int16Array(network.size);
+    const stack = [];
+    const fresh = [...state.keys()].filter((a) => state[a] === TRUE);
+    let found = 0, solution = null;
+    const told = (kind, unit) => ({ kind, unit, depth: stack.length, state, level, found, solution });
+    let fits = core.puzzle.settle(network, state, level, 0, fresh);
+    yield told("settled", -1);
+    for (;;) {
+      const next = fits ? core.puzzle.smallest(network, state) : -1;
+      const solved = fits && next < 0;
+      if (solved && core.puzzle.energy(network, state) === 0) {
+        found += 1;
+        solution ??= Int8Array.from(state);
+        yield told("solution", -1);
+        if (found >= wanted) return { complete: false, found, solution };
+      }
+      if (!fits || solved) {
+        if (!stack.length) return { complete: true, found, solution };
+        const unit = stack[stack.length - 1], depth = stack.length;
+        for (let a = 0; a < network.size; a++) if (state[a] !== OPEN && level[a] >= depth) state[a] = OPEN;
+        stack.pop();
+        state[unit] = FALSE;
+        level[unit] = depth - 1;
+        fits = forced(network, state, level, depth - 1);
+        yield told("retraction", unit);
+      } else {
+        stack.push(next);
+        state[next] = TRUE;
+        level[next] = stack.length;
+        fits = core.puzzle.settle(network, state, level, stack.length, [next]);
+        yield told("guess", next);
+      }
+    }
+  };
+
+  // What is false alone may force a member: groups are looked at first, then all settles.
+  function forced(network, state, level, depth) {
+    const fresh = [];
+    for (const group of network.groups) {
+      let open = -1, count = 0, satisfied = false;
+      for (const a of group) {
+        if (state[a] === TRUE) { satisfied = true; break; }
+        if (state[a] === OPEN) { count += 1; open = a; }
+      }
+      if (satisfied || count > 1) continue;
+      if (count === 0) return false;
+      state[open] = TRUE;
+      level[open] = depth;
+      fresh.push(open);
+    }
+    return core.puzzle.settle(network, state, level, depth, fresh);
+  }
 })((globalThis.lab ??= {}));
