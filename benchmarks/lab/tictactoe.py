@@ -2,8 +2,8 @@
 
     python -m benchmarks.lab.tictactoe
 
-Q(s, a) = −F(s, a) of a mixture of four memories that the state bends, learned by FreeEnergyQ with its
-defaults from games against earlier copies of itself. Ten minutes of one thread.
+Q(s, a) = −F(s, a) of a mixture of four memories that the state bends, learned by FreeEnergyQ with
+its defaults from games against earlier copies of itself. Four minutes of one thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from isinglass.envs.tictactoe.board import TicTacToeGame, perfect_opponent
 from isinglass.io.atomic import atomic_write
 
 OUT = Path(isinglass.cli.lab.__file__).parent / "weights" / "tictactoe.safetensors"
-MEMORIES, WIDTHS, TABLES = 4, [64, 64], 16
+MEMORIES, WIDTHS, TABLES = 4, [96, 96], 16
 
 
 def make_agent(seed: int = 0) -> FreeEnergyQ:
@@ -40,7 +40,7 @@ def make_agent(seed: int = 0) -> FreeEnergyQ:
 def main() -> None:
     """Trains, plays and writes."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--steps", type=int, default=150_000)
+    options.add_argument("--steps", type=int, default=50_000)
     options.add_argument("--out", type=Path, default=OUT)
     given = options.parse_args()
     agent = make_agent().learn(given.steps, progress_bar=True)

@@ -28,7 +28,7 @@ def exported(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[str]:
-    with running(build_page(page_data(), live=True)) as port:
+    with running(build_page(page_data(live=True), live=True)) as port:
         yield f"http://{HOST}:{port}/"
 
 
@@ -184,7 +184,7 @@ def test_two_browsers_do_not_disturb_each_other(visit, served):
 
 
 def test_the_page_goes_on_when_python_stops(browser):
-    with running(build_page(page_data(), live=True)) as port:
+    with running(build_page(page_data(live=True), live=True)) as port:
         page = browser.new_context().new_page()
         page.goto(f"http://{HOST}:{port}/#remember")
         page.wait_for_selector("html[data-ready=yes]")
@@ -251,3 +251,67 @@ def test_a_family_thinks(visit, exported):
     page.keyboard.press("Space")
     assert "great-grandparent(Ada,Dan)" in wait_for(page, "think-answer", "Sure")
     assert page.locator("#think-proof li").count() == 8
+
+
+def test_a_game_against_the_net(visit, exported):
+    """Played by its own advice, which is no worse than what it plays itself."""
+    page = visit(exported, "play")
+    for _ in range(5):
+        if not text(page, "play-status").startswith("Your move"):
+            break
+        told = text(page, "play-status")
+        row, column = (int(digit) for digit in told if digit.isdigit())
+        page.click(f"#play-cell-{3 * row + column - 4}")
+        page.wait_for_function(
+            "() => document.getElementById('play-status').textContent !== 'The net thinks.'"
+        )
+    assert "draw" in text(page, "play-status")
+    assert page.locator("#play-moves li").count() == 9
+    page.click("#play-net")
+    wait_for(page, "play-status", "Your move")
+    assert page.locator("#play-moves li").count() == 1
+    label = page.get_attribute("#play-cell-8", "aria-label")
+    assert label.startswith("row 3 column 3, ")
+    page.click("#play-show")
+    assert page.locator("#play-board .q:not(:empty)").count() == 0
+
+
+def test_the_walker_follows_the_goal(visit, address):
+    page = visit(address, "world")
+    page.click("#world-walk")
+    wait_for(page, "world-status", "At the goal after 14 moves")
+    assert text(page, "bar-value") == "−1.000"
+    page.focus("#world-map")
+    page.keyboard.press("ArrowDown")
+    wait_for(page, "world-status", "row 2 column 9")
+    page.click("#world-step")
+    wait_for(page, "world-status", "At the goal after 1 moves")
+    page.select_option("#world-met", "0")
+    page.select_option("#world-shared", "0")
+    page.click("#world-goal")
+    page.click("#world-walk")
+    page.wait_for_function(
+        "() => /nothing that is known|At the goal/.test("
+        "document.getElementById('world-status').textContent)"
+    )
+
+
+def test_heads_are_heated(visit, exported):
+    page = visit(exported, "attend")
+    page.fill("#attend-text", "isngfoisngfoisngfo")
+    warm = int(wait_for(page, "attend-status", "at T = 1.0").split(" of ")[0])
+    assert warm >= 11  # of the twelve that repeat
+    label = page.get_attribute("#attend-map", "aria-label")
+    page.focus("#attend-map")
+    page.keyboard.press("ArrowUp")
+    assert page.get_attribute("#attend-map", "aria-label") != label
+    page.focus("#attend-temperature")
+    page.keyboard.press("End")
+    hot = int(wait_for(page, "attend-status", "at T = 20").split(" of ")[0])
+    assert hot < warm
+    page.click("#attend-trained")
+    wait_for(page, "attend-status", f"{warm} of 17")
+    page.fill("#attend-text", "123 <b>")
+    wait_for(page, "attend-status", "0 of 0")
+    page.fill("#attend-text", "")
+    wait_for(page, "attend-status", "Type some letters")

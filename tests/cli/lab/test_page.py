@@ -12,12 +12,14 @@ import urllib.request
 
 import numpy as np
 import pytest
+import torch
 
 from isinglass.cli.app import run
 from isinglass.cli.lab.data import page_data
 from isinglass.cli.lab.digits import MOST, lab_digits
 from isinglass.cli.lab.page import build_page, pack
 from isinglass.cli.lab.thoughts import asked, wonder
+from isinglass.cli.lab.worlds import answer_plan, arrivals, free_cells
 from isinglass.errors import ParameterError
 
 
@@ -128,3 +130,38 @@ def test_a_visitor_s_puzzle_is_thought_about():
 def test_what_is_no_board_is_refused(wrong):
     with pytest.raises(ParameterError):
         wonder(wrong)
+
+
+@pytest.mark.parametrize("met", [0, 1, 2])
+def test_plans_lead_to_the_goal(met):
+    """Where cells share what is met, 150 transitions lead from everywhere to every goal."""
+    after, free = arrivals(), torch.tensor(free_cells())
+    reached = {0: 0, 1: 0}
+    for shared in reached:
+        for goal in free[::7].tolist():
+            asked = {"met": met, "shared": shared, "goal": goal}
+            best = torch.from_numpy(answer_plan(asked)).view(-1, 4).argmax(-1)
+            at = free
+            for _ in range(40):
+                at = torch.where(at == goal, at, after[at, best[at]])
+            reached[shared] += int((at == goal).sum())
+    assert reached[1] >= reached[0]
+    if met:
+        assert reached[1] == len(free) * len(free[::7])
+
+
+@pytest.mark.parametrize("wrong", [{"goal": 4}, {"met": 3}, {"shared": 2}, {"goal": -1}])
+def test_what_cannot_be_planned_is_refused(wrong):
+    with pytest.raises(ParameterError):
+        answer_plan({"met": 0, "shared": 1, "goal": 0} | wrong)
+
+
+def test_the_page_has_the_plans_that_python_gives(page):
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    world = json.loads(data)["world"]
+    held = np.frombuffer(base64.b64decode(world["plans"][1][0]["data"]), "<f4")
+    held = held.reshape(len(world["goals"]), -1)
+    for place in (0, 20):
+        asked = {"met": 0, "shared": 1, "goal": world["goals"][place]}
+        np.testing.assert_array_equal(held[place], answer_plan(asked))
+    assert "plans" not in page_data(live=True)["world"]

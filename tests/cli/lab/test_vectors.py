@@ -1,13 +1,21 @@
 """The page's JavaScript computes what the library computes, to 1e-5."""
 
+import numpy as np
 import pytest
 import torch
+from benchmarks.lab.tictactoe import make_agent
+from benchmarks.lab.transformer import Heads, accuracy, draw
 
 from isinglass import ClassicalHopfield, DenseMemory, ModernHopfield, SingleSite
+from isinglass.agents import FreeEnergyQ
+from isinglass.cli.lab.attending import transformer_data
 from isinglass.cli.lab.digits import enlarged, lab_digits, standardize
+from isinglass.cli.lab.playing import player_data, weights
 from isinglass.cli.lab.thoughts import learned
 from isinglass.cli.think.boards import propositions
 from isinglass.dynamics import Langevin
+from isinglass.envs import play_match
+from isinglass.envs.tictactoe.board import TicTacToeGame, perfect_opponent
 from isinglass.thinking import PuzzleThinker, SmallestGroup
 from tests.seeds import seeded
 
@@ -164,3 +172,101 @@ def test_the_energy_of_a_puzzle(javascript):
         {"groups": network.members.tolist(), "states": states.int().tolist()},
     )
     assert found == network.energy(states).tolist()
+
+
+def test_the_player_s_free_energies(javascript):
+    """Q of every cell, π and V, in positions of a few games, as FreeEnergyQ has them."""
+    game, agent = TicTacToeGame(), shipped_agent()
+    generator, boards = np.random.default_rng(0), [game.start(1)]
+    for _ in range(6):
+        legal = game.legal(boards[-1])
+        move = generator.choice(legal[0].nonzero()[0], 1)
+        boards.append(game.play(boards[-1], move)[0])
+    seen = torch.from_numpy(game.observe(np.concatenate(boards)))
+    allowed = torch.from_numpy(game.legal(np.concatenate(boards)))
+    network, temperature = agent.policy.q_net, agent.policy.temperature
+    with torch.no_grad():
+        cells = torch.arange(9).repeat(len(seen))
+        rows = seen.repeat_interleave(9, 0)
+        expected = agent.policy.action_values(rows, cells[:, None]).view(-1, 9)
+    assert network.head.keys.out_features == 4
+    found = javascript(
+        """(() => { const net = lab.unpackPlayer(input.player);
+        return input.seen.map((bits, i) => { const q = lab.core.freeEnergyQ(net, bits);
+        return { q, ...lab.core.softPolicy(q, input.allowed[i], net.temperature) }; }); })()""",
+        {
+            "player": player_data(),
+            "seen": seen.flatten(1).tolist(),
+            "allowed": allowed.tolist(),
+        },
+        ("core", "socket", "play"),
+    )
+    masked = expected.masked_fill(~allowed, -torch.inf)
+    close([each["q"] for each in found], expected)
+    close([each["policy"] for each in found], torch.softmax(masked / temperature, -1))
+    close(
+        [each["value"] for each in found], temperature * torch.logsumexp(masked / temperature, -1)
+    )
+
+
+@pytest.mark.slow
+def test_the_player_plays_well():
+    """Of a thousand games against perfect play it loses a few, against random play hardly any."""
+    game, agent = TicTacToeGame(), shipped_agent()
+    perfect = play_match(game, agent, perfect_opponent, games=1_000)
+    assert perfect.losses <= 100
+    assert play_match(game, agent, "random", games=1_000).losses <= 20
+
+
+def shipped_agent() -> FreeEnergyQ:
+    agent, held = make_agent(), weights("tictactoe")
+    temperature = float(held.pop("temperature"))
+    agent.q_net.load_state_dict(held)
+    agent.policy.temperature = temperature
+    return agent
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 20.0])
+def test_the_transformer_and_its_heads(javascript, temperature):
+    """Logits and weights as torch has them; each head is the modern net of its keys at β/T."""
+    model = shipped_transformer()
+    rows = draw(1, seeded(6))[:, :20]
+    with torch.no_grad():
+        logits, weights = model(rows, temperature)
+    found = javascript(
+        """(() => { const net = lab.unpackTransformer(input.net);
+        const { logits, layers } = lab.core.transformer(net, input.row, input.T), at = 19;
+        const heads = layers.map((heads) => heads.map(({ queries, keys, weights }) => {
+          const rows = Float64Array.from(keys.flatMap((key) => [...key]));
+          return { query: queries[at], keys: keys, weights: weights[at],
+                   energy: lab.core.modern(rows, queries[at], input.beta).energy }; }));
+        return { logits, heads }; })()""",
+        {
+            "net": transformer_data(),
+            "row": rows[0].tolist(),
+            "T": temperature,
+            "beta": 12**-0.5 / temperature,
+        },
+        ("core", "socket", "attend"),
+    )
+    torch.testing.assert_close(torch.tensor(found["logits"]), logits[0], atol=2e-4, rtol=1e-5)
+    for layer, heads in enumerate(found["heads"]):
+        for head, told in enumerate(heads):
+            keys = torch.tensor(told["keys"]).double()
+            memory = ModernHopfield(keys, 12**-0.5 / temperature)
+            query = torch.tensor(told["query"]).double()
+            close(told["weights"], memory.association(query))
+            close(told["energy"], memory(query))
+            torch.testing.assert_close(
+                torch.tensor(told["weights"]), weights[layer][0, head, 19], atol=2e-4, rtol=0
+            )
+
+
+def test_the_transformer_foretells_what_repeats():
+    assert accuracy(shipped_transformer(), seeded(7)) > 0.97
+
+
+def shipped_transformer() -> Heads:
+    model = Heads()
+    model.load_state_dict(weights("transformer"))
+    return model

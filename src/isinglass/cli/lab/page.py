@@ -17,7 +17,7 @@ from isinglass import __version__
 __all__ = ["ROOMS", "build_page", "content_security_policy", "pack"]
 
 #: The rooms in their order; each has a script, and markup of the same name.
-ROOMS = ("remember", "compare", "think")
+ROOMS = ("remember", "compare", "play", "attend", "world", "think")
 SCRIPTS = ("core", "draw", "socket", *ROOMS, "main")
 
 

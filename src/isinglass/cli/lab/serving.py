@@ -27,7 +27,7 @@ def serve_lab(output: Output, port: int, browser: bool) -> None:
     with listen(port) as door:  # first, so that a port in use is told at once
         port = door.getsockname()[1]
         address = f"http://{HOST}:{port}/"
-        app = make_app(build_page(page_data(), live=True), port)
+        app = make_app(build_page(page_data(live=True), live=True), port)
 
         def ready() -> None:
             output.say(f"The lab is open at [bold]{address}[/bold]. Ctrl-C ends it.")

@@ -11,6 +11,7 @@ import numpy as np
 
 from isinglass.cli.lab.remembering import Remembering
 from isinglass.cli.lab.thoughts import wonder
+from isinglass.cli.lab.worlds import answer_plan
 from isinglass.errors import IsinglassError, ParameterError
 
 __all__ = ["Session"]
@@ -34,6 +35,7 @@ class Session:
             ("remember", "store"): remembering.store,
             ("remember", "advance"): remembering.advance,
             ("think", "wonder"): wonder,
+            ("world", "plan"): answer_plan,
         }
 
     def answer(self, message: str) -> str | bytes:

@@ -349,4 +349,65 @@
     }
     return core.puzzle.settle(network, state, level, depth, fresh);
   }
+
+  // ---- isinglass.agents.FreeEnergyQ with a MixtureEnergy that the state bends ----------------
+
+  // Rows (n, d) times a vector, plus a bias.
+  core.linear = function (layer, x) {
+    const found = core.overlaps(layer.weight, x);
+    if (layer.bias) for (let i = 0; i < found.length; i++) found[i] += layer.bias[i];
+    return found;
+  };
+
+  // Q(s, a) = T log Σ_μ exp((k_μ(s) + θ_μa(s))/T) − T log N: minus the free energy of every action.
+  core.freeEnergyQ = function (net, observation) {
+    let x = Float64Array.from(observation, (bit) => 2 * bit - 1);
+    for (const layer of net.trunk) x = core.linear(layer, x).map((v) => Math.max(0, v));
+    const keys = core.linear(net.keys, x), bent = core.linear({ weight: net.bend }, x);
+    const many = keys.length, actions = net.fields.length / many, T = net.temperature;
+    return Float64Array.from({ length: actions }, (_, a) => {
+      const scores = keys.map((key, m) => net.scale * (key + net.fields[m * actions + a] + bent[m * actions + a]));
+      return core.softmax(scores, 1 / T).logSum - T * Math.log(many) + net.shift;
+    });
+  };
+
+  // V = T log Σ exp(Q/T) over what is allowed, π = exp((Q − V)/T).
+  core.softPolicy = function (values, allowed, temperature) {
+    const masked = Array.from(values, (q, a) => (allowed[a] ? q : -Infinity));
+    const { weights, logSum } = core.softmax(masked, 1 / temperature);
+    return { policy: weights, value: logSum };
+  };
+
+  // ---- a Transformer of attention alone ------------------------------------------------------
+
+  // Embeddings, layers of causal heads softmax(q·k/(√d T)) whose values are added to the stream, and
+  // a read-out. Returns logits of the next letter, and queries, keys and weights of every head.
+  core.transformer = function (net, letters, temperature) {
+    const width = net.width, many = net.heads, d = width / many, beta = 1 / (Math.sqrt(d) * temperature);
+    let stream = letters.map((letter, at) => Float64Array.from({ length: width },
+      (_, i) => net.letters[letter * width + i] + net.places[at * width + i]));
+    const layers = net.layers.map((layer) => {
+      const [q, k, v] = ["q", "k", "v"].map((name) => stream.map((x) => core.linear({ weight: layer[name] }, x)));
+      const added = stream.map(() => new Float64Array(width)), heads = [];
+      for (let head = 0; head < many; head++) {
+        const part = (x) => x.subarray(head * d, (head + 1) * d);
+        const keys = k.map(part), weights = [];
+        for (let at = 0; at < letters.length; at++) {
+          const rows = Float64Array.from(keys.slice(0, at + 1).flatMap((key) => [...key]));
+          const seen = core.softmax(core.overlaps(rows, part(q[at])), beta).weights;
+          weights.push(seen);
+          for (let from = 0; from <= at; from++) for (let i = 0; i < d; i++) {
+            added[at][head * d + i] += seen[from] * v[from][head * d + i];
+          }
+        }
+        heads.push({ queries: q.map(part), keys, weights });
+      }
+      stream = stream.map((x, at) => {
+        const more = core.linear({ weight: layer.o }, added[at]);
+        return x.map((value, i) => value + more[i]);
+      });
+      return heads;
+    });
+    return { logits: stream.map((x) => core.linear({ weight: net.readout }, x)), layers };
+  };
 })((globalThis.lab ??= {}));

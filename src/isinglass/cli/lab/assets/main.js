@@ -43,7 +43,8 @@
       lab.byId("tabs").append(item);
     }
     lab.python = null;
-    where("Everything here is computed by this page itself.");
+    where("Computed by this page itself, but for the plans of the world and the answers of the family, " +
+      "which isinglass has computed beforehand.");
     if (lab.data.live) {
       const lost = () => {
         lab.python = null;
