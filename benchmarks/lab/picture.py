@@ -2,7 +2,8 @@
 
     python -m benchmarks.lab.picture
 
-A digit is broken and falls back, is heated, and the memory imagines. Needs playwright and a Chromium.
+A digit is broken and falls back, is heated, and the memory imagines. Needs playwright and a
+Chromium.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from isinglass.cli.lab.page import build_page
 from isinglass.io.atomic import atomic_write
 
 OUT = Path(__file__).parents[2] / "docs" / "pictures" / "lab.gif"
-WIDTH, HEIGHT, COLORS = 820, 560, 48
-PAUSE, FRAME = 900, 120  # milliseconds
+WIDTH, HEIGHT, COLORS = 640, 400, 32
+SMALLER = 8 / 5  # each frame, than on the page
+PAUSE, FRAME = 900, 140  # milliseconds
 
 
 def film(page: Any) -> list[tuple[Image.Image, int]]:
@@ -32,7 +34,8 @@ def film(page: Any) -> list[tuple[Image.Image, int]]:
 
     def take(milliseconds: int) -> None:
         shot = Image.open(io.BytesIO(page.screenshot()))
-        frames.append((shot.convert("RGB").resize((WIDTH * 4 // 5, HEIGHT * 4 // 5)), milliseconds))
+        size = int(WIDTH / SMALLER), int(HEIGHT / SMALLER)
+        frames.append((shot.convert("RGB").resize(size), milliseconds))
 
     def press(name: str, shots: int, apart: int = 0) -> None:
         page.evaluate("(name) => document.getElementById('remember-' + name).click()", name)
@@ -40,7 +43,8 @@ def film(page: Any) -> list[tuple[Image.Image, int]]:
             page.wait_for_timeout(apart)
             take(FRAME)
 
-    page.wait_for_timeout(500)
+    page.select_option("#remember-memory", "1000")
+    page.wait_for_timeout(1_500)
     page.evaluate(
         "scrollTo(0, document.querySelector('#remember .stage').offsetTop"
         " - document.getElementById('bar').offsetHeight - 8)"
@@ -51,8 +55,12 @@ def film(page: Any) -> list[tuple[Image.Image, int]]:
     frames[-1] = frames[-1][0], PAUSE
     press("fall", 9, 30)
     frames[-1] = frames[-1][0], PAUSE
-    press("heat", 8, 60)
-    press("imagine", 22, 60)
+    press("heat", 4, 150)
+    press("imagine", 13, 200)
+    page.wait_for_function(
+        "() => document.getElementById('remember-status').textContent.includes('At rest')"
+    )
+    take(PAUSE)
     frames[-1] = frames[-1][0], 2 * PAUSE
     return frames
 

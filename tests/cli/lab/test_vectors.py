@@ -229,7 +229,7 @@ def shipped_agent() -> FreeEnergyQ:
 @pytest.mark.parametrize("temperature", [0.05, 1.0, 20.0])
 def test_the_transformer_and_its_heads(javascript, temperature):
     """Logits and weights as torch has them; each head is the modern net of its keys at β/T."""
-    model = shipped_transformer()
+    model = shipped_transformer().double()
     rows = draw(1, seeded(6))[:, :20]
     with torch.no_grad():
         logits, weights = model(rows, temperature)
@@ -249,7 +249,7 @@ def test_the_transformer_and_its_heads(javascript, temperature):
         },
         ("core", "socket", "attend"),
     )
-    torch.testing.assert_close(torch.tensor(found["logits"]), logits[0], atol=2e-4, rtol=1e-5)
+    close(found["logits"], logits[0])
     for layer, heads in enumerate(found["heads"]):
         for head, told in enumerate(heads):
             keys = torch.tensor(told["keys"]).double()
@@ -257,9 +257,7 @@ def test_the_transformer_and_its_heads(javascript, temperature):
             query = torch.tensor(told["query"]).double()
             close(told["weights"], memory.association(query))
             close(told["energy"], memory(query))
-            torch.testing.assert_close(
-                torch.tensor(told["weights"]), weights[layer][0, head, 19], atol=2e-4, rtol=0
-            )
+            close(told["weights"], weights[layer][0, head, 19])
 
 
 def test_the_transformer_foretells_what_repeats():

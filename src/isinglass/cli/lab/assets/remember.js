@@ -5,6 +5,8 @@
   const SIDE = 28, SMALL = 8, STEP = 0.5, TOP = 5;
   const HOT = 0.03, COLD = 3e-5, COOLING = 150;
   const LARGE = 1000;
+  // Where memories are many they are alike, and only a sharper net tells them apart.
+  const SHARP = { 10: 40, 100: 40, 1000: 80 };
 
   // The net in this page; the same answers come from Python in `remote`.
   function local(patterns) {
@@ -92,6 +94,8 @@
       pause();
       net = python && count >= LARGE ? remote(python, count) : local(patterns);
       lab.bar.reset("E(ξ)", "energy of the state");
+      get("beta").value = String(SHARP[count]);
+      labelSliders();
       turn = 0;
       return takeDigit();
     }
