@@ -100,7 +100,8 @@ def test_every_control_has_a_name_and_is_reached_by_tab(visit, exported, room):
     nameless = page.evaluate(
         """(room) => [...document.querySelectorAll(
         `#${room} :is(button, input, select, [tabindex])`)]
-        .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))
+        .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length
+          || e.hasAttribute("aria-labelledby")))
         .map((e) => e.id)""",
         room,
     )
@@ -216,8 +217,11 @@ def test_the_classical_net_forgets_first(visit, exported):
     page.keyboard.press("End")
     told = wait_for(page, "compare-status", "1,000 patterns stored: classical does not")
     assert "modern recalls it" in told
+    wait_for(page, "compare-note", "Measured at 14")
+    page.focus("#compare-flipped")
+    page.keyboard.press("ArrowRight")
     page.click("#compare-curve")
-    wait_for(page, "compare-status", "Measured 500")
+    wait_for(page, "compare-note", "Measured at 14")
 
 
 def test_a_sudoku_is_thought_through(visit, address):
@@ -233,7 +237,7 @@ def test_a_sudoku_is_thought_through(visit, address):
     wait_for(page, "think-status", "Contradictory")
     page.click("#think-empty")
     page.fill("#think-cell-0", "3")
-    wait_for(page, "think-status", "1 givens")
+    wait_for(page, "think-status", "1 given.")
     page.click("#think-run")
     wait_for(page, "think-status", "not the only one")
 

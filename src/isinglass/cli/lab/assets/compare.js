@@ -15,7 +15,7 @@
       random: lab.core.spins(lab.core.generator(1), MOST * D),
       digits: Float64Array.from(bytes.subarray(0, MOST * D), (level) => (level >= 8 ? 1 : -1)),
     };
-    let shown = 0, cue, results = {}, measured = {}, measuring = false;
+    let entered = false, shown = 0, cue, results = {}, measured = {}, measuring = null;
 
     // On a scale of ratios from 2 to 1,000.
     const stored = () => Math.round(2 * 500 ** (Number(get("stored").value) / 100));
@@ -77,18 +77,15 @@
     }
 
     async function curve() {
-      if (measuring) return;
-      measuring = true;
+      const mine = (measuring = {});
       for (const count of SIZES) {
-        if (!measuring) return;
-        if (!measured[count]) {
-          measured[count] = measure(count);
-          paint();
-          lab.say("compare-status", "Measured " + count.toLocaleString("en") + " patterns.");
-          await new Promise((resolve) => setTimeout(resolve, 0));
-        }
+        if (measured[count]) continue;
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        if (measuring !== mine) return; // left, or to be measured anew
+        measured[count] = measure(count);
+        paint();
       }
-      measuring = false;
+      lab.say("compare-note", "Measured at " + SIZES.length + " numbers of patterns.");
     }
 
     function paint() {
@@ -133,13 +130,18 @@
         NETS.map((name) => name + " " + Math.round(100 * now[name]) + " %").join(", "));
     }
 
-    function renew() { measured = {}; measuring = false; update(); }
+    function renew() {
+      measured = {};
+      measuring = null;
+      lab.say("compare-note", "");
+      update();
+    }
     get("stored").addEventListener("input", update);
     get("flipped").addEventListener("input", renew);
     get("kind").addEventListener("change", renew);
     get("bar").addEventListener("change", showEnergy);
     get("next").addEventListener("click", () => { shown += 1; update(); });
     get("curve").addEventListener("click", curve);
-    return { paint, enter: update, leave: () => { measuring = false; } };
+    return { paint, enter: () => { update(); if (!entered) curve(); entered = true; }, leave: () => { measuring = null; } };
   };
 })((globalThis.lab ??= {}));

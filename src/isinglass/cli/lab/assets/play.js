@@ -45,14 +45,13 @@
       board = new Array(9).fill(0);
       moves = [];
       first = turn = who;
-      lab.bar.reset("F of the last move", "F = −Q, for its player");
+      lab.bar.reset("Lowest F of a move", "F = −Q");
       next();
     }
 
     function mark(at) {
       moves.push({ at, who: turn, q: values[at] });
       board[at] = turn;
-      lab.bar.push(-values[at], turn === YOU ? "yours" : "the net's");
       turn = 3 - turn;
       next();
     }
@@ -60,6 +59,7 @@
     function next() {
       think();
       paint();
+      if (!over()) lab.bar.push(-values[best()], turn === YOU ? "you are to move" : "the net is to move");
       if (over()) {
         const won = line();
         lab.say("play-status", !won ? "A draw." : board[won[0]] === YOU ? "You have won. Well played." : "The net has won.");
@@ -111,8 +111,7 @@
         board[last.at] = 0;
         turn = last.who;
       } while (turn !== YOU);
-      lab.bar.reset("F of the last move", "F = −Q, for its player");
-      for (const { q } of moves) lab.bar.push(-q);
+      lab.bar.reset("Lowest F of a move", "F = −Q");
       next();
     });
 
@@ -120,8 +119,7 @@
       paint,
       enter: () => {
         if (!board) { start(YOU); return; }
-        lab.bar.reset("F of the last move", "F = −Q, for its player");
-        for (const { q } of moves) lab.bar.push(-q);
+        lab.bar.reset("Lowest F of a move", "F = −Q");
         next();
       },
       leave: () => clearTimeout(timer),

@@ -76,7 +76,8 @@
       last = forced = null;
       lab.bar.reset("E(s)", "violated so far");
       lab.bar.push(lab.core.puzzle.energy(network(side), Int8Array.from(givens, (v) => 2 * v)));
-      lab.say("think-status", cells.filter(Boolean).length + " givens. Let it think.");
+      const many = cells.filter(Boolean).length;
+      lab.say("think-status", (many === 1 ? "1 given" : many + " givens") + ". Let it think.");
       lab.say("think-python", "");
       paint();
       if (python) askPython();
