@@ -25,11 +25,21 @@ from isinglass.errors import ParameterError
 
 @pytest.fixture(scope="module")
 def page() -> str:
+    """A page on its own, without plans, which take seconds."""
+    return build_page(page_data(live=True))
+
+
+@pytest.fixture(scope="module")
+def exported() -> str:
     return build_page(page_data())
 
 
-def test_it_is_small_and_names_no_address(page):
-    assert len(page.encode()) < 2_000_000
+@pytest.mark.slow
+def test_the_export_is_small(exported):
+    assert len(exported.encode()) < 2_000_000
+
+
+def test_it_names_no_address(page):
     assert not re.findall(r"""(?:src|href)=["']?(?!#|data:,)[^"' >]+""", page)
     assert not re.findall(r"https?://|@import|url\(", page)
 
@@ -66,6 +76,7 @@ def test_numbers_are_packed_little_endian():
     assert base64.b64decode(found["data"]) == b"\0\0\x80?\0\0 \xc0"
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page(tmp_path, capsys):
     path = tmp_path / "lab.html"
     assert run(["lab", "--export", str(path), "--json"]) == 0
@@ -74,6 +85,9 @@ def test_the_command_writes_a_page(tmp_path, capsys):
     assert run(["lab", "--export", str(path)]) == 1
     assert "exists already" in capsys.readouterr().err
     assert run(["lab", "--export", str(path), "--force", "-q"]) == 0
+
+
+def test_an_export_is_named_html(tmp_path, capsys):
     assert run(["lab", "--export", str(tmp_path / "lab.txt")]) == 2
     assert "lab.html" in capsys.readouterr().err
 
@@ -156,8 +170,11 @@ def test_what_cannot_be_planned_is_refused(wrong):
         answer_plan({"met": 0, "shared": 1, "goal": 0} | wrong)
 
 
-def test_the_page_has_the_plans_that_python_gives(page):
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+@pytest.mark.slow
+def test_the_export_has_the_plans_that_python_gives(exported):
+    (data,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', exported, re.S
+    )
     world = json.loads(data)["world"]
     held = np.frombuffer(base64.b64decode(world["plans"][1][0]["data"]), "<f4")
     held = held.reshape(len(world["goals"]), -1)
