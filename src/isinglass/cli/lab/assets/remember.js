@@ -121,9 +121,11 @@
       }
       found.top.forEach(([at, weight], i) => {
         const [canvas, name, meter, share] = list.children[i].children;
-        if (canvas.dataset.at !== String(at) + document.body.clientWidth + lab.draw.color("--paper")) {
+        // Drawn anew only where another memory, net, width or scheme has come.
+        const drawn = [at, names[at], names.length, document.body.clientWidth, lab.draw.color("--paper")].join();
+        if (canvas.dataset.drawn !== drawn) {
           lab.draw.image(canvas, image(patterns.subarray(at * d, (at + 1) * d)), SIDE);
-          canvas.dataset.at = String(at) + document.body.clientWidth + lab.draw.color("--paper");
+          canvas.dataset.drawn = drawn;
           name.textContent = names[at];
         }
         meter.firstChild.style.width = (100 * weight).toFixed(1) + "%";
