@@ -34,9 +34,13 @@ def lab(
 ) -> None:
     """Play with energies: a page in the browser, served by this machine to itself.
 
-    Draw a digit, break it, and watch it fall back into a memory; heat it, and let the memory
-    imagine. The energy is always in view. Large nets are computed by this library, small ones by
-    the page. Nothing is fetched from a network and nobody else can reach it; Ctrl-C ends it.
+    Six rooms, the energy always in view. Remember: draw a digit, break it, and watch it fall back
+    into a memory; heat it, and let the memory imagine. Compare: classical, dense and modern nets
+    by the number of patterns. Play: TicTacToe with Q = -F in every cell. Attend: the heads of a
+    Transformer at any temperature. World: a plan for every goal. Think: a Sudoku and a family.
+
+    Large nets are computed by this library, small ones by the page. Nothing is fetched from a
+    network and no other machine can reach it; Ctrl-C ends it.
 
     With --export the same page is written as one file, which opens from a disk and computes
     everything itself.
