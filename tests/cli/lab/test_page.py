@@ -4,11 +4,13 @@ import base64
 import hashlib
 import json
 import math
+import os
 import re
 import signal
 import subprocess
 import sys
 import urllib.request
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +97,9 @@ def test_an_export_is_named_html(tmp_path, capsys):
 @pytest.mark.slow
 def test_the_command_serves_until_ctrl_c():
     start = [sys.executable, "-m", "isinglass", "lab", "--port", "0", "--no-browser", "--json"]
-    with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as lab:
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}  # as for a program that reads its output
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(start, env=buffered, **pipes) as lab:
         assert lab.stdout is not None
         address = json.loads(lab.stdout.readline())["address"]
         with urllib.request.urlopen(address) as page:  # noqa: S310 - its own address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import webbrowser
 
 from isinglass.cli._common import Output
@@ -32,6 +33,7 @@ def serve_lab(output: Output, port: int, browser: bool) -> None:
         def ready() -> None:
             output.say(f"The lab is open at [bold]{address}[/bold]. Ctrl-C ends it.")
             output.finish({"address": address})
+            sys.stdout.flush()  # a program that waits for the address reads it now
             if browser:
                 webbrowser.open(address)
 
