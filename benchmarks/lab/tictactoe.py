@@ -3,7 +3,7 @@
     python -m benchmarks.lab.tictactoe
 
 Q(s, a) = −F(s, a) of a mixture of four memories that the state bends, learned by FreeEnergyQ with
-its defaults from games against earlier copies of itself. Four minutes of one thread.
+its defaults from games against earlier copies of itself. A few minutes of one thread.
 """
 
 from __future__ import annotations
