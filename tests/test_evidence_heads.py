@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 pytest.importorskip("transformers", reason="needs transformers")
 pytest.importorskip("benchmarks", reason="the harness is in the repository alone")
@@ -111,23 +110,6 @@ def test_no_language_model_sees_what_comes(kind: str):
     before, after = model(rows), model(other)
     torch.testing.assert_close(before[:, :12], after[:, :12])
     assert not torch.allclose(before[:, 12:], after[:, 12:], atol=1e-3)
-
-
-def test_every_token_goes_against_the_slope_of_its_own_energy():
-    torch.manual_seed(shifted(4))
-    block = energy_transformer.EnergyBlock(1).double()
-    tokens = torch.randn(2, 9, energy_transformer.DIM, dtype=torch.float64)
-    energy, slope = block.at(tokens)
-    torch.testing.assert_close(block.against(tokens, tokens), energy)
-    inside = block.norm(tokens).detach().requires_grad_()
-    query = torch.einsum("hyd,bld->bhly", block.energy.query, inside)
-    key = torch.einsum("hyd,bld->bhly", block.energy.key, inside.detach())
-    later = torch.ones(9, 9, dtype=torch.bool).triu(1)
-    scores = (block.energy.beta * query @ key.mT).masked_fill(later, -torch.inf)
-    field = F.relu(inside @ block.energy.patterns.mT)
-    total = -scores.logsumexp(-1).sum() / block.energy.beta - field.square().sum() / 2
-    torch.testing.assert_close(torch.autograd.grad(total, inside)[0], -slope)
-    torch.testing.assert_close(total, energy.sum())
 
 
 @torch.no_grad()

@@ -1,17 +1,16 @@
 """A small language model three ways: softmax, m draws from the start, blocks of one energy.
 
 Characters of Shakespeare, the same steps, batches, learning rate and number of weights for all. The
-energy block is causal: under a causal mask ``isinglass.nn.EnergyTransformerBlock`` lets a token be
-pulled by later ones that look at it, so here every token C has an energy of its own in which the
-tokens before it stand still,
+energy block is ``isinglass.nn.EnergyTransformerBlock(causal=True)`` by its defaults, but for the
+numbers of steps and of memories: every token C has an energy of its own in which the tokens before
+it stand still,
 
-    E_C = − β⁻¹ Σ_h log Σ_{B ≤ C} exp(β K_hB·Q_hC) − ½ Σ_μ max(ξ_μ·g_C, 0)²
+    E_C = − β⁻¹ Σ_h log Σ_{B < C} exp(β K_hB·Q_hC) − ½ Σ_μ max(ξ_μ·g_C, 0)²
     x_C ← x_C − α ∂E_C/∂g_C
 
-with the energy, its weights and the normalization of the library, and α learned. Two rows between
-tell where a gap comes from: softmax attention whose values are its keys and whose output is its
-queries' (``tied attention``), and a two-layer network whose second weights are its first's (``tied
-memory``). Losses are nats a character on the last tenth of the text.
+Two rows between tell where a gap comes from: softmax attention whose values are its keys and whose
+output is its queries' (``tied attention``), and a two-layer network whose second weights are its
+first's (``tied memory``). Losses are nats a character on the last tenth of the text.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ from torch.nn import functional as F
 
 from benchmarks.evidence.cache import Cache
 from benchmarks.evidence.texts import read_text
-from isinglass.nn import StochasticAttention
-from isinglass.nn.energy_transformer import EnergyLayerNorm, TokenEnergy
+from isinglass.nn import EnergyTransformerBlock, StochasticAttention, TokenEnergy
 
 CONTEXT, DIM, HEADS, LAYERS, BATCH, RATE = 64, 64, 4, 2, 32, 3e-3
 EVERY = 10
@@ -103,7 +101,7 @@ class TiedAttention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens after attention."""
         inside = self.norm(tokens)
-        return tokens + sum(causal_attention(one, inside)[1] for one in (self.energy, self.more))
+        return tokens + sum(causal_attention(one, inside) for one in (self.energy, self.more))
 
 
 class Network(nn.Module):
@@ -130,62 +128,19 @@ def token_energy(memories: int) -> TokenEnergy:
     return TokenEnergy(DIM, HEADS, DIM // HEADS, memories, exclude_self=False)
 
 
-def causal_attention(energy: TokenEnergy, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each token's attention energy, and minus its slope where tokens before stand still."""
+def causal_attention(energy: TokenEnergy, tokens: Tensor) -> Tensor:
+    """Return minus the slope of each token's attention energy where the keys stand still."""
     key, query = (torch.einsum("hyd,bld->bhly", weight, tokens)
                   for weight in (energy.key, energy.query))  # fmt: skip
     later = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).triu(1)
     scores = (energy.beta * query @ key.mT).masked_fill(later, -torch.inf)
-    pulled = torch.einsum("bhly,hyd->bld", torch.softmax(scores, -1) @ key, energy.query)
-    return -torch.logsumexp(scores, -1).sum(1) / energy.beta, pulled
+    return torch.einsum("bhly,hyd->bld", torch.softmax(scores, -1) @ key, energy.query)
 
 
-class EnergyBlock(nn.Module):
-    """Every token descends its own energy, the tokens before it as they were."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        # 2 D² of keys and queries and 10 D² of memories: the 12 D² of a Transformer's block.
-        self.norm, self.energy, self.steps = EnergyLayerNorm(DIM), token_energy(10 * DIM), steps
-        self.log_step = nn.Parameter(torch.tensor(0.1).log())
-
-    def at(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the energy of each token, ``(b, L)``, and minus its slope."""
-        inside = self.norm(tokens)
-        attention, pulled = causal_attention(self.energy, inside)
-        field = F.relu(inside @ self.energy.patterns.mT)
-        return attention - field.square().sum(-1) / 2, pulled + field @ self.energy.patterns
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens after all steps."""
-        for _ in range(self.steps):
-            tokens = tokens + self.log_step.exp() * self.at(tokens)[1]
-        return tokens
-
-    @torch.no_grad()
-    def falls(self, tokens: Tensor) -> tuple[float, Tensor]:
-        """Return how often a step lowers the energy of a token, and the tokens after it.
-
-        The keys are those before the step, as E_C has them.
-        """
-        fallen = []
-        for _ in range(self.steps):
-            before, slope = self.at(tokens)
-            moved = tokens + self.log_step.exp() * slope
-            fallen.append((self.against(moved, tokens) <= before).float().mean())
-            tokens = moved
-        return float(torch.stack(fallen).mean()), tokens
-
-    def against(self, moved: Tensor, tokens: Tensor) -> Tensor:
-        """Return the energy of each moved token among the others as they were."""
-        inside, still, energy = self.norm(moved), self.norm(tokens), self.energy
-        query = torch.einsum("hyd,bld->bhly", energy.query, inside)
-        key = torch.einsum("hyd,bld->bhly", energy.key, still)
-        later = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).triu(1)
-        scores = (energy.beta * query @ key.mT).masked_fill(later, -torch.inf)
-        field = F.relu(inside @ energy.patterns.mT)
-        attention = torch.logsumexp(scores, -1).sum(1) / energy.beta
-        return -attention - field.square().sum(-1) / 2
+def energy_block(steps: int) -> EnergyTransformerBlock:
+    """Make a block of as many weights as a Transformer's."""
+    # 2 D² of keys and queries and 10 D² of memories: the 12 D² of a Transformer's block.
+    return EnergyTransformerBlock(DIM, HEADS, memories=10 * DIM, steps=steps, causal=True)
 
 
 class LanguageModel(nn.Module):
@@ -214,7 +169,7 @@ class LanguageModel(nn.Module):
 
 def _block(kind: str, generator: torch.Generator) -> list[nn.Module]:
     if kind.startswith("energy"):
-        return [EnergyBlock(4 if "4" in kind else 2)]
+        return [energy_block(4 if "4" in kind else 2)]
     draws = int(kind.removeprefix("m = ")) if kind.startswith("m") else None
     attention = TiedAttention() if kind == "tied attention" else Attention(draws, generator)
     return [attention, Network(tied=kind == "tied memory")]
@@ -255,9 +210,11 @@ def train(
             found["drawn"] = {str(m): _drawn(model, rows, m) for m in EVALUATED}
         if kind.startswith("energy"):
             inside, shares = model.embed(rows[:, :-1]) + model.place, []
-            for block in model.body:
-                share, inside = block.falls(inside)  # pyright: ignore[reportCallIssue]
-                shares.append(share)
+            for block in model.body.children():
+                if isinstance(block, EnergyTransformerBlock):
+                    way = block.descend(inside)
+                    inside = way.tokens
+                    shares.append(float((way.changes <= 0).float().mean()))
             found["falls"] = sum(shares) / len(shares)
     return found
 

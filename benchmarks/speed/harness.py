@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
-__all__ = ["Line", "compare", "peak_extra_bytes"]
+__all__ = ["Line", "compare", "peak_allocated_bytes", "peak_extra_bytes"]
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,17 @@ def peak_extra_bytes(call: Callable[[], object]) -> int:
         done.set()
         watcher.join()
     return (peak - start) * page
+
+
+def peak_allocated_bytes(call: Callable[[], object]) -> int:
+    """How many bytes of tensors lay in memory at most while ``call`` ran, beyond those before.
+
+    Counted from what torch allocates and frees, so it is the same at every run; resident memory is
+    not, as the system's allocator keeps what was freed.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        call()
+    results = found.profiler.kineto_results  # pyright: ignore[reportOptionalMemberAccess]
+    events = [event for event in results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(accumulate(changes, initial=0))

@@ -16,7 +16,13 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.save_util import load_from_zip_file, save_to_zip_file
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from isinglass.agents import FreeEnergyPolicy, FreeEnergyQ, FreeEnergySarsa, MixtureEnergy
+from isinglass.agents import (
+    EpisodicMemory,
+    FreeEnergyPolicy,
+    FreeEnergyQ,
+    FreeEnergySarsa,
+    MixtureEnergy,
+)
 from isinglass.envs import LargeAction
 from isinglass.errors import DivergenceError, DomainError, FileError, ParameterError, ShapeError
 from tests.agents.small import QUICK, SMALL, Shown, Speeds, small_agent
@@ -224,6 +230,29 @@ def test_arguments_that_no_policy_takes():
         small_agent(policy_kwargs={"foo": 3})
     with pytest.raises(ParameterError, match=r"policy_kwargs = \[3\]"):
         small_agent(policy_kwargs=[3])
+
+
+@pytest.mark.usefixtures("plain_annotations")
+def test_arguments_that_no_features_extractor_takes():
+    memory = {"features_extractor_class": EpisodicMemory}
+    with pytest.raises(ParameterError, match=r"'lenght'. EpisodicMemory takes length, recall_dim"):
+        small_agent(policy_kwargs=memory | {"features_extractor_kwargs": {"lenght": 3}})
+    with pytest.raises(ParameterError, match=r"'length'. FlattenExtractor takes none"):
+        small_agent(policy_kwargs={"features_extractor_kwargs": {"length": 3}})
+    with pytest.raises(ParameterError, match=r"features_extractor_kwargs = 3. Give a dictionary"):
+        small_agent(policy_kwargs=memory | {"features_extractor_kwargs": 3})
+    with pytest.raises(ParameterError, match=r"features_extractor_class = 3"):
+        small_agent(policy_kwargs={"features_extractor_class": 3})
+
+
+def test_rewards_whose_squares_no_float_holds():
+    class Rich(gym.RewardWrapper):
+        def reward(self, reward):
+            return 1e30 * reward
+
+    agent = FreeEnergyQ("MlpPolicy", Rich(gym.make("CartPole-v1")), **QUICK)
+    with pytest.raises(DomainError, match=r"rewards as large as 1e\+30.*Divide the rewards"):
+        agent.learn(300)
 
 
 def test_a_policy_with_an_argument_of_its_own():

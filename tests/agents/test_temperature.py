@@ -99,7 +99,7 @@ def test_parts_of_actions():
 
 
 def test_t_falls_from_the_spread_to_a_tenth_of_what_a_part_makes():
-    agent = small_agent(learning_starts=50)
+    agent = small_agent(learning_starts=50, train_freq=1)
     agent.learn(40)
     assert agent.spread is None
     agent.learn(400)
@@ -154,10 +154,10 @@ def test_numbers_are_in_units_of_the_reward():
             reward_range(*given)
 
 
-def test_short_runs_learn_at_every_step_and_long_ones_at_every_fourth():
+def test_short_runs_learn_once_a_step_and_long_ones_once_in_four():
     for total, environments, expected in (
-        (1_000, 1, (1, 1)), (20_000, 1, (4, 1)), (10_000, 1, (2, 1)),
-        (10**6, 4, (1, 1)), (1_000, 16, (1, 16)), (10**6, 64, (1, 16)),
+        (1_000, 1, (4, 4)), (20_000, 1, (16, 4)), (10_000, 1, (8, 4)),
+        (10**6, 4, (4, 4)), (1_000, 16, (1, 16)), (10**6, 64, (1, 16)),
     ):  # fmt: skip
         pace, steps = update_pace(total, environments)
         assert (pace.frequency, steps) == expected

@@ -219,6 +219,7 @@ CASES = [
     (ig.nn.EnergyTransformerBlock, "halvings", lambda v: block(halvings=v), (None, 8), lambda m: m.halvings),
     (ig.nn.EnergyTransformerBlock, "halvings", lambda v: block(halvings=v), (8, None), lambda m: m.halvings),
     (ig.nn.EnergyTransformerBlock, "exclude_self", lambda v: block(exclude_self=v), (True, False), sets),
+    (ig.nn.EnergyTransformerBlock, "causal", lambda v: block(causal=v), (True, False), sets),
     (ig.nn.EnergyTransformerBlock, "eps", lambda v: block(eps=v), (1.0, 0.1), sets),
     (ig.nn.RelationalHopfield, "steps", lambda v: ig.nn.RelationalHopfield(4, 2, 2, steps=v), (1, 3), related),
     (ig.nn.StochasticAttention, "num_heads", lambda v: attention(num_heads=v), (1, 2), attend),

@@ -91,7 +91,7 @@ def calls() -> list[Call]:
         Call(
             "EnergyTransformerBlock", nn.EnergyTransformerBlock,
             {"dim": 8, "num_heads": 2, "head_dim": 4, "memories": 4, "beta": 0.5, "steps": 2,
-             "step_size": 0.1, "halvings": 2, "exclude_self": True},
+             "step_size": 0.1, "halvings": 2, "exclude_self": True, "causal": True},
         ),
         Call("EnergyTransformerBlock, called", block.forward, {"tokens": TOKENS}),
         Call("EnergyLayerNorm", nn.EnergyLayerNorm, {"dim": 8, "eps": 1e-5}),

@@ -199,6 +199,35 @@ def test_bad_input():
 
 
 @torch.no_grad()
+@pytest.mark.slow
+def test_memory_grows_with_the_length_and_not_with_its_square():
+    """What torch has allocated at most, beside the model alone, the matrix of scores never."""
+    harness = pytest.importorskip("benchmarks.speed.harness")
+    model = llama(max_position_embeddings=4096).base_model
+    for length in (1024, 4096):
+        inputs = {"input_ids": tokens(length, 1), "use_cache": False}
+        with torch.no_grad():
+            alone = harness.peak_allocated_bytes(lambda given=inputs: model(**given))
+        looked = harness.peak_allocated_bytes(lambda given=inputs: inspect(model, given))
+        # A few blocks of one size, and for every eighth query of the 4 heads a few numbers.
+        assert 0 <= looked - alone < 8 * 4 * attention_heads.BLOCK["cpu"] + length / 8 * 4 * 1024
+    assert looked - alone < 4 * 4 * 4096**2 / 8  # the scores of these queries
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_the_model():
+    """A model as wide as those in use: a tenth more at most at 2,048 tokens."""
+    harness = pytest.importorskip("benchmarks.speed.harness")
+    model = llama(
+        hidden_size=512, intermediate_size=1376, num_hidden_layers=1, num_attention_heads=8,
+        max_position_embeddings=2048,
+    ).base_model  # fmt: skip
+    inputs = {"input_ids": tokens(2048, 1), "use_cache": False}
+    with torch.no_grad():
+        alone = harness.peak_allocated_bytes(lambda: model(**inputs))
+    assert harness.peak_allocated_bytes(lambda: inspect(model, inputs)) <= 1.1 * alone
+
+
 def test_half_precision_runs_as_it_is():
     model, given = llama().bfloat16(), tokens()
     expected = model(given).logits

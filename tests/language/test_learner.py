@@ -165,6 +165,53 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
     assert torch.equal(run(tmp_path / "part.safetensors", 15), whole)
 
 
+def test_a_run_that_is_done_is_made_longer(tmp_path):
+    """It counts on, keeps what it learned, replays what it drew, and does not warm up again."""
+    path = tmp_path / "run.safetensors"
+    found, judges, taken = [], [], []
+    for steps in (20, 20, 50):
+        judges.append(LanguageQ(random_table(), random_table(), T, end=END))
+        report = judges[-1].fit(
+            [[0]], two_threes, steps=steps, max_tokens=LENGTH, progress=False, checkpoint=path,
+            resume=len(found) > 0, generator=seeded(5), on_step=lambda row: taken.append(row),
+        )  # fmt: skip
+        found.append(report)
+    first, same, longer = found
+    assert same.history == first.history
+    assert torch.equal(judges[1].model.table, judges[0].model.table)
+    assert longer.history[:20] == first.history
+    assert [row["step"] for row in taken] == list(range(1, 51))
+    assert longer["rollouts"][20] == first["rollouts"][-1] + 64
+    assert longer.base_rate == first.base_rate
+    ends = [sum(report["objective"][-5:]) / 5 for report in (first, longer)]
+    assert min(longer["objective"][20:]) > longer["objective"][0] + 0.1
+    assert ends[1] > ends[0] - 0.05
+
+
+def test_a_longer_run_does_not_warm_up_again(tmp_path):
+    from isinglass.language import learner as module
+
+    judge = LanguageQ(random_table(), random_table(), T, end=END)
+    options = LearningOptions(max_tokens=LENGTH, cooling=0.5)
+
+    def run(steps):
+        return module.Learner(
+            judge, judge.reference, [torch.tensor([0])], module.RewardOf(two_threes, judge),
+            options, steps, seeded(5),
+        )  # fmt: skip
+
+    short, longer = run(4), run(100)
+    temperatures = []
+    for learner in (short, longer):
+        if learner is longer:
+            learner.load(short.state())
+        for _ in range(4):
+            learner.cool()
+            temperatures.append(learner.temperature)
+            learner.history.append({})
+    assert temperatures == [2 * T, T, T, T, T, T, T, T]
+
+
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     run(path, 2)

@@ -34,6 +34,7 @@ LAYERS = {
     "look up": lambda: HopfieldLayer(SIZE, num_heads=2, quantity=6),
     "encode": lambda: HopfieldEncoderLayer(Hopfield(SIZE, num_heads=2), 16, 0.0),
     "descend": lambda: EnergyTransformerBlock(SIZE, 2, memories=6, steps=1),
+    "descend, causal": lambda: EnergyTransformerBlock(SIZE, 2, memories=6, steps=1, causal=True),
     "retrieve": lambda: ig.ModernHopfield(torch.eye(SIZE), beta=2.0).attend(steps=2),
     "subset": lambda: ig.SubsetHopfield(torch.eye(SIZE), beta=2.0).attend(steps=2),
 }
@@ -74,6 +75,7 @@ layers = [
     (StochasticAttention(8, 2, batch_first=True), 3),
     (StochasticAttention(8, 2, batch_first=True, draws=20), 3),
     (EnergyTransformerBlock(8, 2, memories=6, steps=1), 1),
+    (EnergyTransformerBlock(8, 2, memories=6, steps=1, causal=True), 1),
 ]
 first = lambda found: found[0] if isinstance(found, tuple) else found
 for layer, inputs in layers:
@@ -92,7 +94,7 @@ for layer, inputs in layers:
     exported = torch.export.export(layer.eval(), tuple(rows), dynamic_shapes=dynamic).module()
     assert first(exported(*(r[:4] for r in rows))).shape[0] == 4
 """
-    assert clean(script) == " ".join(["2"] * 7)
+    assert clean(script) == " ".join(["2"] * 8)
 
 
 @each_layer

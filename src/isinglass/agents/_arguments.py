@@ -14,6 +14,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch.nn.functional import huber_loss, mse_loss
@@ -168,7 +169,30 @@ def check_policy(
             if owner
             else f"They may have {', '.join(known[2:])}",
         )
+    _check_extractor(kind, arguments)
     _check_sight(kind, space, arguments)
+
+
+def _check_extractor(kind: type[FreeEnergyPolicy], given: Mapping[str, Any]) -> None:
+    """Refuses arguments that the features extractor does not take."""
+    name = "features_extractor_class"
+    own = signature(kind).parameters  # a policy of the user's own may pass it on
+    usual = own.get(name, signature(FreeEnergyPolicy).parameters[name]).default
+    made = given.get(name, usual)
+    if not (isinstance(made, type) and issubclass(made, BaseFeaturesExtractor)):
+        raise ParameterError(f"{name} = {made!r}", "Give a subclass of SB3's BaseFeaturesExtractor")
+    asked = given.get("features_extractor_kwargs") or {}
+    if not isinstance(asked, Mapping):
+        raise ParameterError(f"features_extractor_kwargs = {asked!r}", "Give a dictionary")
+    takes = signature(made).parameters
+    known = [one for one in takes if one != "observation_space"]
+    more = any(one.kind is Parameter.VAR_KEYWORD for one in takes.values())
+    for one in asked:
+        if one not in known and not more:
+            raise ParameterError(
+                f"features_extractor_kwargs with {one!r}",
+                f"{made.__name__} takes {', '.join(known) or 'none'}",
+            )
 
 
 def _check_sight(

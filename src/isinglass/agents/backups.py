@@ -41,6 +41,15 @@ class Backup(ABC):
     explores: ClassVar[bool] = False
 
     @property
+    def bounded(self) -> bool:
+        """Whether rewards are as they are and V(s') is between the values of two actions.
+
+        Targets are then kept within the returns that the transitions met allow
+        (:func:`~isinglass.agents.value_range.widened`).
+        """
+        return False
+
+    @property
     def sequence_length(self) -> int:
         """How many steps in a row a target is made of; the default buffer then gives them."""
         return 1
@@ -102,6 +111,11 @@ class SoftBackup(Backup):
 
     mellowmax: bool = False
 
+    @property
+    def bounded(self) -> bool:
+        """True for the mean; a sum over n actions is worth up to T log n more."""
+        return self.mellowmax
+
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
@@ -132,6 +146,11 @@ class DoubleBackup(Backup):
         >>> FreeEnergyQ("MlpPolicy", LargeAction(), backup=DoubleBackup()).backup
         DoubleBackup()
     """
+
+    @property
+    def bounded(self) -> bool:
+        """True: V is the value of an action."""
+        return True
 
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]

@@ -18,7 +18,8 @@ from isinglass.distributions import FEW_STATES
 __all__ = ["SELDOM", "FallingRate", "default_energy", "default_rate", "rate_for", "update_pace"]
 
 FEWEST_UPDATES = 5_000  # in a run, as long as there is no more than one for a step
-SELDOM = 4  # steps of the environment for one update, in long runs
+SELDOM = 4  # steps of the environment for one gradient step, in long runs
+TOGETHER = 4  # gradient steps at once, at least
 
 
 def default_energy(space: spaces.Space) -> ActionEnergy:
@@ -119,16 +120,18 @@ def update_pace(total_steps: int, environments: int) -> tuple[TrainFreq, int]:
     """Returns how often to update, in steps of all environments together, and how many times.
 
     A gradient step for 4 steps of an environment, and more in short runs: as many as make 5,000,
-    at most one a step.
+    at most one a step. Four at once or more, as their batches are drawn and their targets made in
+    one go.
 
     Examples:
         >>> update_pace(100_000, 1)[0].frequency, update_pace(1_000, 1)[0].frequency
-        (4, 1)
+        (16, 4)
         >>> pace, gradient_steps = update_pace(100_000, 16)
         >>> pace.frequency, gradient_steps
         (1, 4)
     """
     per_step = min(max(FEWEST_UPDATES / max(total_steps, 1), 1 / SELDOM), 1.0)
-    at_once = per_step * environments
-    frequency = max(1, round(1 / at_once))
-    return TrainFreq(frequency, TrainFrequencyUnit.STEP), max(1, round(at_once))
+    each = per_step * environments
+    at_once = max(TOGETHER, round(each))
+    frequency = max(1, round(at_once / each))
+    return TrainFreq(frequency, TrainFrequencyUnit.STEP), at_once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from isinglass.agents.energy_selection import choose_energy
 from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay.transitions import Transitions
-from isinglass.errors import ParameterError
+from isinglass.errors import DomainError, ParameterError
 
 __all__ = ["FirstLook"]
 
@@ -55,6 +56,12 @@ class FirstLook(MaskedCollection):
         size = 1.0
         if self.initial_temperature is None:
             size = float(rewards.square().mean().sqrt()) or 1.0
+            if not math.isfinite(size):
+                raise DomainError(
+                    f"rewards as large as {float(rewards.abs().max()):.3g}, whose squares "
+                    f"{rewards.dtype} does not hold",
+                    "Divide the rewards, as gymnasium.wrappers.TransformReward does",
+                )
             self.policy.temperature *= size
         for network in networks:
             network.head.start_at(float(rewards.mean()), size)

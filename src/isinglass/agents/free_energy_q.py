@@ -50,6 +50,7 @@ from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay.episode_replay_buffer import check_pasts
 from isinglass.agents.replay.transitions import Transitions, split_rows
 from isinglass.agents.temperature import reward_range, spread_range
+from isinglass.agents.value_range import NOTHING_MET, ValueRange, kept_within, widened
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
@@ -128,7 +129,8 @@ class FreeEnergyQ(LearningFromData):
             ``gradient_steps`` alone is given.
         gradient_steps: Gradient steps an update; −1 for as many as environment steps, 0 for none;
             1 if ``train_freq`` alone is given. With neither there is a gradient step for every
-            4 steps of an environment, in short runs as many as make 5,000, at most one a step.
+            4 steps of an environment, in short runs as many as make 5,000, at most one a step;
+            four of them or more at once.
         temperature: ``"auto"``, T in units of σ; or a constant T in units of the reward.
         initial_temperature: T at the start, in units of the reward, in place of ``"auto"``; 1 if
             only the next is given.
@@ -183,6 +185,7 @@ class FreeEnergyQ(LearningFromData):
     policy: FreeEnergyPolicy
     q_net: FreeEnergyNetwork
     q_net_target: FreeEnergyNetwork
+    _values: ValueRange = NOTHING_MET  # that returns allow
     _rule: ClassVar[str] = "FreeEnergyQ"  # a subclass that learns otherwise has another name
 
     def __init__(
@@ -479,7 +482,11 @@ class FreeEnergyQ(LearningFromData):
             found = self._value_spread(batch, discounts)
             before = found if self.spread is None else self.spread
             self.spread = before + FRESH * (found - before)
-        return self.backup.target(self.policy, batch, discounts)
+        targets = self.backup.target(self.policy, batch, discounts)
+        if not self.backup.bounded:
+            return targets
+        self._values = widened(self._values, batch.rewards.flatten(), discounts)
+        return kept_within(self._values, targets)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "q_net", "q_net_target"]

@@ -322,12 +322,15 @@ class LanguageQ(nn.Module):
                 lists of tokens otherwise, and gives a number for each; about 1 at best, or give
                 the temperature in units of it.
             options: How a step is made; None is ``LearningOptions()``.
-            steps: How many, counted from the beginning, also of a resumed run.
+            steps: How many, counted from the beginning, also of a resumed run. A run that is done
+                goes on from its checkpoint if there are to be more: learning rate and ``change``
+                are then those of so many steps, and cooling is not begun again.
             base_rate: p₀, if it is known; else the first draws of the reference estimate it, for
                 rewards of 0 and 1.
             checkpoint: A file for the whole state of learning (safetensors), written aside and
                 renamed.
-            resume: Whether to go on from it, if it is there already.
+            resume: Whether to go on from it, if it is there already: a killed run to the same
+                weights, one that is done if ``steps`` are more.
             on_step: Called with the track of each step.
             progress: Whether to show a bar on a terminal (extra ``cli``).
             generator: Source of randomness; None is torch's global one, for a seed.

@@ -78,6 +78,7 @@ class Learner:
         self.base: list[float] = []
         self.rollouts = self.turns = self.moves = 0
         self.moved = 0.0  # how far the last step went, in nats
+        self.cooled = 0.0  # 1/T of the last step, as a share of what is wanted: it never falls
 
     def begin(self) -> None:
         """Draws from the reference, which the model still is, until two rewards differ.
@@ -144,6 +145,7 @@ class Learner:
         """
         fall = 1 - (1 - LAST_RATE) * min(1.0, len(self.history) / max(1, self.steps))
         own = self.options.learning_rate is None
+        self.cool()
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate if own else self.rate * fall
         fresh, ratio = self.draw(self.judge.model)
@@ -180,9 +182,13 @@ class Learner:
     @property
     def temperature(self) -> float:
         """T of the step at hand."""
+        return self.judge.temperature / self.cooled
+
+    def cool(self) -> None:
+        """Brings 1/T nearer to what is wanted; a run that is made longer does not warm up again."""
         cooling = self.options.cooling * self.steps
         done = (len(self.history) + 1) / cooling if cooling else 1.0
-        return self.judge.temperature / min(1.0, done)
+        self.cooled = max(self.cooled, min(1.0, done))
 
     def loss(self, rollouts: Rollouts) -> Tensor:
         """Computes the mean square of the residual."""
@@ -237,7 +243,6 @@ class Learner:
             "temperature": str(judge.temperature),
             "prompts": str([prompt.tolist() for prompt in self.prompts]),
             "options": str(asdict(self.options)),
-            "steps": str(self.steps),
         }
 
     def state(self) -> dict[str, Any]:
@@ -252,6 +257,7 @@ class Learner:
             "base": self.base,
             "counts": [self.rollouts, self.turns, self.moves],
             "rate": self.rate,
+            "cooled": self.cooled,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -276,6 +282,7 @@ class Learner:
         self.history, self.base = state["history"], state["base"]
         self.rollouts, self.turns, self.moves = state["counts"]
         self.rate = state["rate"]
+        self.cooled = state.get("cooled", 0.0)  # which older checkpoints do not say
 
 
 def learn(

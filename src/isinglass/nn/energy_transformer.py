@@ -2,294 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from isinglass._support.precision import at_least_single
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_count,
-    check_features,
     check_finite,
-    check_operand,
+    check_flag,
     check_positive,
     values_visible,
 )
-from isinglass.core.capabilities import Serializable
 from isinglass.core.described import Described, as_it_is
 from isinglass.core.numbers import Numbered
-from isinglass.errors import DomainError, IntractableError, ParameterError, ShapeError
-from isinglass.units import RectifiedGaussian, Unit
+from isinglass.nn.token_energy import EnergyLayerNorm, TokenEnergy
+from isinglass.units import Unit
 
-__all__ = ["Descent", "EnergyLayerNorm", "EnergyTransformerBlock", "TokenEnergy"]
-
-
-class EnergyLayerNorm(Numbered, nn.Module):
-    r"""Layer normalization as the slope of a convex function, so that descent stays descent.
-
-        L(x) = D γ √(Var x + ε) + δ·x,   g = ∂L/∂x = γ (x − x̄)/√(Var x + ε) + δ
-
-    γ is one number above zero, learned by its logarithm: so L is convex, and moving x against the
-    slope of an energy in g cannot raise that energy, to first order.
-
-    Reference: Hoover et al. 2023, arXiv:2302.07253, eq. 1; Krotov & Hopfield 2021,
-    arXiv:2008.06996.
-
-    Args:
-        dim: D, features of a token.
-        eps: ε, added to the variance.
-
-    Examples:
-        >>> norm = EnergyLayerNorm(3, eps=1e-12)
-        >>> norm(torch.tensor([1.0, 2.0, 3.0])).detach()
-        tensor([-1.2247,  0.0000,  1.2247])
-    """
-
-    numbers: ClassVar[tuple[str, ...]] = ("eps",)
-
-    def __init__(self, dim: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.eps = check_positive("eps", eps)
-        self.log_scale = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(check_count("dim", dim)))
-
-    def forward(self, tokens: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        """Computes the normalized tokens g."""
-        scaled = F.layer_norm(tokens, tokens.shape[-1:], eps=self.eps)
-        return self.log_scale.exp() * scaled + self.bias
-
-    def lagrangian(self, tokens: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
-        """Computes L(x), one number a token."""
-        deviation = (tokens.var(-1, correction=0) + self.eps).sqrt()
-        return tokens.shape[-1] * self.log_scale.exp() * deviation + tokens @ self.bias
-
-
-class TokenEnergy(Numbered, Serializable):
-    r"""The energy of a set of tokens: that each is foretold by others, and that each is familiar.
-
-        E(g) = − β⁻¹ Σ_h Σ_C log Σ_{B ≠ C} exp(β K_hB · Q_hC)  −  Σ_C A(Ξ g_C)
-        K_hB = W^K_h g_B,   Q_hC = W^Q_h g_C
-
-    The first term is attention: a token's query lies near the keys of tokens it may look at.
-    Its slope has two parts: the attention of a Transformer, and what the tokens that look at
-    this one ask of it. The second is a Hopfield net on every token by itself, its hidden units'
-    log-partition A at T = 0: of the paper's ReLU units ½ Σ_μ max(ξ_μ·g, 0)², of
-    ``Multinomial(beta=b)`` the log-sum-exp of a modern net.
-
-    Reference: Hoover et al. 2023, arXiv:2302.07253, eqs. 3–5.
-
-    Args:
-        dim: D, features of a token.
-        num_heads: H.
-        head_dim: Y, features of keys and queries.
-        memories: The hidden units of the Hopfield term; a number is that of ReLU units.
-        beta: β > 0; None is 1/√Y.
-        exclude_self: Whether a token may not look at itself, as in the paper.
-
-    Raises:
-        ParameterError: If a number is out of range.
-
-    Examples:
-        >>> energy = TokenEnergy(4, num_heads=2, head_dim=3, memories=8)
-        >>> tokens = torch.randn(5, 6, 4)
-        >>> energy(tokens).shape, energy.grad(tokens).shape
-        (torch.Size([5]), torch.Size([5, 6, 4]))
-    """
-
-    numbers: ClassVar[tuple[str, ...]] = ("beta",)
-    adopts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"exclude_self": bool}
-
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        head_dim: int,
-        memories: int | Unit,
-        *,
-        beta: float | None = None,
-        exclude_self: bool = True,
-    ) -> None:
-        super().__init__()
-        check_count("dim", dim)
-        if isinstance(beta, Tensor) and beta.requires_grad:
-            raise ParameterError(
-                "a beta that wants gradients",
-                "Give a number: keys and queries learn their own scale, which does the same",
-            )
-        shape = (check_count("num_heads", num_heads), check_count("head_dim", head_dim))
-        self.beta = 1 / math.sqrt(head_dim) if beta is None else check_positive("beta", beta)
-        self.hidden = memories if isinstance(memories, Unit) else RectifiedGaussian(memories)
-        self.exclude_self = exclude_self
-        self.key = nn.Parameter(torch.randn(*shape, dim) / math.sqrt(dim))
-        self.query = nn.Parameter(torch.randn(*shape, dim) / math.sqrt(dim))
-        self.patterns = nn.Parameter(
-            torch.randn(self.hidden.size, dim) / math.sqrt(self.hidden.size)
-        )
-
-    @property
-    def dim(self) -> int:
-        """D, features of a token."""
-        return self.patterns.shape[-1]
-
-    def forward(
-        self,
-        state: Float[Tensor, "*batch tokens dim"],
-        mask: Bool[Tensor, "..."] | None = None,
-        padding: Bool[Tensor, "..."] | None = None,
-    ) -> Float[Tensor, "*batch"]:
-        """Computes E(g), one number a set; masks as for :class:`EnergyTransformerBlock`."""
-        return self.with_slope(state, mask, padding)[0]
-
-    def grad(
-        self,
-        state: Float[Tensor, "*batch tokens dim"],
-        mask: Bool[Tensor, "..."] | None = None,
-        padding: Bool[Tensor, "..."] | None = None,
-    ) -> Float[Tensor, "*batch tokens dim"]:
-        """Computes ∂E/∂g in closed form, which can be differentiated again."""
-        return self.with_slope(state, mask, padding)[1]
-
-    def with_slope(
-        self,
-        state: Float[Tensor, "*batch tokens dim"],
-        mask: Bool[Tensor, "..."] | None = None,
-        padding: Bool[Tensor, "..."] | None = None,
-    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch tokens dim"]]:
-        """Computes E(g) and ∂E/∂g from one look at the tokens.
-
-        Raises:
-            ShapeError: If tokens or masks have the wrong shape.
-            DomainError: If the tokens' dtype is not floating, or a mask is not boolean.
-        """
-        self.check(state, mask, padding)
-        attention, slope = self._attention(state, self._unseen(state, mask, padding))
-        field = F.linear(state, self.patterns)
-        memory = self.hidden.log_partition(at_least_single(field), 0.0)
-        recalled = F.linear(self.hidden.mean(field, 0.0), self.patterns.mT)
-        if padding is not None:
-            memory = memory.masked_fill(padding, 0.0)
-            recalled = recalled.masked_fill(padding.unsqueeze(-1), 0.0)
-        return -(attention.sum((-2, -1)) + memory.sum(-1)), -(slope + recalled)
-
-    def check_state(self, state: Float[Tensor, "*batch tokens dim"]) -> None:
-        """Refuses every kernel: kernels move rows each by itself, these are coupled in sets.
-
-        Raises:
-            IntractableError: Always.
-        """
-        raise IntractableError(
-            f"{type(self).__name__} has one energy for a whole set of tokens, kernels move rows",
-            "Descend it with EnergyTransformerBlock.descend, or by gradient: energy.grad(tokens)",
-        )
-
-    def config(self) -> dict[str, Any]:
-        """Returns all arguments, β as it is."""
-        heads, size, dim = self.key.shape
-        return {
-            "dim": dim, "num_heads": heads, "head_dim": size, "memories": self.hidden.config(),
-            "beta": self.beta, "exclude_self": self.exclude_self,
-        }  # fmt: skip
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> TokenEnergy:
-        """Builds an energy of the same shape, its parameters at zero: nothing is drawn."""
-        settings: dict[str, Any] = config | {"memories": Unit.from_config(config["memories"])}
-        place = torch.get_default_device()
-        with torch.device("meta"):
-            energy = cls(**settings)
-        energy.to_empty(device=place)
-        for parameter in energy.parameters():
-            nn.init.zeros_(parameter)
-        return energy
-
-    def extra_repr(self) -> str:
-        """Shows what the configuration holds."""
-        values = self.config() | {"memories": self.hidden}
-        return ", ".join(f"{name}={value}" for name, value in values.items())
-
-    def _attention(self, tokens: Tensor, unseen: Tensor | None) -> tuple[Tensor, Tensor]:
-        """β⁻¹ log Σ_B exp(β K_B·Q_C), ``(*batch, heads, tokens)``, and the slope of their sum."""
-        heads, size, _ = self.key.shape
-        key, query = (
-            F.linear(tokens, weight.flatten(0, 1)).unflatten(-1, (heads, size)).transpose(-3, -2)
-            for weight in (self.key, self.query)
-        )
-        scores = at_least_single((self.beta * query) @ key.mT)  # a row a query
-        if unseen is None:
-            shares, total = torch.softmax(scores, -1), torch.logsumexp(scores, -1)
-        else:  # a token that may look at none takes no part as a query
-            blind = unseen.all(-1, keepdim=True)
-            scores = scores.masked_fill(unseen & ~blind, -torch.inf)
-            shares = torch.softmax(scores, -1).masked_fill(blind, 0.0)
-            total = torch.logsumexp(scores, -1).masked_fill(blind.squeeze(-1), 0.0)
-        shares = shares.to(key.dtype)
-        slopes = (
-            F.linear(part.transpose(-3, -2).flatten(-2), weight.flatten(0, 1).mT)
-            for part, weight in ((shares @ key, self.query), (shares.mT @ query, self.key))
-        )
-        return total / self.beta, sum(slopes, torch.zeros_like(tokens))
-
-    def _unseen(self, tokens: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
-        """True where a query, a row, may not look at a key, with a dimension for the heads."""
-        count = tokens.shape[-2]
-        reasons = []
-        if self.exclude_self:
-            reasons.append(torch.eye(count, dtype=torch.bool, device=tokens.device))
-        if mask is not None:
-            reasons.append(~mask.expand(*tokens.shape[:-1], count))
-        if padding is not None:
-            reasons.append(padding.unsqueeze(-2) | padding.unsqueeze(-1))
-        return reduce(torch.logical_or, reasons).unsqueeze(-3) if reasons else None
-
-    def check(self, state: Tensor, mask: Tensor | None, padding: Tensor | None) -> None:
-        """Refuses tokens and masks that do not fit.
-
-        Raises:
-            ShapeError: If tokens or masks have the wrong shape.
-            DomainError: If the tokens' dtype is not floating, or a mask is not boolean.
-        """
-        check_features(state, self.dim)
-        if state.ndim < 2:
-            raise ShapeError(
-                f"tokens of shape {tuple(state.shape)}", f"Give (*batch, tokens, {self.dim})"
-            )
-        check_operand(state, self.patterns)
-        pairs = torch.Size((*state.shape[:-1], state.shape[-2]))
-        for name, values, shape in (("mask", mask, pairs), ("padding", padding, pairs[:-1])):
-            if values is not None:
-                _check_mask(name, values, shape)
-
-
-def _check_mask(name: str, values: object, shape: torch.Size) -> None:
-    if not isinstance(values, Tensor) or values.dtype != torch.bool:
-        raise DomainError(f"a {name} that is not boolean", "Compare first: values > 0")
-    try:
-        fits = torch.broadcast_shapes(values.shape, shape) == shape
-    except RuntimeError:
-        fits = False
-    if not fits:
-        raise ShapeError(
-            f"a {name} of shape {tuple(values.shape)}",
-            f"Give one that can be broadcast to {tuple(shape)}",
-        )
+__all__ = ["Descent", "EnergyTransformerBlock"]
 
 
 @dataclass(frozen=True)
 class Descent:
     """What a block did to its tokens.
 
+    In a causal block every token has an energy and a step size of its own: with one dimension
+    more, that of the tokens.
+
     Attributes:
         tokens: The tokens after the last step.
         energies: E before the first step and after each, ``(steps + 1, *batch)``.
         step_sizes: α as it was taken by each set of tokens, ``(steps, *batch)``; zero where none
             lowered the energy.
+        changes: What each step did to E, ``(steps, *batch)``: in a causal block while the tokens
+            before stood still. None is above zero, but for rounding, unless ``halvings`` is None.
 
     Examples:
         >>> block = EnergyTransformerBlock(8, num_heads=2, memories=16, steps=3)
@@ -299,8 +48,19 @@ class Descent:
     """
 
     tokens: Float[Tensor, "*batch tokens dim"]
-    energies: Float[Tensor, "times *batch"]
-    step_sizes: Float[Tensor, "steps *batch"]
+    energies: Float[Tensor, "times *each"]
+    step_sizes: Float[Tensor, "steps *each"]
+    changes: Float[Tensor, "steps *each"]
+
+
+class _Taken(NamedTuple):
+    """One step: where it led, its size, and what it did to E."""
+
+    tokens: Tensor
+    energy: Tensor
+    slope: Tensor
+    size: Tensor
+    change: Tensor
 
 
 class EnergyTransformerBlock(Numbered, Described, nn.Module):
@@ -315,11 +75,22 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
     but for rounding, on the others of the batch. The slope is a closed form; training goes through
     the steps, their sizes taken as constants.
 
+    A causal block, for language models, gives each token C an energy of its own in which the tokens
+    before it stand still, and which has nothing of those that follow:
+
+        E_C(g) = − β⁻¹ Σ_h log Σ_{B < C} exp(β K_h g_B · Q_h g)  −  A(Ξ g)
+        x_C ← x_C − α_C ∂E_C/∂g_C
+
+    All tokens step at once. E_C is concave in g, so a step of any size lowers it, and none is
+    halved; where a token may look at itself it is not, and each token halves its own step. As the
+    tokens before move too, E_C may be higher among them where they are then.
+
     Masks follow :func:`stochastic_attention`: ``mask`` is True where a token, a row, may look at
     another, ``(tokens, tokens)`` or with a batch. ``padding``, ``(*batch, tokens)``, is True where
     a token is none: it has no part in the energy and stays as it is.
 
-    Reference: Hoover et al. 2023, arXiv:2302.07253.
+    Reference: Hoover et al. 2023, arXiv:2302.07253; the energy of a token among those before it
+    after Dehmamy et al. 2025, arXiv:2512.16762.
 
     Args:
         dim: D, features of a token.
@@ -334,6 +105,7 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
             as it is, as in the paper, and the energy may rise.
         exclude_self: Whether a token may not look at itself, as in the paper.
         eps: ε of the normalization.
+        causal: Whether every token has an energy of its own, among those before it.
 
     Raises:
         ParameterError: If a number is out of range.
@@ -362,6 +134,7 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
         halvings: int | None = 8,
         exclude_self: bool = True,
         eps: float = 1e-5,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         check_count("dim", dim)
@@ -369,6 +142,7 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
         self.steps = check_count("steps", steps)
         self.step_size = check_positive("step_size", step_size)
         self.halvings = None if halvings is None else check_count("halvings", halvings, 0)
+        self.causal = check_flag("causal", causal)
         self.norm = EnergyLayerNorm(dim, eps)
         self.token_energy = TokenEnergy(
             dim, num_heads, max(1, dim // num_heads) if head_dim is None else head_dim,
@@ -376,8 +150,8 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
         )  # fmt: skip
 
     def description(self) -> dict[str, Any]:
-        """Returns how often a step may be halved, for the state dict."""
-        return {"halvings": self.halvings}
+        """Returns how often a step may be halved and what a token sees, for the state dict."""
+        return {"halvings": self.halvings, "causal": self.causal}
 
     def forward(
         self,
@@ -386,17 +160,24 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
         padding: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "*batch tokens dim"]:
         """Returns the tokens after all steps; arguments and errors as for :meth:`descend`."""
-        return self.descend(tokens, mask, padding).tokens
+        if not (self.causal and self._free):
+            return self.descend(tokens, mask, padding).tokens
+        given, tokens = tokens, self._check_tokens(tokens, mask, padding)
+        for _ in range(self.steps):  # nothing is compared
+            tokens = tokens - self.step_size * self._at(tokens, mask, padding)[1]
+        return tokens if padding is None else torch.where(padding.unsqueeze(-1), given, tokens)
 
     def energy(
         self,
         tokens: Float[Tensor, "*batch tokens dim"],
         mask: Bool[Tensor, "..."] | None = None,
         padding: Bool[Tensor, "..."] | None = None,
-    ) -> Float[Tensor, "*batch"]:
-        """Computes E at the normalized tokens, one number a set; errors as for :meth:`descend`."""
-        tokens = self._check_tokens(tokens, mask, padding)
-        return self.token_energy(self.norm(tokens), mask, padding)
+    ) -> Float[Tensor, "*each"]:
+        """Computes E at the normalized tokens, one number a set, or a token in a causal block.
+
+        Errors as for :meth:`descend`.
+        """
+        return self._at(self._check_tokens(tokens, mask, padding), mask, padding)[0]
 
     def update(
         self,
@@ -435,19 +216,27 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
             steps = self.steps
         check_count("steps", steps, least=0)
         energy, slope = self._at(tokens, mask, padding)
-        energies, sizes = [energy], []
+        energies, sizes, changes = [energy], [], []
         for _ in range(steps):
-            tokens, energy, slope, size = self._step(tokens, energy, slope, mask, padding)
+            taken = self._step(tokens, energy, slope, mask, padding)
+            tokens, energy, slope = taken.tokens, taken.energy, taken.slope
             energies.append(energy)
-            sizes.append(size)
-        taken = torch.stack(sizes) if sizes else energy.new_zeros(0, *energy.shape)
+            sizes.append(taken.size)
+            changes.append(taken.change)
+        none = energy.new_zeros(0, *energy.shape)
         if padding is not None:
             tokens = torch.where(padding.unsqueeze(-1), given, tokens)
-        return Descent(tokens, torch.stack(energies), taken)
+        return Descent(
+            tokens,
+            torch.stack(energies),
+            torch.stack(sizes) if sizes else none,
+            torch.stack(changes) if changes else none,
+        )
 
     def extra_repr(self) -> str:
         """Shows the number and length of steps."""
-        return f"steps={self.steps}, step_size={self.step_size}, halvings={self.halvings}"
+        causal = ", causal=True" if self.causal else ""
+        return f"steps={self.steps}, step_size={self.step_size}, halvings={self.halvings}{causal}"
 
     def _check_tokens(self, tokens: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor:
         """Checks tokens, and sets those that are none to zero: there may be anything, NaN too."""
@@ -458,9 +247,30 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
         return tokens
 
     def _at(
-        self, tokens: Tensor, mask: Tensor | None, padding: Tensor | None
+        self,
+        tokens: Tensor,
+        mask: Tensor | None,
+        padding: Tensor | None,
+        still: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        return self.token_energy.with_slope(self.norm(tokens), mask, padding)
+        inside = self.norm(tokens)
+        if not self.causal:
+            return self.token_energy.with_slope(inside, mask, padding)
+        before = None if still is None else self.norm(still)
+        return self.token_energy.causal_with_slope(inside, mask, padding, still=before)
+
+    @property
+    def _free(self) -> bool:
+        """Whether steps are taken as they are.
+
+        −log Σ exp and −A are concave in g, and g is the slope of a convex function of x:
+        E(g′) − E(g) ≤ slope·(g′ − g) = −(x′ − x)·(g′ − g)/α ≤ 0.
+        """
+        return self.halvings is None or (self.causal and self.token_energy.exclude_self)
+
+    def _over_tokens(self, values: Tensor) -> Tensor:
+        """One number a set, or a token, as it multiplies tokens."""
+        return values[..., None] if self.causal else values[..., None, None]
 
     def _step(
         self,
@@ -469,25 +279,33 @@ class EnergyTransformerBlock(Numbered, Described, nn.Module):
         slope: Tensor,
         mask: Tensor | None,
         padding: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Tokens, energy and slope after a step, and the size it had."""
+    ) -> _Taken:
         size = torch.full_like(energy, self.step_size, requires_grad=False)
-        if self.halvings is None:
-            moved = tokens - self.step_size * slope
-            return moved, *self._at(moved, mask, padding), size
         rises = torch.ones_like(energy, dtype=torch.bool)
         found = (tokens, energy, slope)
-        for attempt in range(self.halvings + 1):
+        for attempt in range(1 if self._free else (self.halvings or 0) + 1):
             size = size if attempt == 0 else torch.where(rises, size / 2, size)
-            moved = tokens - size[..., None, None].to(tokens.dtype) * slope
-            found = (moved, *self._at(moved, mask, padding))
+            moved = tokens - self._over_tokens(size).to(tokens.dtype) * slope
+            found = (moved, *self._among(moved, tokens, mask, padding))
             rises = ~(found[1] <= energy)  # NaN rises too
-            if values_visible(rises) and not bool(rises.any()):
-                return *found, size
-        stays = rises[..., None, None]
-        return (
-            torch.where(stays, tokens, found[0]),
-            torch.where(rises, energy, found[1]),
-            torch.where(stays, slope, found[2]),
-            size.masked_fill(rises, 0.0),
-        )
+            if self._free:
+                rises = torch.zeros_like(rises)
+            elif values_visible(rises) and not bool(rises.any()):
+                break
+        stays = self._over_tokens(rises)
+        moved = torch.where(stays, tokens, found[0])
+        after = torch.where(rises, energy, found[1])
+        change = (after - energy).detach()
+        size = size.masked_fill(rises, 0.0)
+        if self.causal:  # the tokens before are elsewhere now
+            return _Taken(moved, *self._at(moved, mask, padding), size, change)
+        return _Taken(moved, after, torch.where(stays, slope, found[2]), size, change)
+
+    def _among(
+        self, moved: Tensor, tokens: Tensor, mask: Tensor | None, padding: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """E after a step, and its slope where the next one begins there."""
+        if not self.causal:
+            return self._at(moved, mask, padding)
+        with torch.no_grad():  # tells how far to go, which is a constant
+            return self._at(moved, mask, padding, still=tokens)

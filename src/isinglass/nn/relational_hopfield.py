@@ -13,7 +13,7 @@ from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import check_count, check_features
 from isinglass.core.numbers import Numbered
 from isinglass.errors import ShapeError
-from isinglass.nn.energy_transformer import EnergyLayerNorm
+from isinglass.nn.token_energy import EnergyLayerNorm
 from isinglass.units import RectifiedGaussian
 
 __all__ = ["RelationalHopfield"]

@@ -88,7 +88,7 @@ class PathPlanner:
                 with equal returns the one among what is known best is taken.
         """
         mean, spread = self._start()
-        best, best_return = None, -torch.inf
+        best, best_return = mean, -torch.inf
         for _ in range(ROUNDS):
             drawn = self._draw(mean, spread, generator)
             returns = self._returns(
@@ -98,7 +98,6 @@ class PathPlanner:
             mean, spread = kept.mean(0), kept.std(0) + LEAST
             if float(returns.max()) > best_return:
                 best, best_return = drawn[returns.argmax()], float(returns.max())
-        assert best is not None  # noqa: S101 - a return is finite
         self._next = torch.cat([mean[1:], self._start_from_nothing()[-1:]])
         return self._decode(best[None, :1])[0, 0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -53,6 +54,37 @@ class TransitionModel:
     told: Bool[Tensor, " E"]
     stuck: Float[Tensor, " E"]
     visits: Float[Tensor, " P"]
+
+    @cached_property
+    def _ends(self) -> Float[Tensor, " E"]:
+        """Sums of probabilities up to each entry, that of a pair by 1 above those before it."""
+        return self.probability.cumsum(0)
+
+    def outcomes(
+        self, pairs: Int[Tensor, " B"], chances: Float[Tensor, " B"]
+    ) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:
+        """Returns an entry of each pair by inverting its distribution, and whether there is one.
+
+        Args:
+            pairs: s·A + a.
+            chances: Uniform numbers, 0 to 1, that choose among the outcomes.
+
+        Examples:
+            >>> from isinglass import Categorical
+            >>> columns = WorldColumns(Categorical(2), Categorical(1))
+            >>> rows = torch.tensor([[0.0, 0, 5, 0, 0], [0.0, 0, 5, 1, 1]], dtype=torch.float64)
+            >>> moves = Moves.of(columns, rows, torch.ones(2, dtype=torch.float64))
+            >>> model = TransitionModel.of(columns, moves, None)
+            >>> entry, met = model.outcomes(torch.tensor([0, 0, 1]), torch.tensor([0.1, 0.9, 0.5]))
+            >>> model.after[entry[:2]].tolist(), met.tolist()
+            ([0, 1], [True, True, False])
+        """
+        before = torch.searchsorted(self.pair, pairs)
+        start = torch.where(before > 0, self._ends[(before - 1).clamp_min(0)], 0.0)
+        # Strictly inside the outcomes of the pair, whose probabilities add up to 1.
+        inside = start + chances * (1 - 1e-9)
+        entry = torch.searchsorted(self._ends, inside, right=True).clamp(max=len(self._ends) - 1)
+        return entry, (self.visits[pairs] > 0) & (self.pair[entry] == pairs)
 
     @classmethod
     def of(

@@ -128,7 +128,7 @@ def test_pictures_too_small_for_a_cnn_are_learned_from_flat(folder):
 
 def test_each_copy_plays_its_share(folder):
     class Still:
-        def predict(self, seen, deterministic):
+        def predict(self, seen, state, episode_start, deterministic):
             return np.zeros((len(seen), 3), np.int8), None
 
     request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
@@ -141,3 +141,23 @@ def test_each_copy_plays_its_share(folder):
     stop.set()
     with pytest.raises(Stopped):
         episode_returns(agent, env, 7, True, stop)
+
+
+def test_who_remembers_gets_back_what_it_gave(folder):
+    """As of recurrent policies: the state of the step before, and where an episode begins."""
+    seen_states, starts = [], []
+
+    class Counts:
+        def predict(self, seen, state, episode_start, deterministic):
+            seen_states.append(state)
+            starts.append(episode_start.all())
+            count = 0 if state is None else state[0]
+            return np.zeros((len(seen), 3), np.int8), (count + 1,)
+
+    request = Request("walks:Walk", {}, 1, 1, 7, "mixture", {}, [], 0, 1, "cpu", 1)
+    env = make_environments(request, 1, capped=True)
+    agent: Any = Counts()
+    episode_returns(agent, env, 2, True, Event())
+    assert seen_states[:3] == [None, (1,), (2,)]
+    assert starts[0]
+    assert sum(starts) == 2

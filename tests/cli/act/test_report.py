@@ -84,7 +84,7 @@ def test_the_settings_are_those_that_were_used(whole):
     assert said["energy"] == "MixtureEnergy(memories=32, state_fields='shared')"
     assert said["backup"] == "SoftBackup(mellowmax=True)"
     assert said["net_arch"] == "[16]"
-    assert (said["train_freq"], said["gradient_steps"]) == ("1", "1")
+    assert (said["train_freq"], said["gradient_steps"]) == ("4", "4")
     assert said["temperature"] == (
         f"auto: {agent.temperature:.4g} at the end, σ = {agent.spread:.4g}"
     )
@@ -118,7 +118,7 @@ def test_a_run_learns_as_often_as_an_agent_does(folder):
     arguments = [*SHORT, "--steps", "20000", "--every", "40", "--env-set", "interrupt=30"]
     assert run(["act", "walks:Walk", *arguments, "--out", "pieces"]) == 130
     agent = FreeEnergyQ.load(newest(folder / "pieces"), device="cpu")
-    assert (agent.train_freq.frequency, agent.gradient_steps) == (4, 1)
+    assert (agent.train_freq.frequency, agent.gradient_steps) == (16, 4)
 
 
 def test_json_is_all_that_is_printed_and_quiet_prints_nothing(whole, capsys):

@@ -73,7 +73,7 @@ class ActionCode(ABC):
             "Dict and Tuple of these: wrap the environment in gymnasium.wrappers.TransformAction",
         )
 
-    @property
+    @cached_property
     def real_size(self) -> int:
         """How many parts of an action are real numbers."""
         return int(real_components(self.unit).sum())

@@ -44,6 +44,11 @@ class BehaviorBackup(Backup):
         BehaviorBackup()
     """
 
+    @property
+    def bounded(self) -> bool:
+        """True: V is a mean of values, as far as π_β has them."""
+        return True
+
     def target(
         self, policy: FreeEnergyPolicy, batch: Transitions, discounts: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:

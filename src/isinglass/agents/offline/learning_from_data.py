@@ -33,6 +33,7 @@ from isinglass.agents.offline.behavior_policy import (
     BehaviorPolicy,
 )
 from isinglass.agents.offline.logged_data import LoggedData
+from isinglass.agents.replay.episode_replay_buffer import EpisodeReplayBuffer
 from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.replay.transitions import Transitions
 from isinglass.agents.temperature import value_spread
@@ -192,9 +193,12 @@ class LearningFromData(FirstLook):
             )
         buffer: Any = self.replay_buffer
         if getattr(type(buffer), "add", None) is not MaskedReplayBuffer.add:
+            remembers = isinstance(buffer, EpisodeReplayBuffer)
             raise ParameterError(
                 f"logged data for a {type(buffer).__name__}",
-                "Leave replay_buffer_class out: the default takes them",
+                "Logged steps have no past: leave EpisodicMemory out"
+                if remembers
+                else "Leave replay_buffer_class out: the default takes them",
             )
         seen = (found.observations, found.next_observations)
         before, after = (_as_seen(part, found.spaces[0], self.observation_space) for part in seen)

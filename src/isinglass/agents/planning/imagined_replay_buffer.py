@@ -181,14 +181,7 @@ class ImaginedReplayBuffer(MaskedReplayBuffer):
     ) -> tuple[Tensor, ...]:
         columns = self.world.columns
         pair = columns.index("state", state) * columns.actions + columns.index("action", action)
-        right = table.visits[pair] > 0
-        ends = table.probability.cumsum(0)
-        before = torch.searchsorted(table.pair, pair)
-        start = torch.where(before > 0, ends[(before - 1).clamp_min(0)], 0.0)
-        # Strictly inside the outcomes of the pair, whose probabilities add up to 1.
-        chance = torch.as_tensor(self._rng.random(len(pair))) * (1 - 1e-9)
-        entry = torch.searchsorted(ends, start + chance, right=True).clamp(max=len(ends) - 1)
-        right &= table.pair[entry] == pair
+        entry, right = table.outcomes(pair, torch.as_tensor(self._rng.random(len(pair))))
         return (
             columns.values("state", table.after[entry]),
             table.reward[entry],

@@ -38,7 +38,8 @@ __all__ = ["PlanningAgent"]
 
 SelfPlanningAgent = TypeVar("SelfPlanningAgent", bound="PlanningAgent")
 
-FIRST = 200  # steps of random actions where states are real: a line needs points
+FIRST = 200  # most steps of random actions where states are real: a line needs points
+FIRST_SHARE = 4  # and of a short training one in so many
 OFTEN = 25  # steps between two looks at what was met, and a quarter of all that were
 
 
@@ -69,7 +70,7 @@ class PlanningAgent(OffPolicyAlgorithm):
         horizon: Steps of a path, where states are real.
         paths: Paths drawn in a round, where states are real.
         learning_starts: Steps with uniformly random actions; None is 0 where states can be
-            listed, otherwise 200.
+            listed, otherwise a quarter of the training, at most 200.
         train_freq: Environment steps between two looks at what was met; None is 25, and a quarter
             of all that were met where these are more.
         buffer_size: Transitions of which the replay buffer keeps a copy.
@@ -155,7 +156,7 @@ class PlanningAgent(OffPolicyAlgorithm):
         if columns.finite and self.gamma == 1:
             raise ParameterError("gamma = 1 where plans are without end", "Give gamma below 1")
         if self._asked_starts is None:
-            self.learning_starts = 0 if columns.finite else FIRST
+            self.learning_starts = 0 if columns.finite else FIRST  # less in a short training
         self.policy_kwargs = {
             "world": self.world, "gamma": self.gamma, "temperature": self.temperature,
             "horizon": self.horizon, "paths": self.paths,
@@ -224,6 +225,8 @@ class PlanningAgent(OffPolicyAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         ready = super()._setup_learn(*args, **kwargs)
+        if self._asked_starts is None and not self.policy.world.columns.finite:
+            self.learning_starts = min(FIRST, self._total_timesteps // FIRST_SHARE)
         check_real("the first observation", self._last_obs)
         self._masks = MaskReader(self.env) if self.env is not None else None
         self._tell_masks(self._last_obs)

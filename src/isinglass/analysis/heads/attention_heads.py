@@ -20,7 +20,9 @@ __all__ = ["FAR", "AttentionHeads", "ScoreBlock", "Scratch"]
 #: Stands for −∞ in scores: finite, so that a weight of zero times it is zero.
 FAR = 1e30
 #: Scores at a time: few enough to stay in the cache of a processor.
-BLOCK = {"cpu": 2**20}
+BLOCK = {"cpu": 2**19}
+#: More keys than that have more scores at a time: products with few queries are slow.
+WIDE = 4096
 
 
 class Scratch:
@@ -186,7 +188,7 @@ class AttentionHeads:
                 yield some, self._part(some, slice(start, start + step))
 
     def _most(self) -> int:
-        return BLOCK.get(self.key.device.type, 2**24)
+        return BLOCK.get(self.key.device.type, 2**24) * max(1, self.key.shape[2] // WIDE)
 
     def _part(self, some: slice, groups: slice) -> AttentionHeads:
         shared = self.groups[1]

@@ -68,7 +68,7 @@ class _Actor:
         if self.takes_masks and allowed is not None:
             one = len(layout.parts) == 1
             masks["action_masks"] = allowed if one else layout.by_parts(allowed)
-        return self.agent.predict(observation, deterministic=deterministic, **masks)
+        return self.agent.predict(observation, state, episode_start, deterministic, **masks)
 
 
 def episode_returns(
