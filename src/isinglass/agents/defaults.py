@@ -133,5 +133,5 @@ def update_pace(total_steps: int, environments: int) -> tuple[TrainFreq, int]:
     per_step = min(max(FEWEST_UPDATES / max(total_steps, 1), 1 / SELDOM), 1.0)
     each = per_step * environments
     at_once = max(TOGETHER, round(each))
-    frequency = max(1, round(at_once / each))
+    frequency = max(1, int(at_once / each))
     return TrainFreq(frequency, TrainFrequencyUnit.STEP), at_once

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from functools import cached_property
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from isinglass.agents.energy_selection import choose_energy
 from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay.transitions import Transitions
+from isinglass.agents.tail_average import TailAverage
 from isinglass.errors import DomainError, ParameterError
 
 __all__ = ["FirstLook"]
@@ -26,7 +28,12 @@ class FirstLook(MaskedCollection):
     energy: Any
     gamma: float
     initial_temperature: float | None
+    averaged: ClassVar[float] = 0.1  # the last part of a training, whose weights are averaged
     _chooses: bool = False
+
+    @cached_property
+    def _tail(self) -> TailAverage:
+        return TailAverage(self.averaged)
 
     def policy_with(self, energy: ActionEnergy) -> FreeEnergyPolicy:
         """Returns a fresh policy with another energy, its values where those of this one are."""

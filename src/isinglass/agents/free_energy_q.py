@@ -367,6 +367,7 @@ class FreeEnergyQ(LearningFromData):
                 losses.append(loss.detach())
             self.policy.update_target(1 - (1 - self.tau) ** together)
         self._n_updates += gradient_steps
+        self._tail.take(self.policy.weights, self._current_progress_remaining)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", finite_loss(float(torch.stack(losses).mean())))
 
@@ -381,7 +382,8 @@ class FreeEnergyQ(LearningFromData):
     ) -> SelfFreeEnergyQ:
         """Learns for a number of environment steps; all arguments are Stable-Baselines3's.
 
-        ``tb_log_name`` is the name of the class if it is not given.
+        ``tb_log_name`` is the name of the class if it is not given. In the end weights are the mean
+        of those of the last tenth of the training.
         """
         total_timesteps = check_learning(
             total_timesteps, callback, log_interval, reset_num_timesteps, progress_bar
@@ -390,7 +392,9 @@ class FreeEnergyQ(LearningFromData):
         with whole_steps(f"{type(self).__name__}.learn"):
             name = tb_log_name or type(self).__name__
             rest = log_interval, name, reset_num_timesteps, progress_bar
-            return super().learn(total_timesteps, callback, *rest)
+            learned = super().learn(total_timesteps, callback, *rest)
+        self._tail.settle(self.policy.weights)
+        return learned
 
     def _setup_model(self) -> None:
         asked = isinstance(self.energy, str) and self.energy == "auto"
@@ -489,7 +493,7 @@ class FreeEnergyQ(LearningFromData):
         return kept_within(self._values, targets)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "q_net", "q_net_target"]
+        return [*super()._excluded_save_params(), "q_net", "q_net_target", "_tail"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []

@@ -73,6 +73,7 @@ class FreeEnergySarsa(FreeEnergyQ):
     """
 
     _rule = "FreeEnergySarsa"
+    averaged = 0.0  # the rule has nothing of it
 
     def __init__(
         self,

@@ -272,6 +272,7 @@ class LearningFromData(FirstLook):
                 goes_on = heard.on_step() and goes_on
                 if self.num_timesteps % log_interval == 0:
                     self.dump_logs()
+        self._tail.settle(self.policy.weights)
         heard.on_training_end()
         return self
 

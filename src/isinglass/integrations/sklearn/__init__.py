@@ -7,12 +7,14 @@ from isinglass.integrations.sklearn.gaussian_mixture import (
 )
 from isinglass.integrations.sklearn.hopfield_boltzmann import HopfieldBoltzmannMachine
 from isinglass.integrations.sklearn.imputer import HopfieldBoltzmannImputer
+from isinglass.integrations.sklearn.pooling_classifier import HopfieldPoolingClassifier
 from isinglass.integrations.sklearn.rbm import RBMTransformer
 
 __all__ = [
     "DenseMemoryClassifier",
     "HopfieldBoltzmannImputer",
     "HopfieldBoltzmannMachine",
+    "HopfieldPoolingClassifier",
     "RBMTransformer",
     "from_gaussian_mixture",
     "to_gaussian_mixture",
