@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.utils import yaml_load
+
+from isinglass._support.palette import contrast
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -79,7 +82,7 @@ def test_search_knows_the_words_that_people_type(site):
         if page not in ask(index, query)[:4]
     }
     assert not missed
-    assert ask(index, "no such words") == []
+    assert ask(index, "xylophone quartet") == []
 
 
 def in_view(entries: list[Any]) -> Iterator[int]:
@@ -141,6 +144,44 @@ def test_code_of_the_pages_fits_in_79_columns():
         if len(line) > 79
     ]
     assert not wide
+
+
+def test_links_and_text_can_be_read_in_both_schemes():
+    style = (ROOT / "docs/stylesheets/extra.css").read_text()
+    light, dark = style.split('[data-md-color-scheme="slate"]', 1)
+    for scheme, grounds in ((light, ("#ffffff", "#f5f5f5")), (dark, ("#1e2129", "#15171c"))):
+        told = re.findall(r"--md-(?:typeset-a|accent-fg|code-hl-\w+)-color: (#\w{6});", scheme)
+        assert told
+        for color, ground in itertools.product(told, grounds):
+            assert contrast(color, ground) >= 4.5, (color, ground)
+    page = (ROOT / "src/isinglass/cli/tour/style.css").read_text()
+    for names in re.findall(r":root \{([^}]*--ground[^}]*)\}", page)[:2]:
+        colors = dict(re.findall(r"--(\w+): (#\w{6})", names))
+        for name in ("ink", "soft", "own"):
+            assert contrast(colors[name], colors["ground"]) >= 4.5, name
+
+
+def test_every_tutorial_is_in_the_gallery_with_its_picture():
+    pages = {path.stem for path in (ROOT / "docs/tutorials").glob("*.md")} - {"index"}
+    gallery = (ROOT / "docs/tutorials/index.md").read_text()
+    assert len(pages) >= 8
+    for page in pages:
+        assert f"({page}.md)" in gallery
+        assert f"(../pictures/tutorial-{page}.svg)" in gallery
+        assert (ROOT / f"docs/pictures/tutorial-{page}.svg").exists()
+        assert "## Next" in (ROOT / f"docs/tutorials/{page}.md").read_text()
+
+
+def test_bars_of_speed_are_those_of_the_tables():
+    speed = pytest.importorskip("benchmarks.pictures.speed", reason="the clone alone has it")
+    text = (ROOT / "docs/speed.md").read_text()
+    parts = speed.PICTURE.findall(text)
+    assert len(parts) == text.count("<details markdown>") == 5
+    for name, part in parts:
+        rows = speed.rows_of(part)
+        assert rows
+        picture = (ROOT / f"docs/pictures/{name}.svg").read_text()
+        assert all(f"<!-- {ratio:.2f} -->" in picture for _, ratio in rows)
 
 
 @pytest.mark.slow

@@ -36,9 +36,7 @@ def main() -> None:
         "figure.constrained_layout.use": True,
         "figure.constrained_layout.h_pad": 0.08,
         "figure.constrained_layout.w_pad": 0.08,
-        "axes.prop_cycle": cycler(
-            color=[color for color, _, _ in SERIES], linestyle=[line for _, _, line in SERIES]
-        ),
+        "axes.prop_cycle": cycler(color=[color for color, _, _ in SERIES]),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "font.size": 9,

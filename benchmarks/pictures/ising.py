@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isinglass import BoltzmannMachine
+from isinglass._support.palette import SERIES
 
 __all__ = ["draw"]
 
@@ -54,14 +55,14 @@ def _energy() -> Figure:
     figure = Figure(figsize=(6.6, 2.6))
     left, right = figure.subplots(1, 2)
     line = torch.linspace(1.4, 3.6, 221, dtype=torch.float64)
-    for side in (4, 16, 64):
+    for side, (color, _, style) in zip((4, 16, 64), SERIES, strict=False):
         machine = BoltzmannMachine.ising(side, side).requires_grad_(False)
         log_z = torch.stack([machine.exact_log_partition(float(t)) for t in line]) / side**2
         (energy,) = torch.gradient(log_z, spacing=(line,), edge_order=2)
         energy = line.square() * energy
         (heat,) = torch.gradient(energy, spacing=(line,), edge_order=2)
-        left.plot(line, energy, label=f"{side} × {side}")
-        right.plot(line[2:-2], heat[2:-2])
+        left.plot(line, energy, style, color=color, label=f"{side} × {side}")
+        right.plot(line[2:-2], heat[2:-2], style, color=color)
     machine = BoltzmannMachine.ising(64, 64)
     generator = torch.Generator().manual_seed(0)
     state = torch.ones(50, 64**2)

@@ -28,7 +28,9 @@ def typeset(latex: str) -> str:
     """MathML of rows of LaTeX, in one line, so that Markdown leaves it as it is."""
     rows = [line.strip() for line in latex.splitlines() if line.strip()]
     body = "".join(
-        "<mtr>" + "".join(f"<mtd><mrow>{_cell(cell)}</mrow></mtd>" for cell in row.split("&")) + "</mtr>"
+        "<mtr>"
+        + "".join(f"<mtd><mrow>{_cell(cell)}</mrow></mtd>" for cell in row.split("&"))
+        + "</mtr>"
         for row in rows
     )
     said = html.escape(" ; ".join(rows).replace("&", ""), quote=True)

@@ -1,9 +1,13 @@
-"""Show references such as :class:`~isinglass.units.Spin`, and continued blocks, as plain code."""
+"""Show references such as :class:`~isinglass.units.Spin`, and continued blocks, as plain code.
+
+What the theme leaves to be named is named here, too.
+"""
 
 import re
 from typing import Any
 
 ROLE = re.compile(r":(?:class|meth|func|mod|attr):<code>(~?)([\w.]+)</code>")
+SEARCH = 'data-md-component="search"'
 CONTINUED = re.compile(r"^```python continuation$", re.MULTILINE)
 
 
@@ -20,3 +24,9 @@ def on_page_content(html: str, **_: Any) -> str:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Drop the word by which tests join a block to the one before."""
     return CONTINUED.sub("```python", markdown)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the dialog of the search for who does not see it, which the theme leaves out."""
+    named = 'role="dialog" aria-label="Search"'
+    return output.replace(f'{SEARCH} role="dialog"', f"{SEARCH} {named}")

@@ -45,8 +45,8 @@ print(stochastic_attention(q, k, v, draws=4).shape)""",
         """import torch
 from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
 
-rows = torch.randn(200, 3).numpy()  # yours; NaN where unknown
-model = HopfieldBoltzmannMachine(random_state=0).fit(rows)
+rows = torch.randn(200, 1) + 0.1 * torch.randn(200, 3)  # yours; NaN where unknown
+model = HopfieldBoltzmannMachine(random_state=0).fit(rows.numpy())
 print(model.sample(5))""",
         "Fill the gaps of a table", "tutorials/impute-a-table/",
     ),

@@ -134,7 +134,7 @@ def _step_by_step(ten: Digits) -> Drawing:
     return Drawing(
         figure,
         "Ten digits stored, one of each; four recalled from their upper half, the last column "
-        "being what was stored. Below, the energy of all ten falls at every step until each rests.",
+        "being what was stored. Below, the energy of all ten falls at every step to a fixed point.",
         "Rows of images, from a cue to a whole digit: the classical net ends in blots that are no "
         "digit, the modern one in what was stored. Two plots of energies that only fall.",
     )
