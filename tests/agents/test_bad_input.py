@@ -235,8 +235,8 @@ def test_arguments_that_no_policy_takes():
 @pytest.mark.usefixtures("plain_annotations")
 def test_arguments_that_no_features_extractor_takes():
     memory = {"features_extractor_class": EpisodicMemory}
-    with pytest.raises(ParameterError, match=r"'lenght'. EpisodicMemory takes length, recall_dim"):
-        small_agent(policy_kwargs=memory | {"features_extractor_kwargs": {"lenght": 3}})
+    with pytest.raises(ParameterError, match=r"'lengths'. EpisodicMemory takes length, recall_dim"):
+        small_agent(policy_kwargs=memory | {"features_extractor_kwargs": {"lengths": 3}})
     with pytest.raises(ParameterError, match=r"'length'. FlattenExtractor takes none"):
         small_agent(policy_kwargs={"features_extractor_kwargs": {"length": 3}})
     with pytest.raises(ParameterError, match=r"features_extractor_kwargs = 3. Give a dictionary"):

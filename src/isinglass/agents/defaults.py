@@ -17,7 +17,7 @@ from isinglass.distributions import FEW_STATES
 
 __all__ = ["SELDOM", "FallingRate", "default_energy", "default_rate", "rate_for", "update_pace"]
 
-FEWEST_UPDATES = 5_000  # in a run, as long as there is no more than one for a step
+FEWEST_UPDATES = 6_000  # in a run, as long as there is no more than one for a step
 SELDOM = 4  # steps of the environment for one gradient step, in long runs
 TOGETHER = 4  # gradient steps at once, at least
 
@@ -119,7 +119,7 @@ def rate_for(env: Any, rate: float | Schedule | None) -> float | Schedule:
 def update_pace(total_steps: int, environments: int) -> tuple[TrainFreq, int]:
     """Returns how often to update, in steps of all environments together, and how many times.
 
-    A gradient step for 4 steps of an environment, and more in short runs: as many as make 5,000,
+    A gradient step for 4 steps of an environment, and more in short runs: as many as make 6,000,
     at most one a step. Four at once or more, as their batches are drawn and their targets made in
     one go.
 

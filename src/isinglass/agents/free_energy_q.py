@@ -129,7 +129,7 @@ class FreeEnergyQ(LearningFromData):
             ``gradient_steps`` alone is given.
         gradient_steps: Gradient steps an update; −1 for as many as environment steps, 0 for none;
             1 if ``train_freq`` alone is given. With neither there is a gradient step for every
-            4 steps of an environment, in short runs as many as make 5,000, at most one a step;
+            4 steps of an environment, in short runs as many as make 6,000, at most one a step;
             four of them or more at once.
         temperature: ``"auto"``, T in units of σ; or a constant T in units of the reward.
         initial_temperature: T at the start, in units of the reward, in place of ``"auto"``; 1 if
