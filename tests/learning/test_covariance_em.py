@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from isinglass.distributions.covariance_mixture import CovarianceMixture
 from isinglass.distributions.mixed_rows import MixedRows
 from isinglass.errors import ParameterError
 from isinglass.learning.covariance_em import (
@@ -92,7 +91,7 @@ def test_a_step_is_that_of_plain_loops(kind):
 
 @pytest.mark.parametrize("kind", ["spherical", "diag"])
 def test_spreads_are_those_of_known_cells(kind):
-    """Without gaps a step is that of the covariance's diagonal; with gaps unknown cells drop out."""
+    """Unknown cells drop out of a step, which is that of the diagonal where there are none."""
     mixture, rows = mixture_of(kind), rows_of()
     prior = CovariancePrior.of(rows, WIDTHS, floor=0.0, counts=0.0)
     found = covariance_m_step(covariance_e_step(mixture, rows)[0], kind, prior, WIDTHS)
@@ -154,9 +153,8 @@ def test_the_penalized_likelihood_never_falls(kind):
 def test_the_likelihood_rises_where_nothing_pulls(kind):
     rows = rows_of(200)
     base = CovariancePrior.of(rows, WIDTHS, counts=0.0, floor=0.0)
-    prior = CovariancePrior(
-        base.mean, base.variance, base.names, pull=0.0, rows=0.0, diagonal=0.0, floor=0.0, counts=0.0
-    )  # fmt: skip
+    nothing = dict.fromkeys(("pull", "rows", "diagonal", "floor", "counts"), 0.0)
+    prior = CovariancePrior(base.mean, base.variance, base.names, **nothing)
     start = covariance_start(rows, 2, kind, prior, WIDTHS, generator=seeded())
     _, report = covariance_em(start, rows, kind, prior, steps=30, tolerance=0.0)
     assert (np.diff(report.log_likelihood) > -1e-9).all()

@@ -39,7 +39,7 @@ class StackMember:
 
     Examples:
         >>> one = torch.ones(1).double()
-        >>> mixture = CovarianceMixture(0 * one, torch.zeros(1, 1).double(), torch.ones(1, 1).double())
+        >>> mixture = CovarianceMixture(0 * one, 0 * one[None], one[None])
         >>> member = StackMember(YeoJohnson(one, one, 2 * one), mixture)
         >>> member.log_joint(MixedRows.of(one[:, None])).exp()  # N(1; 1, 2²)
         tensor([[0.1995]], dtype=torch.float64)
@@ -98,12 +98,11 @@ class MixtureStack:
 
     Examples:
         >>> one = torch.ones(1).double()
-        >>> member = StackMember(
-        ...     YeoJohnson.identity(0 * one, one),
-        ...     CovarianceMixture(0 * one, torch.zeros(1, 1).double(), torch.ones(1, 1).double()),
-        ... )
+        >>> mixture = CovarianceMixture(0 * one, 0 * one[None], one[None])
+        >>> member = StackMember(YeoJohnson.identity(0 * one, one), mixture)
         >>> stack = MixtureStack(torch.tensor([0.5, 0.5]).double().log(), (member, member))
-        >>> torch.allclose(stack.log_prob(MixedRows.of(one[:, None])), member.log_prob(MixedRows.of(one[:, None])))
+        >>> rows = MixedRows.of(one[None])
+        >>> torch.allclose(stack.log_prob(rows), member.log_prob(rows))
         True
     """
 

@@ -10,8 +10,8 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_at_least_zero, check_choice, check_count
-from isinglass.distributions.mixed_rows import Gap, MixedRows, gaps_of
 from isinglass.distributions.covariance_mixture import CovarianceMixture
+from isinglass.distributions.mixed_rows import Gap, MixedRows, gaps_of
 from isinglass.learning.em import EMReport
 from isinglass.learning.sufficient_statistics import NO_MASS
 

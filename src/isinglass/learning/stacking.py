@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -15,14 +15,18 @@ from isinglass.distributions.yeo_johnson import YeoJohnson
 from isinglass.learning.covariance_em import CovariancePrior, covariance_em, covariance_start
 from isinglass.learning.em import EMReport
 from isinglass.learning.robust import RobustStatistics
+from isinglass.learning.screen import Screen
 
 __all__ = [
+    "NAMES_STACK",
     "STACK",
     "Recipe",
     "StackReport",
     "StackSettings",
+    "fit_screened_stack",
     "fit_stack",
     "hide_cells",
+    "refit_stack",
     "stack_weights",
 ]
 
@@ -45,6 +49,10 @@ class Recipe:
     memories: int
     transformed: bool = True
 
+    def __str__(self) -> str:
+        """Returns the kind, the number of memories, and whether columns stay as they are."""
+        return f"{self.kind} {self.memories}{'' if self.transformed else ', plain'}"
+
 
 #: The stack of tables with numbers.
 STACK = (
@@ -53,6 +61,18 @@ STACK = (
     Recipe("full", 3, False), Recipe("full", 8, False),
     Recipe("tied", 20), Recipe("diag", 12),
 )  # fmt: skip
+#: The stack of tables of names alone.
+NAMES_STACK = tuple(Recipe("diag", count, False) for count in (1, 2, 3, 5, 8, 12, 20, 40))
+#: What is fitted to see whether a screen helps.
+PROBES = (Recipe("full", 1), Recipe("full", 5))
+#: Share of flagged cells below which a screen is not tried …
+FLAGGED = 0.005
+#: … the loss it has to come down to …
+GAIN = 0.97
+#: … of errors in spreads of the column, none counted as more than …
+LARGEST_LOSS = 3.0
+#: … and the rows it takes.
+FEWEST_SCREENED = 20
 #: Share of the known cells that are hidden to find the weights.
 HIDDEN = 0.15
 #: A member loses at most so many nats a row against the best.
@@ -61,6 +81,8 @@ WORST = 8.0
 LEAST_WEIGHT = 0.01
 #: Rows that the weights are found from at most.
 ENOUGH = 3000
+#: How many times the tolerance is larger where only weights are sought.
+ROUGH = 10.0
 #: Steps of EM for the weights.
 STEPS = 200
 
@@ -72,8 +94,8 @@ class StackReport:
     Attributes:
         recipes: What each member is.
         held_out: Mean log p of hidden cells given the others of the row, by recipe, in nats.
-        curve: The stack's mean log p of the rows' known cells, at the start of the last fit and
-            at its end.
+        curve: Mean log p of the rows' known cells before each step of the last fit, of the members
+            by weight, and at its end, of the stack.
         steps: Steps of EM of the member that took most, in the last fit.
         converged: Whether the last fit of every member has converged.
 
@@ -157,17 +179,64 @@ def fit_stack(
     weights, members, held_out = _weighed(fitter, chosen)
     kept = [n for n, weight in enumerate(weights.tolist()) if weight >= LEAST_WEIGHT]
     weights = weights[kept] / weights[kept].sum()
-    again, reports = [], []
-    for n in kept:
-        member, report = fitter.fit(chosen[n], rows, members[n])
-        again.append(member)
-        reports.append(report)
-    stack = MixtureStack(weights.log(), tuple(again))
-    report = StackReport(
-        tuple(chosen[n] for n in kept), dict(zip(chosen, held_out, strict=True)),
-        [], max(len(r.log_likelihood) - 1 for r in reports), all(r.converged for r in reports),
+    recipes = tuple(chosen[n] for n in kept)
+    stack, report = _refitted(fitter, weights.log(), recipes, [members[n] for n in kept])
+    return stack, replace(report, held_out=dict(zip(chosen, held_out, strict=True)))
+
+
+def refit_stack(
+    stack: MixtureStack,
+    recipes: Sequence[Recipe],
+    rows: MixedRows,
+    *,
+    generator: Generator,
+    settings: StackSettings | None = None,
+    show: Callable[[str], object] = lambda _: None,
+) -> tuple[MixtureStack, StackReport]:
+    """Goes on fitting the members of a stack, their weights and coordinates staying.
+
+    Args:
+        stack: The stack.
+        recipes: What each of its members is.
+        rows: The data.
+        generator: Source of randomness.
+        settings: How members are fitted.
+        show: Told how far it is.
+    """
+    widths = stack.members[0].mixture.widths
+    fitter = Fitter(rows, widths, generator, settings or StackSettings(), show)
+    return _refitted(fitter, stack.log_weights, tuple(recipes), list(stack.members))
+
+
+def _refitted(
+    fitter: Fitter, log_weights: Tensor, recipes: tuple[Recipe, ...], members: list[StackMember]
+) -> tuple[MixtureStack, StackReport]:
+    """Fits members to all rows, from where they were."""
+    pairs = [
+        fitter.fit(recipe, fitter.rows, member)
+        for recipe, member in zip(recipes, members, strict=True)
+    ]
+    stack = MixtureStack(log_weights, tuple(member for member, _ in pairs))
+    curves = [report.log_likelihood for _, report in pairs]
+    return stack, StackReport(
+        recipes, {}, _curve(stack, fitter.rows, curves), max(map(len, curves)) - 1,
+        all(report.converged for _, report in pairs),
     )  # fmt: skip
-    return stack, report
+
+
+def _curve(stack: MixtureStack, rows: MixedRows, curves: list[list[float]]) -> list[float]:
+    """Returns the members' mean log-likelihoods step by step, weighted, and last the stack's."""
+    slopes = [float(member.log_slope(rows).mean()) for member in stack.members]
+    weights = stack.log_weights.exp().tolist()
+    longest = max(map(len, curves))
+    found = [
+        sum(
+            weight * (curve[min(step, len(curve) - 1)] + slope)
+            for weight, curve, slope in zip(weights, curves, slopes, strict=True)
+        )
+        for step in range(longest - 1)
+    ]
+    return [*found, float(stack.log_prob(rows).mean())]
 
 
 def _weighed(
@@ -180,7 +249,7 @@ def _weighed(
     order = torch.randperm(len(rows), generator=fitter.generator)[:ENOUGH]
     whole = rows.take(order)
     seen = hide_cells(whole, HIDDEN, fitter.widths, generator=fitter.generator)
-    members = [fitter.fit(recipe, seen)[0] for recipe in recipes]
+    members = [fitter.fit(recipe, seen, rough=True)[0] for recipe in recipes]
     scores = torch.stack([m.log_prob(whole) - m.log_prob(seen) for m in members], 1)
     return stack_weights(scores), members, scores.mean(0).tolist()
 
@@ -252,11 +321,16 @@ class Fitter:
         }
 
     def fit(
-        self, recipe: Recipe, rows: MixedRows, start: StackMember | None = None
+        self,
+        recipe: Recipe,
+        rows: MixedRows,
+        start: StackMember | None = None,
+        *,
+        rough: bool = False,
     ) -> tuple[StackMember, EMReport]:
-        """Fits a member by EM, from k-means or from where another ended."""
+        """Fits a member by EM, from k-means or from where another ended; roughly if so told."""
         settings = self.settings
-        transform = self.transforms[recipe.transformed]
+        transform = self.transforms[recipe.transformed] if start is None else start.transform
         inside = transformed(transform, rows)
         prior = CovariancePrior.of(
             inside, self.widths, floor=settings.floor, counts=settings.counts
@@ -268,13 +342,13 @@ class Fitter:
             )
             for _ in range(settings.starts if recipe.memories > 1 else 1)
         ]  # fmt: skip
+        tolerance = settings.tolerance * (ROUGH if rough else 1)
         fits = [
             covariance_em(
-                mixture, inside, recipe.kind, prior,
-                steps=settings.steps, tolerance=settings.tolerance,
+                mixture, inside, recipe.kind, prior, steps=settings.steps, tolerance=tolerance
             )
             for mixture in starts
-        ]  # fmt: skip
+        ]
         mixture, report = max(fits, key=lambda fit: fit[1].log_likelihood[-1])
         self.show(f"{recipe.kind} {recipe.memories}, {report.log_likelihood[-1]:.4g} nats a row")
         return StackMember(transform, mixture), report
@@ -286,3 +360,60 @@ class Fitter:
         start = covariance_start(inside, 1, "full", prior, self.widths, generator=self.generator)
         one, _ = covariance_em(start, inside, "full", prior, steps=20, tolerance=1e-2)
         return one.expect(inside).numbers[0]
+
+
+def fit_screened_stack(
+    rows: MixedRows,
+    widths: tuple[int, ...] = (),
+    recipes: Sequence[Recipe] = STACK,
+    *,
+    generator: Generator,
+    settings: StackSettings | None = None,
+    show: Callable[[str], object] = lambda _: None,
+) -> tuple[MixtureStack, Screen | None, StackReport]:
+    """Fits a stack, without cells that the rest of their row contradicts where that helps.
+
+    Cells are screened only where more than 0.5 % of them are flagged, and cells that were hidden
+    are predicted better by at least 3 % if those are not learned from.
+
+    Arguments are those of :func:`fit_stack`.
+
+    Returns:
+        The stack, the screen or None, and the report.
+
+    Examples:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> line = torch.randn(100, 1, generator=generator).double().expand(-1, 3)
+        >>> rows = MixedRows.of(line + 0.1 * torch.randn(100, 3, generator=generator).double())
+        >>> fit_screened_stack(rows, generator=generator)[1] is None
+        True
+    """
+    fitter = Fitter(rows, widths, generator, settings or StackSettings(), show)
+    screen = _screen(fitter)
+    kept = rows if screen is None else rows.hidden(~screen.flags(rows))
+    given = {"generator": generator, "settings": settings, "show": show}
+    stack, report = fit_stack(kept, widths, recipes, **given)
+    return stack, screen, report
+
+
+def _screen(fitter: Fitter) -> Screen | None:
+    """Returns a screen if it helps to predict hidden cells."""
+    rows, generator = fitter.rows, fitter.generator
+    if rows.numbers.shape[1] < 2 or len(rows) < FEWEST_SCREENED:
+        return None
+    transform = fitter.transforms[True]
+    part = rows.take(torch.randperm(len(rows), generator=generator)[:ENOUGH])
+    screen = Screen.of(part, transform, generator=generator)
+    if int(screen.flags(part).sum()) <= FLAGGED * int(part.known.sum()):
+        return None
+    seen = hide_cells(part, HIDDEN, fitter.widths, generator=generator)
+    hidden = part.known & ~seen.known
+    other = Screen.of(seen, transform, generator=generator)
+    losses = []
+    for view in (seen, seen.hidden(~other.flags(seen))):
+        stack, _ = fit_stack(
+            view, fitter.widths, PROBES, generator=generator, settings=fitter.settings
+        )
+        away = (stack.means(view)[0] - part.numbers) / transform.spread
+        losses.append(float(away[hidden].abs().clamp_max(LARGEST_LOSS).mean()))
+    return screen if losses[1] < GAIN * losses[0] else None
