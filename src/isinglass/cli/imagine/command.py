@@ -73,14 +73,13 @@ def imagine(
         isinglass imagine digits.npy --image 8x8 --impute --how draw
     """
     from isinglass.cli.imagine.fitting import fitted_machine, kept_machine, kinds_of, summary
-    from isinglass.cli.imagine.scores import say_odd, write_scores
+    from isinglass.cli.imagine.scores import write_scores
     from isinglass.cli.imagine.source import read_source
 
     kinds = _kinds(categorical, numeric)
     _check_purpose(sample, impute, score)
     reading = _tables.reading_of(header, sep, decimal, thousands, encoding, na, no_na)
-    wishes = {"--memories": memories, "--steps": steps, "--starts": starts}
-    wishes |= {"--covariance": None if covariance is None else covariance.value}
+    wishes = _wishes(memories, covariance, steps, starts)
     kept = None if model is None or refit else kept_machine(model, kinds, wishes)
     source = read_source(
         data, image=image, size=size, kinds=kinds, drop=drop or [], reading=reading,
@@ -99,15 +98,24 @@ def imagine(
     fitted = kept or fitted_machine(output, source, wishes, seed, model)
     fitted.handle_unknown = unseen.value
     output.say(summary(fitted))
+    done = None
     if score:
-        scores = fitted.score_samples(source.rows)
-        write_scores(targets, fitted, scores, force)
-        done = say_odd(output, source, scores)
+        done = write_scores(output, source, fitted, targets, force)
     else:
         rows = _rows(source, fitted, sample, how, seed)
         _write(source, fitted, rows, targets, impute, force)
-        done = None
     _finish(output, source, fitted, targets, sample, done)
+
+
+def _wishes(
+    memories: int | None,
+    covariance: options.Covariance | None,
+    steps: int | None,
+    starts: int | None,
+) -> dict[str, Any]:
+    """Returns the options of the learning by their names; None is not told."""
+    kind = None if covariance is None else covariance.value
+    return {"--memories": memories, "--covariance": kind, "--steps": steps, "--starts": starts}
 
 
 def _check_purpose(sample: int | None, impute: bool, score: bool) -> None:

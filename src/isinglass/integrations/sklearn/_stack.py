@@ -236,11 +236,11 @@ class TableStack:
 
         def member(name: str, widths: tuple[int, ...]) -> StackMember:
             of = {key: tensors[f"{name}.{key}"] for key in ("power", "center", "spread")}
-            keys = ("shares", "means", "covariances", "names")
-            return StackMember(
-                YeoJohnson(**of),
-                CovarianceMixture(*(tensors[f"{name}.{key}"] for key in keys), widths),
+            shares, means, covariances, names = (
+                tensors[f"{name}.{key}"] for key in ("shares", "means", "covariances", "names")
             )
+            mixture = CovarianceMixture(shares, means, covariances, names, widths)
+            return StackMember(YeoJohnson(**of), mixture)
 
         members = tuple(member(str(n), widths) for n in range(len(recipes)))
         screen = None
