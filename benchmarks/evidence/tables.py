@@ -54,6 +54,9 @@ IMPUTERS = ("ours", "mean", "kNN", "iterative", "forest", "miceforest")
 QUICK = ("ours", "mean", "kNN", "iterative")
 DENSITIES = ("ours", "mixture full", "mixture diag", "kernel")
 SAMPLERS = ("ours", "mixture full", "mixture snapped", "copula")
+#: The last fit of each method.
+_LAST: dict[str, tuple[Any, Any]] = {}
+PARTS = ("impute", "density", "sample", "anomaly", "odd", "corrupted")
 FOREST = "isolation forest"
 Parts = tuple[PublicTable, PublicTable]
 
@@ -71,6 +74,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("evidence", "tables"))
     parser.add_argument("--imputers", nargs="+", choices=IMPUTERS, default=list(IMPUTERS))
     parser.set_defaults(densities=list(DENSITIES), samplers=list(SAMPLERS), odd=["ours", FOREST])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="what")
     parser.add_argument("--before", action="store_true", help="covariance='spherical' too, slow")
     parser.add_argument("--quick", action="store_true", help="five tables, no forests")
     parser.add_argument("--speed", action="store_true", help="time 10,000 × 100 and others instead")
@@ -116,23 +120,31 @@ def _one(
     cache: Cache, name: str, table: PublicTable, seed: int, given: argparse.Namespace, whole: bool
 ) -> dict[str, Any]:
     """Measures everything of one table."""
-    runs: dict[str, Callable[[], dict[str, Any]]] = {}
     parts = split_rows(table, seed)
-    if whole:
-        for method in given.imputers:
-            for rate in RATES:
-                runs[f"impute {rate} {method}"] = partial(impute, parts, method, rate, seed)
-            if method in QUICK or method == "spherical":
-                runs[f"corrupted {method}"] = partial(impute, parts, method, 0.1, seed, "corrupted")
-                runs[f"odd {method}"] = partial(impute, parts, method, 0.1, seed, "odd")
-        for method in given.densities:
-            runs[f"density {method}"] = partial(density, parts, method, seed)
-        for method in given.samplers:
-            runs[f"sample {method}"] = partial(two_sample, parts, method, seed)
+    runs = _runs(parts, seed, given) if whole else {}
     if name in ODD:
-        for method in given.odd:
-            runs[f"anomaly {method}"] = partial(anomaly, table, ODD[name], method, seed)
-    return {key: cache.get(key, run) for key, run in runs.items()}
+        runs |= {f"anomaly {m}": partial(anomaly, table, ODD[name], m, seed) for m in given.odd}
+    chosen = {key: run for key, run in runs.items() if key.split()[0] in given.only}
+    return {key: cache.get(key, run) for key, run in chosen.items()}
+
+
+def _runs(
+    parts: Parts, seed: int, given: argparse.Namespace
+) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Returns what is to be measured of one table, by name."""
+    spoiled = [m for m in given.imputers if m in (*QUICK, "spherical")]
+    runs: dict[str, Callable[[], dict[str, Any]]] = {
+        f"impute {rate} {m}": partial(impute, parts, m, rate, seed)
+        for m in given.imputers for rate in RATES
+    }  # fmt: skip
+    for method in given.densities:
+        runs[f"density {method}"] = partial(density, parts, method, seed)
+    for method in given.samplers:
+        runs[f"sample {method}"] = partial(two_sample, parts, method, seed)
+    for what in ("odd", "corrupted"):
+        for method in spoiled:
+            runs[f"{what} {method}"] = partial(impute, parts, method, 0.1, seed, what)
+    return runs
 
 
 def impute(parts: Parts, method: str, rate: float, seed: int, spoiled: str = "") -> dict[str, Any]:
@@ -233,10 +245,10 @@ def density(parts: Parts, method: str, seed: int) -> dict[str, Any]:
     """Measures the log-likelihood of test rows, of all columns and of those without ties."""
     train, test = (part.numbers for part in parts)
     untied = [len(np.unique(column)) > len(column) / 2 for column in train.T]
-    found = {"nats": _log_density(train, test, method, seed), "untied": None}
+    found: dict[str, Any] = {"untied": None}
     if any(untied):
         found["untied"] = _log_density(train[:, untied], test[:, untied], method, seed)
-    return found
+    return found | {"nats": _log_density(train, test, method, seed)}
 
 
 def _log_density(train: np.ndarray, test: np.ndarray, method: str, seed: int) -> float:
@@ -247,7 +259,14 @@ def _log_density(train: np.ndarray, test: np.ndarray, method: str, seed: int) ->
 
 
 def _fit(train: np.ndarray, method: str, seed: int) -> Any:
-    """Fits what gives densities and draws."""
+    """Fits what gives densities and draws, once for both."""
+    key = (train.shape, train.tobytes(), method, seed)
+    if _LAST.get(method, (None, None))[0] != key:
+        _LAST[method] = key, _fitted(train, method, seed)
+    return _LAST[method][1]
+
+
+def _fitted(train: np.ndarray, method: str, seed: int) -> Any:
     if method in OURS:
         return HopfieldBoltzmannMachine(covariance=OURS[method], random_state=seed).fit(train)
     kind = "diag" if "diag" in method else "full"

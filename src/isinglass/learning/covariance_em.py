@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_at_least_zero, check_choice, check_count
-from isinglass.distributions.covariance_mixture import CovarianceMixture
+from isinglass.distributions.covariance_mixture import CovarianceMixture, Expectation
 from isinglass.distributions.mixed_rows import Gap, MixedRows, gaps_of
 from isinglass.learning.em import EMReport
 from isinglass.learning.sufficient_statistics import NO_MASS
@@ -267,7 +267,7 @@ def covariance_em(
         kind: "spherical", "diag", "tied" or "full".
         prior: What memories are drawn to.
         steps: Most steps.
-        tolerance: Rise of the mean log-likelihood below which it has converged, in nats a row.
+        tolerance: Change of the mean log-likelihood below which it has converged, in nats a row.
         on_step: Called after each step with its number and the mean log-likelihood before it.
 
     Returns:
@@ -302,7 +302,8 @@ def covariance_em(
             found = part if found is None else found.plus(part)
             total += float(log_prob.sum())
         curve.append(total / len(rows))
-        converged = step > 0 and curve[-1] - curve[-2] < tolerance
+        # W is pooled anew in each step, so that the likelihood may fall a little, and rise again.
+        converged = step > 0 and abs(curve[-1] - curve[-2]) < tolerance
         if converged or step == steps or found is None:
             break
         mixture = covariance_m_step(found, kind, prior, mixture.widths)
@@ -318,7 +319,7 @@ def covariance_start(
     prior: CovariancePrior,
     widths: tuple[int, ...] = (),
     *,
-    filled: Tensor | None = None,
+    filled: Expectation | None = None,
     generator: Generator,
 ) -> CovarianceMixture:
     """Finds where EM starts: k-means++ and Lloyd's steps on filled rows, of columns of spread 1.
@@ -331,19 +332,20 @@ def covariance_start(
         kind: "spherical", "diag", "tied" or "full".
         prior: What memories are drawn to.
         widths: The number of categories of each column of names.
-        filled: The numbers with their gaps filled, ``(n, d)``; with means of columns if None.
+        filled: What one memory says of the gaps; filled with means of columns if None.
         generator: Source of randomness.
     """
-    if filled is None:
-        filled = torch.where(rows.known, rows.numbers, prior.mean)
-    points = torch.cat([(filled - prior.mean) / prior.variance.sqrt(), rows.names], 1)
+    numbers = torch.where(rows.known, rows.numbers, prior.mean)
+    if filled is not None:
+        numbers = filled.numbers[0]
+    points = torch.cat([(numbers - prior.mean) / prior.variance.sqrt(), rows.names], 1)
     weights = torch.nn.functional.one_hot(_clusters(points, memories, generator), memories)
-    weights = weights.to(filled.dtype)
+    weights = weights.to(numbers.dtype)
     if kind in {"spherical", "diag"}:
         found = _diagonal_statistics(weights, rows)
     else:
-        numbers = filled.expand(memories, -1, -1)
-        found = _statistics(weights, rows, numbers, [])
+        gaps = [] if filled is None else filled.covariances
+        found = _statistics(weights, rows, numbers.expand(memories, -1, -1), gaps)
     return covariance_m_step(found, kind, prior, widths)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.typing import Float
+from isinglass.distributions.covariance_mixture import Expectation
 from isinglass.distributions.mixed_rows import MixedRows
 from isinglass.distributions.mixture_stack import MixtureStack, StackMember, transformed
 from isinglass.distributions.yeo_johnson import YeoJohnson
@@ -313,6 +314,7 @@ class Fitter:
     ) -> None:
         self.rows, self.widths, self.generator = rows, widths, generator
         self.settings, self.show = settings, show
+        self._found: dict[bool, tuple[Tensor, Expectation]] = {}
         robust = RobustStatistics.of(rows.numbers, rows.known)
         spread = torch.where(robust.spread > 0, robust.spread, 1.0)
         self.transforms = {
@@ -353,13 +355,24 @@ class Fitter:
         self.show(f"{recipe.kind} {recipe.memories}, {report.log_likelihood[-1]:.4g} nats a row")
         return StackMember(transform, mixture), report
 
-    def _filled(self, recipe: Recipe, inside: MixedRows, prior: CovariancePrior) -> Tensor:
-        """Returns transformed numbers, their gaps filled by one memory of full covariance."""
+    def _filled(
+        self, recipe: Recipe, inside: MixedRows, prior: CovariancePrior
+    ) -> Expectation | None:
+        """Returns what one memory of full covariance says of gaps, found once for all members."""
         if bool(inside.known.all()) or recipe.memories == 1:
-            return torch.where(inside.known, inside.numbers, prior.mean)
-        start = covariance_start(inside, 1, "full", prior, self.widths, generator=self.generator)
-        one, _ = covariance_em(start, inside, "full", prior, steps=20, tolerance=1e-2)
-        return one.expect(inside).numbers[0]
+            return None
+        known, found = self._found.get(recipe.transformed, (None, None))
+        if known is None or not torch.equal(known, inside.known):
+            start = covariance_start(
+                inside, 1, "full", prior, self.widths, generator=self.generator
+            )
+            one, _ = covariance_em(
+                start, inside, "full", prior, steps=self.settings.steps,
+                tolerance=ROUGH * self.settings.tolerance,
+            )  # fmt: skip
+            found = one.expect(inside)
+            self._found[recipe.transformed] = inside.known, found
+        return found
 
 
 def fit_screened_stack(
