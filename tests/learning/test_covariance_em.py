@@ -1,5 +1,7 @@
 """EM of memories with covariances: the steps of plain loops, likelihoods that rise, gaps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -252,3 +254,21 @@ def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ParameterError):
         covariance_em(mixture_of("full"), rows, prior=prior, **given)
     assert StackSettings().starts == 1
+
+
+def test_a_first_step_down_is_not_the_end():
+    """W is pooled anew in each step, and a start without its gaps' covariance is too narrow."""
+    rng = numpy_seeded(0)
+    data = rng.normal(size=(150, 3)) @ rng.normal(size=(3, 12)) + 0.1 * rng.normal(size=(150, 12))
+    rows = MixedRows.of(torch.tensor(np.where(rng.random(data.shape) < 0.3, np.nan, data)))
+    prior = CovariancePrior.of(rows)
+    one = covariance_start(rows, 1, "full", prior, generator=seeded())
+    one, _ = covariance_em(one, rows, "full", prior)
+    narrow = replace(one, covariances=0.05 * one.covariances)
+    found, report = covariance_em(narrow, rows, "full", prior, tolerance=1e-3)
+    assert len(report.log_likelihood) > 3
+    assert abs(float(found.log_prob(rows).mean() - one.log_prob(rows).mean())) < 0.2
+    filled = one.expect(rows)
+    start = covariance_start(rows, 3, "full", prior, filled=filled, generator=seeded())
+    bare = covariance_start(rows, 3, "full", prior, generator=seeded())
+    assert float(start.log_prob(rows).mean()) > float(bare.log_prob(rows).mean())
