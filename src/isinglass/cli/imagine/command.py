@@ -89,22 +89,25 @@ def imagine(
     targets = _targets(source, out, curve, sheet, verb, force)
 
     output = Output(as_json, quiet)
+    _say_source(output, source, impute)
+    fitted = kept or fitted_machine(output, source, wishes, seed, model)
+    fitted.handle_unknown = unseen.value
+    output.say(summary(fitted))
+    done = write_scores(output, source, fitted, targets, force) if score else None
+    if not score:
+        rows = _rows(source, fitted, sample, how, seed)
+        _write(source, fitted, rows, targets, impute, force)
+    _finish(output, source, fitted, targets, sample, done)
+
+
+def _say_source(output: Output, source: Source, impute: bool) -> None:
+    """Says how the rows were read."""
     if source.decided:
         output.say(f"{escape(str(source.path))}: {escape(source.decided)}.")
     for note in source.notes:
         output.warn(note)
     if impute and not source.unknown:
         output.warn("Nothing is unknown: the rows are written as they were")
-    fitted = kept or fitted_machine(output, source, wishes, seed, model)
-    fitted.handle_unknown = unseen.value
-    output.say(summary(fitted))
-    done = None
-    if score:
-        done = write_scores(output, source, fitted, targets, force)
-    else:
-        rows = _rows(source, fitted, sample, how, seed)
-        _write(source, fitted, rows, targets, impute, force)
-    _finish(output, source, fitted, targets, sample, done)
 
 
 def _wishes(

@@ -55,13 +55,14 @@ class HopfieldBoltzmannMachine(
 ):
     r"""Hopfield–Boltzmann machine of a table of mixed columns: density, samples, imputation.
 
-        p(x) = Σ_μ π_μ Π_i p(x_i | μ),    x_i = center_i + spread_i s_i v_i
+        p(x) = Σ_μ π_μ N(z; m_μ, Σ_μ) Π_j P_μj(c_j)
 
-    A row has one latent memory; given it, cells are independent: numbers Gaussian, with a mean a
-    memory and a spread s_i a column; zeros and ones bits; names one-hot. All sums are closed, so
-    likelihood, samples and what is missing given what is there are exact. It is a
-    :class:`~isinglass.HopfieldBoltzmann` of one group at T = 1, fitted by EM to the cells that
-    are there: maximum likelihood for values missing at random.
+    A row has one latent memory; given it, numbers z are normal, with the covariances that
+    ``covariance`` says, and names and bits c are independent. All sums are closed, so likelihood,
+    samples and what is missing given what is there are exact. It is fitted by EM to the cells that
+    are there: maximum likelihood for values missing at random. With ``covariance="spherical"`` it
+    is a :class:`~isinglass.HopfieldBoltzmann` of one group at T = 1, of x_i = center_i + spread_i
+    s_i v_i; else mixtures are stacked: p(x) = Σ_m w_m p_m(x).
 
     Reference: Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x; Cappé &
     Moulines 2009, arXiv:0712.4273 (``partial_fit``); Arthur & Vassilvitskii 2007 (the start).
