@@ -272,3 +272,17 @@ def test_a_first_step_down_is_not_the_end():
     start = covariance_start(rows, 3, "full", prior, filled=filled, generator=seeded())
     bare = covariance_start(rows, 3, "full", prior, generator=seeded())
     assert float(start.log_prob(rows).mean()) > float(bare.log_prob(rows).mean())
+
+
+def test_a_stack_keeps_its_broadest_member():
+    """A value that one row of a hundred has is unlikely elsewhere, but not by thousands of nats."""
+    rng = numpy_seeded(0)
+    data = rng.normal(size=(200, 3))
+    data[:, 0] = 0.0
+    data[:2, 0] = 1.0
+    data[:, 1] += 8 * rng.integers(0, 4, 200)
+    rows = MixedRows.of(torch.tensor(data))
+    stack, report = fit_stack(rows, generator=seeded())
+    assert min(recipe.memories for recipe in report.recipes) == 1
+    odd = MixedRows.of(torch.tensor([[1.0, 16.0, 0.0]]).double())
+    assert float(stack.log_prob(odd)) > -100

@@ -13,8 +13,6 @@ __all__ = ["YeoJohnson"]
 
 #: λ that are tried.
 GRID = 41
-#: Rows that λ is fitted to at most.
-ENOUGH = 10_000
 #: Largest exponent: squares of what it gives are floats.
 LARGEST = 250.0
 #: Below this a power is a logarithm.
@@ -59,7 +57,7 @@ class YeoJohnson:
     ) -> YeoJohnson:
         """Fits λ of each column by the likelihood of a normal distribution.
 
-        λ stays 1 where another gains less than half log n nats. Ten thousand rows are enough.
+        λ stays 1 where another gains less than half log n nats.
 
         Args:
             numbers: The columns.
@@ -67,7 +65,6 @@ class YeoJohnson:
             center: What is taken off first.
             spread: What is divided by.
         """
-        known, numbers = known[:ENOUGH], numbers[:ENOUGH]
         away = torch.where(known, (numbers - center) / spread, 0.0)
         count = known.sum(0).clamp_min(1)
         logs = (away.sign() * away.abs().log1p()).sum(0) / count

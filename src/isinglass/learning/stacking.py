@@ -172,11 +172,19 @@ def fit_stack(
         >>> stack.means(torn)[0].round()
         tensor([[1., 1., 1.]], dtype=torch.float64)
     """
-    fitter = Fitter(rows, widths, generator, settings or StackSettings(), show)
+    return _fitted_stack(
+        Fitter(rows, widths, generator, settings or StackSettings(), show), recipes
+    )
+
+
+def _fitted_stack(fitter: Fitter, recipes: Sequence[Recipe]) -> tuple[MixtureStack, StackReport]:
+    """Fits and weighs the members, and fits them again to all cells."""
+    rows = fitter.rows
     chosen = [r for r in dict.fromkeys(recipes) if r.memories <= max(1, len(rows) // 5)]
-    transforms = fitter.transforms
-    if transforms[True].plain:  # both are the same
+    if len(chosen) > 1 and fitter.transform(True).plain:  # both are the same
         chosen = [r for r in chosen if r.transformed or Recipe(r.kind, r.memories) not in chosen]
+    if len(chosen) == 1:
+        return _refitted(fitter, rows.numbers.new_zeros(1), tuple(chosen), [None])
     weights, members, held_out = _weighed(fitter, chosen)
     kept = [n for n, weight in enumerate(weights.tolist()) if weight >= LEAST_WEIGHT]
     weights = weights[kept] / weights[kept].sum()
@@ -210,9 +218,12 @@ def refit_stack(
 
 
 def _refitted(
-    fitter: Fitter, log_weights: Tensor, recipes: tuple[Recipe, ...], members: list[StackMember]
+    fitter: Fitter,
+    log_weights: Tensor,
+    recipes: tuple[Recipe, ...],
+    members: Sequence[StackMember | None],
 ) -> tuple[MixtureStack, StackReport]:
-    """Fits members to all rows, from where they were."""
+    """Fits members to all rows, from where they were; None is from k-means."""
     pairs = [
         fitter.fit(recipe, fitter.rows, member)
         for recipe, member in zip(recipes, members, strict=True)
@@ -245,8 +256,6 @@ def _weighed(
 ) -> tuple[Tensor, list[StackMember], list[float]]:
     """Fits members to rows of which cells are hidden, and weighs them by those."""
     rows = fitter.rows
-    if len(recipes) == 1:
-        return rows.numbers.new_ones(1), [fitter.fit(recipes[0], rows)[0]], [0.0]
     order = torch.randperm(len(rows), generator=fitter.generator)[:ENOUGH]
     whole = rows.take(order)
     seen = hide_cells(whole, HIDDEN, fitter.widths, generator=fitter.generator)
@@ -315,12 +324,24 @@ class Fitter:
         self.rows, self.widths, self.generator = rows, widths, generator
         self.settings, self.show = settings, show
         self._found: dict[bool, tuple[Tensor, Expectation]] = {}
-        robust = RobustStatistics.of(rows.numbers, rows.known)
-        spread = torch.where(robust.spread > 0, robust.spread, 1.0)
-        self.transforms = {
-            True: YeoJohnson.of(rows.numbers, rows.known, robust.center, spread),
-            False: YeoJohnson.identity(robust.center, spread),
-        }
+        self._coordinates: dict[bool, YeoJohnson] = {}
+
+    def transform(self, yeo_johnson: bool) -> YeoJohnson:
+        """Returns Yeo–Johnson's transform, or the identity, of robustly scaled columns."""
+        if not self._coordinates:
+            part = self.rows
+            if len(part) > ENOUGH:
+                part = part.take(torch.randperm(len(part), generator=self.generator)[:ENOUGH])
+            robust = RobustStatistics.of(part.numbers, part.known)
+            spread = torch.where(robust.spread > 0, robust.spread, 1.0)
+            self._coordinates[False] = YeoJohnson.identity(robust.center, spread)
+            self._part = part
+        if yeo_johnson and True not in self._coordinates:
+            plain, part = self._coordinates[False], self._part
+            self._coordinates[True] = YeoJohnson.of(
+                part.numbers, part.known, plain.center, plain.spread
+            )
+        return self._coordinates[yeo_johnson]
 
     def fit(
         self,
@@ -332,7 +353,7 @@ class Fitter:
     ) -> tuple[StackMember, EMReport]:
         """Fits a member by EM, from k-means or from where another ended; roughly if so told."""
         settings = self.settings
-        transform = self.transforms[recipe.transformed] if start is None else start.transform
+        transform = self.transform(recipe.transformed) if start is None else start.transform
         inside = transformed(transform, rows)
         prior = CovariancePrior.of(
             inside, self.widths, floor=settings.floor, counts=settings.counts
@@ -403,9 +424,9 @@ def fit_screened_stack(
     """
     fitter = Fitter(rows, widths, generator, settings or StackSettings(), show)
     screen = _screen(fitter)
-    kept = rows if screen is None else rows.hidden(~screen.flags(rows))
-    given = {"generator": generator, "settings": settings, "show": show}
-    stack, report = fit_stack(kept, widths, recipes, **given)
+    if screen is not None:
+        fitter.rows = rows.hidden(~screen.flags(rows))
+    stack, report = _fitted_stack(fitter, recipes)
     return stack, screen, report
 
 
@@ -414,7 +435,7 @@ def _screen(fitter: Fitter) -> Screen | None:
     rows, generator = fitter.rows, fitter.generator
     if rows.numbers.shape[1] < 2 or len(rows) < FEWEST_SCREENED:
         return None
-    transform = fitter.transforms[True]
+    transform = fitter.transform(True)
     part = rows.take(torch.randperm(len(rows), generator=generator)[:ENOUGH])
     screen = Screen.of(part, transform, generator=generator)
     if int(screen.flags(part).sum()) <= FLAGGED * int(part.known.sum()):
