@@ -78,7 +78,7 @@ FEWEST_SCREENED = 20
 HIDDEN = 0.15
 #: A member loses at most so many nats a row against the best.
 WORST = 8.0
-#: Members of less weight are left out.
+#: Members of less weight are left out, but for the one of fewest memories.
 LEAST_WEIGHT = 0.01
 #: Rows that the weights are found from at most.
 ENOUGH = 3000
@@ -186,6 +186,9 @@ def _fitted_stack(fitter: Fitter, recipes: Sequence[Recipe]) -> tuple[MixtureSta
     if len(chosen) == 1:
         return _refitted(fitter, rows.numbers.new_zeros(1), tuple(chosen), [None])
     weights, members, held_out = _weighed(fitter, chosen)
+    # The broadest stays: under narrow ones alone a row unlike all others has no density.
+    broadest = min(range(len(chosen)), key=lambda n: chosen[n].memories)
+    weights[broadest] = weights[broadest].clamp_min(LEAST_WEIGHT)
     kept = [n for n, weight in enumerate(weights.tolist()) if weight >= LEAST_WEIGHT]
     weights = weights[kept] / weights[kept].sum()
     recipes = tuple(chosen[n] for n in kept)
