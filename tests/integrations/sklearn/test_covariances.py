@@ -186,6 +186,18 @@ def test_one_absurd_cell_changes_next_to_nothing():
     assert abs(errors[1] / errors[0] - 1) < 0.02
 
 
+def test_an_absurd_cell_among_zeros_is_odd_and_rare_values_are_not():
+    rng = numpy_seeded(0)
+    rows = rng.normal(size=(200, 3))
+    rows[:, 0] = np.where(rng.random(200) < 0.2, rng.random(200), 0)
+    rows[:, 2] = rng.random(200) < 0.1
+    rows[3, 0] = 1e6
+    model = stack().fit(rows)
+    assert model.odd_cells_ == {"0": 1}
+    cue = np.array([[1e6, np.nan, np.nan], [0.0, np.nan, np.nan]])
+    assert np.abs(model.impute(cue)[:, 1:]).max() < 2
+
+
 def test_corrupted_cells_are_screened_and_clean_tables_are_not():
     rng = numpy_seeded(0)
     clean = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 8)) + 0.2 * rng.normal(size=(500, 8))
