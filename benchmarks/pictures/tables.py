@@ -18,7 +18,7 @@ def draw() -> dict[str, Figure]:
 
 def learning() -> Figure:
     """EM on the fit, and the number of memories chosen on rows held out."""
-    model = HopfieldBoltzmannMachine(random_state=0).fit(load_iris().data)
+    model = HopfieldBoltzmannMachine(covariance="spherical", random_state=0).fit(load_iris().data)
     figure = plt.figure(figsize=(7.4, 2.6))
     left, right = figure.subplots(1, 2)
     left.plot(model.log_likelihood_curve_, color=BLUE)
@@ -63,7 +63,7 @@ def _sheet(figure: Figure, images: np.ndarray, shape: tuple[int, int], title: st
 def iris() -> Figure:
     """The density of two columns, and what petal widths it fills in for given lengths."""
     rows = load_iris().data[:, 2:]
-    model = HopfieldBoltzmannMachine(random_state=0).fit(rows)
+    model = HopfieldBoltzmannMachine(covariance="spherical", random_state=0).fit(rows)
     x, y = np.linspace(0, 8, 120), np.linspace(-0.5, 3.2, 120)
     grid = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     density = model.score_samples(grid).reshape(120, 120)

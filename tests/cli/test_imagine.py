@@ -1,6 +1,7 @@
 """``isinglass imagine``: tables and images in, their own kind out, nothing lost."""
 
 import csv
+import json
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 
 import isinglass as ig
 from isinglass.cli import run
+from isinglass.errors import FileError
 from isinglass.integrations.sklearn import HopfieldBoltzmannMachine
 from tests.seeds import numpy_seeded
 
@@ -87,13 +89,16 @@ def test_samples_are_like_the_table_and_a_kept_machine_is_used_again(folder, cap
     assert run(again) == 0
     assert (folder / "again.csv").read_text() == (folder / "fresh.csv").read_text()
     assert "held out" not in capsys.readouterr().out
-    assert isinstance(ig.load(folder / "table.safetensors"), ig.HopfieldBoltzmann)
-    assert run([*again, "--memories", "3", "--steps", "200", "--categorical", "color"]) == 0
-    for other in (["--memories", "2"], ["--steps", "9"], ["--categorical", "count"]):
+    with pytest.raises(FileError, match=r"Read it with HopfieldBoltzmannMachine\.load"):
+        ig.load(folder / "table.safetensors")
+    assert run([*again, "--steps", "200", "--categorical", "color"]) == 0
+    wrong = (["--memories", "2"], ["--steps", "9"], ["--categorical", "count"])
+    for other in (*wrong, ["--covariance", "full"]):
         assert run([*again, *other]) == 2
         assert "or say --refit" in capsys.readouterr().err
     assert run([*again, "--memories", "2", "--refit"]) == 0
     assert HopfieldBoltzmannMachine.load("table.safetensors").n_memories_ == 2
+    assert isinstance(ig.load(folder / "table.safetensors"), ig.HopfieldBoltzmann)
 
 
 def test_images_are_imagined_and_completed(folder, capsys):
@@ -233,7 +238,13 @@ def test_numbers_and_truths_are_written_as_the_column_writes_them(folder, capsys
 
 def test_the_table_and_the_picture_say_the_same_likelihoods(folder, capsys):
     """The last point of the curve, and the chosen number's score on the rows held out."""
-    assert run(["imagine", "table.csv", "--sample", "1", "--model", "m.safetensors"]) == 0
+    assert run(["imagine", "table.csv", "--sample", "1", "--model", "s.safetensors"]) == 0
+    fitted = HopfieldBoltzmannMachine.load("s.safetensors")
+    said = capsys.readouterr().out
+    row = re.search(r"this machine, \d+ memories in \d mixtures? .*?│\s*(\S+)", said).groups()
+    assert row[0] == f"{fitted.log_likelihood_curve_[-1]:.4g}"
+    spheres = ["--covariance", "spherical", "--model", "m.safetensors", "--force"]
+    assert run(["imagine", "table.csv", "--sample", "1", *spheres]) == 0
     fitted = HopfieldBoltzmannMachine.load("m.safetensors")
     said = capsys.readouterr().out
     row = re.search(r"this machine, 3 memories\s*│\s*(\S+)\s*│\s*(\S+)", said).groups()
@@ -303,7 +314,7 @@ def test_bad_input_is_named_and_writes_nothing(folder, capsys):
     of("a,b\n1,inf\n", "infinite number in column 'b'")
     of("a,b\n1,2\n", "no column 'c'", "--sample", "1", "--drop", "c", status=2)
     of("a,b\nx,2\n", "no number", "--sample", "1", "--numeric", "a")
-    of("a,b\n1,2\n", "Give --sample N or --impute", "--seed", "1", status=2)
+    of("a,b\n1,2\n", "Give --sample N, --impute or --score", "--seed", "1", status=2)
     of("a,b\n1,2\n3,4\n", "--memories 9", "--impute", "--memories", "9", status=2)
     of("a,b\n1,2\n3,4\n", "Name it .csv", "--impute", "--out", "whole.npy", status=2)
     of("a,b\n1,2\n3,4\n", "its folder is not there", "--impute", "--out", "absent/whole.csv")
@@ -373,6 +384,29 @@ def test_a_kill_loses_nothing(folder):
         assert "Traceback" not in said
         assert [path.name for path in (folder / stop.name).iterdir()] == ["large-sampled.npy"]
         assert (folder / stop.name / "large-sampled.npy").read_bytes() == b"before"
+
+
+def test_odd_rows_are_named(folder, capsys):
+    """A row that breaks what the others keep is the least likely one."""
+    rng = numpy_seeded(5)
+    x = rng.normal(size=200)
+    rows = np.stack([x, 2 * x + 0.1 * rng.normal(size=200), rng.normal(size=200)], 1)
+    rows[17] = 1.5, -3.0, 0.0
+    lines = ["a,b,c", *(",".join(f"{cell:.3f}" for cell in row) for row in rows)]
+    (folder / "odd.csv").write_text("\n".join(lines) + "\n")
+    assert run(["imagine", "odd.csv", "--score", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["rows"] == 200
+    found = read(folder / "odd-scored.csv")
+    assert found[0] == ["row", "log_likelihood", "likelier_rows"]
+    assert len(found) == 201
+    worst = min(found[1:], key=lambda row: float(row[1]))
+    assert worst[0] == "18"
+    assert float(worst[2]) == pytest.approx(0.995)
+    assert run(["imagine", "odd.csv", "--score", "--force"]) == 0
+    assert re.search(r"Least likely rows: 18 \(-\d", capsys.readouterr().out)
+    refused(capsys, "which write a file each", "odd.csv", "--score", "--impute", status=2)
+    refused(capsys, "Name it .csv", "odd.csv", "--score", "--out", "odd.npy", status=2)
 
 
 def test_nothing_learned_is_said(folder, capsys):

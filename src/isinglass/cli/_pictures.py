@@ -30,15 +30,16 @@ LEAST_WIDTH = 64
 
 
 def draw_curve(path: Path, fitted: HopfieldBoltzmannMachine) -> None:
-    """Plots the likelihood step by step, and by number of memories where that was chosen.
+    """Plots the likelihood step by step, and what was chosen: memories, or weights of mixtures.
 
     Args:
         path: A path given by :func:`isinglass.io.atomic.atomic_write`.
         fitted: The fitted estimator.
     """
-    scores = fitted.validation_scores_
-    figure = Figure(figsize=(8.4 if scores else 4.6, 3.2), layout="constrained")
-    panels = figure.subplots(1, 2 if scores else 1, squeeze=False)[0]
+    scores, stack = fitted.validation_scores_, fitted.stack_
+    wide = bool(scores) or stack is not None
+    figure = Figure(figsize=(8.4 if wide else 4.6, 3.2), layout="constrained")
+    panels = figure.subplots(1, 2 if wide else 1, squeeze=False)[0]
     best = fitted.n_memories_
     memories = "1 memory" if best == 1 else f"{best} memories"
     panels[0].plot(fitted.log_likelihood_curve_, color=BLUE, linewidth=2)
@@ -61,6 +62,10 @@ def draw_curve(path: Path, fitted: HopfieldBoltzmannMachine) -> None:
         panels[1].margins(x=0.12)
         low, high = panels[1].get_ylim()
         panels[1].set_ylim(low - 0.3 * (high - low), high)  # room for the label below the line
+    if stack is not None:
+        names = [str(recipe) for recipe in stack.recipes]
+        panels[1].barh(names[::-1], stack.stack.log_weights.exp().numpy()[::-1], color=BLUE)
+        panels[1].set(xlabel="weight", title="Mixtures, weighed by hidden cells")
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format=path.suffix[1:].lower(), dpi=144)

@@ -114,6 +114,11 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Serializabl
     operation = f"loading {path}"
     check_device(device)
     header, tensors = read_tensors(path)
+    if "reader" in header:
+        raise FileError(
+            "it holds mixtures of a table, no energy",
+            f"Read it with {header['reader']}", operation=operation,
+        )  # fmt: skip
     if "class" not in header:
         raise FileError(
             "it holds no energy but a checkpoint of learning",

@@ -1,5 +1,13 @@
 """Rules that turn data into parameters."""
 
+from isinglass.learning.covariance_em import (
+    CovariancePrior,
+    CovarianceStatistics,
+    covariance_e_step,
+    covariance_em,
+    covariance_m_step,
+    covariance_start,
+)
 from isinglass.learning.em import (
     EMReport,
     e_step,
@@ -22,6 +30,14 @@ from isinglass.learning.objectives.score_matching import DenoisingScoreMatching,
 from isinglass.learning.objectives.stepwise_em import ExpectationMaximization
 from isinglass.learning.objectives.tempered_pcd import TemperedPCD
 from isinglass.learning.pretraining import greedy_pretraining
+from isinglass.learning.screen import Screen
+from isinglass.learning.stacking import (
+    Recipe,
+    StackReport,
+    StackSettings,
+    fit_screened_stack,
+    fit_stack,
+)
 from isinglass.learning.sufficient_statistics import PseudoCounts, SufficientStatistics
 from isinglass.learning.trainer.centering import centered_step
 from isinglass.learning.trainer.evaluation import Likelihood
@@ -29,6 +45,8 @@ from isinglass.learning.trainer.history import FitReport
 
 __all__ = [
     "ContrastiveDivergence",
+    "CovariancePrior",
+    "CovarianceStatistics",
     "DenoisingScoreMatching",
     "EMReport",
     "ExactGradient",
@@ -39,16 +57,26 @@ __all__ = [
     "PersistentCD",
     "PseudoCounts",
     "PseudoLikelihood",
+    "Recipe",
+    "Screen",
     "SlicedScoreMatching",
+    "StackReport",
+    "StackSettings",
     "SufficientStatistics",
     "TemperedPCD",
     "centered_step",
     "contrastive_loss",
+    "covariance_e_step",
+    "covariance_em",
+    "covariance_m_step",
+    "covariance_start",
     "default_objective",
     "e_step",
     "em_step",
     "expectation_maximization",
     "fit",
+    "fit_screened_stack",
+    "fit_stack",
     "greedy_pretraining",
     "m_step",
     "pseudo_log_likelihood",

@@ -33,7 +33,8 @@ class RobustStatistics:
             quartiles, ``(d,)``; 0 where the middle half of the cells are equal.
         reach: How far from the median a cell may lie, ``(d,)``: beyond it are cells that are few
             (at most 2 %), over 6 spreads from the median, and over 3 times farther than all others.
-            Infinite where the middle half are equal, or the cells fewer than 8.
+            Where the middle half are equal, spreads are the middle distance of the cells that
+            differ from them. Infinite where those, or all cells, are fewer than 8.
 
     Examples:
         >>> data = torch.arange(-49.0, 50).unsqueeze(-1)
@@ -64,13 +65,18 @@ class RobustStatistics:
         distance = torch.where(observed, (data - center).abs(), torch.inf).sort(0).values
         rank = torch.arange(len(data) - 1, device=data.device).unsqueeze(-1)
         few = (count * SHARE).floor().clamp_min(1)
-        far = distance[1:] > torch.maximum(SPREADS * spread, JUMP * distance[:-1])
+        # Where the middle half are equal, the middle distance of those that differ is the measure.
+        same = (distance == 0).sum(0)
+        differ = count - same
+        other = _pick(distance, differ, (same + differ // 2).clamp_max(len(data) - 1))
+        unit = torch.where((spread > 0) | (differ < FEWEST), spread, other)
+        far = distance[1:] > torch.maximum(SPREADS * unit, JUMP * distance[:-1])
         odd = far & (rank + 1 < count) & (rank + 1 >= count - few)
         # The farthest that is not odd: just before the first jump, or the last that was observed.
         last = _pick(distance, count, count - 1).unsqueeze(0)
         inner = torch.cat([torch.where(odd, distance[:-1], torch.inf), last]).amin(0)
-        reach = torch.maximum(SPREADS * spread, JUMP * inner)
-        bounded = (spread > 0) & (count >= FEWEST)
+        reach = torch.maximum(SPREADS * unit, JUMP * inner)
+        bounded = (unit > 0) & (count >= FEWEST)
         return cls(center, spread, torch.where(bounded, reach, torch.inf))
 
     def outside(self, data: Float[Tensor, "n d"]) -> Bool[Tensor, "n d"]:

@@ -196,7 +196,7 @@ def test_the_number_of_memories_is_chosen():
     centers = 100.0 * np.tile(np.eye(5), 20)
     rng = numpy_seeded(0)
     rows = centers[rng.integers(0, 5, 600)] + rng.normal(size=(600, 100))
-    model = HopfieldBoltzmannMachine(random_state=SEED, n_init=3).fit(rows)
+    model = HopfieldBoltzmannMachine(covariance="spherical", random_state=SEED, n_init=3).fit(rows)
     assert model.n_memories_ == 5
     assert max(model.validation_scores_, key=model.validation_scores_.get) == 5
 

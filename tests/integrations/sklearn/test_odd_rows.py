@@ -107,7 +107,9 @@ def test_the_number_of_memories_does_not_hang_on_one_cell():
 
 def test_one_memory_is_said():
     with pytest.warns(UserWarning, match="no number better than 1"):
-        HopfieldBoltzmannMachine(random_state=SEED).fit(numpy_seeded(0).normal(size=(40, 10)))
+        HopfieldBoltzmannMachine(covariance="spherical", random_state=SEED).fit(
+            numpy_seeded(0).normal(size=(40, 10))
+        )
 
 
 def test_no_spread_is_finer_than_the_numbers():

@@ -27,9 +27,11 @@ def imagine(
     data: options.Data,
     sample: options.Sample = None,
     impute: options.Impute = False,
+    score: options.Score = False,
     out: options.Out = None,
     how: options.Fill = options.How.MEAN,
     memories: options.Memories = None,
+    covariance: options.Covariances = None,
     steps: options.Steps = None,
     starts: options.Starts = None,
     seed: options.Seed = 0,
@@ -54,56 +56,81 @@ def imagine(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Learn a table or a folder of images; draw fresh ones, or fill what is missing.
+    """Learn a table or a folder of images; draw fresh ones, fill gaps, find the odd ones.
 
-    Fits a Hopfield–Boltzmann machine by EM to the cells that are there. Its
-    samples and fillings are exact: no chains, no burn-in. Strings are
-    categories, 0 and 1 bits, the rest numbers; empty cells are unknown.
+    Fits mixtures of memories by EM to the cells that are there, and weighs
+    them by cells that were hidden. Samples and fillings are exact: no
+    chains, no burn-in. Strings are categories, 0 and 1 bits, the rest
+    numbers; empty cells are unknown.
     Names that are all different and dates are left out of the learning.
     Prints the likelihood of rows held out, beside columns taken independently.
 
     Examples:
         isinglass imagine patients.csv --impute --out whole.csv
         isinglass imagine patients.csv --sample 1000 --model patients.safetensors
+        isinglass imagine patients.csv --score --out odd.csv
         isinglass imagine faces/ --size 32 --sample 64 --sheet faces.png
         isinglass imagine digits.npy --image 8x8 --impute --how draw
     """
     from isinglass.cli.imagine.fitting import fitted_machine, kept_machine, kinds_of, summary
+    from isinglass.cli.imagine.scores import write_scores
     from isinglass.cli.imagine.source import read_source
 
     kinds = _kinds(categorical, numeric)
-    _check_purpose(sample, impute)
+    _check_purpose(sample, impute, score)
     reading = _tables.reading_of(header, sep, decimal, thousands, encoding, na, no_na)
-    wishes = {"--memories": memories, "--steps": steps, "--starts": starts}
+    wishes = _wishes(memories, covariance, steps, starts)
     kept = None if model is None or refit else kept_machine(model, kinds, wishes)
     source = read_source(
         data, image=image, size=size, kinds=kinds, drop=drop or [], reading=reading,
         fitted=None if kept is None else kinds_of(kept),
     )  # fmt: skip
-    targets = _targets(source, out, curve, sheet, impute, force)
+    verb = "scored" if score else "imputed" if impute else "sampled"
+    targets = _targets(source, out, curve, sheet, verb, force)
 
     output = Output(as_json, quiet)
+    _say_source(output, source, impute)
+    fitted = kept or fitted_machine(output, source, wishes, seed, model)
+    fitted.handle_unknown = unseen.value
+    output.say(summary(fitted))
+    done = write_scores(output, source, fitted, targets, force) if score else None
+    if not score:
+        rows = _rows(source, fitted, sample, how, seed)
+        _write(source, fitted, rows, targets, impute, force)
+    _finish(output, source, fitted, targets, sample, done)
+
+
+def _say_source(output: Output, source: Source, impute: bool) -> None:
+    """Says how the rows were read."""
     if source.decided:
         output.say(f"{escape(str(source.path))}: {escape(source.decided)}.")
     for note in source.notes:
         output.warn(note)
     if impute and not source.unknown:
         output.warn("Nothing is unknown: the rows are written as they were")
-    fitted = kept or fitted_machine(output, source, wishes, seed, model)
-    fitted.handle_unknown = unseen.value
-    output.say(summary(fitted))
-    rows = _rows(source, fitted, sample, how, seed)
-    _write(source, fitted, rows, targets, impute, force)
-    _finish(output, source, fitted, targets, sample)
 
 
-def _check_purpose(sample: int | None, impute: bool) -> None:
-    if sample is None and not impute:
-        raise ParameterError("what to do is not said", "Give --sample N or --impute")
-    if sample is not None and impute:
+def _wishes(
+    memories: int | None,
+    covariance: options.Covariance | None,
+    steps: int | None,
+    starts: int | None,
+) -> dict[str, Any]:
+    """Returns the options of the learning by their names; None is not told."""
+    kind = None if covariance is None else covariance.value
+    return {"--memories": memories, "--covariance": kind, "--steps": steps, "--starts": starts}
+
+
+def _check_purpose(sample: int | None, impute: bool, score: bool) -> None:
+    said = [name for name, asked in zip(
+        ("--sample", "--impute", "--score"), (sample is not None, impute, score), strict=True
+    ) if asked]  # fmt: skip
+    if not said:
+        raise ParameterError("what to do is not said", "Give --sample N, --impute or --score")
+    if len(said) > 1:
         raise ParameterError(
-            "--sample and --impute, which write a file each",
-            "Run it twice; --model FILE keeps the machine between",
+            f"{' and '.join(said)}, which write a file each",
+            "Run it again for each; --model FILE keeps the machine between",
         )  # fmt: skip
 
 
@@ -112,14 +139,20 @@ def _targets(
     out: Path | None,
     curve: Path | None,
     sheet: Path | None,
-    impute: bool,
+    verb: str,
     force: bool,
 ) -> list[Path]:
     """Returns the files to write: rows, the plot of learning, and for images the sheet."""
-    out = out or source.default_name("imputed" if impute else "sampled")
-    source.check_name(out)
+    from isinglass.data.table import check_table_name
+
+    if verb == "scored":
+        out = out or source.default_name(verb).with_suffix(".csv")
+        check_table_name(f"writing {out}", out, (".csv",))
+    else:
+        out = out or source.default_name(verb)
+        source.check_name(out)
     targets = [out, curve or out.with_name(f"{out.stem}-curve.png")]
-    if source.shape is not None:
+    if source.shape is not None and verb != "scored":
         targets.append(sheet or out.with_name(f"{out.stem}-sheet.png"))
     elif sheet is not None:
         raise ParameterError("a sheet of rows", "Say what images they are: --image HxW")
@@ -213,16 +246,18 @@ def _finish(
     fitted: HopfieldBoltzmannMachine,
     targets: list[Path],
     sample: int | None,
+    done: str | None,
 ) -> None:
     """Prints what was done, as text or as JSON."""
     from isinglass.cli.imagine.fitting import kinds_of
 
+    scored = done is not None
     cells = "1 unknown cell" if source.unknown == 1 else f"{source.unknown} unknown cells"
     counts = [(n, repr(w) if w else "empty") for w, n in source.words.most_common() if n]
     words = (
         escape(f" ({', '.join(f'{n} {word}' for n, word in counts)})") if any(source.words) else ""
     )
-    done = (
+    done = done or (
         f"Filled {cells} of {source.count_in_words(source.count)}{words}"
         if sample is None
         else f"Drew {source.count_in_words(sample)}"
@@ -231,7 +266,7 @@ def _finish(
     held_out = fitted.validation_scores_
     output.finish({
         "rows": source.count if sample is None else sample,
-        "filled": source.unknown if sample is None else 0,
+        "filled": source.unknown if sample is None and not scored else 0,
         "unknown": {word: count for word, count in source.words.items() if count},
         "read as": source.decided,
         "columns": kinds_of(fitted),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from isinglass._support.optional import require_extra
 from isinglass.cli._common import Output
@@ -24,9 +24,14 @@ __all__ = ["fitted_machine", "kept_machine", "kinds_of", "summary"]
 #: With fewer rows nothing is held out.
 FEWEST_ROWS = 10
 #: Options of the learning, and what the estimator calls them.
-SETTINGS = {"--memories": "n_memories", "--steps": "max_iter", "--starts": "n_init"}
+SETTINGS = {
+    "--memories": "n_memories", "--covariance": "covariance", "--steps": "max_iter",
+    "--starts": "n_init",
+}  # fmt: skip
 #: More names of columns than this are not shown.
 MOST_NAMES = 12
+#: Log p of rows held out under the machine, and under independent columns.
+Held: TypeAlias = tuple[float | None, float | None]
 
 
 def kinds_of(fitted: HopfieldBoltzmannMachine) -> dict[str, str]:
@@ -35,7 +40,7 @@ def kinds_of(fitted: HopfieldBoltzmannMachine) -> dict[str, str]:
 
 
 def kept_machine(
-    path: Path, kinds: dict[str, str], wishes: dict[str, int | None]
+    path: Path, kinds: dict[str, str], wishes: dict[str, Any]
 ) -> HopfieldBoltzmannMachine | None:
     """Returns the machine in the file, or None if there is no file.
 
@@ -61,13 +66,15 @@ def kept_machine(
 
 
 def fitted_machine(
-    output: Output, source: Source, wishes: dict[str, int | None], seed: int, path: Path | None
+    output: Output, source: Source, wishes: dict[str, Any], seed: int, path: Path | None
 ) -> HopfieldBoltzmannMachine:
     """Fits a machine, keep it in the file if one is named, and print how good it is."""
     settings: dict[str, Any] = {
         SETTINGS[name]: wish for name, wish in wishes.items() if wish is not None
     }
     settings |= {"columns": source.kinds, "random_state": seed}
+    if source.shape is not None:  # pixels are many, and mixtures of spheres draw them well
+        settings.setdefault("covariance", "spherical")
     _warn_of_names(output, source)
     output.say(f"Learning {source.count_in_words(source.count)} of {source.path} …")
     verbose = output.console.is_terminal and not output.console.quiet
@@ -108,9 +115,11 @@ def _print_likelihoods(
     table = Table(caption=f"Held out: {rule}", caption_justify="left")
     for column in ("log-likelihood, nats a row", "fitted", "held out"):
         table.add_column(column, justify="right" if table.columns else "left")
-    alone = HopfieldBoltzmannMachine(**dict(settings, n_memories=1)).fit(source.rows)
-    for name, machine in (("this machine", fitted), ("columns independent", alone)):
-        score = held.get(machine.n_memories_)
+    single = dict(settings, n_memories=1, covariance="spherical")
+    alone = HopfieldBoltzmannMachine(**single).fit(source.rows)
+    for name, machine, score in zip(
+        ("this machine", "columns independent"), (fitted, alone), held, strict=True
+    ):
         table.add_row(
             f"{name}, {_memories(machine)}", f"{machine.score(source.rows):.4g}",
             "–" if score is None else f"{score:.4g}",
@@ -120,13 +129,14 @@ def _print_likelihoods(
 
 
 def _warn_of_nothing_learned(
-    output: Output, source: Source, fitted: HopfieldBoltzmannMachine, held: dict[int, float]
+    output: Output, source: Source, fitted: HopfieldBoltzmannMachine, held: Held
 ) -> None:
     """Warns where rows held out are no likelier than if columns were independent."""
-    alone, count = held.get(1), fitted.n_memories_
+    ours, alone = held
     if len(fitted.columns_.columns) < 2:
         return
-    if count > 1 and (alone is None or held.get(count, alone) > alone):
+    learned = fitted.stack_ is not None or fitted.n_memories_ > 1
+    if learned and (alone is None or ours is None or ours > alone):
         return
     images = source.shape is not None
     less = "smaller images (--size 16)" if images else "fewer columns (--drop COLUMN)"
@@ -138,20 +148,22 @@ def _warn_of_nothing_learned(
     )
 
 
-def _held_out(source: Source, fitted: HopfieldBoltzmannMachine) -> tuple[dict[int, float], str]:
-    """Returns held-out likelihoods by number of memories, and how they were found, or why not."""
+def _held_out(source: Source, fitted: HopfieldBoltzmannMachine) -> tuple[Held, str]:
+    """Returns held-out likelihoods of the machine and of independent columns, or why not."""
     rule = (
         "a fifth of the rows at a time, under machines of the others; the least likely twentieth "
         "left out; categories only there count as unknown"
     )
-    if fitted.validation_scores_:
-        return fitted.validation_scores_, f"{rule}. They chose the number of memories"
+    scores = fitted.validation_scores_
+    if scores:
+        found = scores[fitted.n_memories_], scores.get(1)
+        return found, f"{rule}. They chose the number of memories"
     if source.count < FEWEST_ROWS:
-        return {}, f"none of fewer than {FEWEST_ROWS} rows"
-    scores = fitted.held_out_scores(source.rows, {1, fitted.n_memories_})
-    if fitted.n_memories_ not in scores:
-        return {}, "the other rows do not do, they are fewer than the memories"
-    return scores, rule
+        return (None, None), f"none of fewer than {FEWEST_ROWS} rows"
+    ours = fitted.held_out_score(source.rows)
+    if ours is None:
+        return (None, None), "the other rows do not do, they are fewer than the memories"
+    return (ours, fitted.held_out_scores(source.rows, {1}).get(1)), rule
 
 
 def summary(fitted: HopfieldBoltzmannMachine) -> str:
@@ -169,4 +181,10 @@ def summary(fitted: HopfieldBoltzmannMachine) -> str:
 
 
 def _memories(fitted: HopfieldBoltzmannMachine) -> str:
-    return "1 memory" if fitted.n_memories_ == 1 else f"{fitted.n_memories_} memories"
+    count = fitted.n_memories_
+    words = "1 memory" if count == 1 else f"{count} memories"
+    if fitted.stack_ is None:
+        return words
+    kinds = sorted({recipe.kind for recipe in fitted.stack_.recipes})
+    mixtures = len(fitted.stack_.recipes)
+    return f"{words} in {mixtures} mixture{'s' * (mixtures != 1)} ({', '.join(kinds)})"

@@ -21,6 +21,16 @@ class How(StrEnum):
     DRAW = "draw"
 
 
+class Covariance(StrEnum):
+    """What numbers have given the memory."""
+
+    AUTO = "auto"
+    SPHERICAL = "spherical"
+    DIAG = "diag"
+    TIED = "tied"
+    FULL = "full"
+
+
 class Unseen(StrEnum):
     """What a category is that the machine has not seen."""
 
@@ -50,7 +60,17 @@ Fill: TypeAlias = Annotated[
 ]  # fmt: skip
 Memories: TypeAlias = Annotated[
     int | None,
-    Option(parser=whole(1), help="How many memories.", show_default="chosen on rows held out"),
+    Option(parser=whole(1), help="How many memories.", show_default="several numbers, stacked"),
+]
+Covariances: TypeAlias = Annotated[
+    Covariance | None,
+    Option(
+        help="The covariance of numbers given the memory.",
+        show_default="auto; spherical for images",
+    ),
+]
+Score: TypeAlias = Annotated[
+    bool, Option("--score", help="Say how likely each row is: the least likely are the odd ones.")
 ]
 Steps: TypeAlias = Annotated[
     int | None, Option(parser=whole(1), help="Most steps of learning.", show_default="200")

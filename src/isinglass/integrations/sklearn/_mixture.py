@@ -9,6 +9,7 @@ import torch
 
 from isinglass.data.columns import CategoricalColumn, Columns, Numeric
 from isinglass.energies import HopfieldBoltzmann
+from isinglass.integrations.sklearn._stack import TableStack
 from isinglass.learning.em import e_step
 
 __all__ = ["MixtureMixin"]
@@ -22,6 +23,7 @@ class MixtureMixin:
     """
 
     machine_: HopfieldBoltzmann
+    stack_: TableStack | None
     columns_: Columns
     scale_: torch.Tensor
     log_likelihood_curve_: list[float]
@@ -34,6 +36,8 @@ class MixtureMixin:
         """Returns the responsibilities p(μ | x), as ``transform`` does, ``(n, N)``."""
         model: Any = self
         data, observed = model._rows(X)
+        if self.stack_ is not None:
+            return self.stack_.responsibilities(data, observed).numpy()
         return e_step(self.machine_, data, observed, self.scale_)[0].numpy()
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
@@ -53,6 +57,8 @@ class MixtureMixin:
     @property
     def weights_(self) -> np.ndarray:
         """The probabilities π of the memories, ``(N,)``."""
+        if self.stack_ is not None:
+            return self.stack_.stack.moments()[0].numpy()
         return self.machine_.mixture().log_weights().detach().exp().numpy()
 
     @property
@@ -64,12 +70,13 @@ class MixtureMixin:
     def covariances_(self) -> np.ndarray:
         """The variance of each component given each memory, ``(N, components)``, as for "diag"."""
         mean = self._mean_states()
-        variance = torch.where(
-            self.columns_.numeric,
-            self.columns_.spreads.square() * self.machine_.temperature * self.scale_.square(),
-            mean * (1 - mean),
-        )
-        return self._in_order(variance)
+        if self.stack_ is None:
+            spread = self.machine_.temperature * self.scale_.square()
+        else:
+            _, _, variance, names = self.stack_.stack.moments()
+            spread = self.stack_.layout.states(variance, names)
+        numbers = self.columns_.spreads.square() * spread
+        return self._in_order(torch.where(self.columns_.numeric, numbers, mean * (1 - mean)))
 
     @property
     def lower_bound_(self) -> float:
@@ -77,7 +84,9 @@ class MixtureMixin:
         return self.log_likelihood_curve_[-1]
 
     def _n_parameters(self) -> int:
-        """Counts what is free: weights, means or probabilities, and a spread for each number."""
+        """Counts what is free: weights, means or probabilities, and spreads or covariances."""
+        if self.stack_ is not None:
+            return self.stack_.parameters()
         memories = self.machine_.memories
         widths = [c.width - isinstance(c, CategoricalColumn) for c in self.columns_.columns]
         numbers = sum(isinstance(c, Numeric) for c in self.columns_.columns)
@@ -90,6 +99,9 @@ class MixtureMixin:
     @torch.no_grad()
     def _mean_states(self) -> torch.Tensor:
         """Returns the mean state of each memory, ``(N, components)``."""
+        if self.stack_ is not None:
+            _, numbers, _, names = self.stack_.stack.moments()
+            return self.stack_.layout.states(numbers, names)
         found = self.machine_.mixture()
         mean = self.machine_.visible.mean(found.fields, found.temperature)
         return mean.detach() * self.scale_

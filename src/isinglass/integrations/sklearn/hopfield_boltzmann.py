@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,30 +11,19 @@ import torch
 from torch import Generator, Tensor
 
 from isinglass._support.optional import require_extra
-from isinglass._support.validation import (
-    check_at_least_zero,
-    check_choice,
-    check_count,
-    check_flag,
-    check_positive,
-    check_weight,
-)
+from isinglass._support.validation import check_choice, check_count
 from isinglass.data.columns import Cells, is_unknown
-from isinglass.energies import HopfieldBoltzmann, PatternMixture
-from isinglass.errors import ParameterError
+from isinglass.energies import PatternMixture
 from isinglass.integrations.sklearn._files import FileMixin
-from isinglass.integrations.sklearn._frames import (
-    TableMixin,
-    kinds_of,
-    rows_like,
-)
-from isinglass.integrations.sklearn._memory_count import choose_count, held_out_scores
+from isinglass.integrations.sklearn._frames import TableMixin, kinds_of, rows_like
+from isinglass.integrations.sklearn._learning import LearningMixin
 from isinglass.integrations.sklearn._mixture import MixtureMixin
 from isinglass.integrations.sklearn._numbers import fit_columns, said_of_odd
-from isinglass.integrations.sklearn._shared import generator_of, learning_bar
-from isinglass.learning.em import EMReport, e_step, expectation_maximization, m_step
-from isinglass.learning.initialization import seed_cluster_means
-from isinglass.learning.sufficient_statistics import PseudoCounts, SufficientStatistics
+from isinglass.integrations.sklearn._parameters import check_parameters
+from isinglass.integrations.sklearn._shared import generator_of
+from isinglass.integrations.sklearn._stack import StackConditional
+from isinglass.learning.em import e_step
+from isinglass.learning.sufficient_statistics import PseudoCounts
 
 with require_extra("sklearn"):
     from sklearn.base import (
@@ -60,27 +48,34 @@ class HopfieldBoltzmannMachine(
     TransformerMixin,
     DensityMixin,
     MixtureMixin,
+    LearningMixin,
     FileMixin,
     TableMixin,
     BaseEstimator,
 ):
     r"""Hopfield–Boltzmann machine of a table of mixed columns: density, samples, imputation.
 
-        p(x) = Σ_μ π_μ Π_i p(x_i | μ),    x_i = center_i + spread_i s_i v_i
+        p(x) = Σ_μ π_μ N(z; m_μ, Σ_μ) Π_j P_μj(c_j)
 
-    A row has one latent memory; given it, cells are independent: numbers Gaussian, with a mean a
-    memory and a spread s_i a column; zeros and ones bits; names one-hot. All sums are closed, so
-    likelihood, samples and what is missing given what is there are exact. It is a
-    :class:`~isinglass.HopfieldBoltzmann` of one group at T = 1, fitted by EM to the cells that
-    are there: maximum likelihood for values missing at random.
+    A row has one latent memory; given it, numbers z are normal, with the covariances that
+    ``covariance`` says, and names and bits c are independent. All sums are closed, so likelihood,
+    samples and what is missing given what is there are exact. It is fitted by EM to the cells that
+    are there: maximum likelihood for values missing at random. With ``covariance="spherical"`` it
+    is a :class:`~isinglass.HopfieldBoltzmann` of one group at T = 1, of x_i = center_i + spread_i
+    s_i v_i; else mixtures are stacked: p(x) = Σ_m w_m p_m(x).
 
     Reference: Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x; Cappé &
     Moulines 2009, arXiv:0712.4273 (``partial_fit``); Arthur & Vassilvitskii 2007 (the start).
 
     Args:
-        n_memories: N; "auto" holds rows out, a fifth at a time, and takes the fewest under which
-            they are as likely as under any number, within one standard error; the least likely
-            twentieth of the rows has no say.
+        n_memories: N, or "auto": as ``covariance`` says.
+        covariance: What numbers have given the memory. "spherical" is a spread s_i a column, the
+            same for all memories; "diag" spreads of each memory; "tied" one full covariance for
+            all; "full" a covariance of each. "auto" is "spherical" where N is a number or numeric
+            columns are more than 300, else a stack of all, weighted by cells that were hidden:
+            :class:`~isinglass.distributions.MixtureStack`. Of diag, tied and full with N "auto"
+            several N are stacked; of "spherical" rows are held out, and the fewest memories taken
+            under which they are as likely as under any number, within one standard error.
         columns: "numeric", "binary" or "categorical" for columns that are not as they look, by
             name or number, or for all. Strings look categorical. An array of floats is numeric,
             one of whole numbers too unless all of it is 0 and 1; in a data frame or dictionary
@@ -98,10 +93,12 @@ class HopfieldBoltzmannMachine(
         verbose: Whether to show a progress bar (extra ``cli``).
 
     Attributes:
-        machine_: The :class:`~isinglass.HopfieldBoltzmann`.
+        machine_: The :class:`~isinglass.HopfieldBoltzmann`; there where covariances are spherical.
+        stack_: The mixtures of memories with other covariances, with their weights; None where
+            covariances are spherical.
         columns_: The :class:`~isinglass.data.columns.Columns`: kinds, categories, centers.
         scale_: s_i, ``(components,)``, ones but for numbers.
-        n_memories_: N in use.
+        n_memories_: N in use, of all mixtures of a stack together.
         log_likelihood_curve_: Mean log p(x) of the rows before each step, and after the last.
         n_iter_: Steps of EM.
         converged_: Whether the likelihood converged.
@@ -131,6 +128,7 @@ class HopfieldBoltzmannMachine(
         self,
         n_memories: int | str = "auto",
         *,
+        covariance: str = "auto",
         columns: Mapping[Any, str] | None = None,
         max_iter: int = 200,
         tol: float = 1e-4,
@@ -143,6 +141,7 @@ class HopfieldBoltzmannMachine(
         verbose: bool = False,
     ) -> None:
         self.n_memories = n_memories
+        self.covariance = covariance
         self.columns = columns
         self.max_iter = max_iter
         self.tol = tol
@@ -171,8 +170,8 @@ class HopfieldBoltzmannMachine(
             UserWarning: If "auto" finds one memory best, or cells lie far outside their column:
                 few, over six spreads from its median and over three times farther than all others.
         """
-        self._check_parameters()
-        again = self.warm_start and hasattr(self, "machine_")
+        check_parameters(self)
+        again = self.warm_start and hasattr(self, "stack_")
         table = self._table(X, reset=not again)
         if not again:
             self.columns_, self._bounds = fit_columns(self._names(), table, self._kinds(table))
@@ -180,15 +179,8 @@ class HopfieldBoltzmannMachine(
         self._pseudo = PseudoCounts.of(
             data, observed, self.columns_.numeric, self.pseudo_count / len(data)
         )
-        with learning_bar(self.verbose, self.max_iter) as show:
-            if again:
-                report = self._learn(self.machine_, data, observed, self.scale_, show)
-            else:
-                generator = generator_of(self.random_state)
-                self.n_memories_ = self._count(data, observed, generator, show)
-                self.machine_, report = self._best(
-                    self.n_memories_, data, observed, generator, show
-                )
+        self.validation_scores_ = None
+        report = self._fit(data, observed, again)
         self.scale_ = report.scale
         # In the units of the data, where scikit-learn's and the user's likelihoods are.
         volume = float(self._volume(observed).mean())
@@ -199,7 +191,7 @@ class HopfieldBoltzmannMachine(
             said = f"EM was not at rest after max_iter = {self.max_iter} steps: allow more"
             warnings.warn(said, ConvergenceWarning, stacklevel=2)
         self.n_samples_seen_, self._batches = len(data), 0
-        self._statistics: SufficientStatistics | None = self._expect(data, observed)
+        self._statistics: Any = self._expect(data, observed)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> HopfieldBoltzmannMachine:  # noqa: N803
@@ -217,22 +209,13 @@ class HopfieldBoltzmannMachine(
         Raises:
             DomainError: If a cell is not of its column's kind.
         """
-        if not hasattr(self, "machine_"):
+        if not hasattr(self, "stack_"):
             return self.fit(X)
-        self._check_parameters()
+        check_parameters(self)
         data, observed = self._examples(self._table(X))
         self._batches += 1
         self.n_samples_seen_ += len(data)
-        batch = self._expect(data, observed)
-        rate = (self._batches + 2) ** -FORGETTING
-        self._statistics = (
-            batch if self._statistics is None else self._statistics.toward(batch, rate)
-        )
-        share = self.pseudo_count / self.n_samples_seen_
-        self.scale_ = m_step(
-            self.machine_, self._statistics, self.scale_, self.columns_.numeric,
-            pseudo_count=replace(self._pseudo, share=share), least_scale=self._least(),
-        )  # fmt: skip
+        self._step(data, observed, (self._batches + 2) ** -FORGETTING)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -241,7 +224,10 @@ class HopfieldBoltzmannMachine(
         A row of which nothing is known has 0.
         """
         data, observed = self._rows(X)
-        _, log_prob = e_step(self.machine_, data, observed, self.scale_)
+        if self.stack_ is None:
+            _, log_prob = e_step(self.machine_, data, observed, self.scale_)
+        else:
+            log_prob = self.stack_.log_prob(data, observed)
         return (log_prob - self._volume(observed)).numpy()
 
     def score(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -274,6 +260,10 @@ class HopfieldBoltzmannMachine(
         check_is_fitted(self)
         check_count("n_samples", n_samples)
         generator = self._generator(random_state)
+        if self.stack_ is not None:
+            states, memory = self.stack_.sample(n_samples, generator)
+            rows = rows_like(self._example, self.columns_.decode(states))
+            return (rows, memory.numpy()) if return_labels else rows
         states = self.machine_.sample(n_samples, generator=generator)
         rows = rows_like(self._example, self.columns_.decode(states * self.scale_))
         if not return_labels:
@@ -304,13 +294,13 @@ class HopfieldBoltzmannMachine(
         table = self._table(X)
         states, observed = self._states(table)
         generator = self._generator(random_state)
-        size = max(1, BLOCK // (self.n_memories_ * states.shape[-1]))
+        size = max(1, BLOCK // (self.n_memories_ * max(1, states.shape[-1])))
         filled = []
         for rows, seen in zip(states.split(size), observed.split(size), strict=True):
             with torch.no_grad():
-                mixture = self.machine_.conditional(rows, seen)
-                fill = {"mean": mixture.mean, "mode": mixture.mode}
-                filled.append(mixture.sample(generator) if how == "draw" else fill[how]())
+                found = self._conditional(rows, seen)
+                fill = {"mean": found.mean, "mode": found.mode}
+                filled.append(found.sample(generator) if how == "draw" else fill[how]())
         cells = self.columns_.decode(torch.cat(filled) * self.scale_, rounded=how == "draw")
         whole = [
             np.where(is_unknown(mine), theirs, mine)
@@ -318,15 +308,16 @@ class HopfieldBoltzmannMachine(
         ]
         return rows_like(X, whole)
 
-    def conditional(self, X: Any) -> PatternMixture:  # noqa: N803
-        """Returns the distribution of the unknown cells of each row, in states of ``machine_``.
+    def conditional(self, X: Any) -> PatternMixture | StackConditional:  # noqa: N803
+        """Returns the distribution of the unknown cells of each row, in states.
 
         A number x is the state (x − center)/(spread · s); ``columns_.places`` says where each
-        column stands, and ``columns_.decode(states * scale_)`` brings states back.
+        column stands, and ``columns_.decode(states * scale_)`` brings states back. It has
+        ``mean()``, ``mode()`` and ``sample(generator)``.
         """
         check_is_fitted(self)
         with torch.no_grad():
-            return self.machine_.conditional(*self._states(self._table(X)))
+            return self._conditional(*self._states(self._table(X)))
 
     def __sklearn_tags__(self) -> Any:
         """Tells scikit-learn that unknown cells and categories are allowed."""
@@ -338,25 +329,6 @@ class HopfieldBoltzmannMachine(
     @property
     def _n_features_out(self) -> int:
         return self.n_memories_
-
-    def _check_parameters(self) -> None:
-        if isinstance(self.n_memories, str) and self.n_memories != "auto":
-            raise ParameterError(f"n_memories = {self.n_memories!r}", "Say 'auto', or a number")
-        if not isinstance(self.n_memories, str):
-            check_count("n_memories", self.n_memories)
-        check_count("max_iter", self.max_iter)
-        check_count("n_init", self.n_init)
-        check_at_least_zero("tol", self.tol)
-        check_weight("pseudo_count", self.pseudo_count)
-        check_positive("least_spread", self.least_spread)
-        check_choice("handle_unknown", self.handle_unknown, ("error", "missing"))
-        check_flag("warm_start", self.warm_start)
-        check_flag("verbose", self.verbose)
-        if not isinstance(self.columns, Mapping | str | None):
-            raise ParameterError(
-                f"columns of type {type(self.columns).__name__}",
-                "Give a dictionary from columns to kinds",
-            )
 
     def _names(self) -> list[str]:
         names = getattr(self, "feature_names_in_", range(self.n_features_in_))
@@ -383,10 +355,6 @@ class HopfieldBoltzmannMachine(
             warnings.warn(said_of_odd(self.odd_cells_), UserWarning, stacklevel=3)
         return torch.where(odd, 0.0, data), observed & ~odd
 
-    def _least(self) -> Tensor:
-        """Returns the least scale of each component."""
-        return self._bounds.resolution.clamp_min(float(self.least_spread))
-
     def _encode(self, table: list[Cells]) -> tuple[Tensor, Tensor]:
         return self.columns_.encode(type(self).__name__, table, self.handle_unknown)
 
@@ -398,103 +366,6 @@ class HopfieldBoltzmannMachine(
         """Returns states of the machine, and which components are known."""
         data, observed = self._encode(table)
         return data / self.scale_, observed
-
-    def _expect(self, data: Tensor, observed: Tensor) -> SufficientStatistics:
-        responsibilities, _ = e_step(self.machine_, data, observed, self.scale_)
-        return SufficientStatistics.of(responsibilities, data, observed)
-
-    def _count(
-        self,
-        data: Tensor,
-        observed: Tensor,
-        generator: Generator,
-        show: Callable[[str], None],
-    ) -> int:
-        """Returns the number of memories N, as given or chosen on rows held out."""
-        self.validation_scores_ = None
-        if self.n_memories != "auto":
-            count = int(self.n_memories)
-            if count > len(data):
-                raise ParameterError(
-                    f"n_memories = {count} for n_samples = {len(data)}",
-                    "Ask for fewer memories, or give more rows",
-                )  # fmt: skip
-            return count
-
-        score = self._held_out(data, observed, generator)
-        count, self.validation_scores_ = choose_count(len(data), score, generator, show)
-        if count == 1 and len(self.columns_.columns) > 1:
-            warnings.warn(
-                "n_memories='auto' found no number better than 1, under which columns are "
-                "independent: nothing is learned of one from another. Give more rows or fewer "
-                "columns, or say n_memories=2 or more",
-                UserWarning, stacklevel=3,
-            )  # fmt: skip
-        return count
-
-    def _held_out(
-        self, data: Tensor, observed: Tensor, generator: Generator
-    ) -> Callable[[int, Tensor, Tensor], Tensor]:
-        """Returns what scores some rows under N memories fitted to others, in the data's units."""
-
-        def score(count: int, train: Tensor, test: Tensor) -> Tensor:
-            machine, report = self._best(count, data[train], observed[train], generator)
-            seen = observed[test] & ~self.columns_.new(data[test], data[train])
-            _, log_prob = e_step(machine, data[test], seen, report.scale)
-            return log_prob - self._volume(seen)
-
-        return score
-
-    def held_out_scores(self, X: Any, counts: Iterable[int]) -> dict[int, float]:  # noqa: N803
-        """Returns the mean log p of rows held out under some numbers of memories, as "auto" does.
-
-        Columns are those of the fit, whose machine stays. Each fifth of the rows is held out in
-        turn, until there are enough; the least likely twentieth has no say.
-
-        Args:
-            X: An array, a data frame, or a dictionary of columns, ``(n, columns)``.
-            counts: Numbers of memories; those that other rows are too few for are left out.
-        """
-        data, observed = self._rows(X)
-        observed = observed & ~self._bounds.outside(data, observed)
-        data, generator = torch.where(observed, data, 0.0), generator_of(self.random_state)
-        score = self._held_out(data, observed, generator)
-        return held_out_scores(len(data), score, generator, counts)
-
-    def _volume(self, observed: Tensor) -> Tensor:
-        """Returns Σ_i log spread_i of what was observed, the Jacobian from states to the data."""
-        return observed.double() @ self.columns_.spreads.log()
-
-    def _best(
-        self,
-        count: int,
-        data: Tensor,
-        observed: Tensor,
-        generator: Generator,
-        show: Callable[[str], None] = lambda _: None,
-    ) -> tuple[HopfieldBoltzmann, EMReport]:
-        """Fits ``n_init`` machines and returns the likeliest."""
-        fits = []
-        for _ in range(self.n_init):
-            machine = HopfieldBoltzmann(self.columns_.unit, count, generator=generator).double()
-            scale = seed_cluster_means(machine, data, observed, self.columns_.numeric, generator)
-            fits.append((machine, self._learn(machine, data, observed, scale, show)))
-        return max(fits, key=lambda fit: fit[1].log_likelihood[-1])
-
-    def _learn(
-        self,
-        machine: HopfieldBoltzmann,
-        data: Tensor,
-        observed: Tensor,
-        scale: Tensor,
-        show: Callable[[str], None],
-    ) -> EMReport:
-        return expectation_maximization(
-            machine, data, observed, scale=scale, learn_scale=self.columns_.numeric,
-            steps=self.max_iter, tolerance=self.tol, pseudo_count=self.pseudo_count,
-            least_scale=self._least(),
-            on_step=lambda _, value: show(f"{machine.memories} memories, {value:.4g} nats a row"),
-        )  # fmt: skip
 
     def _generator(self, random_state: Any) -> Generator:
         return generator_of(self.random_state if random_state is None else random_state)
