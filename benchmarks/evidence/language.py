@@ -7,8 +7,8 @@ reported are other words and languages 100 and up, stories after about a minute.
 rejection fine-tuning were not tuned; REINFORCE finds its own, as LanguageQ does. All methods draw
 the same number of sequences, those of the reference before the first step among them; "half" is
 LanguageQ with half as many steps, on the languages alone. Shares are of the exact optimum
-V* = T log(1 − p₀ + p₀e^{1/T}); p₀ of a word is counted in 4,096 stories of the reference. Seconds are
-processor time of the one thread that learns.
+V* = T log(1 − p₀ + p₀e^{1/T}); p₀ of a word is counted in 4,096 stories of the reference. Seconds
+are processor time of the one thread that learns.
 
 One run goes to one file in --out, and a second call makes only what is missing.
 """
@@ -113,8 +113,9 @@ def learn(
     options = LearningOptions(max_tokens=options.max_tokens, **settings)
     judge.eval()
     learner = PEERS[method](
-        judge, judge.prompts(prompts), RewardOf(reward, judge), options, steps, generator
-    )
+        judge, judge.reference, judge.prompts(prompts), RewardOf(reward, judge), options, steps,
+        generator,
+    )  # fmt: skip
     learner.begin()
     for _ in range(steps):
         learner.step(base_rate)
