@@ -155,6 +155,7 @@ def run(part: str, seed: int, form: int, steps: int) -> tuple[float, float]:
     if part != "no Bellman":
         # the rate is given, as heat would be taken for what a step changes
         settings = {"steps": steps, "max_tokens": 2, "learning_rate": 3e-3, "generator": generator}
+        settings |= {"updates": 4, "replay_batch": 128, "cooling": 0.5}
         judge.fit(asked, facts.reward, progress=False, **settings)
     shares = []
     for keys in (facts.asked, facts.never_asked):

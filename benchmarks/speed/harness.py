@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -112,7 +113,7 @@ def peak_allocated_bytes(call: Callable[[], object]) -> int:
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         call()
-    results = found.profiler.kineto_results  # pyright: ignore[reportOptionalMemberAccess]
+    results: Any = found.profiler.kineto_results  # pyright: ignore[reportOptionalMemberAccess]
     events = [event for event in results.events() if event.name() == "[memory]"]
     changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
     return max(accumulate(changes, initial=0))

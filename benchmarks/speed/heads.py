@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
@@ -43,7 +44,7 @@ def _line(what: str, model: PreTrainedModel, length: int, rounds: int) -> Line:
         return inspect(part, inputs).output[0]
 
     difference = float((alone() - looked_into()).abs().max())
-    body = model.base_model  # logits would hide what attention takes
+    body: Any = model.base_model  # logits would hide what attention takes
     extra, plain = (peak_allocated_bytes(partial(call, body)) for call in (looked_into, alone))
     note = (
         f"peak memory of the layers {extra / 2**20:.1f} MiB beside {plain / 2**20:.1f} MiB, ratio "

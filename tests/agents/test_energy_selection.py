@@ -84,7 +84,7 @@ def test_only_what_is_better_by_two_errors_is_better():
         assert first.better_than(second) == sure
 
 
-@pytest.mark.parametrize(("energies", "steps"), [([], 100), (None, 5)])
+@pytest.mark.parametrize(("energies", "steps"), [([], 100), (None, 4)])
 def test_nothing_to_compare_is_refused(energies, steps):
     agent = collected(LargeAction(state_bits=4, action_bits=6), steps)
     with pytest.raises(ParameterError):

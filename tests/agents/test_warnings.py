@@ -105,9 +105,9 @@ def test_values_that_grow_without_bound():
 
 
 def test_a_training_that_is_over_before_learning_starts():
-    agent = small_agent(learning_starts=30)
-    with pytest.warns(LearningWarning, match="learning_starts = 30 in a training of 30 steps"):
-        agent.learn(30)
+    agent = small_agent(learning_starts=32)
+    with pytest.warns(LearningWarning, match="learning_starts = 32 in a training of 32 steps"):
+        agent.learn(32)
     assert agent._n_updates == 0
     agent.learn(10, reset_num_timesteps=False)
     assert agent._n_updates > 0

@@ -489,7 +489,8 @@ class FreeEnergyQ(LearningFromData):
         targets = self.backup.target(self.policy, batch, discounts)
         if not self.backup.bounded:
             return targets
-        self._values = widened(self._values, batch.rewards.flatten(), discounts)
+        low, high = self._values  # a list, once it was read from a file
+        self._values = widened((low, high), batch.rewards.flatten(), discounts)
         return kept_within(self._values, targets)
 
     def _excluded_save_params(self) -> list[str]:

@@ -35,7 +35,7 @@ class LearningOptions:
         change: How far a step goes at the beginning, where ``learning_rate`` is None: the root of
             the mean square of the change of log π of the sequences that were just drawn, in nats.
         cooling: Share of the steps over which 1/T rises to what is wanted, so that the model
-            follows the optimum from the reference on. 0 is none.
+            follows the optimum from the reference on; 0 is none. It takes time on long sequences.
         average: Decay of a running average of the weights, which the model is left with.
 
     Raises:
@@ -50,11 +50,11 @@ class LearningOptions:
     batch: int = 64
     max_tokens: int = 48
     replay: int = 4096
-    replay_batch: int = 128
-    updates: int = 4
+    replay_batch: int = 64
+    updates: int = 6
     learning_rate: float | None = None
     change: float = 0.5
-    cooling: float = 0.5
+    cooling: float = 0.0
     average: float = 0.95
 
     def __post_init__(self) -> None:
