@@ -1,8 +1,8 @@
 """``isinglass act`` where disk or memory is short, and killed: one line, and nothing lost."""
 
-import re
 import errno
 import json
+import re
 import resource
 import shutil
 import signal
