@@ -156,7 +156,7 @@ def test_numbers_are_in_units_of_the_reward():
 
 def test_short_runs_learn_once_a_step_and_long_ones_once_in_four():
     for total, environments, expected in (
-        (1_000, 1, (4, 4)), (20_000, 1, (16, 4)), (10_000, 1, (8, 4)),
+        (1_000, 1, (4, 4)), (100_000, 1, (16, 4)), (12_000, 1, (8, 4)),
         (10**6, 4, (4, 4)), (1_000, 16, (1, 16)), (10**6, 64, (1, 16)),
     ):  # fmt: skip
         pace, steps = update_pace(total, environments)

@@ -118,7 +118,7 @@ def test_a_run_learns_as_often_as_an_agent_does(folder):
     arguments = [*SHORT, "--steps", "20000", "--every", "40", "--env-set", "interrupt=30"]
     assert run(["act", "walks:Walk", *arguments, "--out", "pieces"]) == 130
     agent = FreeEnergyQ.load(newest(folder / "pieces"), device="cpu")
-    assert (agent.train_freq.frequency, agent.gradient_steps) == (16, 4)
+    assert (agent.train_freq.frequency, agent.gradient_steps) == (13, 4)
 
 
 def test_json_is_all_that_is_printed_and_quiet_prints_nothing(whole, capsys):
