@@ -45,7 +45,7 @@ class Backup(ABC):
         """Whether rewards are as they are and V(s') is between the values of two actions.
 
         Targets are then kept within the returns that the transitions met allow
-        (:func:`~isinglass.agents.value_range.widened`).
+        (:func:`~isinglass.agents.return_range.widened`).
         """
         return False
 

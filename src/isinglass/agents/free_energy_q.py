@@ -49,8 +49,8 @@ from isinglass.agents.offline.learning_from_data import LearningFromData
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay.episode_replay_buffer import check_pasts
 from isinglass.agents.replay.transitions import Transitions, split_rows
+from isinglass.agents.return_range import NOTHING_MET, ReturnRange, kept_within, widened
 from isinglass.agents.temperature import reward_range, spread_range
-from isinglass.agents.value_range import NOTHING_MET, ValueRange, kept_within, widened
 from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
@@ -185,7 +185,7 @@ class FreeEnergyQ(LearningFromData):
     policy: FreeEnergyPolicy
     q_net: FreeEnergyNetwork
     q_net_target: FreeEnergyNetwork
-    _values: ValueRange = NOTHING_MET  # that returns allow
+    _returns: ReturnRange = NOTHING_MET  # that returns allow
     _rule: ClassVar[str] = "FreeEnergyQ"  # a subclass that learns otherwise has another name
 
     def __init__(
@@ -489,9 +489,9 @@ class FreeEnergyQ(LearningFromData):
         targets = self.backup.target(self.policy, batch, discounts)
         if not self.backup.bounded:
             return targets
-        low, high = self._values  # a list, once it was read from a file
-        self._values = widened((low, high), batch.rewards.flatten(), discounts)
-        return kept_within(self._values, targets)
+        low, high = self._returns  # a list, once it was read from a file
+        self._returns = widened((low, high), batch.rewards.flatten(), discounts)
+        return kept_within(self._returns, targets)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "q_net", "q_net_target", "_tail"]

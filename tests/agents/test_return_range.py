@@ -13,7 +13,7 @@ from isinglass.agents import (
     SoftBackup,
 )
 from isinglass.agents.offline.behavior_backup import BehaviorBackup
-from isinglass.agents.value_range import NOTHING_MET, kept_within, widened
+from isinglass.agents.return_range import NOTHING_MET, kept_within, widened
 from tests.seeds import seeded
 
 
@@ -102,4 +102,4 @@ def test_what_was_met_is_saved(tmp_path):
     agent = FreeEnergyQ("MlpPolicy", "CartPole-v1", seed=0, device="cpu").learn(200)
     agent.save(tmp_path / "agent")
     loaded = FreeEnergyQ.load(tmp_path / "agent", device="cpu")
-    assert tuple(loaded._values) == agent._values == pytest.approx((1, 100))
+    assert tuple(loaded._returns) == agent._returns == pytest.approx((1, 100))

@@ -9,16 +9,16 @@ from torch import Tensor
 
 from isinglass._support.typing import Float
 
-__all__ = ["NOTHING_MET", "ValueRange", "kept_within", "widened"]
+__all__ = ["NOTHING_MET", "ReturnRange", "kept_within", "widened"]
 
 #: The least and the greatest value.
-ValueRange = tuple[float, float]
-NOTHING_MET: ValueRange = (math.inf, -math.inf)
+ReturnRange = tuple[float, float]
+NOTHING_MET: ReturnRange = (math.inf, -math.inf)
 
 
 def widened(
-    known: ValueRange, rewards: Float[Tensor, " batch"], discounts: Float[Tensor, " batch"]
-) -> ValueRange:
+    known: ReturnRange, rewards: Float[Tensor, " batch"], discounts: Float[Tensor, " batch"]
+) -> ReturnRange:
     r"""Returns the range of values that these transitions and the known range allow.
 
         min_i r_i/(1 − γ_i) ≤ V ≤ max_i r_i/(1 − γ_i),   γ_i = 0 where an episode has terminated
@@ -43,7 +43,7 @@ def widened(
     return min(known[0], low), max(known[1], high)
 
 
-def kept_within(known: ValueRange, targets: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+def kept_within(known: ReturnRange, targets: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """Returns targets clamped to a range; at an end that nothing met tells, they are left.
 
     That is so where γ = 1, all rewards are below zero (above zero), and nothing has ended yet.
