@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 
@@ -64,14 +65,36 @@ def test_one_array_with_labels_is_the_same_as_a_list(learned):
     labels = np.repeat([f"bag {i}" for i in range(9)], [len(bag) for bag in bags])
     order = numpy_seeded(6).permutation(len(labels))
     rows, names = np.concatenate(bags)[order], labels[order]
+    met = [int(name.split()[1]) for name in dict.fromkeys(names)]
     np.testing.assert_allclose(
-        learned.predict_proba(rows, bags=names), learned.predict_proba(bags), atol=1e-6
+        learned.predict_proba(rows, bags=names), learned.predict_proba(bags)[met], atol=1e-6
     )
     weights = learned.attention(rows, bags=names)
     back = [weights[names == f"bag {i}"].sum() for i in range(9)]
     np.testing.assert_allclose(back, 1, atol=1e-6)
     straight = np.concatenate(learned.attention(bags))
     np.testing.assert_allclose(weights, straight[order], atol=1e-6)
+
+
+def test_bags_come_in_the_order_in_which_they_first_appear():
+    """Not in that of their labels, by which patient10 stands before patient2."""
+    bags, labels, _ = needles(40, 12)
+    names = np.repeat([f"patient{i}" for i in range(40)][::-1], [len(bag) for bag in bags])
+    rows, by_row = np.concatenate(bags), np.repeat(labels, [len(bag) for bag in bags])
+    listed = HopfieldPoolingClassifier(**QUICK).fit(bags, labels)
+    for y in (labels, by_row):
+        model = HopfieldPoolingClassifier(**QUICK).fit(rows, y, bags=names)
+        np.testing.assert_array_equal(model.predict_proba(bags), listed.predict_proba(bags))
+        assert model.score(rows, y, bags=names) == listed.score(bags, labels)
+    mixed = by_row.copy()
+    mixed[:2] = 0, 1
+    with pytest.raises(ShapeError, match="rows of one bag with several labels"):
+        listed.fit(rows, mixed, bags=names)
+
+
+def test_one_that_was_not_fitted_says_so():
+    with pytest.raises(NotFittedError):
+        HopfieldPoolingClassifier().predict([[[1.0]]])
 
 
 def test_the_network_is_the_formula():
@@ -138,6 +161,7 @@ def test_constant_and_huge_features_do_no_harm():
         ([[[1.0]], [[2.0]]], [0], ShapeError, "labels of shape .* for 2 bags"),
         ([[[1.0]], [[2.0]]], [1, 1], ParameterError, "all labels are 1"),
         (np.zeros((4, 2)), [0, 1], ShapeError, "without bags"),
+        ([[[1e300]], [[2.0]]], [0, 1], DomainError, "bag 0 has numbers beyond"),
     ],
 )
 def test_odd_bags(bags, labels, error, said):
@@ -148,7 +172,7 @@ def test_odd_bags(bags, labels, error, said):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"hidden_size": 10, "num_heads": 4}, {"n_estimators": 0}, {"dropout": 1.5},
+        {"hidden_size": 10, "num_heads": 4}, {"n_estimators": 0}, {"dropout": 1.0},
         {"learning_rate": 0}, {"batch_size": 0}, {"max_iter": 0}, {"device": "nowhere"},
     ],
 )  # fmt: skip
@@ -161,6 +185,10 @@ def test_odd_parameters(settings):
 def test_bags_of_another_width_later(learned):
     with pytest.raises(ShapeError, match="instances of 2 features, learned from 6"):
         learned.predict([np.zeros((3, 2))])
+    with pytest.raises(ShapeError, match="bag 0 of shape"):
+        learned.attention(np.ones((0, 6)))
+    with pytest.raises(DomainError, match="labels that are NaN"):
+        learned.predict(np.zeros((3, 6)), bags=[0.0, np.nan, 1.0])
     with pytest.raises(ShapeError, match="Give the bag of each row"):
         learned.predict(np.zeros((3, 6)), bags=[1, 2])
 

@@ -16,6 +16,8 @@ from isinglass.errors import DomainError, ShapeError
 
 __all__ = ["Bags"]
 
+LARGEST = 1e30  # beyond it squares are no numbers of 32 bits
+
 
 @dataclass(frozen=True)
 class Bags:
@@ -30,7 +32,7 @@ class Bags:
         >>> Bags.of([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]]).sizes.tolist()
         [1, 2]
         >>> Bags.of([[1.0], [2.0], [3.0]], bags=["b", "a", "b"]).rows.ravel().tolist()
-        [2.0, 1.0, 3.0]
+        [1.0, 3.0, 2.0]
     """
 
     rows: np.ndarray
@@ -43,8 +45,8 @@ class Bags:
 
         Args:
             given: A sequence of arrays, ``(instances, features)`` each; or one array of instances.
-            bags: Of one array, the bag of each row, any labels that can be sorted; bags come in
-                their order.
+            bags: Of one array, the bag of each row, by any label; bags come in the order in which
+                they first appear.
 
         Raises:
             ShapeError: If there is no bag, one is empty or no matrix, they differ in width, or
@@ -78,13 +80,42 @@ class Bags:
                 f"bags of shape {labels.shape} for {len(rows)} instances",
                 "Give the bag of each row of X",
             )
-        order = np.argsort(labels, kind="stable")
-        sizes = np.unique(labels, return_counts=True)[1]
-        return cls(rows[order], sizes, order)
+        if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+            raise DomainError("bags with labels that are NaN or infinite", "Name each row's bag")
+        _, first, index, sizes = np.unique(
+            labels, return_index=True, return_inverse=True, return_counts=True
+        )
+        rank = np.argsort(np.argsort(first))  # by first appearance, not by label
+        return cls(
+            rows[order := np.argsort(rank[index], kind="stable")], sizes[np.argsort(first)], order
+        )
 
     def __len__(self) -> int:
         """Returns how many bags there are."""
         return len(self.sizes)
+
+    def labels_of(self, given: Any) -> np.ndarray:
+        """Returns one label a bag, from one a bag or one a row.
+
+        Args:
+            given: Labels of the bags in their order, or of the rows as they were given.
+
+        Raises:
+            ShapeError: If they are neither, or rows of a bag differ.
+        """
+        labels = np.asarray(given)
+        if labels.shape == (len(self),):
+            return labels
+        if labels.shape != (len(self.rows),):
+            raise ShapeError(
+                f"labels of shape {labels.shape} for {len(self)} bags", "Give one label a bag"
+            )
+        first = np.cumsum(self.sizes) - self.sizes
+        ordered = labels[self.order]
+        found = ordered[first]
+        if (ordered != np.repeat(found, self.sizes)).any():
+            raise ShapeError("rows of one bag with several labels", "Give one label a bag")
+        return found
 
     def split(self, values: np.ndarray) -> list[np.ndarray]:
         """Returns values of the rows as one array a bag."""
@@ -118,4 +149,6 @@ def _matrix(name: str, given: Any) -> np.ndarray:
         )
     if not np.isfinite(found).all():
         raise DomainError(f"{name} has values that are NaN or infinite", "Fill the gaps first")
+    if np.abs(found).max() > LARGEST:
+        raise DomainError(f"{name} has numbers beyond ±{LARGEST:g}", "Mend or divide them")
     return found

@@ -144,7 +144,8 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
             X: A list of arrays, ``(instances, features)`` each, or one array of all instances.
-            y: A label a bag; of one array in the order of the sorted labels in ``bags``.
+            y: A label a bag, of one array in the order in which bags first appear; or a label
+                a row.
             bags: Of one array, the bag of each row.
 
         Raises:
@@ -153,11 +154,8 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
             ParameterError: If a parameter is out of range, or all labels are the same.
             DivergenceError: If the loss is no longer finite.
         """
-        found, labels = Bags.of(X, bags), np.asarray(y)
-        if labels.shape != (len(found),):
-            raise ShapeError(
-                f"labels of shape {labels.shape} for {len(found)} bags", "Give one label a bag"
-            )
+        found = Bags.of(X, bags)
+        labels = found.labels_of(y)
         check_classification_targets(labels)
         self.classes_, targets = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -202,7 +200,19 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any, bags: Any = None) -> np.ndarray:  # noqa: N803
         """Predicts the label of each bag."""
-        return self.classes_[self.predict_proba(X, bags).argmax(-1)]
+        proba = self.predict_proba(X, bags)
+        return self.classes_[proba.argmax(-1)]
+
+    def score(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any = None,
+        bags: Any = None,
+    ) -> float:
+        """Returns the share of bags that are predicted right; ``y`` as in :meth:`fit`."""
+        labels = Bags.of(X, bags).labels_of(y)
+        return float(np.average(self.predict(X, bags) == labels, weights=sample_weight))
 
     @torch.no_grad()
     def attention(self, X: Any, bags: Any = None) -> Any:  # noqa: N803
@@ -219,7 +229,9 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
             ShapeError: If bags are not as those learned from.
             DomainError: If a value is NaN or infinite.
         """
-        alone = bags is None and np.ndim(X[0]) == 1
+        alone = bags is None and (
+            X.ndim == 2 if isinstance(X, np.ndarray) else len(X) > 0 and np.ndim(X[0]) == 1
+        )
         found = self._known([X] if alone else X, bags)
         weights = np.zeros(len(found.rows))
         last = np.cumsum(found.sizes)
@@ -249,7 +261,8 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
             )
         check_positive("learning_rate", self.learning_rate)
         check_at_least_zero("weight_decay", self.weight_decay)
-        check_fraction("dropout", self.dropout)
+        if check_fraction("dropout", self.dropout) == 1:
+            raise ParameterError("dropout = 1, which drops everything", "Give less than 1")
 
     def _network(self) -> _BagNetwork:
         return _BagNetwork(
