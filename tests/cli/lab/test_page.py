@@ -91,6 +91,8 @@ def test_the_command_writes_a_page(tmp_path, capsys):
 
 def test_an_export_is_named_html(tmp_path, capsys):
     assert run(["lab", "--export", str(tmp_path / "lab.txt")]) == 2
+    for name in (".", "..", ""):
+        assert run(["lab", "--export", name]) == 2
     assert "lab.html" in capsys.readouterr().err
 
 

@@ -1,5 +1,6 @@
 """The server of the lab answers this machine's own page, and nobody else."""
 
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -136,8 +137,41 @@ def test_visitors_are_limited(port):
     with contextlib.ExitStack() as visitors:
         for _ in range(MOST_VISITORS):
             visitors.enter_context(visit(port))
-        with pytest.raises(InvalidStatus, match="403"), visit(port):
-            pass
+        with visit(port) as one_more:
+            with pytest.raises(ConnectionClosed) as closed:
+                one_more.recv(timeout=10)
+            assert closed.value.rcvd.code == 1013  # which the page tells from a server that is gone
+
+
+def test_what_is_no_text_closes_the_socket_and_nothing_else(port, capfd):
+    with visit(port) as visitor:
+        visitor.send(b"\x00\xff")
+        with pytest.raises(ConnectionClosed) as closed:
+            visitor.recv(timeout=10)
+    assert closed.value.rcvd.code == 1003
+    with visit(port) as visitor:
+        assert ask(visitor, "open", count=10)["memories"] == 10
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("at", "status"), [(80, 200), (8470, 403)])
+def test_the_port_of_the_web_is_not_named(at, status):
+    """By browsers: the Host of http://127.0.0.1:80 is 127.0.0.1."""
+    told = []
+
+    async def listen_to(message):
+        told.append(message)
+
+    async def nothing():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {
+        "type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"",
+        "headers": [(b"host", HOST.encode())], "http_version": "1.1", "scheme": "http",
+        "server": (HOST, at), "client": (HOST, 5), "root_path": "",
+    }  # fmt: skip
+    asyncio.run(make_app("page", at)(scope, nothing, listen_to))
+    assert told[0]["status"] == status
 
 
 def test_heat_is_drawn_and_falls_go_downhill():

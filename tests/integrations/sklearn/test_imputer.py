@@ -6,7 +6,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from isinglass.errors import ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.integrations.sklearn import HopfieldBoltzmannImputer, HopfieldBoltzmannMachine
 from tests.seeds import SEED, numpy_seeded
 
@@ -120,3 +120,11 @@ def test_words_are_filled_too(torn):
     assert abs(found[2, 0] - 3) < 1.01
     kinds = HopfieldBoltzmannMachine(4, columns={"n": "categorical"})
     assert imputer(estimator=kinds).fit(whole).transform(whole)[2, 0] in {1, 2, 4}
+
+
+def test_dates_are_refused_by_name():
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2024-01-01", periods=6)
+    for table in (pandas.DataFrame({"day": days, "n": range(6)}), days.to_numpy().reshape(3, 2)):
+        with pytest.raises(DomainError, match=r"dates or times. Turn them into numbers first"):
+            HopfieldBoltzmannImputer().fit(table)

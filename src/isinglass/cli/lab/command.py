@@ -52,7 +52,8 @@ def lab(
     """
     output = Output(as_json, quiet)
     if export is not None and export.suffix.lower() not in (".html", ".htm"):
-        raise ParameterError(f"--export {export}", f"Name it {export.with_suffix('.html')}")
+        name = export.with_suffix(".html") if export.name.strip(".") else "lab.html"
+        raise ParameterError(f"--export {str(export)!r}", f"Name it {name}")
     if export is None:
         from isinglass.cli.lab.serving import serve_lab
 

@@ -27,6 +27,8 @@ __all__ = ["HOST", "LARGEST_MESSAGE", "listen", "make_app", "make_server", "serv
 HOST = "127.0.0.1"
 LARGEST_MESSAGE = 64 * 1024  # bytes; a drawing takes 4 kB
 MOST_VISITORS = 16
+WEB_PORT = 80
+TRY_LATER, NOT_TEXT = 1013, 1003  # codes of closing, RFC 6455
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -46,7 +48,10 @@ class _Doorkeeper:
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self.app = app
-        self.hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
+        names = HOST, "localhost"
+        self.hosts = {f"{name}:{port}" for name in names}
+        if port == WEB_PORT:  # which browsers leave out
+            self.hosts |= set(names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -77,10 +82,10 @@ def make_app(page: str, port: int) -> ASGIApp:
         return HTMLResponse(page, headers=HEADERS)
 
     async def converse(visitor: WebSocket) -> None:
-        if len(present) >= MOST_VISITORS:
-            await visitor.close(1013)
-            return
         await visitor.accept()
+        if len(present) >= MOST_VISITORS:
+            await visitor.close(TRY_LATER, "enough pages are open")
+            return
         present.add(visitor)
         try:
             await _answer_all(visitor, Session(next(seeds)))
@@ -95,7 +100,13 @@ def make_app(page: str, port: int) -> ASGIApp:
 
 async def _answer_all(visitor: WebSocket, session: Session) -> None:
     while True:
-        answer = await run_in_threadpool(session.answer, await visitor.receive_text())
+        message = await visitor.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1000))
+        if message.get("text") is None:
+            await visitor.close(NOT_TEXT, "questions are text")
+            return
+        answer = await run_in_threadpool(session.answer, message["text"])
         if isinstance(answer, bytes):
             await visitor.send_bytes(answer)
         else:

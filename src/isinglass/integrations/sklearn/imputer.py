@@ -10,7 +10,7 @@ from isinglass._support.optional import require_extra
 from isinglass._support.validation import check_flag
 from isinglass._support.wording import shown
 from isinglass.data.columns import is_unknown
-from isinglass.errors import ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.integrations.sklearn._frames import check_form
 from isinglass.integrations.sklearn._shared import random_source
 from isinglass.integrations.sklearn.hopfield_boltzmann import HopfieldBoltzmannMachine
@@ -97,6 +97,7 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
         Raises:
             ValueError: If X is not a matrix, or has no row.
             ShapeError: If X is sparse or a series.
+            DomainError: If a column has dates or times.
             ParameterError: If a parameter is out of range.
         """
         if not isinstance(self.estimator, HopfieldBoltzmannMachine | None):
@@ -183,6 +184,9 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
     def _check(self, rows: Any, reset: bool) -> np.ndarray:
         """Returns an array of floats, or of objects if there are strings."""
         check_form(rows)
+        kept = rows.dtypes if hasattr(rows, "dtypes") else [getattr(rows, "dtype", None)]
+        if any(getattr(dtype, "kind", "O") in "Mm" for dtype in kept):
+            raise DomainError("dates or times", "Turn them into numbers first, such as days")
         kinds = np.asarray(rows).dtype.kind
         numbers = kinds in "biufc" or (hasattr(rows, "dtypes") and not _has_words(rows))
         if kinds in "US":

@@ -1,7 +1,7 @@
 // The page: its rooms as tabs, one of them open; each room asks for what it needs when first opened.
 "use strict";
 (function (lab) {
-  const started = {};
+  const started = {}, FULL = 1013; // of closing a socket: try again later
   lab.byId = (id) => document.getElementById(id);
 
   lab.say = (id, text) => {
@@ -46,9 +46,10 @@
     where("Computed by this page itself, but for the plans of the world and the answers of the family, " +
       "which isinglass has computed beforehand.");
     if (lab.data.live) {
-      const lost = () => {
+      const lost = (code) => {
         lab.python = null;
-        where("Python has stopped. This page goes on by itself.");
+        where(code === FULL ? "As many pages are open as Python serves. This one computes by itself."
+          : "Python has stopped. This page goes on by itself.");
         for (const room of Object.values(started)) if (room.alone) room.alone();
       };
       lab.python = await Promise.race([

@@ -7,10 +7,10 @@
     let number = 0;
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
-    const lost = () => {
+    const lost = (event) => {
       for (const { reject } of waiting.values()) reject(new Error("Python is gone"));
       waiting.clear();
-      onLost();
+      onLost(event.code);
     };
     socket.onclose = lost;
     socket.onmessage = (event) => {
