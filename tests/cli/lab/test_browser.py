@@ -71,7 +71,7 @@ def wait_for(page: Any, name: str, words: str) -> str:
     page.wait_for_function(
         "([id, words]) => document.getElementById(id).textContent.includes(words)",
         arg=[name, words],
-        timeout=20_000,
+        timeout=60_000,
     )
     return text(page, name)
 

@@ -164,6 +164,8 @@ def serve(app: ASGIApp, door: socket.socket, ready: Callable[[], None]) -> None:
     """
     with one_thread():
         make_server(app, ready).run(sockets=[door])
+    # The server hands the signal on, which is nothing where the program was started without it.
+    raise KeyboardInterrupt
 
 
 class _Server(uvicorn.Server):
