@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypedDict
 
 import torch
@@ -9,7 +11,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.validation import check_deviation, check_generator
 
-__all__ = ["noise", "source"]
+__all__ = ["noise", "source", "torch_seeded"]
 
 
 class Source(TypedDict, total=False):
@@ -38,3 +40,23 @@ def noise(scale: float, rows: int, columns: int, generator: Generator | None) ->
     """
     check_generator(generator)
     return check_deviation("scale", scale) * torch.randn(rows, columns, **source(generator))
+
+
+@contextmanager
+def torch_seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds what draws from torch's own streams, such as dropout, and puts them back afterwards.
+
+    Examples:
+        >>> with torch_seeded(0, torch.device("cpu")):
+        ...     first = torch.rand(3)
+        >>> with torch_seeded(0, torch.device("cpu")):
+        ...     again = torch.rand(3)
+        >>> bool((first == again).all())
+        True
+    """
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng([device] if cuda else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds all GPUs, too
+        if cuda:
+            torch.cuda.manual_seed(seed)
+        yield

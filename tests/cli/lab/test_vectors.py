@@ -10,7 +10,8 @@ from isinglass import ClassicalHopfield, DenseMemory, ModernHopfield, SingleSite
 from isinglass.agents import FreeEnergyQ
 from isinglass.cli.lab.attending import transformer_data
 from isinglass.cli.lab.digits import enlarged, lab_digits, standardize
-from isinglass.cli.lab.playing import player_data, weights
+from isinglass.cli.lab.nets import weights
+from isinglass.cli.lab.playing import player_data
 from isinglass.cli.lab.thoughts import learned
 from isinglass.cli.think.boards import propositions
 from isinglass.dynamics import Langevin

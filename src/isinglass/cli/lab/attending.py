@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from isinglass.cli.lab.nets import weights
 from isinglass.cli.lab.page import pack
-from isinglass.cli.lab.playing import weights
 
 __all__ = ["transformer_data"]
 

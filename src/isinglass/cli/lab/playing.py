@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
 from typing import Any
 
-import safetensors.torch
-from torch import Tensor
-
+from isinglass.cli.lab.nets import weights
 from isinglass.cli.lab.page import pack
 
-__all__ = ["player_data", "weights"]
-
-
-def weights(name: str) -> dict[str, Tensor]:
-    """Returns the tensors of a net that is shipped, trained by ``benchmarks.lab``."""
-    with as_file(files("isinglass.cli.lab").joinpath("weights", f"{name}.safetensors")) as path:
-        return safetensors.torch.load_file(path)
+__all__ = ["player_data"]
 
 
 def player_data() -> dict[str, Any]:

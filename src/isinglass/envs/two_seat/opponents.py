@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from isinglass._support.functions import check_takes
+from isinglass._support.random import torch_seeded
 from isinglass._support.typing import Bool, Int
 from isinglass._support.validation import check_flag
 from isinglass._support.wording import shown
@@ -111,10 +112,7 @@ def _seeded(policy: Any, seed: int) -> Iterator[None]:
             own.set_state(before)
         return
     device = getattr(policy, "device", torch.device("cpu"))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+    with torch_seeded(seed, device):
         yield
 
 

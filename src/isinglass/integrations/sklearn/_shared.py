@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-import torch
 from numpy.random import RandomState
 from torch import Generator
 
@@ -19,7 +18,7 @@ from isinglass.errors import ParameterError
 with require_extra("sklearn"):
     from sklearn.utils import check_random_state
 
-__all__ = ["generator_of", "learning_bar", "random_source", "torch_seeded"]
+__all__ = ["generator_of", "learning_bar", "random_source"]
 
 
 def random_source(random_state: Any) -> RandomState:
@@ -45,25 +44,6 @@ def generator_of(random_state: Any) -> Generator:
         True
     """
     return Generator().manual_seed(int(random_source(random_state).randint(2**31 - 1)))
-
-
-@contextmanager
-def torch_seeded(seed: int, device: str = "cpu") -> Iterator[None]:
-    """Seeds what draws from torch's own streams, such as dropout, and puts them back afterwards.
-
-    Examples:
-        >>> import torch
-        >>> with torch_seeded(0):
-        ...     first = torch.rand(3)
-        >>> with torch_seeded(0):
-        ...     again = torch.rand(3)
-        >>> bool((first == again).all())
-        True
-    """
-    kind = torch.device(device)
-    with torch.random.fork_rng([kind] if kind.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 @contextmanager

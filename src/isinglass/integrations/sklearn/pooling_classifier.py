@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from isinglass._support.optional import require_extra
+from isinglass._support.random import torch_seeded
 from isinglass._support.typing import Bool, Float
 from isinglass._support.validation import (
     check_at_least_zero,
@@ -22,7 +23,7 @@ from isinglass._support.validation import (
 )
 from isinglass.errors import DivergenceError, ParameterError, ShapeError
 from isinglass.integrations.sklearn._bags import Bags
-from isinglass.integrations.sklearn._shared import generator_of, learning_bar, torch_seeded
+from isinglass.integrations.sklearn._shared import generator_of, learning_bar
 from isinglass.nn import HopfieldPooling
 
 with require_extra("sklearn"):
@@ -168,7 +169,10 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
         rows, truth = self._rows(found), torch.from_numpy(targets).to(self.device)
         epochs = self.n_estimators * self.max_iter
         seed = generator.initial_seed() % 2**32
-        with learning_bar(self.verbose, epochs) as show, torch_seeded(seed, self.device):
+        with (
+            learning_bar(self.verbose, epochs) as show,
+            torch_seeded(seed, torch.device(self.device)),
+        ):
             self.networks_ = [self._network() for _ in range(self.n_estimators)]
             losses = [
                 self._learn(network, found, rows, truth, generator, show)
