@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from isinglass.agents import (
@@ -14,7 +15,8 @@ from isinglass.agents import (
     candidate_energies,
     compare_energies,
 )
-from isinglass.agents.energy_selection import EnergyFit, _divided
+from isinglass.agents.defaults import default_energy
+from isinglass.agents.energy_selection import EnergyFit, _divided, untold_energies
 from isinglass.envs import Assignment, LargeAction
 from isinglass.errors import ParameterError
 from tests.seeds import seeded
@@ -102,3 +104,43 @@ def test_a_foreign_buffer_is_refused():
 def test_another_word_is_refused():
     with pytest.raises(ParameterError, match="energy"):
         FreeEnergyQ("MlpPolicy", Assignment(3), energy="best", device="cpu")
+
+
+@pytest.mark.slow
+def test_pairs_are_taken_up_where_nobody_named_an_energy():
+    agent = FreeEnergyQ("MlpPolicy", Assignment(3), seed=0, device="cpu").learn(2_100)
+    assert isinstance(agent.energy, PairwiseEnergy)
+    assert agent.q_net is agent.policy.q_net
+
+
+@pytest.mark.parametrize(
+    ("env", "steps", "settings"),
+    [
+        (Assignment(3), 1_100, {}),  # most of the training is over
+        (Assignment(3), 2_100, {"energy": MixtureEnergy()}),
+        (LargeAction(state_bits=6, action_bits=12), 2_100, {}),  # the default is as good
+    ],
+    ids=["late", "named", "no pairs"],
+)
+def test_an_energy_that_was_named_or_fits_stays(env, steps, settings):
+    agent = FreeEnergyQ("MlpPolicy", env, seed=0, device="cpu", **settings).learn(steps)
+    assert isinstance(agent.energy, MixtureEnergy)
+
+
+def test_actions_that_can_be_listed_or_go_on_are_not_compared():
+    few, many = spaces.MultiBinary(8), spaces.MultiDiscrete([7, 7, 7])
+    assert [type(energy) for energy in untold_energies(many)] == [MixtureEnergy, PairwiseEnergy]
+    for space in (few, spaces.Discrete(1_000), spaces.Box(-1, 1, (3,))):
+        assert untold_energies(space) == (default_energy(space),)
+
+
+def test_a_sum_over_pairs_sees_what_is_observed_itself():
+    agent = FreeEnergyQ("MlpPolicy", Assignment(3), energy=PairwiseEnergy(), device="cpu")
+    network, seen = agent.q_net, torch.rand(4, 9, generator=seeded())
+    with torch.no_grad():
+        network.head.bias.weight[:, -9:].normal_(generator=seeded(1))
+        layers = network.trunk(seen)
+        fields = network(seen, 1.0).bias
+    assert torch.equal(layers[:, -9:], seen)
+    expected = network.head.scale * (seen @ network.head.bias.weight[1:, -9:].mT)
+    torch.testing.assert_close(fields, expected.detach())

@@ -14,7 +14,13 @@ from tests.seeds import seeded
 
 NAN = math.nan
 ROWWISE = ("bias", "observed", "clamped")
-UNITS = [ig.Spin(4), ig.Categorical(6, groups=2), ig.Mixed([ig.Spin(2), ig.Categorical(3)])]
+UNITS = [
+    ig.Spin(4),
+    ig.Categorical(6, groups=2),
+    ig.Mixed([ig.Spin(2), ig.Categorical(3)]),
+    ig.Bernoulli(4),
+]
+NAMES = ["spins", "one-hot", "mixed", "bits"]
 
 
 def pairs(unit, temperature=0.7, **annealing):
@@ -42,7 +48,7 @@ def index_of(states, found):
     return (found.unsqueeze(-2) == states).all(-1).int().argmax(-1)
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
+@pytest.mark.parametrize("unit", UNITS, ids=NAMES)
 def test_the_score_is_the_sum_over_pairs(unit):
     distribution = pairs(unit)
     for state in unit.enumerate_states():
@@ -54,7 +60,7 @@ def test_the_score_is_the_sum_over_pairs(unit):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
+@pytest.mark.parametrize("unit", UNITS, ids=NAMES)
 def test_value_and_draws_are_those_of_the_enumerated_distribution(unit):
     distribution = pairs(unit, chains=4_000)
     states, shares = exact(distribution)
@@ -77,7 +83,7 @@ def test_value_and_draws_are_those_of_the_enumerated_distribution(unit):
     assert float((counts / 5_000 - shares).abs().sum()) / 2 < 2 * noise + 0.01
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=["spins", "one-hot", "mixed"])
+@pytest.mark.parametrize("unit", UNITS, ids=NAMES)
 @pytest.mark.parametrize("which", ["swept", "retried"])
 def test_sweeps_leave_their_distribution_unchanged(unit, which):
     distribution, draw = pairs(unit), seeded(2)
@@ -91,6 +97,32 @@ def test_sweeps_leave_their_distribution_unchanged(unit, which):
     counts = torch.bincount(index_of(states, moved), minlength=len(states))
     error = (counts / 40_000 - shares).abs()
     assert bool((error < 5 * (shares * (1 - shares) / 40_000).sqrt() + 1e-9).all())
+
+
+@pytest.mark.parametrize("unit", [ig.Spin(6), ig.Bernoulli(6)], ids=["spins", "bits"])
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_sweep_over_bits_is_one_over_each_in_turn(unit, temperature):
+    low, high = unit.two_states
+    given = pairs(unit, temperature or 1.0)
+    observed = torch.arange(6) == 4
+    given = replace(given, observed=observed, clamped=torch.full((6,), high, dtype=torch.float64))
+    start = torch.full((50, 6), low, dtype=torch.float64)
+    start[::2, ::3], start[:, 4] = high, high
+    found = given._update_bits_in_turn(start, 0.6, temperature, seeded(1))
+    needed = given._thresholds(start, temperature, seeded(1))
+    for row, above, end in zip(start.clone(), needed, found, strict=True):
+        for i in range(6):
+            pull = float(given.bias[i] + 0.6 * given.coupling[i] @ row)
+            row[i] = high if pull > float(above[i]) else low
+        assert torch.equal(row, end)
+    assert bool((found[:, 4] == high).all())
+
+
+def test_a_bit_that_nothing_pulls_stays():
+    zero = torch.zeros(3, dtype=torch.float64)
+    free = ConditionalBoltzmannMachine(ig.Spin(3), zero, torch.zeros(3, 3, dtype=torch.float64))
+    state = torch.tensor([1.0, -1, 1], dtype=torch.float64)
+    assert torch.equal(free._climb(state), state)
 
 
 def test_the_best_state_given_what_is_clamped():
@@ -111,6 +143,7 @@ CLAMPS = [
     ("spins", [[1.0, NAN, NAN, -1], [-1, NAN, NAN, -1]]),
     ("one-hot", [[NAN, NAN, NAN, 0, 1, 0], [NAN, NAN, NAN, 1, 0, 0]]),
     ("mixed", [[NAN, 1, 0, 0, 1], [NAN, -1, 0, 1, 0]]),
+    ("bits", [[1.0, NAN, NAN, 0], [0, NAN, NAN, 0]]),
 ]
 
 
@@ -118,7 +151,7 @@ CLAMPS = [
 def clamped(request):
     """Two rows given some units, all states, and their scores where a row still has them."""
     name, rows = request.param
-    distribution = pairs(UNITS[["spins", "one-hot", "mixed"].index(name)])
+    distribution = pairs(UNITS[NAMES.index(name)])
     values = torch.tensor(rows, dtype=torch.float64)
     observed = ~values.isnan()
     states = distribution.unit.enumerate_states()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = ["SELDOM", "FallingRate", "default_energy", "default_rate", "rate_for"
 FEWEST_UPDATES = 6_000  # in a run, as long as there is no more than one for a step
 SELDOM = 4  # steps of the environment for one gradient step, in long runs
 TOGETHER = 4  # gradient steps at once, at least
+MOVE = 0.05  # of a value in a gradient step, in rewards of usual size
 
 
 def default_energy(space: spaces.Space) -> ActionEnergy:
@@ -87,18 +89,21 @@ class FallingRate:
         return self.last + progress_remaining * (self.first - self.last)
 
 
-def default_rate(space: spaces.Space) -> FallingRate:
+def default_rate(space: spaces.Space) -> float | FallingRate:
     """Returns the learning rate for actions of this space: higher where they are too many to list.
 
-    There many memories share what is learned from few steps each.
+    There many memories share what is learned from few steps each. A gradient step of Adam moves
+    each of d fields by the rate, and a value by √d of it: the rate is 0.05/√d, at most 0.01. It
+    stays until the end, as the mean of the last weights does what a falling one would.
 
     Examples:
-        >>> default_rate(spaces.Discrete(4)), default_rate(spaces.MultiBinary(40))
-        (FallingRate(first=0.002, last=0.0001), FallingRate(first=0.005, last=0.001))
+        >>> default_rate(spaces.Discrete(4)), default_rate(spaces.MultiBinary(100))
+        (FallingRate(first=0.002, last=0.0001), 0.005)
     """
     code = ActionCode.of(space)
-    many = code.discrete_count > FEW_STATES
-    return FallingRate(5e-3, 1e-3) if many else FallingRate(2e-3, 1e-4)
+    if code.discrete_count <= FEW_STATES:
+        return FallingRate(2e-3, 1e-4)
+    return min(1e-2, MOVE / math.sqrt(action_parts(space)))
 
 
 def rate_for(env: Any, rate: float | Schedule | None) -> float | Schedule:

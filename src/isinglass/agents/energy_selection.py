@@ -25,9 +25,16 @@ from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.agents.temperature import action_parts
+from isinglass.distributions import FEW_STATES
 from isinglass.errors import ParameterError
 
-__all__ = ["EnergyFit", "candidate_energies", "choose_energy", "compare_energies"]
+__all__ = [
+    "EnergyFit",
+    "candidate_energies",
+    "choose_energy",
+    "compare_energies",
+    "untold_energies",
+]
 
 HELD_OUT = 0.25  # the share of transitions that candidates are judged by
 FEWEST = 8  # transitions, of which two judge
@@ -90,6 +97,20 @@ def candidate_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
         return (first,)
     bent = MixtureEnergy(state_fields=True)
     return (first, bent, ProductOfMixtures(), PairwiseEnergy(), RBMEnergy())
+
+
+def untold_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
+    """Returns what is compared where nothing was said: the default, and pairs if actions are many.
+
+    A few actions each have a value of their own by default, which no other energy surpasses.
+
+    Examples:
+        >>> [len(untold_energies(spaces.MultiBinary(count))) for count in (3, 40)]
+        [1, 2]
+    """
+    first, code = default_energy(space), ActionCode.of(space)
+    many = code.discrete_count > FEW_STATES and action_parts(space) > 1
+    return (first, PairwiseEnergy()) if many and not code.continuous else (first,)
 
 
 def compare_energies(agent: Any, energies: Iterable[ActionEnergy] | None = None) -> list[EnergyFit]:

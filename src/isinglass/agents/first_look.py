@@ -10,9 +10,14 @@ from torch import Tensor
 
 from isinglass.agents._warnings import warn_of_first_look
 from isinglass.agents.actions.action_energies import ActionEnergy
-from isinglass.agents.energy_selection import choose_energy
+from isinglass.agents.energy_selection import (
+    choose_energy,
+    compare_energies,
+    untold_energies,
+)
 from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.policy import FreeEnergyPolicy
+from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.replay.transitions import Transitions
 from isinglass.agents.tail_average import TailAverage
 from isinglass.errors import DomainError, ParameterError
@@ -20,6 +25,9 @@ from isinglass.errors import DomainError, ParameterError
 __all__ = ["FirstLook"]
 
 FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
+SECOND_LOOK = 1_000  # transitions after which an energy that nobody named is looked at again
+EARLY = 0.5  # the least part of a training that is left then
+MUCH = 0.5  # of the variance of rewards, and of the default's error: the most that may be left
 
 
 class FirstLook(MaskedCollection):
@@ -29,7 +37,8 @@ class FirstLook(MaskedCollection):
     gamma: float
     initial_temperature: float | None
     averaged: ClassVar[float] = 0.1  # the last part of a training, whose weights are averaged
-    _chooses: bool = False
+    _chooses: bool = False  # among all energies, before the first gradient step
+    _unnamed: bool = False  # the energy is the default of many actions: another may fit better
 
     @cached_property
     def _tail(self) -> TailAverage:
@@ -53,6 +62,13 @@ class FirstLook(MaskedCollection):
         policy.acting_state = self.policy.acting_state
         return policy
 
+    def _look(self) -> None:
+        """Settles what can be settled by the transitions met until now."""
+        if self._n_updates == 0:
+            self._start_values()
+        else:
+            self._look_again()
+
     def _start_values(self) -> None:
         """Lets values start at the mean reward: reaching it step by step would take thousands."""
         networks = (self.policy.q_net, self.policy.q_net_target)
@@ -75,6 +91,27 @@ class FirstLook(MaskedCollection):
         if self._chooses:
             self._chooses = False
             self._adopt(choose_energy(self).policy)
+
+    def _look_again(self) -> None:
+        """Takes up pairs where nobody named an energy and actions of one step show that they fit.
+
+        Where episodes go on, the value of pairs is an estimate by annealing, many times as slow as
+        the default's: that is left to those who ask for it.
+        """
+        if not self._unnamed or not isinstance(self.replay_buffer, MaskedReplayBuffer):
+            return
+        if self.replay_buffer.size() * self.n_envs < SECOND_LOOK:
+            return
+        self._unnamed = False
+        seen = self._sample_transitions(SECOND_LOOK)
+        if self._current_progress_remaining < EARLY or bool(self.discounts(seen).any()):
+            return
+        energies = untold_energies(self.action_space)
+        if len(energies) == 1:
+            return
+        first, pairs = compare_energies(self, energies)
+        if pairs.better_than(first) and pairs.share < MUCH * min(1.0, first.share):
+            self._adopt(pairs.policy)
 
     def _adopt(self, policy: FreeEnergyPolicy) -> None:
         self.policy, self.energy = policy, policy.energy

@@ -109,15 +109,15 @@ class FreeEnergyQ(LearningFromData):
             observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
         energy: The energy of the actions; None is a :class:`MixtureEnergy` that fits their space:
             for one choice a value an action, else 32 memories, for bits and several choices bent
-            alike by the state. ``"auto"`` compares it, when learning starts, with others by the
-            Bellman error on transitions kept aside (:func:`compare_energies`), of 2,000 random
-            steps if ``learning_starts`` is lower.
+            alike by the state; :class:`PairwiseEnergy` where these are over 256 and it leaves half
+            the error in 1,000 episodes of one step. ``"auto"`` compares others when learning starts
+            (:func:`compare_energies`), after 2,000 random steps if ``learning_starts`` is lower.
         backup: What values are learned towards; None is ``SoftBackup(mellowmax=True)``, under
             which wandering is worth nothing.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0); None is
-            from 2e-3 down to 1e-4, from 5e-3 to 1e-3 where actions are too many to list, over 256.
+            from 2e-3 down to 1e-4; 0.05/√d, at most 0.01, where there are over 256 of d parts.
         buffer_size: Transitions kept for replay.
         learning_starts: Environment steps with uniformly random actions before learning.
         batch_size: Transitions a gradient step.
@@ -352,8 +352,7 @@ class FreeEnergyQ(LearningFromData):
         """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        if self._n_updates == 0:
-            self._start_values()
+        self._look()
         losses, most = [], self._steps_together(batch_size)
         for done in range(0, gradient_steps, most):
             together = min(most, gradient_steps - done)
@@ -400,6 +399,7 @@ class FreeEnergyQ(LearningFromData):
         asked = isinstance(self.energy, str) and self.energy == "auto"
         several = len(candidate_energies(self.action_space)) > 1
         self._chooses = several and (self._chooses or asked)
+        self._unnamed = self._unnamed or self.energy is None
         if self._chooses:
             self.learning_starts = max(self.learning_starts, LOOK_FOR_ENERGY)
         if self.energy is None or asked:

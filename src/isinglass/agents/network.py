@@ -106,8 +106,30 @@ def check_activation(activation_fn: Any) -> Any:
     )
 
 
+class Layers(nn.Sequential):
+    """Hidden layers whose input goes on beside their output: φ(x) = (layers(x), x).
+
+    What is linear in x is then learned as such, by the head alone.
+
+    Reference: Cheng et al. 2016, "Wide & deep learning for recommender systems",
+    arXiv:1606.07792.
+
+    Examples:
+        >>> Layers(nn.Linear(3, 5), nn.ReLU())(torch.zeros(2, 3)).shape
+        torch.Size([2, 8])
+    """
+
+    def forward(self, input: Float[Tensor, "*batch f"]) -> Float[Tensor, "*batch g"]:
+        """Returns what the layers make of features, and the features themselves."""
+        return torch.cat([super().forward(input), input], -1)
+
+
 class FreeEnergyNetwork(BaseModel):
     """A network from observations to π(a|s): features, layers, and the head of an energy.
+
+    With an energy whose fields are linear in what is observed
+    (:attr:`~isinglass.agents.ActionEnergy.linear`) features go to the head beside what the layers
+    make of them.
 
     Features x of a ``MultiBinary`` observation space become 2x − 1, so that bits are seen as
     spins, ±1. Inside a ``Dict`` space bits stay as they are, 0 and 1.
@@ -159,8 +181,10 @@ class FreeEnergyNetwork(BaseModel):
             normalize_images=normalize_images,
         )
         self.extractor = features_extractor
-        self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
-        width = net_arch[-1] if net_arch else features_dim
+        both = bool(net_arch) and energy.linear
+        kind = Layers if both else nn.Sequential
+        self.trunk = kind(*create_mlp(features_dim, -1, net_arch, activation_fn))
+        width = net_arch[-1] + both * features_dim if net_arch else features_dim
         self.head = energy.head(width, ActionCode.of(action_space).unit, init_scale)
 
     def forward(self, obs: PyTorchObs, temperature: float) -> Distribution:

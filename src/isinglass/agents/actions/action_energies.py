@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from isinglass._support.validation import check_count
 from isinglass.agents.actions.heads import (
@@ -37,6 +38,10 @@ class ActionEnergy(ABC):
     :class:`~isinglass.agents.actions.heads.Head`, a module from features of a state to a
     :class:`~isinglass.distributions.Distribution` of actions.
 
+    Attributes:
+        linear: Whether the head gets what is observed beside what hidden layers make of it, so
+            that its fields b(s) may be linear in it.
+
     Examples:
         >>> from isinglass.agents import FreeEnergyQ, RBMEnergy
         >>> from isinglass.envs import LargeAction
@@ -44,6 +49,8 @@ class ActionEnergy(ABC):
         >>> type(agent.policy.q_net.head).__name__, agent.policy.q_net.head.weight.shape
         ('ConditionalRBMHead', torch.Size([20, 40]))
     """
+
+    linear: ClassVar[bool] = False
 
     @abstractmethod
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
@@ -206,7 +213,8 @@ class PairwiseEnergy(ActionEnergy):
 
         Q(s,a) = b(s)·a + ½ aᵀJa + o(s)
 
-    For costs and constraints that are sums over pairs, such as "at most one of these".
+    For costs and constraints that are sums over pairs, such as "at most one of these". b(s) is a
+    linear function of what is observed, plus one of the hidden layers.
 
     Reference: Ackley, Hinton & Sejnowski 1985, doi:10.1207/s15516709cog0901_7.
 
@@ -218,6 +226,7 @@ class PairwiseEnergy(ActionEnergy):
         24
     """
 
+    linear: ClassVar[bool] = True
     annealing: Annealing = field(default_factory=Annealing)
 
     def head(self, width: int, unit: Unit, init_scale: float) -> Head:
