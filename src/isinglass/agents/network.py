@@ -119,7 +119,7 @@ class Layers(nn.Sequential):
         torch.Size([2, 8])
     """
 
-    def forward(self, input: Float[Tensor, "*batch f"]) -> Float[Tensor, "*batch g"]:
+    def forward(self, input: Float[Tensor, "*batch f"]) -> Float[Tensor, "*batch g"]:  # noqa: A002
         """Returns what the layers make of features, and the features themselves."""
         return torch.cat([super().forward(input), input], -1)
 
