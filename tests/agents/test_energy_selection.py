@@ -12,6 +12,7 @@ from isinglass.agents import (
     FreeEnergyQ,
     MixtureEnergy,
     PairwiseEnergy,
+    RBMEnergy,
     candidate_energies,
     compare_energies,
 )
@@ -129,7 +130,8 @@ def test_an_energy_that_was_named_or_fits_stays(env, steps, settings):
 
 def test_actions_that_can_be_listed_or_go_on_are_not_compared():
     few, many = spaces.MultiBinary(8), spaces.MultiDiscrete([7, 7, 7])
-    assert [type(energy) for energy in untold_energies(many)] == [MixtureEnergy, PairwiseEnergy]
+    kinds = [type(energy) for energy in untold_energies(many)]
+    assert kinds == [MixtureEnergy, PairwiseEnergy, RBMEnergy]
     for space in (few, spaces.Discrete(1_000), spaces.Box(-1, 1, (3,))):
         assert untold_energies(space) == (default_energy(space),)
 

@@ -19,10 +19,13 @@ from isinglass.agents import (
     MaskLayout,
     MixtureEnergy,
     ObservedMasks,
+    PairwiseEnergy,
     RBMEnergy,
+    candidate_energies,
 )
 from isinglass.agents.actions.action_structure import ActionStructure
-from isinglass.agents.defaults import default_energy, default_rate
+from isinglass.agents.defaults import FallingRate, default_energy, default_rate
+from isinglass.agents.energy_selection import untold_energies
 from isinglass.agents.temperature import action_parts, value_spread
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from tests.agents.small import ENERGIES, QUICK, STRUCTURED, shaped_policy
@@ -287,6 +290,19 @@ def test_defaults_follow_the_parts():
     assert default_energy(STRUCTURED["boxes alone"]) == MixtureEnergy()
     few, many = default_rate(HYBRID), spaces.Tuple([spaces.MultiBinary(9), spaces.Box(0, 1, (1,))])
     assert default_rate(many).first > few.first == default_rate(spaces.Discrete(3)).first
+
+
+def test_real_parts_beside_bits_have_one_energy():
+    space = spaces.Tuple([spaces.MultiBinary(9), spaces.Box(0, 1, (1,))])
+    assert candidate_energies(space) == untold_energies(space) == (default_energy(space),)
+
+
+def test_the_rate_moves_a_value_alike_however_many_bits():
+    for count in (25, 100, 400):
+        rate = default_rate(spaces.MultiBinary(count))
+        assert rate * count**0.5 == pytest.approx(0.05)
+        assert default_rate(spaces.MultiBinary(count), PairwiseEnergy()) == FallingRate(rate, 0.0)
+    assert default_rate(spaces.MultiBinary(10)) == 0.01
 
 
 def test_the_spread_is_that_of_uniform_actions():

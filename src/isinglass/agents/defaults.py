@@ -15,6 +15,7 @@ from isinglass.agents.replay.episode_replay_buffer import usual_buffer
 from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.temperature import action_parts
 from isinglass.distributions import FEW_STATES
+from isinglass.distributions.hybrid_mixture import real_components
 
 __all__ = ["SELDOM", "FallingRate", "default_energy", "default_rate", "rate_for", "update_pace"]
 
@@ -89,12 +90,18 @@ class FallingRate:
         return self.last + progress_remaining * (self.first - self.last)
 
 
-def default_rate(space: spaces.Space) -> float | FallingRate:
+def default_rate(space: spaces.Space, energy: ActionEnergy | None = None) -> float | FallingRate:
     """Returns the learning rate for actions of this space: higher where they are too many to list.
 
     There many memories share what is learned from few steps each. A gradient step of Adam moves
-    each of d fields by the rate, and a value by √d of it: the rate is 0.05/√d, at most 0.01. It
-    stays until the end, as the mean of the last weights does what a falling one would.
+    each of d fields by the rate, and a value by √d of it: the rate is 0.05/√d, at most 0.01. With
+    memories it stays until the end, as the mean of the last weights does what a falling one would;
+    couplings, which all add up in every value, want a fall to zero, and real parts beside bits a
+    slower start.
+
+    Args:
+        space: Of the actions.
+        energy: Their energy; a mixture if None.
 
     Examples:
         >>> default_rate(spaces.Discrete(4)), default_rate(spaces.MultiBinary(100))
@@ -103,10 +110,16 @@ def default_rate(space: spaces.Space) -> float | FallingRate:
     code = ActionCode.of(space)
     if code.discrete_count <= FEW_STATES:
         return FallingRate(2e-3, 1e-4)
-    return min(1e-2, MOVE / math.sqrt(action_parts(space)))
+    if real_components(code.unit).any():
+        return FallingRate(5e-3, 1e-3)
+    rate = min(1e-2, MOVE / math.sqrt(action_parts(space)))
+    memories = not isinstance(energy, ActionEnergy) or isinstance(energy, MixtureEnergy)
+    return rate if memories else FallingRate(rate, 0.0)
 
 
-def rate_for(env: Any, rate: float | Schedule | None) -> float | Schedule:
+def rate_for(
+    env: Any, rate: float | Schedule | None, energy: ActionEnergy | str | None = None
+) -> float | Schedule:
     """Returns the rate that was given, or what fits the actions of the environment.
 
     Without an environment ``load`` brings the rate that was used.
@@ -118,7 +131,9 @@ def rate_for(env: Any, rate: float | Schedule | None) -> float | Schedule:
     """
     if rate is not None:
         return rate
-    return 0.0 if env is None else default_rate(env.action_space)
+    if env is None:
+        return 0.0
+    return default_rate(env.action_space, None if isinstance(energy, str) else energy)
 
 
 def update_pace(total_steps: int, environments: int) -> tuple[TrainFreq, int]:

@@ -26,6 +26,7 @@ from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.agents.temperature import action_parts
 from isinglass.distributions import FEW_STATES
+from isinglass.distributions.hybrid_mixture import real_components
 from isinglass.errors import ParameterError
 
 __all__ = [
@@ -93,24 +94,26 @@ def candidate_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
         ['MixtureEnergy', 'MixtureEnergy', 'ProductOfMixtures', 'PairwiseEnergy', 'RBMEnergy']
     """
     first = default_energy(space)
-    if ActionCode.of(space).continuous or action_parts(space) == 1:
+    if real_components(ActionCode.of(space).unit).any() or action_parts(space) == 1:
         return (first,)
     bent = MixtureEnergy(state_fields=True)
     return (first, bent, ProductOfMixtures(), PairwiseEnergy(), RBMEnergy())
 
 
 def untold_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
-    """Returns what is compared where nothing was said: the default, and pairs if actions are many.
+    """Returns what is compared where nothing was said: what few transitions tell apart first.
 
     A few actions each have a value of their own by default, which no other energy surpasses.
 
     Examples:
         >>> [len(untold_energies(spaces.MultiBinary(count))) for count in (3, 40)]
-        [1, 2]
+        [1, 3]
     """
     first, code = default_energy(space), ActionCode.of(space)
-    many = code.discrete_count > FEW_STATES and action_parts(space) > 1
-    return (first, PairwiseEnergy()) if many and not code.continuous else (first,)
+    several = action_parts(space) > 1 and not real_components(code.unit).any()
+    if not several or code.discrete_count <= FEW_STATES:
+        return (first,)
+    return (first, PairwiseEnergy(), RBMEnergy())
 
 
 def compare_energies(agent: Any, energies: Iterable[ActionEnergy] | None = None) -> list[EnergyFit]:

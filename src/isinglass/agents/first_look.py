@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from isinglass.agents._warnings import warn_of_first_look
 from isinglass.agents.actions.action_energies import ActionEnergy
+from isinglass.agents.defaults import default_energy, default_rate
 from isinglass.agents.energy_selection import (
+    candidate_energies,
     choose_energy,
     compare_energies,
     untold_energies,
@@ -25,7 +28,8 @@ from isinglass.errors import DomainError, ParameterError
 __all__ = ["FirstLook"]
 
 FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
-SECOND_LOOK = 1_000  # transitions after which an energy that nobody named is looked at again
+LOOK_FOR_ENERGY = 2_000  # random steps before energies are compared where that was asked for
+LATER_LOOKS = 1_000, 5_000  # transitions after which an energy that nobody named is compared
 EARLY = 0.5  # the least part of a training that is left then
 MUCH = 0.5  # of the variance of rewards, and of the default's error: the most that may be left
 
@@ -37,8 +41,9 @@ class FirstLook(MaskedCollection):
     gamma: float
     initial_temperature: float | None
     averaged: ClassVar[float] = 0.1  # the last part of a training, whose weights are averaged
+    _rates_itself: bool = False  # the learning rate is the default
     _chooses: bool = False  # among all energies, before the first gradient step
-    _unnamed: bool = False  # the energy is the default of many actions: another may fit better
+    _looks_left: Sequence[int] = ()  # for another energy, where nobody named one
 
     @cached_property
     def _tail(self) -> TailAverage:
@@ -61,6 +66,17 @@ class FirstLook(MaskedCollection):
         policy.masks_told = self.policy.masks_told
         policy.acting_state = self.policy.acting_state
         return policy
+
+    def _plan_looks(self) -> None:
+        """Begins with the default energy where none was named, to be compared later."""
+        asked = isinstance(self.energy, str) and self.energy == "auto"
+        several = len(candidate_energies(self.action_space)) > 1
+        self._chooses = several and (self._chooses or asked)
+        self._looks_left = LATER_LOOKS if self.energy is None else self._looks_left
+        if self._chooses:
+            self.learning_starts = max(self.learning_starts, LOOK_FOR_ENERGY)
+        if self.energy is None or asked:
+            self.energy = default_energy(self.action_space)
 
     def _look(self) -> None:
         """Settles what can be settled by the transitions met until now."""
@@ -93,28 +109,34 @@ class FirstLook(MaskedCollection):
             self._adopt(choose_energy(self).policy)
 
     def _look_again(self) -> None:
-        """Takes up pairs where nobody named an energy and actions of one step show that they fit.
+        """Takes up another energy where nobody named one and actions of one step show that it fits.
 
-        Where episodes go on, the value of pairs is an estimate by annealing, many times as slow as
-        the default's: that is left to those who ask for it.
+        Where episodes go on, its values are estimates by annealing, many times as slow as the
+        default's: that is left to those who ask for it.
         """
-        if not self._unnamed or not isinstance(self.replay_buffer, MaskedReplayBuffer):
+        buffer, energies = self.replay_buffer, untold_energies(self.action_space)
+        if not self._looks_left or not isinstance(buffer, MaskedReplayBuffer):
             return
-        if self.replay_buffer.size() * self.n_envs < SECOND_LOOK:
+        if buffer.size() * self.n_envs < self._looks_left[0]:
             return
-        self._unnamed = False
-        seen = self._sample_transitions(SECOND_LOOK)
-        if self._current_progress_remaining < EARLY or bool(self.discounts(seen).any()):
+        count, *self._looks_left = self._looks_left
+        seen = self._sample_transitions(LATER_LOOKS[0])
+        late = self._current_progress_remaining < EARLY
+        if late or len(energies) == 1 or bool(self.discounts(seen).any()):
+            self._looks_left = ()
             return
-        energies = untold_energies(self.action_space)
-        if len(energies) == 1:
-            return
-        first, pairs = compare_energies(self, energies)
-        if pairs.better_than(first) and pairs.share < MUCH * min(1.0, first.share):
-            self._adopt(pairs.policy)
+        enough = len(energies) if count > LATER_LOOKS[0] else 2
+        first, *others = compare_energies(self, energies[:enough])
+        best = min(others, key=lambda fit: fit.share)
+        if best.better_than(first) and best.share < MUCH * min(1.0, first.share):
+            self._looks_left = ()
+            self._adopt(best.policy)
 
     def _adopt(self, policy: FreeEnergyPolicy) -> None:
         self.policy, self.energy = policy, policy.energy
+        if self._rates_itself:
+            self.learning_rate = default_rate(self.action_space, policy.energy)
+            self._setup_lr_schedule()
         self.q_net, self.q_net_target = policy.q_net, policy.q_net_target
 
     def discounts(self, batch: Transitions) -> Tensor:

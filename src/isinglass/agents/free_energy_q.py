@@ -39,8 +39,7 @@ from isinglass.agents._warnings import warn_of_few_steps, warn_of_spaces
 from isinglass.agents.actions.action_energies import ActionEnergy
 from isinglass.agents.actions.action_structure import stored_space
 from isinglass.agents.backups import Backup, SoftBackup
-from isinglass.agents.defaults import SELDOM, default_buffer, default_energy, rate_for, update_pace
-from isinglass.agents.energy_selection import candidate_energies
+from isinglass.agents.defaults import SELDOM, default_buffer, rate_for, update_pace
 from isinglass.agents.extractors.episodic_memory import EpisodicMemory
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
@@ -55,7 +54,6 @@ from isinglass.errors import ParameterError
 
 __all__ = ["FreeEnergyQ"]
 
-LOOK_FOR_ENERGY = 2_000  # random steps before energies are compared
 LOOK_EVERY = 4  # updates, for the spread of the values
 FRESH = 0.2  # the share of what is found then
 MOST_TOGETHER = 16  # gradient steps whose targets are made at once
@@ -117,7 +115,8 @@ class FreeEnergyQ(LearningFromData):
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0); None is
-            from 2e-3 down to 1e-4; 0.05/√d, at most 0.01, where there are over 256 of d parts.
+            2e-3 to 1e-4; over 256 actions of d parts 0.05/√d, at most 0.01, to 0 but in mixtures;
+            5e-3 to 1e-3 where some of many parts are real.
         buffer_size: Transitions kept for replay.
         learning_starts: Environment steps with uniformly random actions before learning.
         batch_size: Transitions a gradient step.
@@ -127,10 +126,9 @@ class FreeEnergyQ(LearningFromData):
         n_steps: Steps whose rewards are summed before the value of the next state is taken.
         train_freq: Environment steps between updates, or ``(n, "step" | "episode")``; 4 if
             ``gradient_steps`` alone is given.
-        gradient_steps: Gradient steps an update; −1 for as many as environment steps, 0 for none;
-            1 if ``train_freq`` alone is given. With neither there is a gradient step for every
-            4 steps of an environment, in short runs as many as make 6,000, at most one a step;
-            four of them or more at once.
+        gradient_steps: Of an update; −1 for as many as environment steps, 0 for none; 1 if
+            ``train_freq`` alone is given. With neither, one for every 4 steps of an environment, in
+            short runs as many as make 6,000, at most one a step; four or more at once.
         temperature: ``"auto"``, T in units of σ; or a constant T in units of the reward.
         initial_temperature: T at the start, in units of the reward, in place of ``"auto"``; 1 if
             only the next is given.
@@ -226,8 +224,8 @@ class FreeEnergyQ(LearningFromData):
             check_policy(policy, self.policy_aliases, policy_kwargs, given.observation_space)
             warn_of_spaces(given, policy_kwargs)
         super().__init__(
-            policy, given, rate_for(given, learning_rate), buffer_size, learning_starts, batch_size,
-            tau, gamma, SELDOM if train_freq is None else train_freq,
+            policy, given, rate_for(given, learning_rate, energy), buffer_size, learning_starts,
+            batch_size, tau, gamma, SELDOM if train_freq is None else train_freq,
             1 if gradient_steps is None else gradient_steps,
             replay_buffer_class=replay_buffer_class, replay_buffer_kwargs=replay_buffer_kwargs,
             optimize_memory_usage=optimize_memory_usage, stats_window_size=stats_window_size,
@@ -237,6 +235,7 @@ class FreeEnergyQ(LearningFromData):
         )  # fmt: skip
         self.energy: Any = energy  # None until the space of the actions is known
         self.backup = SoftBackup(mellowmax=True) if backup is None else backup
+        self._rates_itself = learning_rate is None
         self._paces_itself = train_freq is None and gradient_steps is None
         self.loss = loss
         self.n_steps = n_steps
@@ -396,14 +395,7 @@ class FreeEnergyQ(LearningFromData):
         return learned
 
     def _setup_model(self) -> None:
-        asked = isinstance(self.energy, str) and self.energy == "auto"
-        several = len(candidate_energies(self.action_space)) > 1
-        self._chooses = several and (self._chooses or asked)
-        self._unnamed = self._unnamed or self.energy is None
-        if self._chooses:
-            self.learning_starts = max(self.learning_starts, LOOK_FOR_ENERGY)
-        if self.energy is None or asked:
-            self.energy = default_energy(self.action_space)
+        self._plan_looks()
         check_settings(self)  # here, so that what ``load`` is given is checked as well
         if self.optimize_memory_usage:
             check_storage(self.replay_buffer_kwargs, self.observation_space)

@@ -144,11 +144,19 @@ class AnnealedConditional(FieldDistribution):
         generator = torch.Generator(self.bias.device).manual_seed(0)
         how = self.annealing
         states, _ = self._anneal(how.greedy_chains, how.greedy_levels, generator)
+        states = self._cool(states, how.greedy_levels, generator)
         for _ in range(how.refinements):
             states = self._climb(states)
         if how.greedy_sweeps:
             found = self._simulated_annealing(states.shape, how.greedy_sweeps, generator)
             states = torch.cat([states, found])
+        return states
+
+    def _cool(self, states: Tensor, sweeps: int, generator: Generator) -> Tensor:
+        """Returns states after sweeps in which T falls, where S does not depend on it; as is here.
+
+        At T many states may be as likely as the best: the ends of chains are only some of these.
+        """
         return states
 
     def _simulated_annealing(self, shape: torch.Size, sweeps: int, generator: Generator) -> Tensor:

@@ -15,6 +15,8 @@ from isinglass.units.base import uniform_like
 
 __all__ = ["ConditionalBoltzmannMachine"]
 
+COLD = 1 / 30  # of T, where the search for the best state ends
+
 
 @dataclass(frozen=True)
 class ConditionalBoltzmannMachine(AnnealedConditional):
@@ -86,6 +88,13 @@ class ConditionalBoltzmannMachine(AnnealedConditional):
 
     def _resample_each(self, states: Tensor, sharpness: float, generator: Generator) -> Tensor:
         return self._update_in_turn(states, 1.0, 1 / sharpness, generator)
+
+    def _cool(self, states: Tensor, sweeps: int, generator: Generator) -> Tensor:
+        """Sweeps on while T falls to a thirtieth, by the same factor each time."""
+        for sweep in range(1, sweeps + 1):
+            cooler = self.temperature * COLD ** (sweep / sweeps)
+            states = self._restore(self._update_in_turn(states, 1.0, cooler, generator))
+        return states
 
     def _climb(self, states: Tensor) -> Tensor:
         """Settles one unit after the other."""
