@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         rank_heads,
         replace_heads,
         sampled_attention,
+        tune_heads,
     )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "rank_heads",
     "replace_heads",
     "sampled_attention",
+    "tune_heads",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from isinglass.integrations.huggingface.head_plan import FixedHeads, HeadPlan
 from isinglass.integrations.huggingface.head_planner import plan_heads, rank_heads
+from isinglass.integrations.huggingface.head_tuner import tune_heads
 from isinglass.integrations.huggingface.inspection import Inspection, QueryView, inspect
 from isinglass.integrations.huggingface.replaced_heads import replace_heads
 from isinglass.integrations.huggingface.sampled_attention import sampled_attention
@@ -16,4 +17,5 @@ __all__ = [
     "rank_heads",
     "replace_heads",
     "sampled_attention",
+    "tune_heads",
 ]
