@@ -256,7 +256,7 @@ def test_the_table_and_the_picture_say_the_same_likelihoods(folder, capsys):
     assert "none of fewer than 10 rows" in said
     noise = "\n".join(f"{n * n % 37},{n * n % 41}" for n in range(40))
     _, said = imagined(
-        folder, capsys, noise, "--sample", "1", "--refit", "--memories", "5", "--steps", "1"
+        folder, capsys, noise, "--sample", "1", "--memories", "5", "--steps", "1"
     )
     assert "did not converge" in said
 
@@ -407,6 +407,13 @@ def test_odd_rows_are_named(folder, capsys):
     assert re.search(r"Least likely rows: 18 \(-\d", capsys.readouterr().out)
     refused(capsys, "which write a file each", "odd.csv", "--score", "--impute", status=2)
     refused(capsys, "Name it .csv", "odd.csv", "--score", "--out", "odd.npy", status=2)
+
+
+def test_options_that_would_do_nothing_are_refused(folder, capsys):
+    (folder / "odd.csv").write_text("a,b\n1,2\n3,4\n")
+    refused(capsys, "without --impute", "odd.csv", "--score", "--how", "draw", status=2)
+    refused(capsys, "without --impute", "odd.csv", "--sample", "3", "--how", "mean", status=2)
+    refused(capsys, "without --model", "odd.csv", "--score", "--refit", status=2)
 
 
 def test_nothing_learned_is_said(folder, capsys):

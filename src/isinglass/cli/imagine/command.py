@@ -29,7 +29,7 @@ def imagine(
     impute: options.Impute = False,
     score: options.Score = False,
     out: options.Out = None,
-    how: options.Fill = options.How.MEAN,
+    how: options.Fill = None,
     memories: options.Memories = None,
     covariance: options.Covariances = None,
     steps: options.Steps = None,
@@ -78,6 +78,7 @@ def imagine(
 
     kinds = _kinds(categorical, numeric)
     _check_purpose(sample, impute, score)
+    _check_idle(how, impute, refit, model)
     reading = _tables.reading_of(header, sep, decimal, thousands, encoding, na, no_na)
     wishes = _wishes(memories, covariance, steps, starts)
     kept = None if model is None or refit else kept_machine(model, kinds, wishes)
@@ -134,6 +135,20 @@ def _check_purpose(sample: int | None, impute: bool, score: bool) -> None:
         )  # fmt: skip
 
 
+def _check_idle(how: options.How | None, impute: bool, refit: bool, model: Path | None) -> None:
+    """Refuses options that would do nothing."""
+    if how is not None and not impute:
+        raise ParameterError(
+            f"--how {how.value} without --impute, where nothing is filled",
+            "Leave it out, or give --impute",
+        )
+    if refit and model is None:
+        raise ParameterError(
+            "--refit without --model, where every run fits anew",
+            "Leave it out, or name the file with --model",
+        )
+
+
 def _targets(
     source: Source,
     out: Path | None,
@@ -170,12 +185,12 @@ def _rows(
     source: Source,
     fitted: HopfieldBoltzmannMachine,
     sample: int | None,
-    how: options.How,
+    how: options.How | None,
     seed: int,
 ) -> Any:
     """Draws fresh rows if a number is given, else fills the source's."""
     if sample is None:
-        return fitted.impute(source.rows, how=how.value, random_state=seed)
+        return fitted.impute(source.rows, how=(how or options.How.MEAN).value, random_state=seed)
     return fitted.sample(sample, random_state=seed)
 
 

@@ -56,8 +56,12 @@ Out: TypeAlias = Annotated[
     ),
 ]
 Fill: TypeAlias = Annotated[
-    How, Option(help="Fill a cell by its mean, the likeliest row, or a draw.")
-]  # fmt: skip
+    How | None,
+    Option(
+        help="With --impute: fill a cell by its mean, the likeliest row, or a draw.",
+        show_default="mean",
+    ),
+]
 Memories: TypeAlias = Annotated[
     int | None,
     Option(parser=whole(1), help="How many memories.", show_default="several numbers, stacked"),
