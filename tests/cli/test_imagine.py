@@ -255,9 +255,7 @@ def test_the_table_and_the_picture_say_the_same_likelihoods(folder, capsys):
     _, said = imagined(folder, capsys, "a,b\n1,2\n3,4\n")
     assert "none of fewer than 10 rows" in said
     noise = "\n".join(f"{n * n % 37},{n * n % 41}" for n in range(40))
-    _, said = imagined(
-        folder, capsys, noise, "--sample", "1", "--memories", "5", "--steps", "1"
-    )
+    _, said = imagined(folder, capsys, noise, "--sample", "1", "--memories", "5", "--steps", "1")
     assert "did not converge" in said
 
 

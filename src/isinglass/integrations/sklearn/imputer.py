@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, cast
 
 import numpy as np
@@ -110,6 +111,14 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
         missing = self._missing(rows)
         self._limits = self._bounds(rows.shape[1])
         self._empty = missing.all(0)
+        if self._empty.any() and not self.keep_empty_features:
+            lost = ", ".join(map(str, self._names(None)[self._empty]))
+            warnings.warn(
+                f"{int(self._empty.sum())} columns without a value are left out of what transform "
+                f"returns: {lost}. keep_empty_features=True keeps them, filled with zeros",
+                UserWarning,
+                stacklevel=2,
+            )
         self._random = random_source(self.random_state)
         self.indicator_ = None
         if self.add_indicator:
