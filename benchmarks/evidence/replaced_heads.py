@@ -1,7 +1,8 @@
 """Heads of SmolLM2-135M replaced by fixed weights, and what a certificate for fewer keys takes.
 
-Heads are ranked and fitted on WikiText-2's validation text; perplexity is that of its test text, in
-windows of 512 tokens, each predicted from those before it in its window. Times are of one thread,
+Heads are ranked and fitted on WikiText-2's validation text, each in closed form, then all together;
+perplexity is that of its test text, in windows of 512 tokens, each predicted from those before it
+in its window. Times are of one thread,
 the process's own. The certificate is asked at one long window of the test text. Plans are kept in
 --out, and a second run goes on where the first was stopped.
 """
@@ -25,7 +26,13 @@ from torch import Tensor
 from benchmarks.evidence.cache import Cache
 from benchmarks.evidence.models import Loaded, smollm2, stories260k
 from isinglass.analysis.heads import certify_keys
-from isinglass.integrations import HeadPlan, plan_heads, rank_heads, replace_heads
+from isinglass.integrations import (
+    HeadPlan,
+    plan_heads,
+    rank_heads,
+    replace_heads,
+    tune_heads,
+)
 from isinglass.integrations.huggingface.attention_interface import (
     AttentionCall,
     replaced_attention,
@@ -55,10 +62,13 @@ def main() -> None:
     parser.add_argument(
         "--shares", type=float, nargs="+", default=SHARES, help="shares of the heads to replace"
     )
+    parser.add_argument(
+        "--tune", type=int, default=100, help="steps in which all heads are fitted together"
+    )
     parser.add_argument("--quick", action="store_true", help="stories260K, a few tokens")
     given = parser.parse_args()
     if given.quick:
-        given.fit, given.test, given.length = 4, 4, 512
+        given.fit, given.test, given.length, given.tune = 4, 4, 512, 5
     loaded = stories260k(given.data) if given.quick else smollm2()
     given.out.mkdir(parents=True, exist_ok=True)
     cache = Cache(given.out / f"replaced_heads-{loaded.name}-{given.fit}-{given.test}.json")
@@ -67,12 +77,14 @@ def main() -> None:
         cache.get(certificate, lambda: _certificate(loaded, given, progress))
         for share in given.shares:
             plan = _plan(loaded, given, share, progress)
-            _perplexities(loaded, given, share, plan, cache)
+            _perplexities(loaded, given, str(share), plan, cache)
+            tuned = _tuned(loaded, given, share, plan, progress)
+            _perplexities(loaded, given, f"{share} tuned {given.tune}", tuned, cache)
             for length in TIMED[: 1 if given.quick else None]:
                 key = f"time {share} {length}"
                 cache.get(key, lambda p=plan, n=length: _time(loaded, given, p, n))
     Console().print(
-        _table(cache, given.shares),
+        _table(cache, [n for s in given.shares for n in (str(s), f"{s} tuned {given.tune}")]),
         _time_table(cache),
         _certificate_table(cache.found[certificate]),
     )
@@ -105,19 +117,36 @@ def _plan(loaded: Loaded, given: argparse.Namespace, share: float, progress: Pro
     return HeadPlan.load(kept)
 
 
+def _tuned(
+    loaded: Loaded, given: argparse.Namespace, share: float, plan: HeadPlan, progress: Progress
+) -> HeadPlan:
+    """Fit all heads of a plan together, or read what is kept."""
+    kept = _path(loaded, given, share).with_suffix(f".tuned-{given.tune}.safetensors")
+    task = progress.add_task(f"tune {share:.0%}", total=1.0)
+    if not kept.is_file():
+        windows = read_windows(loaded, given.data, "valid", given.fit, WINDOW)
+        tune_heads(
+            loaded.model, windows, plan, given.tune,
+            generator=torch.Generator().manual_seed(0),
+            notify=lambda _, done: progress.update(task, completed=done),
+        ).save(kept)  # fmt: skip
+    progress.update(task, completed=1.0)
+    return HeadPlan.load(kept)
+
+
 def _path(loaded: Loaded, given: argparse.Namespace, share: float) -> Path:
     return given.out / f"plan-{loaded.name}-{given.fit}-{share}.safetensors"
 
 
 def _perplexities(
-    loaded: Loaded, given: argparse.Namespace, share: float, plan: HeadPlan, cache: Cache
+    loaded: Loaded, given: argparse.Namespace, name: str, plan: HeadPlan, cache: Cache
 ) -> None:
     """Losses of the test windows of the model, with the plan, and with nothing replaced."""
     windows = read_windows(loaded, given.data, "test", given.test, WINDOW)
     empty = HeadPlan({}, plan.total)
     cache.get("loss 0", lambda: {"windows": _losses(loaded, windows, None)})
     cache.get(
-        f"loss {share}", lambda: {"windows": _losses(loaded, windows, plan), "heads": len(plan)}
+        f"loss {name}", lambda: {"windows": _losses(loaded, windows, plan), "heads": len(plan)}
     )
 
     def same() -> dict[str, float]:
@@ -221,20 +250,21 @@ def _certificate(
     return found
 
 
-def _table(cache: Cache, shares: Sequence[float]) -> Table:
+def _table(cache: Cache, names: Sequence[str]) -> Table:
     """Perplexity and time for each share."""
     table = Table(title="Heads replaced by fixed weights")
     for column in ("share", "heads", "perplexity", "more", "±"):
         table.add_column(column, justify="right")
     plain = torch.tensor(cache.found["loss 0"]["windows"])
     table.add_row("0", "0", f"{math.exp(plain.mean()):.2f}", "", "")
-    for share in shares:
-        line = cache.found[f"loss {share}"]
+    for name in names:
+        line, share = cache.found[f"loss {name}"], float(name.split()[0])
         losses = torch.tensor(line["windows"])
         rise = losses - plain
         error = float(rise.std() / len(rise) ** 0.5)
         table.add_row(
-            f"{share:.0%}", str(line["heads"]), f"{math.exp(losses.mean()):.2f}",
+            f"{share:.0%}{', together' * ('tuned' in name)}", str(line["heads"]),
+            f"{math.exp(losses.mean()):.2f}",
             f"{math.expm1(rise.mean()):+.2%}", f"{error:.2%}",
         )  # fmt: skip
     return table
