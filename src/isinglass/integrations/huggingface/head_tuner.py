@@ -31,7 +31,7 @@ def tune_heads(
     plan: HeadPlan,
     steps: int = 100,
     *,
-    rate: float = 0.01,
+    rate: float = 0.03,
     generator: torch.Generator | None = None,
     notify: Notify | None = None,
 ) -> HeadPlan:
