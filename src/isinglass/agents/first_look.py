@@ -114,13 +114,16 @@ class FirstLook(MaskedCollection):
         Where episodes go on, its values are estimates by annealing, many times as slow as the
         default's: that is left to those who ask for it.
         """
-        buffer, energies = self.replay_buffer, untold_energies(self.action_space)
+        buffer = self.replay_buffer
         if not self._looks_left or not isinstance(buffer, MaskedReplayBuffer):
             return
         if buffer.size() * self.n_envs < self._looks_left[0]:
             return
         count, *self._looks_left = self._looks_left
-        seen = self._sample_transitions(LATER_LOOKS[0])
+        seen, energies = (
+            self._sample_transitions(LATER_LOOKS[0]),
+            untold_energies(self.action_space),
+        )
         late = self._current_progress_remaining < EARLY
         if late or len(energies) == 1 or bool(self.discounts(seen).any()):
             self._looks_left = ()
