@@ -17,7 +17,7 @@ from isinglass.core.kernel import FieldEnergy
 from isinglass.dynamics._walkers import Walkers
 from isinglass.dynamics.kernels.asynchronous import CoupledEnergy
 
-__all__ = ["DenseSpins", "SparseSpins", "SpinPairs", "spin_walkers"]
+__all__ = ["DenseSpins", "SparseSpins", "SpinPairs", "list_pairs", "spin_walkers"]
 
 #: Spins drawn at once on a CPU: their fields stay in the cache, and no page is asked for anew.
 AT_ONCE = 2**15
@@ -63,26 +63,15 @@ class SpinPairs(NamedTuple):
 
         With s = m + dσ a coupling W_ij s_i s_j is d² W_ij σ_i σ_j, and d m W_ij of each field.
         """
-        if not isinstance(energy, FieldEnergy) or not energy.unit.pointwise:
+        found = list_pairs(energy)
+        if found is None:
             return None
-        states = energy.unit.two_states
-        if states is None:
-            return None
-        couplings = getattr(energy, "couplings", None)
-        if isinstance(couplings, ListsPairs):
-            pairs, strength = couplings.pairs()
-        elif isinstance(energy, CoupledEnergy):
-            upper = energy.weight.detach().triu(1)
-            pairs = upper.nonzero()
-            strength = upper[pairs[:, 0], pairs[:, 1]]
-        else:
-            return None
-        dtype = next(energy.parameters(), strength).dtype
-        strength = strength.to(dtype)
+        pairs, strength = found
+        unit = cast("FieldEnergy", energy).unit
+        states = unit.two_states or (0.0, 1.0)
+        dtype = strength.dtype
         middle, half = (states[0] + states[1]) / 2, (states[1] - states[0]) / 2
-        alone = cast("FieldEnergy", energy).local_field(
-            strength.new_full((1, energy.unit.size), middle)
-        )
+        alone = cast("FieldEnergy", energy).local_field(strength.new_full((1, unit.size), middle))
         if strength.element_size() < 4:
             strength, alone = strength.float(), alone.float()
         return cls(pairs, half**2 * strength, half * alone[0].detach(), states, dtype)
@@ -109,6 +98,24 @@ class SpinPairs(NamedTuple):
         for end in (0, 1):
             total = total.index_add(0, self.pairs[:, end], self.strength.abs())
         return 4 * torch.finfo(total.dtype).eps * total[:, None]
+
+
+def list_pairs(energy: Energy) -> tuple[Tensor, Tensor] | None:
+    """Returns pairs of units and their strengths W_ij; None if they are not of two states each."""
+    if not isinstance(energy, FieldEnergy) or not energy.unit.pointwise:
+        return None
+    if energy.unit.two_states is None:
+        return None
+    couplings = getattr(energy, "couplings", None)
+    if isinstance(couplings, ListsPairs):
+        pairs, strength = couplings.pairs()
+    elif isinstance(energy, CoupledEnergy):
+        upper = energy.weight.detach().triu(1)
+        pairs = upper.nonzero()
+        strength = upper[pairs[:, 0], pairs[:, 1]]
+    else:
+        return None
+    return pairs, strength.to(next(energy.parameters(), strength).dtype)
 
 
 def spin_walkers(energy: Energy, states: Float[Tensor, "runs size"]) -> Walkers | None:
