@@ -26,7 +26,7 @@ CRITICAL = 2 / math.log(1 + math.sqrt(2))
 CHAINS = 20
 #: Kernels, and how many steps they are watched for after a fifth of them.
 KERNELS: dict[str, tuple[Kernel, int]] = {
-    "single spins": (ig.BlockGibbs(), 5000), "clusters": (ig.SwendsenWang(), 500)
+    "single spins": (ig.BlockGibbs(), 3000), "clusters": (ig.SwendsenWang(), 300)
 }  # fmt: skip
 SIDES = (8, 16, 32)
 

@@ -33,8 +33,8 @@ from isinglass.energies import GridCouplings, max_cut, to_ising
 #: Seconds of CPU a run, at most.
 SECONDS = {
     "EA 10×10 ±J torus": 5, "EA 14×14 Gaussian open": 5, "EA 32×32 Gaussian torus": 3, "SK 20": 5,
-    "SK 100": 3, "SK 200": 3, "Max-Cut 3-regular 50": 5, "Max-Cut 3-regular 200": 3,
-    "Max-Cut G(800, 6 %)": 10,
+    "SK 100": 2, "SK 200": 3, "Max-Cut 3-regular 50": 5, "Max-Cut 3-regular 200": 2,
+    "Max-Cut G(800, 6 %)": 6,
 }  # fmt: skip
 METHODS = (
     "population", "annealing", "exchange", "descent", "dwave annealing", "dwave tabu", "simanneal"
