@@ -27,6 +27,7 @@ CRITICAL = 2 / math.log(1 + math.sqrt(2))
 #: The machine of a seed, and the temperature.
 TASKS = {
     "Ising 8×8, T_c": (lambda _: ig.BoltzmannMachine.ising(8, 8), CRITICAL),
+    "EA ±J torus 4×4, T = 1": (lambda seed: glass((4, 4), True, False, seed), 1.0),
     "EA ±J torus 6×6, T = 1": (lambda seed: glass((6, 6), True, False, seed), 1.0),
     "EA ±J torus 6×6, T = 0.5": (lambda seed: glass((6, 6), True, False, seed), 0.5),
     "EA Gaussian 6×6, T = 0.5": (lambda seed: glass((6, 6), False, True, seed), 0.5),

@@ -269,7 +269,8 @@ def as_table(records: list[dict[str, Any]]) -> Table:
             off = [(r["mean"] - best[r["seed"]]) / abs(best[r["seed"]]) for r in some]
             solved = [r["reached"] for r, o in zip(some, off, strict=True) if o <= SAME]
             middle = f" ({np.median(solved):.2g} s)" if solved else ""
-            cells.append(f"{len(solved)}/{len(some)}{middle} {100 * np.mean(off):.2g}")
+            mean = np.mean([0.0 if o <= SAME else 100 * o for o in off])
+            cells.append(f"{len(solved)}/{len(some)}{middle} {mean:.2g}")
         table.add_row(task + ("" if known else " *"), *cells)
     return table
 
