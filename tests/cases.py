@@ -271,21 +271,21 @@ ENERGIES = [
         lambda: ig.BoltzmannMachine(ig.Spin(8), symmetric(8), double(8)),
         lambda: double(5, 8),
         lambda: spins(16, 8),
-        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite, random_site),
+        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite, random_site, ig.SwendsenWang),
     ),
     EnergyCase(
         "BoltzmannMachine of bits, three hidden",
         lambda: ig.BoltzmannMachine(ig.Bernoulli(7), symmetric(7), double(7), hidden=3),
         lambda: double(5, 7),
         lambda: double(16, 7).gt(0).double(),
-        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite),
+        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite, ig.SwendsenWang),
     ),
     EnergyCase(
         "Ising torus",
         lambda: ig.BoltzmannMachine.ising(4, 6, coupling=0.7, field=0.1).double(),
         lambda: double(5, 24),
         lambda: spins(16, 24),
-        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite),
+        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite, ig.SwendsenWang),
     ),
     EnergyCase(
         "Potts grid",
@@ -301,7 +301,7 @@ ENERGIES = [
         ),
         lambda: double(5, 5),
         lambda: spins(16, 5),
-        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite),
+        (ig.BlockGibbs, ig.Asynchronous, ig.SingleSite, ig.SwendsenWang),
     ),
 ]  # fmt: skip
 

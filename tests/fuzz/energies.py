@@ -253,6 +253,10 @@ def _learning() -> list[Call]:
         Call("TemperedPCD", learning.TemperedPCD, {"levels": 3, "steps": 1, "chains": 4}),
         Call("PseudoLikelihood", learning.PseudoLikelihood, {"sites": 2}),
         Call("DenoisingScoreMatching", learning.DenoisingScoreMatching, {"sigma": 0.1}),
+        Call(
+            "EnergyDiscrepancy", learning.EnergyDiscrepancy,
+            {"noise": 0.1, "neighbors": 2, "stabilizer": 1.0},
+        ),
         Call("SlicedScoreMatching", learning.SlicedScoreMatching, {"projections": 1}),
         Call(
             "Likelihood", learning.Likelihood,

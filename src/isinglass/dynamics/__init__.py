@@ -15,7 +15,9 @@ from isinglass.dynamics.kernels.nuts import NUTS
 from isinglass.dynamics.kernels.quantized_cccp import QuantizedCCCP
 from isinglass.dynamics.kernels.replica_exchange import ReplicaExchange, Replicas
 from isinglass.dynamics.kernels.single_site import SingleSite
+from isinglass.dynamics.kernels.swendsen_wang import SwendsenWang
 from isinglass.dynamics.kernels.synchronous import Synchronous
+from isinglass.dynamics.minimize import Minimum, minimize
 from isinglass.dynamics.partition import LogPartition, PartitionStatus, log_partition
 from isinglass.dynamics.recall import Recall, recall
 
@@ -38,6 +40,7 @@ __all__ = [
     "Langevin",
     "LogPartition",
     "Memoryless",
+    "Minimum",
     "PartitionStatus",
     "QuantizedCCCP",
     "Recall",
@@ -46,12 +49,14 @@ __all__ = [
     "SamplingWarning",
     "Schedule",
     "SingleSite",
+    "SwendsenWang",
     "Synchronous",
     "anneal",
     "diagnose",
     "even_schedule",
     "impute",
     "log_partition",
+    "minimize",
     "recall",
     "record",
     "run",

@@ -42,6 +42,15 @@ from isinglass.energies.pairwise.boltzmann_machine import BoltzmannMachine
 from isinglass.energies.pairwise.couplings import Couplings
 from isinglass.energies.pairwise.dense_couplings import DenseCouplings
 from isinglass.energies.pairwise.grid_couplings import GridCouplings
+from isinglass.energies.pairwise.qubo import (
+    from_ising,
+    from_qubo,
+    max_cut,
+    read_gset,
+    read_qubo,
+    to_ising,
+    to_qubo,
+)
 from isinglass.energies.pairwise.sparse_couplings import SparseCouplings
 
 __all__ = [
@@ -89,8 +98,15 @@ __all__ = [
     "SparseHopfield",
     "Storkey",
     "SubsetHopfield",
+    "from_ising",
+    "from_qubo",
+    "max_cut",
+    "read_gset",
+    "read_qubo",
     "to_classical",
     "to_gaussian_rbm",
     "to_hopfield_boltzmann",
+    "to_ising",
     "to_modern",
+    "to_qubo",
 ]

@@ -24,6 +24,7 @@ from isinglass.learning.objectives.contrastive_divergence import (
     contrastive_loss,
 )
 from isinglass.learning.objectives.default import default_objective
+from isinglass.learning.objectives.energy_discrepancy import EnergyDiscrepancy
 from isinglass.learning.objectives.exact_likelihood import ExactGradient
 from isinglass.learning.objectives.pseudo_likelihood import PseudoLikelihood, pseudo_log_likelihood
 from isinglass.learning.objectives.score_matching import DenoisingScoreMatching, SlicedScoreMatching
@@ -49,6 +50,7 @@ __all__ = [
     "CovarianceStatistics",
     "DenoisingScoreMatching",
     "EMReport",
+    "EnergyDiscrepancy",
     "ExactGradient",
     "ExpectationMaximization",
     "FitReport",

@@ -64,6 +64,16 @@ def test_the_matrix_is_symmetric_without_a_diagonal(name):
     torch.testing.assert_close(couplings(state), state @ weight.double())
 
 
+@machines
+def test_the_list_of_pairs_is_the_matrix(name):
+    couplings = machine(name).couplings
+    joined, strength = couplings.pairs()
+    assert (joined[:, 0] != joined[:, 1]).all()
+    upper = torch.zeros_like(couplings.matrix())
+    upper.index_put_(joined.unbind(-1), strength.to(upper), accumulate=True)
+    torch.testing.assert_close(upper + upper.mT, couplings.matrix().detach())
+
+
 @pytest.mark.parametrize("name", [name for name in MACHINES if "all joined" in name])
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_a_block_is_drawn_as_one_unit_after_another(name, temperature):

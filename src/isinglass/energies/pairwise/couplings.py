@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
+from isinglass._support.coloring import color_greedily
 from isinglass._support.registry import Configurable, name_of
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_count
@@ -114,9 +113,19 @@ class Couplings(Described, nn.Module, Configurable, ABC):
         touching[pairs[:, 0], pairs[:, 1]] = True
         return [row.nonzero()[:, 0].tolist() for row in touching]
 
+    def pairs(self) -> tuple[Int[Tensor, "pairs 2"], Float[Tensor, " pairs"]]:
+        """Lists the components that are joined, each pair once, and their strengths W_ij.
+
+        Raises:
+            IntractableError: If there are too many components for a matrix, and no other list.
+        """
+        upper = self.matrix().detach().triu(1)
+        joined = upper.nonzero()
+        return joined, upper[joined[:, 0], joined[:, 1]]
+
     def colors(self) -> list[Int[Tensor, " units"]]:
         """Sorts units into classes that do not touch: two of them if that can be."""
-        return [torch.tensor(units) for units in _greedy(self.neighbors())]
+        return [torch.tensor(units) for units in color_greedily(self.neighbors())]
 
     def blocks(self) -> Iterator[Block]:
         """Lists what is drawn together, one block after another: a sweep."""
@@ -285,24 +294,3 @@ class _Block(NamedTuple):
 
     def _kept(self, drawn: Tensor) -> Tensor:
         return drawn if self.held is None else torch.where(self.held, self.before, drawn)
-
-
-def _greedy(neighbors: list[list[int]]) -> list[list[int]]:
-    """Color each unit as none of its neighbors is, walking the graph in breadth.
-
-    A graph that can do with two colors gets two.
-    """
-    color = [-1] * len(neighbors)
-    for start in range(len(color)):
-        queue = deque([start])
-        while queue:
-            unit = queue.popleft()
-            if color[unit] >= 0:
-                continue
-            taken = {color[other] for other in neighbors[unit]}
-            color[unit] = next(free for free in count() if free not in taken)
-            queue.extend(other for other in neighbors[unit] if color[other] < 0)
-    classes: list[list[int]] = [[] for _ in range(max(color) + 1)]
-    for unit, number in enumerate(color):
-        classes[number].append(unit)
-    return classes

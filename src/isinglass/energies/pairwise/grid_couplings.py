@@ -124,6 +124,21 @@ class GridCouplings(Couplings):
                 near[other].add(one)
         return [sorted(row) for row in near]
 
+    def pairs(self) -> tuple[Int[Tensor, "pairs 2"], Float[Tensor, " pairs"]]:
+        """Lists the bonds, component by component; of a torus two units apart have two."""
+        numbers = torch.arange(self.units, device=self.coupling.device).reshape(self.shape)
+        inside = torch.arange(self.width, device=numbers.device)
+        joined, strengths = [], []
+        bonds = self.bonds().detach()
+        for axis, there in enumerate((self._inside() | self.periodic).to(numbers.device)):
+            if self.shape[axis] > 1:
+                ends = torch.stack([numbers, numbers.roll(-1, axis)], -1)[there] * self.width
+                joined.append((ends[:, None] + inside[:, None]).flatten(0, 1))
+                strengths.append(bonds[axis][there].repeat_interleave(self.width))
+        if not joined:
+            return numbers.new_zeros(0, 2), bonds.new_zeros(0)
+        return torch.cat(joined), torch.cat(strengths)
+
     def colors(self) -> list[Int[Tensor, " units"]]:
         """Colors each place by the sum of its coordinates: two colors, three on odd rings."""
         rings = [self.periodic and side > 1 and side % 2 == 1 for side in self.shape]

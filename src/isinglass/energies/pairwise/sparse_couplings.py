@@ -90,6 +90,14 @@ class SparseCouplings(Couplings):
             near[other].append(one)
         return near
 
+    def pairs(self) -> tuple[Int[Tensor, "pairs 2"], Float[Tensor, " pairs"]]:
+        """Lists the edges, component by component, and their strengths."""
+        device = self.weight.device
+        edges = torch.tensor(self.edges, device=device) * self.width
+        inside = torch.arange(self.width, device=device)
+        joined = (edges[:, None] + inside[:, None]).flatten(0, 1)
+        return joined, self.weight.detach().repeat_interleave(self.width)
+
     def blocks(self) -> Iterator[Block]:
         """Sorts units into classes that do not touch; only their own edges are looked at."""
         for places, _ in self._classes():
