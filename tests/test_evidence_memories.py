@@ -7,11 +7,12 @@ pytest.importorskip("benchmarks", reason="the harness is in the repository alone
 pytest.importorskip("sklearn", reason="needs scikit-learn")
 pytest.importorskip("rich", reason="needs rich")
 
-from benchmarks.evidence import classical_nets, few_shot, stored_digits
+from benchmarks.evidence import classical_nets, dense_classifier, few_shot, stored_digits
 from benchmarks.evidence.image_sets import data_file, spins
 
 from isinglass import ClassicalHopfield
 from isinglass.errors import FileError
+from isinglass.integrations.sklearn import DenseMemoryClassifier
 from tests.cases import spins as random_spins
 from tests.seeds import seeded
 
@@ -97,7 +98,23 @@ def test_every_memory_recalls_a_few_random_digits(name, task):
         assert torch.equal(found, targets)
     record = stored_digits.Asked(name, patterns, seed=0).measure(task, 2)
     assert record["exact"] == float((found == targets).all(-1).double().mean())
-    assert record["bytes"] > 0
+    assert asked.cost(2)["bytes"] > 0
+
+
+def test_prototypes_are_known_by_their_likeness_and_by_how_few_decide():
+    images = torch.rand(30, 12, generator=seeded(5)).numpy()
+    model = DenseMemoryClassifier(4, degree=3, max_iter=1, random_state=0)
+    model.fit(images, [0, 1, 2] * 10)
+    label = torch.tensor([0.5, -0.5, -0.5])
+    prototype = torch.cat([model.inputs(images)[7], label])
+    model.energy_.memories.data[:] = prototype  # four times the same example
+    found = dense_classifier.described(model, images, images[:5])
+    assert found["likeness"] == pytest.approx(1.0, abs=1e-5)
+    assert found["memories an answer rests on"] == pytest.approx(4.0, abs=1e-4)
+    model.energy_.memories.data[1:] *= 1e-3
+    found = dense_classifier.described(model, images, images[:5])
+    assert found["memories an answer rests on"] == pytest.approx(1.0, abs=1e-4)
+    assert found["memories"][0] == pytest.approx(prototype.tolist(), abs=1e-3)
 
 
 def test_classes_are_read_as_by_hand():

@@ -46,8 +46,8 @@ SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
 READS = ("memory", "nearest", "class means")
 EMBEDDINGS = ("pixels", "random network", "trained by memory", "trained by means")
 BETA = 10.0  # of the memory over embeddings that were not trained; cosines are from −1 to 1
-EPISODES, WAYS, QUERIES = 1500, 20, 5  # of training: one example a class is stored
-TESTS = 500
+EPISODES, WAYS, QUERIES = 700, 20, 5  # of training: one example a class is stored
+TESTS = 300
 #: Vinyals et al. 2016, arXiv:1606.04080, table 1, in the order of SETTINGS; Snell et al. 2017.
 PUBLISHED = {
     "pixels, cosine (Vinyals)": (41.7, 63.2, 26.7, 42.6),
