@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 import isinglass as ig
+from benchmarks.evidence.dense_classifier import described
 from isinglass._support.palette import SERIES
 from isinglass.energies import Exponential, Interaction, Power
 from isinglass.integrations.sklearn import DenseMemoryClassifier
@@ -79,5 +81,8 @@ def memories() -> Figure:
             axes.set_title(f"+{for_} −{against}", fontsize=7, pad=2)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-        row[0].set_ylabel(f"n = {degree}\n{error:.1%} wrong", rotation=0, ha="right", va="center")
+        found = described(model, np.asarray(images[:1300]), np.asarray(images[1300:]))
+        resting = found["memories an answer rests on"]
+        label = f"n = {degree}\n{error:.1%} wrong\n{resting:.1f} decide"
+        row[0].set_ylabel(label, rotation=0, ha="right", va="center")
     return figure

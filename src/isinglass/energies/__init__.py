@@ -26,6 +26,7 @@ from isinglass.energies.hopfield.retrieval_layer import RetrievalLayer
 from isinglass.energies.hopfield.sparse import SparseHopfield, SubsetHopfield
 from isinglass.energies.hopfield.storage_rules import (
     ConvergenceWarning,
+    Dreaming,
     Hebb,
     Perceptron,
     PseudoInverse,
@@ -71,6 +72,7 @@ __all__ = [
     "DenseCouplings",
     "DenseMemory",
     "DrawCountPath",
+    "Dreaming",
     "ExpectedEnergyRBM",
     "Exponential",
     "FeedForwardTwin",

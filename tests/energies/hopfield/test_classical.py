@@ -8,7 +8,15 @@ import pytest
 import torch
 
 import isinglass as ig
-from isinglass.energies import ConvergenceWarning, Hebb, Perceptron, PseudoInverse, Rule, Storkey
+from isinglass.energies import (
+    ConvergenceWarning,
+    Dreaming,
+    Hebb,
+    Perceptron,
+    PseudoInverse,
+    Rule,
+    Storkey,
+)
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.testing import check_gradient, check_monotone, check_round_trip
 from tests.cases import double, spins
@@ -168,7 +176,7 @@ def test_nets_of_half_the_precision_recall():
     patterns = spins(5, 100).bfloat16()
     cues = patterns.clone()
     cues[:, :10] *= -1
-    for rule in (Hebb(), Storkey(), PseudoInverse(), Perceptron()):
+    for rule in (Hebb(), Storkey(), PseudoInverse(), Dreaming(), Perceptron()):
         assert torch.equal(ig.ClassicalHopfield(patterns, rule).recall(cues).state, patterns)
 
 

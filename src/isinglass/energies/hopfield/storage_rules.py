@@ -15,7 +15,15 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import check_at_least_zero, check_count
 from isinglass.errors import DomainError
 
-__all__ = ["ConvergenceWarning", "Hebb", "Perceptron", "PseudoInverse", "Rule", "Storkey"]
+__all__ = [
+    "ConvergenceWarning",
+    "Dreaming",
+    "Hebb",
+    "Perceptron",
+    "PseudoInverse",
+    "Rule",
+    "Storkey",
+]
 
 #: Patterns between two passes of Storkey's rule over all couplings.
 BLOCK = 128
@@ -206,7 +214,7 @@ class PseudoInverse(Rule):
     """
 
     def couplings(self, patterns: Patterns) -> Weight:
-        """Computes D · Xᵀ(XXᵀ)⁺X without its diagonal, by the Gram matrix in float64."""
+        """Computes d · Xᵀ(XXᵀ)⁺X without its diagonal, in float64."""
         half = _orthonormal(patterns.double())
         # A unit that the span determines by itself alone, P_ii = 1, is joined to no other.
         alone = half.square().sum(0) > 1 - 1e-9
@@ -224,8 +232,73 @@ class PseudoInverse(Rule):
         return float((patterns.shape[-1] - margin).max())
 
 
+@dataclass(frozen=True)
+class Dreaming(Rule):
+    """Hebb's rule after a sleep of length t, which leads from it to the pseudo-inverse.
+
+        W = (1 + t) Xᵀ (1 + tC)⁻¹ X,   C = XXᵀ/d
+
+    At t = 0 it is Hebb's; as t → ∞ what patterns have in common is unlearned, what each has by
+    itself consolidated, and W tends to d times the projection on their span. With its diagonal
+    J = W/d solves (1 + t) dJ/dt = J − J²: the second term is unlearning, in closed form, so that
+    no state is drawn.
+
+    Reference: Fachechi, Agliari & Barra 2019, doi:10.1016/j.neunet.2019.01.006, arXiv:1810.12217.
+
+    Args:
+        time: t, how long the net sleeps; 0 is not at all.
+
+    Raises:
+        ParameterError: If ``time`` is negative or not finite.
+
+    Examples:
+        >>> patterns = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, -1.0]])
+        >>> Dreaming(time=0.0).couplings(patterns)
+        tensor([[0., 2., 0.],
+                [2., 0., 0.],
+                [0., 0., 0.]])
+        >>> Dreaming(time=3.0).couplings(patterns)
+        tensor([[0.0000, 1.6000, 0.0000],
+                [1.6000, 0.0000, 0.0000],
+                [0.0000, 0.0000, 0.0000]])
+    """
+
+    time: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_at_least_zero("time", self.time)
+
+    def couplings(self, patterns: Patterns) -> Weight:
+        """Computes (1 + t) Xᵀ(1 + tC)⁻¹X without its diagonal, in float64."""
+        half = self._half(patterns).to(patterns.dtype)
+        return (half.mT @ half).fill_diagonal_(0.0)
+
+    def shift(self, weight: Weight, patterns: Patterns) -> float:
+        """Computes the largest diagonal element left out; as :class:`Rule` if W is of others."""
+        half = self._half(patterns).to(patterns.dtype)
+        if not _close(weight, (half.mT @ half).fill_diagonal_(0.0)):
+            return super().shift(weight, patterns)
+        return float(half.square().sum(0).max())
+
+    def _half(self, patterns: Tensor) -> Tensor:
+        """H with W = HᵀH but for the diagonal, by the smaller of XXᵀ and XᵀX."""
+        exact, (count, size) = patterns.double(), patterns.shape
+        if count > size:  # W has the eigenvectors of XᵀX, its eigenvalues follow
+            values, vectors = torch.linalg.eigh(exact.mT @ exact)
+            values = values.clamp_min(0.0)
+            held = (1 + self.time) * values / (1 + self.time * values / size)
+            return held.sqrt()[:, None] * vectors.mT
+        gram = exact @ exact.mT * (self.time / size)
+        gram.diagonal().add_(1.0)  # no eigenvalue below 1, so that it has a Cholesky factor
+        factor = torch.linalg.cholesky(gram)
+        return torch.linalg.solve_triangular(factor, (1 + self.time) ** 0.5 * exact, upper=False)
+
+
 def _orthonormal(patterns: Tensor) -> Tensor:
     """Rows that are orthonormal and span what the patterns span."""
+    if len(patterns) > patterns.shape[-1]:  # XᵀX is smaller than the Gram matrix
+        values, vectors = torch.linalg.eigh(patterns.mT @ patterns)
+        return vectors[:, values > 1e-10 * values[-1]].mT
     gram = patterns @ patterns.mT
     factor, failed = torch.linalg.cholesky_ex(gram)
     # A pivot is the squared distance of a pattern from the span of those before it.
