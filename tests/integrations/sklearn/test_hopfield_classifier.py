@@ -132,7 +132,7 @@ def test_a_row_that_may_see_nothing_is_read_without_memory(told):
 def test_the_estimator_averages_its_committees():
     rows, labels = rings(40, 5)
     model = HopfieldClassifier(**QUICK | {"blend": True, "max_iter": 5}).fit(rows, labels)
-    inputs, stored = model._rows(rows), model._stored
+    inputs, stored = model._rows(rows).double(), model._stored
     np.testing.assert_allclose(model.weights_.sum(), 1, atol=1e-9)
     parts = [c(inputs, stored).exp().mean(0) for c in model.committees_]
     expected = sum(w * part.numpy() for w, part in zip(model.weights_, parts, strict=True))
@@ -159,7 +159,7 @@ def test_without_the_blend_the_first_setting_stands_alone():
     rows, labels = rings(40, 20)
     blend = HopfieldClassifier(**QUICK | {"blend": True, "max_iter": 5}).fit(rows, labels)
     alone = HopfieldClassifier(**QUICK | {"max_iter": 5}).fit(rows, labels)
-    first = blend.committees_[0](alone._rows(rows), blend._stored).exp().mean(0)
+    first = blend.committees_[0](alone._rows(rows).double(), blend._stored).exp().mean(0)
     np.testing.assert_allclose(alone.predict_proba(rows), first, atol=1e-6)
 
 

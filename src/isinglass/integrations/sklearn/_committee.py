@@ -120,9 +120,9 @@ class Committee(nn.Module):
         return [self.metric, self.inner, self.outer, self.linear]
 
     def project(self, rows: Tensor) -> Float[Tensor, "members rows size"]:
-        """Computes z of rows, the same for all members or ``(members, rows, features)``."""
+        """Computes √β z of rows, the same for all members or ``(members, rows, features)``."""
         hidden = torch.relu(rows @ self.inner + self.inner_bias)
-        return rows @ self.metric + hidden @ self.outer
+        return (self.log_beta / 2).exp() * (rows @ self.metric + hidden @ self.outer)
 
     def association(
         self, queries: Tensor, keys: Tensor, away: Bool[Tensor, "members queries n"] | None = None
@@ -130,15 +130,15 @@ class Committee(nn.Module):
         """Computes w of projected rows, which is zero where ``away``, unless all are.
 
         Args:
-            queries: z of those that ask, ``(members, queries, size)``.
-            keys: z of the stored rows, ``(members, n, size)``.
+            queries: √β z of those that ask, ``(members, queries, size)``.
+            keys: √β z of the stored rows, ``(members, n, size)``.
             away: Which stored rows a query must not see.
         """
-        # |z − z_i|² but for |z|², which softmax does not see.
+        # −|z − z_i|²/2 but for |z|², which softmax does not see.
         scores = torch.baddbmm(keys.square().sum(-1).unsqueeze(1), queries, keys.mT, beta=-0.5)
-        scores = self.log_beta.exp() * scores
         if away is not None:
-            scores = scores.masked_fill(away, -torch.finfo(scores.dtype).max)
+            with torch.no_grad():  # softmax hands no gradient on to what has no weight
+                scores.masked_fill_(away, -torch.finfo(scores.dtype).max)
         return scores.softmax(-1)
 
     def direct(self, rows: Tensor) -> Float[Tensor, "members rows classes"]:
@@ -157,8 +157,8 @@ class Committee(nn.Module):
 
         Args:
             direct: Lᵀx + b of the queries.
-            queries: Their z.
-            keys: z of the stored rows.
+            queries: Their √β z.
+            keys: √β z of the stored rows.
             labels: Of the stored rows.
             away: Which stored rows a query must not see.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -182,7 +183,11 @@ class HopfieldClassifier(ClassifierMixin, BaseEstimator):
         self.settings_ = [own, *(OTHERS if self.blend else ())]
         with learning_bar(self.verbose, len(self.settings_) * self.max_iter) as show:
             found = [self._learned(setting, generator, show) for setting in self.settings_]
-        self.committees_ = [committee for committee, _ in found]
+        # Learned in 32 bits, and read in 64: a row is the same whatever stands beside it.
+        self.committees_ = [committee.double() for committee, _ in found]
+        self._stored = replace(
+            self._stored, rows=self._stored.rows.double(), labels=self._stored.labels.double()
+        )
         self.loss_curve_ = np.mean([losses for _, losses in found], 0).tolist()
         self.n_iter_ = self.max_iter
         self._weigh()
@@ -196,13 +201,13 @@ class HopfieldClassifier(ClassifierMixin, BaseEstimator):
             ValueError: If X has not the features that were learned from.
             DomainError: If a value is NaN or infinite.
         """
-        rows = self._asked(X)
+        rows = self._asked(X).double()
         stored = self._stored
         proba = np.zeros((len(rows), len(self.classes_)))
         for part in self._parts(rows):
             for weight, committee in self._counted():
                 log_prob = committee(rows[part], stored)
-                proba[part] += weight * log_prob.exp().mean(0).double().cpu().numpy()
+                proba[part] += weight * log_prob.exp().mean(0).cpu().numpy()
         return proba / proba.sum(1, keepdims=True)
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -225,7 +230,7 @@ class HopfieldClassifier(ClassifierMixin, BaseEstimator):
         Returns:
             ``(n, stored rows)``, each row with the sum 1.
         """
-        rows = self._asked(X)
+        rows = self._asked(X).double()
         weights = np.zeros((len(rows), len(self._stored.rows)))
         for part in self._parts(rows):
             for weight, committee in self._counted():
@@ -251,16 +256,16 @@ class HopfieldClassifier(ClassifierMixin, BaseEstimator):
             if check_fraction(name, getattr(self, name)) == 1:
                 raise ParameterError(f"{name} = 1, which drops everything", "Give less than 1")
 
-    def _validated(self, X: Any, y: Any = None) -> Any:  # noqa: N803
+    def _validated(self, *given: Any) -> Any:
         """Returns X in 64 bits, and y if it is given."""
-        given = {} if y is None else {"y": y}
+        first = len(given) == 2
         found = validate_data(
-            self, X, dtype=np.float64, ensure_all_finite=False, reset=y is not None, **given
-        )
-        rows = cast("np.ndarray", found if y is None else found[0])
+            self, *given, dtype=np.float64, ensure_all_finite=False, reset=first
+        )  # fmt: skip
+        rows = cast("np.ndarray", found[0] if first else found)
         if not np.isfinite(rows).all():
             raise DomainError("X has values that are NaN or infinite (inf)", "Fill the gaps first")
-        if y is not None and np.abs(rows).max() > LARGEST:
+        if first and np.abs(rows).max() > LARGEST:
             raise DomainError(f"X has numbers beyond ±{LARGEST:g}", "Mend or divide them")
         return found
 
@@ -314,7 +319,7 @@ class HopfieldClassifier(ClassifierMixin, BaseEstimator):
 
     def _weigh(self) -> None:
         """Weighs the committees by the rows that their members did not learn from."""
-        held = torch.stack([c.held_out(self._stored, MOST) for c in self.committees_]).double()
+        held = torch.stack([c.held_out(self._stored, MOST) for c in self.committees_])
         scores = (held * self._stored.labels).sum(-1).mT
         weights = stack_weights(scores)
         self.held_out_scores_ = scores.mean(0).tolist()
