@@ -153,7 +153,8 @@ def as_table(records: list[Record], ours: str) -> Table:
     accuracy = np.array([[found[t, m]["mean"] for t in tasks] for m in methods])
     fresh = np.array([task not in developed() for task in tasks])
     table = Table(
-        "method", f"accuracy, {len(tasks)} tables", "rank difference", "p (Wilcoxon)", "seconds a fit",
+        "method", f"accuracy, {len(tasks)} tables", "rank difference", "p (Wilcoxon)",
+        "seconds a fit",
         f"accuracy, {fresh.sum()} tables", "rank difference", "p (Wilcoxon)", "published of 25",
     )  # fmt: skip
     for place, method in enumerate(methods):
