@@ -6,6 +6,7 @@ from isinglass.integrations.sklearn.gaussian_mixture import (
     to_gaussian_mixture,
 )
 from isinglass.integrations.sklearn.hopfield_boltzmann import HopfieldBoltzmannMachine
+from isinglass.integrations.sklearn.hopfield_classifier import HopfieldClassifier
 from isinglass.integrations.sklearn.imputer import HopfieldBoltzmannImputer
 from isinglass.integrations.sklearn.pooling_classifier import HopfieldPoolingClassifier
 from isinglass.integrations.sklearn.rbm import RBMTransformer
@@ -14,6 +15,7 @@ __all__ = [
     "DenseMemoryClassifier",
     "HopfieldBoltzmannImputer",
     "HopfieldBoltzmannMachine",
+    "HopfieldClassifier",
     "HopfieldPoolingClassifier",
     "RBMTransformer",
     "from_gaussian_mixture",

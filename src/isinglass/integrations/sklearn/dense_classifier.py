@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import cos, pi
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +21,7 @@ from isinglass._support.validation import (
 from isinglass.energies import DenseClassifier, Interaction, Power
 from isinglass.energies.hopfield.interactions import interaction_of
 from isinglass.errors import ParameterError
+from isinglass.integrations.sklearn._epochs import cosine, learn_epoch
 from isinglass.integrations.sklearn._shared import generator_of, learning_bar, random_source
 
 with require_extra("sklearn"):
@@ -317,19 +317,18 @@ class DenseMemoryClassifier(ClassifierMixin, BaseEstimator):
     ) -> None:
         """Runs one epoch in a random order, on this part of the cosine schedule."""
         inputs, targets, weight = data
-        order = torch.randperm(len(inputs), generator=self._generator).to(self.device)
-        total = inputs.new_zeros(())
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
+
+        def loss_of(batch: Tensor) -> tuple[Tensor, Tensor]:
             losses = self.energy_.loss(inputs[batch], targets[batch], self.loss_exponent)
-            loss = (losses * weight[batch]).sum()
-            self._optimizer.zero_grad()
-            (loss / weight[batch].sum()).backward()
-            part = begin + (end - begin) * start / len(order)
-            self._optimizer.param_groups[0]["lr"] = self.learning_rate * (1 + cos(pi * part)) / 2
-            self._optimizer.step()
-            self.energy_.memories.data.clamp_(-1, 1)
-            total += loss.detach()
+            counts = weight[batch].sum()
+            return (losses * weight[batch]).sum() / counts, counts
+
+        order = torch.randperm(len(inputs), generator=self._generator).to(self.device)
+        total = learn_epoch(
+            self._optimizer, order, loss_of, batch_size=self.batch_size,
+            rate_at=lambda part: cosine(self.learning_rate, begin + (end - begin) * part),
+            after=lambda: self.energy_.memories.data.clamp_(-1, 1),
+        )  # fmt: skip
         self.loss_curve_.append(float(total / weight.sum()))
         self.n_iter_ += 1
 

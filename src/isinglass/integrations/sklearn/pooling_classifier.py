@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import cos, pi
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from isinglass._support.validation import (
 )
 from isinglass.errors import DivergenceError, ParameterError, ShapeError
 from isinglass.integrations.sklearn._bags import Bags
+from isinglass.integrations.sklearn._epochs import cosine, learn_epoch
 from isinglass.integrations.sklearn._shared import generator_of, learning_bar
 from isinglass.nn import HopfieldPooling
 
@@ -282,21 +282,23 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
+
+        def loss_of(batch: Tensor) -> tuple[Tensor, int]:
+            index = batch.numpy()
+            output = network(*found.padded(rows, index))
+            return F.cross_entropy(output, truth[index]), len(index)
+
         losses: list[float] = []
         network.train()
         for epoch in range(self.max_iter):
-            optimizer.param_groups[0]["lr"] = (
-                self.learning_rate * (1 + cos(pi * epoch / self.max_iter)) / 2
-            )
-            total = 0.0
-            order = torch.randperm(len(found), generator=generator).numpy()
-            for start in range(0, len(order), self.batch_size):
-                index = order[start : start + self.batch_size]
-                loss = F.cross_entropy(network(*found.padded(rows, index)), truth[index])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total += float(loss.detach()) * len(index)
+            rate = cosine(self.learning_rate, epoch / self.max_iter)
+            order = torch.randperm(len(found), generator=generator)
+            total = float(
+                learn_epoch(
+                    optimizer, order, loss_of, batch_size=self.batch_size,
+                    rate_at=lambda _, rate=rate: rate,
+                )
+            )  # fmt: skip
             if not np.isfinite(total):
                 raise DivergenceError("the loss is no longer finite", "Lower learning_rate")
             losses.append(total / len(found))
