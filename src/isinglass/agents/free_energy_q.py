@@ -238,8 +238,7 @@ class FreeEnergyQ(LearningFromData):
         self.backup = backup or default_backup(given, counted=replay_buffer_class is None)
         self._rates_itself = learning_rate is None
         self._paces_itself = train_freq is None and gradient_steps is None
-        self.loss = loss
-        self.n_steps = n_steps
+        self.loss, self.n_steps = loss, n_steps
         ends = reward_range(temperature, initial_temperature, final_temperature)
         self.initial_temperature, self.final_temperature = ends
         self.annealing_fraction = annealing_fraction

@@ -53,7 +53,7 @@ class Stored:
     fold: Int[Tensor, " n"]
 
     def take(self, index: Tensor) -> Stored:
-        """Selects rows."""
+        """Returns some of the rows, in this order."""
         return Stored(
             self.rows[index], self.classes[index], self.labels[index], self.fold[index]
         )  # fmt: skip
