@@ -202,7 +202,10 @@ FAILED = {
         (["act", "walks:Walk", "--set", "replay_buffer_kwargs={'x': 1}"], "agent refuses a value"),
         (["act", "walks:Walk", "--set", "train_freq=(1, 'day')"], "train_freq = (1, 'day')"),
         (["act", "walks:Walk", "--set", "learning_starts=-1"], "learning_starts = -1"),
-        (["act", "walks:Walk", "--set", "backup=none"], "Choose among soft, mellowmax, double"),
+        (
+            ["act", "walks:Walk", "--set", "backup=none"],
+            "Choose among soft, mellowmax, double, novelty",
+        ),
         (["act", "walks:Walk", "--set", "memories=0"], "Give memories as a whole number"),
         (["act", "walks:Walk", "--set", "groups=2"], "no hyper-parameter 'groups'"),
         (["act", "walks:Walk", "--peers", "dqn"], "Give none, auto or some of ppo"),

@@ -31,6 +31,7 @@ from isinglass.agents import (
     FreeEnergySarsa,
     MaskedEnv,
     MixtureEnergy,
+    NoveltyBackup,
     PairwiseEnergy,
     ProductOfMixtures,
     RBMEnergy,
@@ -77,6 +78,7 @@ ENERGIES: dict[str, Callable[..., ActionEnergy]] = {
 }
 BACKUPS: dict[str, Backup] = {
     "soft": SoftBackup(), "mellowmax": SoftBackup(mellowmax=True), "double": DoubleBackup(),
+    "novelty": NoveltyBackup(),
 }  # fmt: skip
 
 
@@ -222,7 +224,7 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
     given = parse_settings(request.settings)
     automatic = request.energy == "auto" and not given.keys() & _defaults(MixtureEnergy).keys()
     energy = ENERGIES["mixture" if request.energy == "auto" else request.energy]
-    defaults = _defaults(FreeEnergyQ) | {"backup": "mellowmax"} | _defaults(RULES[request.rule])
+    defaults = _defaults(FreeEnergyQ) | {"backup": None} | _defaults(RULES[request.rule])
     if request.rule == "sarsa":
         defaults = {name: value for name, value in defaults.items() if name not in REPLAYED}
     shape = {} if automatic else _defaults(energy)
@@ -242,18 +244,22 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
     if annealing:
         chosen["annealing"] = Annealing(**{n: given[n] for n in given.keys() & annealing.keys()})
     arguments = {name: value for name, value in given.items() if name in defaults}
-    backup = arguments.get("backup", "mellowmax")
-    if backup not in BACKUPS:
-        raise ParameterError(
-            f"backup = {backup!r}",
-            f"Choose among {', '.join(BACKUPS)}",
-            operation="isinglass act --set",
-        )
-    if "backup" in defaults:
-        arguments["backup"] = BACKUPS[backup]
+    if "backup" in arguments:
+        arguments["backup"] = _backup(arguments["backup"])
     if not automatic:
         arguments["energy"] = energy(**chosen)
     return arguments if only_given else defaults | arguments
+
+
+def _backup(name: Any) -> Backup:
+    """Returns the backup of this name."""
+    if name not in BACKUPS:
+        raise ParameterError(
+            f"backup = {name!r}",
+            f"Choose among {', '.join(BACKUPS)}",
+            operation="isinglass act --set",
+        )
+    return BACKUPS[name]
 
 
 def _defaults(kind: Callable[..., object]) -> dict[str, Any]:
