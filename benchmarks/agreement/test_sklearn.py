@@ -303,6 +303,7 @@ class TestImputers:
         )
         np.testing.assert_array_equal(ours[:, 3:], theirs[:, 3:])
 
+    @pytest.mark.filterwarnings("ignore:Columns without a value")
     @pytest.mark.parametrize("keep", [True, False])
     def test_empty_columns(self, keep):
         rows = torn()

@@ -363,3 +363,8 @@ def test_bad_states_and_temperatures(unannotated):
             ig.Asynchronous(), ig.BoltzmannMachine.ising(128, 128), torch.ones(1, 128**2),
             steps=1, temperature=1.0,
         )  # fmt: skip
+
+
+def test_couplings_without_values_are_named():
+    with pytest.raises(DomainError, match="without values, on meta"):
+        ig.BoltzmannMachine(ig.Spin(4), torch.zeros(4, 4, device="meta"))

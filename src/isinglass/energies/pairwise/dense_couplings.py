@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isinglass._support.typing import Bool, Float, Int
-from isinglass._support.validation import check_finite, check_tensor, is_symmetric
+from isinglass._support.validation import check_finite, check_tensor, is_hollow, is_symmetric
 from isinglass.energies.pairwise.couplings import Block, Couplings
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
@@ -69,6 +69,11 @@ class DenseCouplings(Couplings):
             raise ShapeError(
                 f"couplings of shape {tuple(weight.shape)}",
                 f"Give a square matrix, {components} rows a unit",
+            )
+        if is_hollow(weight):
+            raise DomainError(
+                f"couplings without values, on {weight.device}",
+                "Give couplings with values; the energy then moves by .to",
             )
         check_finite("the couplings", weight)
         units = len(weight) // components if isinstance(components, int) else len(components)

@@ -114,8 +114,8 @@ class HopfieldBoltzmannImputer(TransformerMixin, BaseEstimator):
         if self._empty.any() and not self.keep_empty_features:
             lost = ", ".join(map(str, self._names(None)[self._empty]))
             warnings.warn(
-                f"{int(self._empty.sum())} columns without a value are left out of what transform "
-                f"returns: {lost}. keep_empty_features=True keeps them, filled with zeros",
+                f"Columns without a value are left out of what transform returns: {lost}. "
+                "keep_empty_features=True keeps them, filled with zeros",
                 UserWarning,
                 stacklevel=2,
             )
