@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from isinglass._support.typing import Float
@@ -25,7 +24,6 @@ __all__ = [
     "ReturnBackup",
     "SoftBackup",
     "bootstrap",
-    "default_backup",
 ]
 
 
@@ -324,27 +322,3 @@ class NoveltyBackup(Backup):
         rare = batch.visits.clamp_min(1).to(batch.rewards.dtype).rsqrt()
         rewards = batch.rewards + (self.bonus * unit * rare).unsqueeze(-1)
         return self.base.target(policy, batch._replace(rewards=rewards), discounts)
-
-
-def default_backup(env: Any, *, counted: bool = True) -> Backup:
-    """Returns the backup of an agent that was given none.
-
-    Where states and actions are both listed, one of each at a time, how often a pair was met says
-    what is not known yet: a bonus for it finds goals that random steps do not.
-
-    Args:
-        env: The environment, None if there is none yet.
-        counted: Whether the replay counts visits.
-
-    Examples:
-        >>> import gymnasium as gym
-        >>> default_backup(gym.make("FrozenLake-v1"))
-        NoveltyBackup(bonus=0.1, base=SoftBackup(mellowmax=True))
-        >>> default_backup(gym.make("CartPole-v1"))
-        SoftBackup(mellowmax=True)
-    """
-    mellow = SoftBackup(mellowmax=True)
-    listed = env is not None and all(
-        isinstance(space, spaces.Discrete) for space in (env.observation_space, env.action_space)
-    )
-    return NoveltyBackup(base=mellow) if listed and counted else mellow

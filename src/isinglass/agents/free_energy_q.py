@@ -38,7 +38,7 @@ from isinglass.agents._faults import (
 from isinglass.agents._warnings import warn_of_few_steps, warn_of_spaces
 from isinglass.agents.actions.action_energies import ActionEnergy
 from isinglass.agents.actions.action_structure import stored_space
-from isinglass.agents.backups import Backup, default_backup
+from isinglass.agents.backups import Backup, SoftBackup
 from isinglass.agents.defaults import SELDOM, default_buffer, rate_for, update_pace
 from isinglass.agents.extractors.episodic_memory import EpisodicMemory
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
@@ -111,8 +111,7 @@ class FreeEnergyQ(LearningFromData):
             the error in 1,000 episodes of one step. ``"auto"`` compares others when learning starts
             (:func:`compare_energies`), after 2,000 random steps if ``learning_starts`` is lower.
         backup: What values are learned towards; None is ``SoftBackup(mellowmax=True)``, under
-            which wandering is worth nothing, and with a :class:`NoveltyBackup` around it where
-            states and actions are both ``Discrete`` and the replay buffer is the default.
+            which wandering is worth nothing.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0); None is
@@ -235,7 +234,7 @@ class FreeEnergyQ(LearningFromData):
             verbose=verbose, device=device, support_multi_env=True, seed=seed, sde_support=False,
         )  # fmt: skip
         self.energy: Any = energy  # None until the space of the actions is known
-        self.backup = backup or default_backup(given, counted=replay_buffer_class is None)
+        self.backup = SoftBackup(mellowmax=True) if backup is None else backup
         self._rates_itself = learning_rate is None
         self._paces_itself = train_freq is None and gradient_steps is None
         self.loss, self.n_steps = loss, n_steps

@@ -31,6 +31,6 @@ def test_without_settings_it_is_the_agent_without_settings(name):
         assert getattr(ours, setting) == getattr(plain, setting), setting
 
 
-def test_listed_states_have_novelty_unless_another_backup_is_named():
-    assert built(asked("FrozenLake-v1")).backup == NoveltyBackup()
+def test_a_backup_is_named():
+    assert built(asked("FrozenLake-v1", backup="novelty")).backup == NoveltyBackup()
     assert built(asked("FrozenLake-v1", backup="double")).backup == DoubleBackup()
