@@ -385,3 +385,9 @@ def test_bad_input(unannotated):
     for error, match, call in wrong:
         with pytest.raises(error, match=match):
             call()
+
+
+def test_energies_that_are_not_finite_are_refused():
+    couplings = 3e38 * (torch.ones(3, 3) - torch.eye(3))
+    with pytest.raises(DomainError, match="NaN or infinite"):
+        ig.minimize(ig.BoltzmannMachine(ig.Spin(3), couplings), runs=4, sweeps=5)

@@ -31,7 +31,7 @@ from isinglass.dynamics._walkers import (
     layers_of,
     random_states,
 )
-from isinglass.errors import ParameterError, ShapeError
+from isinglass.errors import DomainError, ParameterError, ShapeError
 
 __all__ = ["Minimum", "minimize"]
 
@@ -149,7 +149,7 @@ def minimize(
         ParameterError: If the method is unknown, a count too small, temperatures do not fall or
             are not above zero, or there are fewer runs than an exchange has levels.
         ShapeError: If ``starts`` is no matrix of rows.
-        DomainError: If starts are no states of the energy.
+        DomainError: If starts are no states of the energy, or energies are not finite.
 
     Examples:
         >>> import isinglass as ig
@@ -223,6 +223,11 @@ def _search(
     walkers.descend()
     states = walkers.states()
     energies = energy.energy_at(states, 0.0)
+    if not bool(energies.isfinite().all()):
+        raise DomainError(
+            "states whose energy is NaN or infinite",
+            "Divide the couplings, or use float64, until every energy is a finite number",
+        )
     best = int(energies.argmin())
     tick(1.0, "done")
     return Minimum(states[best], float(energies[best]), states, energies, schedule, method)

@@ -254,3 +254,12 @@ def test_bad_input():
             Dreaming(time)
     with pytest.raises(FileError, match="'Unheard'"):
         Rule.from_config({"kind": "Unheard"})
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_sleep_without_end_of_repeated_patterns_is_the_pseudo_inverse(count):
+    once = torch.randn(count, 12, generator=seeded(count), dtype=torch.float64).sign()
+    twice = torch.cat([once, once])
+    expected = PseudoInverse().couplings(twice)
+    for time in (1e12, 1e16, 1e300):
+        torch.testing.assert_close(Dreaming(time).couplings(twice), expected, atol=1e-8, rtol=0)

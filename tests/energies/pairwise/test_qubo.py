@@ -141,7 +141,9 @@ def test_files_are_read(tmp_path):
     matrix = np.triu(whole_numbers(5))
     path = tmp_path / "problem.qubo"
     lines = [f"{i} {j} {q}" for (i, j), q in np.ndenumerate(matrix) if q]
-    path.write_text("c a problem\np qubo 0 5 5 10\n\n" + "\nc more\n".join(lines))
+    own = np.count_nonzero(matrix.diagonal())
+    head = f"c a problem\np qubo 0 5 {own} {len(lines) - own}\n\n"
+    path.write_text(head + "\nc more\n".join(lines))
     states = ig.Bernoulli(5).enumerate_states()
     with torch.no_grad():
         assert torch.equal(read_qubo(path)(states), from_qubo(matrix)(states))
@@ -202,3 +204,22 @@ def test_bad_input(unannotated):
     for error, match, call in wrong:
         with pytest.raises(error, match=match):
             call()
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path):
+    (tmp_path / "cut.qubo").write_text("p qubo 0 2 1 1\n0 0 1\n")
+    with pytest.raises(FileError, match="1 bits and 0 couplers, and promises 1 and 1"):
+        read_qubo(tmp_path / "cut.qubo")
+
+
+def test_numbers_beyond_the_precision_are_refused():
+    with pytest.raises(DomainError, match=r"beyond torch\.float32"):
+        from_qubo({(0, 0): -1e200, (0, 1): 1.0}, dtype=torch.float32)
+    with pytest.raises(DomainError, match="floating dtype"):
+        from_qubo({(0, 0): 1.0}, dtype=torch.int32)
+
+
+@pytest.mark.usefixtures("unannotated")
+def test_weights_within_edges_are_refused():
+    with pytest.raises(ShapeError, match="weights="):
+        max_cut([(0, 1, 2.5)])

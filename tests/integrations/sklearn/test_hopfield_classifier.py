@@ -339,3 +339,11 @@ def test_an_epoch_takes_a_step_a_batch_and_adds_up():
     # −8.5, then −8.5 − 0.6 · 3 below −9, then −9 − 0.2 · 8 below −9
     assert weight.item() == -9
     assert float(total) == -8.5 * 3 * 2 - 9 * 8
+
+
+def test_rows_far_away_have_a_class():
+    rows = np.array([[0.0, 0.001], [1.0, 0.0], [0.2, 0.002], [0.9, 0.001]] * 5)
+    model = HopfieldClassifier(max_iter=5, random_state=0).fit(rows, ["a", "b", "a", "b"] * 5)
+    proba = model.predict_proba([[1.7e308, 0.0], [-1.7e308, 1e306]])
+    assert np.isfinite(proba).all()
+    np.testing.assert_allclose(proba.sum(1), 1)

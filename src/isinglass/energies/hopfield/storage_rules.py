@@ -27,6 +27,8 @@ __all__ = [
 
 #: Patterns between two passes of Storkey's rule over all couplings.
 BLOCK = 128
+#: Time of sleep after which rounding errors of patterns that hang together would show.
+LONG = 1e8
 
 Patterns = Float[Tensor, "_ d"]
 Weight = Float[Tensor, "d d"]
@@ -281,17 +283,25 @@ class Dreaming(Rule):
         return float(half.square().sum(0).max())
 
     def _half(self, patterns: Tensor) -> Tensor:
-        """H with W = HᵀH but for the diagonal, by the smaller of XXᵀ and XᵀX."""
+        """H with W = HᵀH but for the diagonal, by the smaller of XXᵀ and XᵀX.
+
+        After long sleep eigenvalues that are rounding errors would count like patterns.
+        """
         exact, (count, size) = patterns.double(), patterns.shape
-        if count > size:  # W has the eigenvectors of XᵀX, its eigenvalues follow
-            values, vectors = torch.linalg.eigh(exact.mT @ exact)
-            values = values.clamp_min(0.0)
-            held = (1 + self.time) * values / (1 + self.time * values / size)
-            return held.sqrt()[:, None] * vectors.mT
-        gram = exact @ exact.mT * (self.time / size)
-        gram.diagonal().add_(1.0)  # no eigenvalue below 1, so that it has a Cholesky factor
-        factor = torch.linalg.cholesky(gram)
-        return torch.linalg.solve_triangular(factor, (1 + self.time) ** 0.5 * exact, upper=False)
+        if count <= size and self.time <= LONG:
+            gram = exact @ exact.mT * (self.time / size)
+            gram.diagonal().add_(1.0)  # no eigenvalue below 1, so that it has a Cholesky factor
+            factor = torch.linalg.cholesky(gram)
+            half = (1 + self.time) ** 0.5 * exact
+            return torch.linalg.solve_triangular(factor, half, upper=False)
+        wide = count > size  # W has the eigenvectors of XᵀX, or those of XXᵀ through X
+        values, vectors = torch.linalg.eigh(exact.mT @ exact if wide else exact @ exact.mT)
+        rest = max(count, size) * torch.finfo(values.dtype).eps * values[-1]
+        counted = values > rest
+        held = counted * ((1 + self.time) / (1 + self.time * values.clamp_min(0.0) / size))
+        if wide:
+            return (held * values.clamp_min(0.0)).sqrt()[:, None] * vectors.mT
+        return held.sqrt()[:, None] * (vectors.mT @ exact)
 
 
 def _orthonormal(patterns: Tensor) -> Tensor:

@@ -193,7 +193,10 @@ def max_cut(
         >>> square(torch.tensor([1.0, 0, 1, 0]).double()).item()
         -4.0
     """
-    pairs = [(one, other) for one, other in edges]
+    listed = [tuple(edge) for edge in edges]
+    if wrong := [edge for edge in listed if len(edge) != 2]:
+        raise ShapeError(f"an edge {wrong[0]}", "Give pairs of vertices, and weights= beside them")
+    pairs = [(one, other) for one, other in listed]
     values = np.asarray(weights, dtype=np.float64)
     if values.shape not in {(), (len(pairs),)}:
         raise ShapeError(
@@ -215,7 +218,7 @@ def read_qubo(path: str | PathLike[str], *, dtype: torch.dtype = torch.float64) 
         dtype: Of the machine.
 
     Raises:
-        FileError: If the file is not there, or a line is no such line.
+        FileError: If the file is not there, a line is no such line, or terms are missing.
 
     Examples:
         >>> from pathlib import Path
@@ -227,12 +230,12 @@ def read_qubo(path: str | PathLike[str], *, dtype: torch.dtype = torch.float64) 
         0.5
     """
     terms: Terms = {}
-    size = None
+    size, promised, found = None, [0, 0], [0, 0]  # terms of one bit, and of two
     for number, words in _lines(path, comments=("c",)):
         if words[0] == "p":
             if size is not None or len(words) != 6 or words[1] != "qubo":
                 raise _wrong(path, number, "p qubo topology bits diagonal couplers")
-            size = int(_numbers(path, number, words[3:4])[0])
+            size, *promised = (int(value) for value in _numbers(path, number, words[3:]))
             continue
         if size is None or len(words) != 3:
             raise _wrong(path, number, "i j q, after the line p")
@@ -240,9 +243,16 @@ def read_qubo(path: str | PathLike[str], *, dtype: torch.dtype = torch.float64) 
         if not (0 <= one < size and 0 <= other < size and one % 1 == other % 1 == 0):
             raise _wrong(path, number, f"two of the {size} bits, numbered from 0")
         pair = (int(one), int(other))
+        found[one != other] += 1
         terms[pair] = terms.get(pair, 0.0) + value
     if size is None:
         raise FileError(f"{path} has no line p", "Give a file of the format .qubo")
+    if found != promised:
+        raise FileError(
+            f"{path} has {found[0]} bits and {found[1]} couplers, and promises {promised[0]} and "
+            f"{promised[1]}",
+            "Give the whole file",
+        )
     return from_qubo(terms, size=size, dtype=dtype)
 
 
@@ -357,6 +367,11 @@ def _machine(unit: Unit, pairs: Terms, bias: Tensor, dtype: torch.dtype) -> Bolt
         couplings = SparseCouplings(
             count, list(pairs), torch.tensor(list(pairs.values()), dtype=torch.float64)
         )
+    if not dtype.is_floating_point:
+        raise DomainError(f"dtype = {dtype}", "Give a floating dtype, such as torch.float64")
+    most = max([float(bias.abs().amax()) if len(bias) else 0.0, *map(abs, pairs.values())])
+    if most > torch.finfo(dtype).max:
+        raise DomainError(f"numbers up to {most:.3g}, beyond {dtype}", "Give dtype=torch.float64")
     return BoltzmannMachine(unit, couplings, bias).to(dtype)
 
 

@@ -264,7 +264,7 @@ class HopfieldClassifier(ClassifierMixin, BaseEstimator):
         )  # fmt: skip
         rows = cast("np.ndarray", found[0] if first else found)
         if not np.isfinite(rows).all():
-            raise DomainError("X has values that are NaN or infinite (inf)", "Fill the gaps first")
+            raise DomainError("X has values that are NaN or infinite", "Fill the gaps first")
         if first and np.abs(rows).max() > LARGEST:
             raise DomainError(f"X has numbers beyond ±{LARGEST:g}", "Mend or divide them")
         return found
@@ -275,7 +275,8 @@ class HopfieldClassifier(ClassifierMixin, BaseEstimator):
 
     def _rows(self, rows: np.ndarray) -> Float[Tensor, "n features"]:
         """Standardizes features, and bends them: x / √(1 + (x/3)²)."""
-        scaled = (rows - self.mean_) / self.scale_
+        with np.errstate(over="ignore"):  # what is that far is at the bend
+            scaled = ((rows - self.mean_) / self.scale_).clip(-LARGEST, LARGEST)
         bent = BEND * scaled / np.hypot(BEND, scaled)
         return torch.from_numpy(bent).to(self.device, torch.float32)
 
