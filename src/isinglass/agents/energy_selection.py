@@ -109,9 +109,8 @@ def untold_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
         >>> [len(untold_energies(spaces.MultiBinary(count))) for count in (3, 40)]
         [1, 3]
     """
-    first, code = default_energy(space), ActionCode.of(space)
-    several = action_parts(space) > 1 and not real_components(code.unit).any()
-    if not several or code.discrete_count <= FEW_STATES:
+    first, *others = candidate_energies(space)
+    if not others or ActionCode.of(space).discrete_count <= FEW_STATES:
         return (first,)
     return (first, PairwiseEnergy(), RBMEnergy())
 

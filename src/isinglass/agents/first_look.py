@@ -120,10 +120,8 @@ class FirstLook(MaskedCollection):
         if buffer.size() * self.n_envs < self._looks_left[0]:
             return
         count, *self._looks_left = self._looks_left
-        seen, energies = (
-            self._sample_transitions(LATER_LOOKS[0]),
-            untold_energies(self.action_space),
-        )
+        energies = untold_energies(self.action_space)
+        seen = self._sample_transitions(LATER_LOOKS[0])
         late = self._current_progress_remaining < EARLY
         if late or len(energies) == 1 or bool(self.discounts(seen).any()):
             self._looks_left = ()

@@ -107,9 +107,10 @@ class FreeEnergyQ(LearningFromData):
             observation space is ``MultiBinary`` by itself, not inside a ``Dict``.
         energy: The energy of the actions; None is a :class:`MixtureEnergy` that fits their space:
             for one choice a value an action, else 32 memories, for bits and several choices bent
-            alike by the state; :class:`PairwiseEnergy` where these are over 256 and it leaves half
-            the error in 1,000 episodes of one step. ``"auto"`` compares others when learning starts
-            (:func:`compare_energies`), after 2,000 random steps if ``learning_starts`` is lower.
+            alike by the state; where these are over 256, in episodes of one step, what leaves half
+            the error: :class:`PairwiseEnergy` after 1,000, :class:`RBMEnergy` after 5,000.
+            ``"auto"`` compares others when learning starts (:func:`compare_energies`), after 2,000
+            random steps if ``learning_starts`` is lower.
         backup: What values are learned towards; None is ``SoftBackup(mellowmax=True)``, under
             which wandering is worth nothing.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean

@@ -106,7 +106,7 @@ def check_activation(activation_fn: Any) -> Any:
     )
 
 
-class Layers(nn.Sequential):
+class WideAndDeep(nn.Sequential):
     """Hidden layers whose input goes on beside their output: φ(x) = (layers(x), x).
 
     What is linear in x is then learned as such, by the head alone.
@@ -115,7 +115,7 @@ class Layers(nn.Sequential):
     arXiv:1606.07792.
 
     Examples:
-        >>> Layers(nn.Linear(3, 5), nn.ReLU())(torch.zeros(2, 3)).shape
+        >>> WideAndDeep(nn.Linear(3, 5), nn.ReLU())(torch.zeros(2, 3)).shape
         torch.Size([2, 8])
     """
 
@@ -182,7 +182,7 @@ class FreeEnergyNetwork(BaseModel):
         )
         self.extractor = features_extractor
         both = bool(net_arch) and energy.linear
-        kind = Layers if both else nn.Sequential
+        kind = WideAndDeep if both else nn.Sequential
         self.trunk = kind(*create_mlp(features_dim, -1, net_arch, activation_fn))
         width = net_arch[-1] + both * features_dim if net_arch else features_dim
         self.head = energy.head(width, ActionCode.of(action_space).unit, init_scale)

@@ -93,7 +93,7 @@ class ConditionalBoltzmannMachine(AnnealedConditional):
         """Sweeps on while T falls to a thirtieth, by the same factor each time."""
         for sweep in range(1, sweeps + 1):
             cooler = self.temperature * COLD ** (sweep / sweeps)
-            states = self._restore(self._update_in_turn(states, 1.0, cooler, generator))
+            states = self._resample_each(states, 1 / cooler, generator)
         return states
 
     def _climb(self, states: Tensor) -> Tensor:

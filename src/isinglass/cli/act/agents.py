@@ -224,7 +224,7 @@ def hyper_parameters(request: Request, *, only_given: bool = False) -> dict[str,
     given = parse_settings(request.settings)
     automatic = request.energy == "auto" and not given.keys() & _defaults(MixtureEnergy).keys()
     energy = ENERGIES["mixture" if request.energy == "auto" else request.energy]
-    defaults = _defaults(FreeEnergyQ) | {"backup": None} | _defaults(RULES[request.rule])
+    defaults = _defaults(FreeEnergyQ) | _defaults(RULES[request.rule])
     if request.rule == "sarsa":
         defaults = {name: value for name, value in defaults.items() if name not in REPLAYED}
     shape = {} if automatic else _defaults(energy)

@@ -30,7 +30,7 @@ from isinglass.integrations.huggingface.residual_stream import ResidualStream
 with require_extra("hf"):
     from transformers import PreTrainedModel
 
-__all__ = ["plan_heads", "rank_heads", "token_losses"]
+__all__ = ["plan_heads", "rank_heads", "take_sequences", "token_losses"]
 
 #: Tokens that are differentiated through at a time.
 TOKENS = 2048
@@ -166,7 +166,7 @@ def _first_windows(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The windows that heads are ranked on."""
     tokens = inputs.get("input_ids")
     length = tokens.shape[1] if isinstance(tokens, Tensor) else RANKED
-    return _slice(inputs, slice(0, max(1, RANKED // length)))
+    return take_sequences(inputs, slice(0, max(1, RANKED // length)))
 
 
 def _choose(found: Mapping[str, FixedHeads], count: int, rank: str) -> dict[str, FixedHeads]:
@@ -202,7 +202,7 @@ def _read_weights(model: PreTrainedModel, inputs: Mapping[str, Any]) -> dict[str
         return output, None
 
     with stream.hooked():
-        _call(model, _slice(inputs, slice(0, 1)), attend)
+        _call(model, take_sequences(inputs, slice(0, 1)), attend)
     if not found:
         raise IntractableError(
             f"{type(model).__name__} has no heads that look at their own sequence and are "
@@ -304,7 +304,7 @@ def _measure_damage(
     each = max(1, TOKENS // tokens.shape[1])
     slopes: dict[str, list[Tensor]] = {name: [] for name in found}
     for start in range(0, len(tokens), each):
-        some = _slice(inputs, slice(start, start + each))
+        some = take_sequences(inputs, slice(start, start + each))
         gates: dict[str, Tensor] = {}
 
         def attend(call: AttentionCall, gates: dict[str, Tensor] = gates) -> tuple[Tensor, None]:
@@ -376,8 +376,13 @@ def token_losses(output: Any, inputs: Mapping[str, Any]) -> Tensor:
     return losses if mask is None else losses[mask[:, 1:].flatten().bool()]
 
 
-def _slice(inputs: Mapping[str, Any], rows: slice) -> dict[str, Any]:
-    """Some of the sequences of a batch."""
+def take_sequences(inputs: Mapping[str, Any], rows: slice) -> dict[str, Any]:
+    """Returns some of the sequences of a batch, with all that belongs to each.
+
+    Args:
+        inputs: What a tokenizer gives.
+        rows: Which sequences.
+    """
     count = len(inputs["input_ids"]) if "input_ids" in inputs else None
     return {
         name: values[rows] if isinstance(values, Tensor) and len(values) == count else values

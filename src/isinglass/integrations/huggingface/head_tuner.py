@@ -15,7 +15,7 @@ from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_kind, check_positive
 from isinglass.errors import DivergenceError, ParameterError
 from isinglass.integrations.huggingface.head_plan import FixedHeads, HeadPlan
-from isinglass.integrations.huggingface.head_planner import Notify
+from isinglass.integrations.huggingface.head_planner import Notify, take_sequences
 from isinglass.integrations.huggingface.inspection import check_inputs
 from isinglass.integrations.huggingface.replaced_heads import replace_heads
 
@@ -89,7 +89,7 @@ def tune_heads(
     optimizer = torch.optim.Adam(tuned.variables, lr=rate)
     fall = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for step, row in enumerate(order):
-        one = {name: _row(values, row, ready) for name, values in ready.items()}
+        one = take_sequences(ready, slice(row, row + 1))
         with torch.enable_grad():
             loss = _divergence(model, one, tuned.plan())
         if not torch.isfinite(loss):
@@ -140,12 +140,6 @@ def _orders(count: int, steps: int, generator: torch.Generator | None) -> list[i
     rounds = -(-steps // count)
     drawn = [torch.randperm(count, device=device, **source(generator)) for _ in range(rounds)]
     return torch.cat(drawn)[:steps].tolist()
-
-
-def _row(values: Any, row: int, inputs: Mapping[str, Any]) -> Any:
-    """One sequence of what has one for each."""
-    whole = isinstance(values, Tensor) and len(values) == len(inputs["input_ids"])
-    return values[row : row + 1] if whole else values
 
 
 def _divergence(

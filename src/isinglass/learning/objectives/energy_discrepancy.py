@@ -18,7 +18,7 @@ from isinglass._support.validation import (
 )
 from isinglass.core.capabilities import as_trainable
 from isinglass.core.energy import Energy
-from isinglass.dynamics.kernels._gradient import LINE
+from isinglass.dynamics.kernels._gradient import LINE, normal_like
 from isinglass.errors import IntractableError, ParameterError
 from isinglass.learning.objectives.base import Objective
 from isinglass.units import Unit
@@ -122,10 +122,7 @@ class EnergyDiscrepancy(Objective):
         )
 
     def _shaken(self, state: Tensor, generator: Generator | None) -> Tensor:
-        normal = torch.randn(
-            state.shape, dtype=state.dtype, device=state.device, **source(generator)
-        )
-        return state + self.noise * normal
+        return state + self.noise * normal_like(state, generator)
 
     def _redrawn(
         self, unit: Unit, state: Tensor, temperature: float, generator: Generator | None
