@@ -35,10 +35,11 @@ def transitions(masks=None):
 
 
 def plain_spread(policy, seen, keep):
-    """By a loop over states, and a sum over the actions that may be taken there."""
+    """A geometric mean, by a loop over states that leave a choice and the actions allowed there."""
     scores = Enumerated.of(policy.q_net_target(seen, policy.temperature)).scores.detach()
-    variances = [float(q[k].double().var(correction=0)) for q, k in zip(scores, keep, strict=True)]
-    return math.sqrt(sum(variances) / len(variances))
+    spreads = [float(q[k].double().std(correction=0)) for q, k in zip(scores, keep, strict=True)]
+    spreads = [spread for spread in spreads if spread > 0]
+    return math.prod(spreads) ** (1 / len(spreads))
 
 
 @pytest.mark.parametrize("name", ["mixture", "bent mixture", "groups", "pairs"])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_fraction, check_kind, check_number
+from isinglass._support.validation import check_fraction, check_kind, check_number, check_positive
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.errors import ParameterError
@@ -275,6 +275,10 @@ class NoveltyBackup(Backup):
     values, which the bonus is part of. An agent that learns by it does not wait for a first
     reward before it follows its values.
 
+    A bonus that stays competes with goals that end the episode: under γ what is new is worth up to
+    b·r₀/((1 − γ)√n), and an agent may leave such a goal. One that is ``fading`` leads to the first
+    goals and makes way for them: b is b/(1 + k/k½) after k episodes have terminated.
+
     For rewards so sparse that random steps do not find them, on few states and actions. Where
     every pair is new, as among 2^40 actions, the bonus is the same everywhere and does nothing.
 
@@ -284,10 +288,11 @@ class NoveltyBackup(Backup):
     Args:
         bonus: b ≥ 0, of a pair that was met once, in usual rewards.
         base: The backup to which the bonus is added.
+        fading: k½, after how many terminated episodes the bonus is half; None if it stays.
 
     Raises:
-        ParameterError: If b is not a finite number of zero or above, or the replay buffer counts
-            no visits.
+        ParameterError: If b is not a finite number of zero or above, k½ none above zero, or the
+            replay buffer counts no visits.
 
     Examples:
         >>> from isinglass.agents import FreeEnergyQ
@@ -298,11 +303,14 @@ class NoveltyBackup(Backup):
     explores: ClassVar[bool] = True
     bonus: float = 0.1
     base: Backup = field(default_factory=lambda: SoftBackup(mellowmax=True))
+    fading: float | None = None
 
     def __post_init__(self) -> None:
         if check_number("bonus", self.bonus) < 0:
             raise ParameterError(f"bonus = {self.bonus}", "Give zero or more, in usual rewards")
         check_kind("base", self.base, Backup, "a backup, such as SoftBackup(mellowmax=True)")
+        if self.fading is not None:
+            check_positive("fading", self.fading)
 
     @property
     def sequence_length(self) -> int:
@@ -320,5 +328,7 @@ class NoveltyBackup(Backup):
             )
         unit = policy.q_net.head.reward_size
         rare = batch.visits.clamp_min(1).to(batch.rewards.dtype).rsqrt()
+        if self.fading is not None and batch.endings is not None:
+            rare = rare / (1 + batch.endings / self.fading)
         rewards = batch.rewards + (self.bonus * unit * rare).unsqueeze(-1)
         return self.base.target(policy, batch._replace(rewards=rewards), discounts)

@@ -10,7 +10,9 @@ from typing import Any, ClassVar, cast
 from torch import Tensor
 
 from isinglass.agents._warnings import warn_of_first_look
+from isinglass.agents.actions.action_codec import ActionCode
 from isinglass.agents.actions.action_energies import ActionEnergy
+from isinglass.agents.backups import Backup, NoveltyBackup
 from isinglass.agents.defaults import default_energy, default_rate
 from isinglass.agents.energy_selection import (
     candidate_energies,
@@ -22,7 +24,10 @@ from isinglass.agents.masked_collection import MaskedCollection
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.replay.transitions import Transitions
+from isinglass.agents.return_range import NOTHING_MET, ReturnRange
 from isinglass.agents.tail_average import TailAverage
+from isinglass.distributions import FEW_STATES
+from isinglass.distributions.hybrid_mixture import real_components
 from isinglass.errors import DomainError, ParameterError
 
 __all__ = ["FirstLook"]
@@ -31,6 +36,8 @@ FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
 LOOK_FOR_ENERGY = 2_000  # random steps before energies are compared where that was asked for
 LATER_LOOKS = 1_000, 5_000  # transitions after which an energy that nobody named is compared
 EARLY = 0.5  # the least part of a training that is left then
+FIRST_GOALS = 10  # episodes that terminated, after which the bonus for what is new is half
+MOST = 0.5  # of the steps: rewards tell nothing where so many are worth the same
 MUCH = 0.5  # of the variance of rewards, and of the default's error: the most that may be left
 
 
@@ -38,10 +45,13 @@ class FirstLook(MaskedCollection):
     """An agent that looks at its first transitions before it takes the first gradient step."""
 
     energy: Any
+    backup: Backup
     gamma: float
     initial_temperature: float | None
     averaged: ClassVar[float] = 0.1  # the last part of a training, whose weights are averaged
+    _returns: ReturnRange = NOTHING_MET  # that returns allow
     _rates_itself: bool = False  # the learning rate is the default
+    _explores_itself: bool = False  # the backup is the default
     _chooses: bool = False  # among all energies, before the first gradient step
     _looks_left: Sequence[int] = ()  # for another energy, where nobody named one
 
@@ -90,8 +100,10 @@ class FirstLook(MaskedCollection):
         networks = (self.policy.q_net, self.policy.q_net_target)
         if networks[0].head.offset.item() != 0:
             return  # weights of an earlier agent were put in
-        rewards = self._sample_transitions(FIRST_LOOK).rewards
+        found = self._sample_transitions(FIRST_LOOK)
+        rewards = found.rewards
         warn_of_first_look(cast(Any, self), rewards)
+        self._seek_goals(found)
         size = 1.0
         if self.initial_temperature is None:
             size = float(rewards.square().mean().sqrt()) or 1.0
@@ -102,11 +114,35 @@ class FirstLook(MaskedCollection):
                     "Divide the rewards, as gymnasium.wrappers.TransformReward does",
                 )
             self.policy.temperature *= size
+        start = float(rewards.mean())
         for network in networks:
-            network.head.start_at(float(rewards.mean()), size)
+            network.head.start_at(start, size)
+        # Values go from where they start to what rewards allow by themselves: the best of a few,
+        # for ever, may be far below, and to jump there tears the network apart.
+        self._returns = start, start
         if self._chooses:
             self._chooses = False
             self._adopt(choose_energy(self).policy)
+
+    def _seek_goals(self, found: Transitions) -> None:
+        """Pays for what is new until goals are met, where rewards say nothing yet.
+
+        That is where no episode has terminated and most steps were worth the same. It is left out
+        where a backup, a buffer or a temperature was named, in logged data, and where actions are
+        real or so many that each is new.
+        """
+        buffer, code = self.replay_buffer, ActionCode.of(self.action_space)
+        named = self.initial_temperature is not None or self.replay_buffer_class is not None
+        if not self._explores_itself or named or not isinstance(buffer, MaskedReplayBuffer):
+            return
+        self._explores_itself = False
+        listed = not real_components(code.unit).any() and code.discrete_count <= FEW_STATES
+        worths = found.rewards.flatten()
+        same = (worths == worths.mode().values).float().mean()
+        mute = not bool(found.dones.any()) and float(same) > MOST
+        if listed and mute and self.num_timesteps:
+            self.backup = NoveltyBackup(fading=FIRST_GOALS)
+            buffer.count_visits()
 
     def _look_again(self) -> None:
         """Takes up another energy where nobody named one and actions of one step show that it fits.

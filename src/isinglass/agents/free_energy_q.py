@@ -48,7 +48,7 @@ from isinglass.agents.offline.learning_from_data import LearningFromData
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay.episode_replay_buffer import check_pasts
 from isinglass.agents.replay.transitions import Transitions, split_rows
-from isinglass.agents.return_range import NOTHING_MET, ReturnRange, kept_within, widened
+from isinglass.agents.return_range import kept_within, widened
 from isinglass.agents.temperature import reward_range, spread_range
 from isinglass.errors import ParameterError
 
@@ -184,7 +184,6 @@ class FreeEnergyQ(LearningFromData):
     policy: FreeEnergyPolicy
     q_net: FreeEnergyNetwork
     q_net_target: FreeEnergyNetwork
-    _returns: ReturnRange = NOTHING_MET  # that returns allow
     _rule: ClassVar[str] = "FreeEnergyQ"  # a subclass that learns otherwise has another name
 
     def __init__(
@@ -236,7 +235,7 @@ class FreeEnergyQ(LearningFromData):
         )  # fmt: skip
         self.energy: Any = energy  # None until the space of the actions is known
         self.backup = SoftBackup(mellowmax=True) if backup is None else backup
-        self._rates_itself = learning_rate is None
+        self._rates_itself, self._explores_itself = learning_rate is None, backup is None
         self._paces_itself = train_freq is None and gradient_steps is None
         self.loss, self.n_steps = loss, n_steps
         ends = reward_range(temperature, initial_temperature, final_temperature)

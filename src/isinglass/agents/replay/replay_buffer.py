@@ -93,6 +93,8 @@ class MaskedReplayBuffer(ReplayBuffer):
         tensor([ True, False,  True])
     """
 
+    endings: int = 0  # episodes that terminated, of all that were ever stored
+
     def __init__(
         self,
         buffer_size: int,
@@ -127,13 +129,19 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.aside = np.zeros_like(self.valid)
         self._masks: np.ndarray | None = None  # eight values a byte
         self._width = 0
-        self.counts = VisitCounts() if count_visits else None
-        self._codes = np.zeros((self.buffer_size if count_visits else 0, self.n_envs), np.int64)
+        self.counts: VisitCounts | None = None
+        if count_visits:
+            self.count_visits()
         self.seed(int(torch.randint(2**63 - 1, ())))
 
     def seed(self, seed: int) -> None:
         """Restarts the stream that transitions are drawn from."""
         self._rng = np.random.default_rng(seed)
+
+    def count_visits(self) -> None:
+        """Counts from now on how often pairs (s, a) were met, what is stored included."""
+        self.counts = VisitCounts()
+        self._codes = np.zeros((self.buffer_size, self.n_envs), np.int64)
 
     def add(
         self,
@@ -158,6 +166,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self._make_room(masks)
         at = self.pos
         super().add(obs, next_obs, action, reward, done, infos)  # pyright: ignore[reportArgumentType]
+        self.endings += int(ended.sum())
         if self.sequence_length > 1:
             self.log_behavior[at] = [info.get(BEHAVIOR_KEY, np.nan) for info in infos]
         self.valid[at] = [not info.get("reset_transition", False) for info in infos]
@@ -204,6 +213,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.timeouts[at] = over & ~ended
         self.dones[at] = over | ended  # as SB3 has it, where an episode is over in any way
         self.valid[at], self.aside[at] = numbers < count, False
+        self.endings += int(np.asarray(found["dones"], dtype=bool).sum())
         if self._masks is not None:
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)[rows]
         self.full = self.full or self.pos + steps >= self.buffer_size
@@ -322,7 +332,10 @@ class MaskedReplayBuffer(ReplayBuffer):
             end, discounts = at, None
             rewards = self._normalize_reward(self.rewards[at, envs], env)
         dones = self.dones[end, envs] * (1 - self.timeouts[end, envs])
-        visits = None if self.counts is None else self.counts.of(self._codes[at, envs])
+        visits = endings = None
+        if self.counts is not None:
+            visits = self._tensor(self.counts.of(self._codes[at, envs]))
+            endings = visits.new_full(visits.shape, self.endings)
         masks = self.stored_masks(end, envs)
         return Transitions(
             observations=self._look_up_now(at, envs, env),
@@ -332,7 +345,8 @@ class MaskedReplayBuffer(ReplayBuffer):
             rewards=self._tensor(rewards[:, None]),
             discounts=None if discounts is None else self._tensor(discounts[:, None]),
             next_masks=None if masks is None else self._tensor(masks),
-            visits=None if visits is None else self._tensor(visits),
+            visits=visits,
+            endings=endings,
         )
 
     def _returns(
