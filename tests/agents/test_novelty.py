@@ -152,3 +152,106 @@ def test_a_buffer_that_does_not_count_is_refused():
     )  # fmt: skip
     with pytest.raises(ParameterError, match="count_visits"):
         agent.learn(200)
+
+
+class Field(gym.Env):
+    """A row of places; ``worth`` says what a step brings, the last place ends the episode."""
+
+    def __init__(self, places: int, worth: float = -1.0, noise: float = 0.0) -> None:
+        self.observation_space, self.action_space = spaces.Discrete(places), spaces.Discrete(2)
+        self.places, self.worth, self.noise, self.at = places, worth, noise, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 0
+        return 0, {}
+
+    def step(self, action):
+        self.at = max(self.at + 2 * int(action) - 1, 0)
+        reward = self.worth + self.noise * self.np_random.standard_normal()
+        return self.at, reward, self.at == self.places - 1, False, {}
+
+
+def begun(env, **settings):
+    return FreeEnergyQ("MlpPolicy", env, seed=0, device="cpu", **settings).learn(120)
+
+
+def test_what_is_new_is_sought_where_rewards_say_nothing_yet():
+    agent = begun(Field(40))
+    assert agent.backup == NoveltyBackup(fading=10)
+    visits = agent._sample_transitions(64).visits
+    assert visits is not None
+    assert visits.min() >= 1
+
+
+@pytest.mark.parametrize(
+    ("env", "settings"),
+    [
+        ("CartPole-v1", {}),  # episodes terminate
+        (Field(40, noise=1.0), {}),  # rewards differ
+        (Field(40), {"backup": SoftBackup(mellowmax=True)}),  # it was named
+        (Field(40), {"temperature": 0.5}),  # in units of the reward
+        ("Pendulum-v1", {}),  # actions are real
+        ("isinglass/LargeAction-v0", {}),  # too many to be met twice
+    ],
+    ids=["ends", "rewards", "backup", "temperature", "real", "many"],
+)
+def test_else_it_is_not(env, settings):
+    agent = begun(env, **settings)
+    assert agent.backup == SoftBackup(mellowmax=True)
+    assert agent._sample_transitions(8).visits is None
+
+
+def test_nothing_is_sought_in_logged_data():
+    rows = np.arange(400.0)[:, None] % 39
+    logged = {
+        "observations": rows, "actions": np.ones(400), "rewards": -np.ones(400),
+        "next_observations": rows + 1, "terminals": np.zeros(400),
+    }  # fmt: skip
+    seen, choice = spaces.Box(0, 50, (1,)), spaces.Discrete(2)
+    agent = FreeEnergyQ.from_data(logged, (seen, choice), seed=0, device="cpu").fit(20)
+    assert not isinstance(agent.backup, NoveltyBackup)
+
+
+def test_a_fading_bonus_makes_way_for_goals():
+    """b·r₀/√n/(1 + k/k½), k of episodes that terminated, however long ago."""
+    agent = begun(Field(5), backup=NoveltyBackup(0.3, fading=2))
+    buffer = agent.replay_buffer
+    assert isinstance(buffer, MaskedReplayBuffer)
+    ended = buffer.dones[: buffer.size()] * (1 - buffer.timeouts[: buffer.size()])
+    assert buffer.endings > 2
+    assert buffer.endings == ended.sum()
+    batch = agent._sample_transitions(64)
+    unit = float(agent.q_net.head.reward_size)
+    bonus = 0.3 * unit / batch.visits[:, None] ** 0.5 / (1 + buffer.endings / 2)
+    plain, discounts = batch._replace(rewards=batch.rewards + bonus), agent.discounts(batch)
+    with torch.no_grad():
+        found = agent.backup.target(agent.policy, batch, discounts)
+        expected = SoftBackup(mellowmax=True).target(agent.policy, plain, discounts)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_goal_behind_a_cliff_is_found_and_kept(seed):
+    """Only the way along the cliff leads there; one that stays far from it never ends."""
+    agent = FreeEnergyQ("MlpPolicy", "CliffWalking-v1", seed=shifted(seed), device="cpu")
+    agent.learn(15_000)
+    env = gym.make("CliffWalking-v1")
+    state, _ = env.reset(seed=0)
+    total, ended = 0.0, False
+    for _ in range(40):
+        action, _ = agent.predict(state, deterministic=True)
+        state, reward, ended, *_ = env.step(int(action))
+        total += float(reward)
+        if ended:
+            break
+    assert ended
+    assert total >= -17  # −13 is the best
+
+
+@pytest.mark.usefixtures("plain_annotations")
+@pytest.mark.parametrize("fading", [0, -1.0, float("nan"), "soon"])
+def test_goals_until_half_are_a_number_above_zero(fading):
+    with pytest.raises(ParameterError, match="fading"):
+        NoveltyBackup(fading=fading)

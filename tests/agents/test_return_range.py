@@ -2,8 +2,11 @@
 
 import math
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from isinglass.agents import (
     DoubleBackup,
@@ -103,3 +106,25 @@ def test_what_was_met_is_saved(tmp_path):
     agent.save(tmp_path / "agent")
     loaded = FreeEnergyQ.load(tmp_path / "agent", device="cpu")
     assert tuple(loaded._returns) == agent._returns == pytest.approx((1, 100))
+
+
+def test_values_do_not_jump_to_what_the_first_rewards_allow():
+    """The best of the first rewards, for ever, is −700: an agent that starts at −7 is not told so.
+
+    It goes there by itself, r + γV, and meets better rewards by the way.
+    """
+
+    class Low(gym.Env):
+        observation_space, action_space = spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (1,))
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.zeros(2, dtype=np.float32), {}
+
+        def step(self, action):
+            return np.zeros(2, dtype=np.float32), -7.0, False, False, {}
+
+    agent = FreeEnergyQ("MlpPolicy", Low(), seed=0, device="cpu").learn(104)
+    targets = agent._targets(agent._sample_transitions(256))
+    assert targets.min() > -7 * (1 + 2 * 8)  # eight gradient steps, each with its target
+    assert agent._returns == pytest.approx((-700, -7), rel=1e-4)

@@ -35,11 +35,10 @@ def transitions(masks=None):
 
 
 def plain_spread(policy, seen, keep):
-    """A geometric mean, by a loop over states that leave a choice and the actions allowed there."""
+    """The mean deviation, by a loop over states and the actions that may be taken there."""
     scores = Enumerated.of(policy.q_net_target(seen, policy.temperature)).scores.detach()
     spreads = [float(q[k].double().std(correction=0)) for q, k in zip(scores, keep, strict=True)]
-    spreads = [spread for spread in spreads if spread > 0]
-    return math.prod(spreads) ** (1 / len(spreads))
+    return sum(spreads) / len(spreads)
 
 
 @pytest.mark.parametrize("name", ["mixture", "bent mixture", "groups", "pairs"])

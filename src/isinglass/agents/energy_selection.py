@@ -25,7 +25,7 @@ from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.agents.temperature import action_parts
-from isinglass.distributions import FEW_STATES
+from isinglass.distributions import FEW_STATES, Annealing
 from isinglass.distributions.hybrid_mixture import real_components
 from isinglass.errors import ParameterError
 
@@ -42,6 +42,7 @@ FEWEST = 8  # transitions, of which two judge
 STEPS = 1_000  # of the optimizer, for each candidate
 BATCH = 128
 SURE = 2.0  # standard errors by which a candidate has to be better than the default
+GREEDY_SWEEPS = 300
 FOLLOWS = 0.03  # the fraction of the way that target networks move a step
 
 
@@ -112,7 +113,8 @@ def untold_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
     first, *others = candidate_energies(space)
     if not others or ActionCode.of(space).discrete_count <= FEW_STATES:
         return (first,)
-    return (first, PairwiseEnergy(), RBMEnergy())
+    deep = Annealing(greedy_sweeps=GREEDY_SWEEPS)  # what calls for hidden units may be deceptive
+    return (first, PairwiseEnergy(), RBMEnergy(annealing=deep))
 
 
 def compare_energies(agent: Any, energies: Iterable[ActionEnergy] | None = None) -> list[EnergyFit]:

@@ -26,6 +26,7 @@ from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.replay.transitions import Transitions
 from isinglass.agents.return_range import NOTHING_MET, ReturnRange
 from isinglass.agents.tail_average import TailAverage
+from isinglass.agents.temperature import spread_range
 from isinglass.distributions import FEW_STATES
 from isinglass.distributions.hybrid_mixture import real_components
 from isinglass.errors import DomainError, ParameterError
@@ -35,6 +36,7 @@ __all__ = ["FirstLook"]
 FIRST_LOOK = 4_096  # transitions whose mean reward the values start at
 LOOK_FOR_ENERGY = 2_000  # random steps before energies are compared where that was asked for
 LATER_LOOKS = 1_000, 5_000  # transitions after which an energy that nobody named is compared
+LONG = 4  # a training of four times as many steps is: a quarter of it are uniform actions
 EARLY = 0.5  # the least part of a training that is left then
 FIRST_GOALS = 10  # episodes that terminated, after which the bonus for what is new is half
 MOST = 0.5  # of the steps: rewards tell nothing where so many are worth the same
@@ -48,12 +50,26 @@ class FirstLook(MaskedCollection):
     backup: Backup
     gamma: float
     initial_temperature: float | None
+    final_temperature: float | None
+    spread: float | None
     averaged: ClassVar[float] = 0.1  # the last part of a training, whose weights are averaged
     _returns: ReturnRange = NOTHING_MET  # that returns allow
     _rates_itself: bool = False  # the learning rate is the default
     _explores_itself: bool = False  # the backup is the default
     _chooses: bool = False  # among all energies, before the first gradient step
     _looks_left: Sequence[int] = ()  # for another energy, where nobody named one
+
+    _one_step: bool = False  # all episodes met so far
+
+    @property
+    def _compares(self) -> bool:
+        """Whether actions are uniform until the last look, where a training has time for it.
+
+        Those of a policy that has learned by the default are near what that takes for the best, and
+        tell little of what it cannot write down.
+        """
+        long = self._total_timesteps >= LONG * LATER_LOOKS[-1]
+        return self._one_step and bool(self._looks_left) and long
 
     @cached_property
     def _tail(self) -> TailAverage:
@@ -104,6 +120,8 @@ class FirstLook(MaskedCollection):
         rewards = found.rewards
         warn_of_first_look(cast(Any, self), rewards)
         self._seek_goals(found)
+        several = len(untold_energies(self.action_space)) > 1
+        self._one_step = several and not bool(self.discounts(found).any())
         size = 1.0
         if self.initial_temperature is None:
             size = float(rewards.square().mean().sqrt()) or 1.0
@@ -153,7 +171,10 @@ class FirstLook(MaskedCollection):
         buffer = self.replay_buffer
         if not self._looks_left or not isinstance(buffer, MaskedReplayBuffer):
             return
-        if buffer.size() * self.n_envs < self._looks_left[0]:
+        when = self._looks_left[0]
+        if when > LATER_LOOKS[0]:  # all steps of a long training until then are uniform
+            when = max(when, self._total_timesteps // LONG)
+        if buffer.size() * self.n_envs < when:
             return
         count, *self._looks_left = self._looks_left
         energies = untold_energies(self.action_space)
@@ -163,11 +184,20 @@ class FirstLook(MaskedCollection):
             self._looks_left = ()
             return
         enough = len(energies) if count > LATER_LOOKS[0] else 2
+        now, self.policy.temperature = self.policy.temperature, self._coldest()
         first, *others = compare_energies(self, energies[:enough])
+        self.policy.temperature = now
         best = min(others, key=lambda fit: fit.share)
         if best.better_than(first) and best.share < MUCH * min(1.0, first.share):
             self._looks_left = ()
             self._adopt(best.policy)
+            self.policy.temperature = now
+
+    def _coldest(self) -> float:
+        """Returns the T in the end: at a high one hidden units are all but linear."""
+        if self.final_temperature is not None:
+            return self.final_temperature
+        return spread_range(self.spread, self.action_space)[1]
 
     def _adopt(self, policy: FreeEnergyPolicy) -> None:
         self.policy, self.energy = policy, policy.energy

@@ -84,7 +84,7 @@ class FreeEnergyQ(LearningFromData):
     One temperature T serves Q, V, π and the target. It falls by a constant factor a step; by
     default it is counted in the spread σ of the values,
 
-        T = σ (1 → 0.1/√d),   σ² = E_s[Var_a Q(s, a)],   a uniform over what is allowed in s
+        T = σ (1 → 0.1/√d),   σ = E_s[√Var_a Q(s, a)],   a uniform over what is allowed in s
 
     d the number of bits, choices or axes of an action, so that the unit of the rewards does not
     matter: the same task in another one is learned by the same actions. Acting samples π;

@@ -40,6 +40,11 @@ class MaskedCollection(OffPolicyAlgorithm):
         return False
 
     @property
+    def _compares(self) -> bool:
+        """Whether actions stay uniform for energies to be compared by them."""
+        return False
+
+    @property
     def _warmth(self) -> float | None:
         """The least T in a state while it is explored, in its own spread; None for T alone."""
         return None
@@ -82,7 +87,8 @@ class MaskedCollection(OffPolicyAlgorithm):
         """Draws uniformly among allowed actions before learning starts, then from the policy.
 
         It starts when a reward other than 0 was met, if ``_waits_for_reward``: up to then all
-        values are 0, and to choose by what a network makes of that is to choose by noise.
+        values are 0, and to choose by what a network makes of that is to choose by noise. Nor does
+        it start while it ``_compares`` energies.
         """
         self.policy.warmth = self._warmth
         try:
@@ -94,7 +100,7 @@ class MaskedCollection(OffPolicyAlgorithm):
         self, learning_starts: int, action_noise: ActionNoise | None, n_envs: int
     ) -> tuple[Any, np.ndarray]:
         """Draws actions as the environment takes them, and as the buffer keeps them."""
-        if self._waits_for_reward and not self._rewarded:
+        if self._compares or (self._waits_for_reward and not self._rewarded):
             learning_starts = self.num_timesteps + 1
         structure, allowed, space = self.policy.structure, self._allowed, self.action_space
         uniform = self.num_timesteps < learning_starts

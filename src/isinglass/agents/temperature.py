@@ -22,7 +22,6 @@ __all__ = ["action_parts", "reward_range", "spread_range", "value_spread"]
 
 STATES_LOOKED_AT = 32
 ACTIONS_LOOKED_AT = 16  # in each of them, where there are too many to list
-LEAST_SHARE = 1e-3  # of the largest spread of a state: what is less is noise of the network
 HOT = 1e6  # in temperatures of the policy: what is drawn there is uniform
 
 #: T at the start in units of the spread of the values, σ, and in the end in units of σ/√d: values
@@ -89,13 +88,12 @@ def action_parts(space: spaces.Space) -> int:
 def value_spread(policy: FreeEnergyPolicy, batch: Transitions, discounts: Tensor) -> float:
     r"""Returns σ, by how much the values of actions differ in a state.
 
-        log σ = E_s[log σ(s)],   σ(s)² = Var_a Q_target(s, a),   a uniform over what is allowed in s
+        σ = E_s[σ(s)],   σ(s)² = Var_a Q_target(s, a),   a uniform over what is allowed in s
 
-    A geometric mean: a few states in which one action is a disaster do not make T so high that in
-    all others actions are drawn blindly. Of more than 256 actions 16 are drawn, which know σ(s)²
-    on average only: there σ² = E_s[σ(s)²]. s are next states of the batch from which an episode
-    goes on; where none does, as in tasks of one step, they are the states acted in. A state without
-    a choice does not count, and none counts for less than a thousandth of the largest σ(s).
+    The mean of deviations, not of their squares: a few states in which one action is a disaster
+    would make T so high that in all others actions are drawn blindly. s are next states of the
+    batch from which an episode goes on; where none does, as in tasks of one step, they are the
+    states acted in.
 
     Args:
         policy: Its target network is asked.
@@ -123,25 +121,10 @@ def value_spread(policy: FreeEnergyPolicy, batch: Transitions, discounts: Tensor
     states, masks = take_rows(states, on), None if masks is None else masks[on]
     found = policy.distribution(states, masks, target=True)
     values = _listed(found)
-    if values is not None:
-        return _typical(deviations(values)[1].sqrt())
-    draws = _uniform_draws(policy, states, masks, found)
-    values = torch.stack([found.score(draw) for draw in draws], -1)
-    return math.sqrt(float(deviations(values)[1].mean()))
-
-
-def _typical(spreads: Float[Tensor, " states"]) -> float:
-    """Returns the geometric mean of those above zero, as shares of the largest: exact in any unit.
-
-    Examples:
-        >>> _typical(torch.tensor([4.0, 0.0, 1.0])), _typical(torch.zeros(3))
-        (2.0, 0.0)
-    """
-    most = spreads.max()
-    if not most > 0:
-        return float(most)
-    shares = (spreads[spreads > 0] / most).clamp_min(LEAST_SHARE)
-    return float(most * shares.log().mean().exp())
+    if values is None:
+        draws = _uniform_draws(policy, states, masks, found)
+        values = torch.stack([found.score(draw) for draw in draws], -1)
+    return float(deviations(values)[1].sqrt().mean())
 
 
 def _listed(found: Distribution) -> Float[Tensor, "states actions"] | None:

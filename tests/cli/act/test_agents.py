@@ -27,6 +27,7 @@ def test_without_settings_it_is_the_agent_without_settings(name):
     for setting in (
         "energy", "backup", "learning_rate", "gamma", "tau", "batch_size", "learning_starts",
         "annealing_fraction", "initial_temperature", "_looks_left", "_paces_itself",
+        "_explores_itself",
     ):  # fmt: skip
         assert getattr(ours, setting) == getattr(plain, setting), setting
 
