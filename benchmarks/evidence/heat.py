@@ -314,8 +314,8 @@ def as_tables(found: dict[str, Any]) -> list[Table]:
                      for m in DRAWS]  # fmt: skip
             error.add_row(name, rest[0], *cells, f"{line['slope']:.3f}")
             if rest[0] == "all" and line["exact nats"]:
-                numbers = [*line["nats"].values(), line["exact nats"]]
-                loss.add_row(name, *(f"{np.exp(number):.2f}" for number in numbers))
+                numbers = [*(line["nats"].get(str(m)) for m in DRAWS), line["exact nats"]]
+                loss.add_row(name, *(f"{np.exp(n):.2f}" if n else "" for n in numbers))
         elif kind == "doubt":
             for score, of in line.items():
                 for what, value in of.items() if isinstance(of, dict) else ():
