@@ -40,7 +40,14 @@ def tiny() -> Loaded:
 
 
 def given(**changed) -> Namespace:
-    wanted = {"quick": True, "task": "question", "seed": 1, "steps": 2, "rollouts": 64}
+    wanted = {
+        "quick": True,
+        "task": "question",
+        "seed": 1,
+        "steps": 2,
+        "rollouts": 64,
+        "tokens": 16,
+    }
     return Namespace(**wanted | changed)
 
 

@@ -28,7 +28,7 @@ from benchmarks.evidence.models import Loaded, smollm2, stories260k
 from isinglass.language import LanguageQ, LearningOptions, optimum
 
 PROMPT = "The weather today is"
-SETTINGS = LearningOptions(batch=32, replay_batch=16, updates=3, max_tokens=16, change=1.0)
+SETTINGS = LearningOptions(batch=32, replay_batch=16, updates=3, change=1.0)
 
 
 def asks(text: str) -> bool:
@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, default="stop")
     parser.add_argument("--seed", type=int, default=300)
     parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--tokens", type=int, default=16, help="that go on with the prompt")
     parser.add_argument("--rollouts", type=int, default=512, help="to measure with")
     parser.add_argument("--quick", action="store_true", help="stories260K, two steps")
     given = parser.parse_args()
@@ -75,7 +76,7 @@ def main() -> None:
     if given.quick:
         given.steps, given.rollouts, given.task = 2, 64, "stop"
     loaded = stories260k() if given.quick else smollm2()
-    path = given.out / f"rewarded-{loaded.name}-{given.task}-{given.seed}-{given.steps}.json"
+    path = given.out / f"rewarded-{loaded.name}-{given.task}-{given.tokens}-{given.seed}.json"
     cache = Cache(path)
     found = taught(loaded, given, cache)
     Console().print(as_table(given.task, found))
@@ -106,10 +107,10 @@ def taught(loaded: Loaded, given: argparse.Namespace, cache: Cache) -> dict[str,
     def measure(seed: int) -> dict[str, Any]:
         drawn = Generator().manual_seed(seed)
         found = judge.evaluate(
-            prompts, reward, rollouts=given.rollouts, max_tokens=SETTINGS.max_tokens,
+            prompts, reward, rollouts=given.rollouts, max_tokens=given.tokens,
             generator=drawn,
         )  # fmt: skip
-        some = judge.texts(judge.sample(prompts * 4, SETTINGS.max_tokens, drawn))
+        some = judge.texts(judge.sample(prompts * 4, given.tokens, drawn))
         return {"reward": found.reward, "error": found.reward_error, "kl": found.kl, "texts": some}
 
     before = cache.get("before", lambda: measure(given.seed + 1))
@@ -118,7 +119,8 @@ def taught(loaded: Loaded, given: argparse.Namespace, cache: Cache) -> dict[str,
     def learn() -> dict[str, Any]:
         begin = time.process_time()
         report = judge.fit(
-            prompts, reward, SETTINGS, steps=given.steps, base_rate=before["reward"],
+            prompts, reward, SETTINGS, max_tokens=given.tokens, steps=given.steps,
+            base_rate=before["reward"],
             checkpoint=checkpoint, resume=checkpoint.exists(), progress=False,
             on_step=lambda row: Console().print(row),
             generator=Generator().manual_seed(given.seed),
