@@ -127,3 +127,12 @@ def test_later_tokens_pull_at_earlier_ones_in_the_energy_of_a_set():
 def test_a_missing_text_is_said(tmp_path):
     with pytest.raises(MissingModel, match="ISINGLASS_DATA"):
         texts.read_text("Shakespeare", tmp_path)
+
+
+def test_a_table_of_losses_keeps_to_its_columns():
+    """What was not drawn is left empty, and the loss of m → ∞ stands last."""
+    line = {"error": {"1": 1.0, "4": 0.5}, "nats": {"1": 2.0, "4": 1.5}, "slope": -0.5,
+            "exact nats": 1.0}  # fmt: skip
+    loss = heat.as_tables({"error/tiny/all": line})[1]
+    cells = [next(iter(column.cells)) for column in loss.columns]
+    assert cells == ["tiny", "7.39", "4.48", *[""] * (len(heat.DRAWS) - 2), "2.72"]
