@@ -96,11 +96,12 @@ def _row(name: str, given: argparse.Namespace, train: Images, test: Images) -> d
     """Choose the settings on held-out training images, learn with them, test once."""
     build = _mlp if name == "MLP" else _memory(int(name.split()[1]))
     held: dict[str, float] = {}
+    count = len(train[0])
     if given.rate is None:
         for settings in _grid(name):
             model = build(given, max(1, given.epochs // 2), **settings)
-            model.fit(train[0][:20_000], train[1][:20_000])
-            held[json.dumps(settings)] = model.score(train[0][50_000:], train[1][50_000:])
+            model.fit(*(part[: count // 3] for part in train))
+            held[json.dumps(settings)] = model.score(*(part[5 * count // 6 :] for part in train))
         chosen = max(held, key=lambda settings: held[settings])
     else:
         chosen = json.dumps(
