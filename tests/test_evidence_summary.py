@@ -136,3 +136,14 @@ def test_a_run_is_done_or_cut_and_leaves_a_log(tmp_path):
     assert "Swendsen" in (tmp_path / "clusters.log").read_text()
     assert runs.run_one(Experiment("clusters"), [], tmp_path, 0.2)["found"] == "cut"
     assert runs.run_one(Experiment("clusters"), ["--nothing"], tmp_path, 300)["found"] == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_quick_and_whole_arguments_are_understood(experiment, tmp_path):
+    if missing := [name for name in experiment.packages if find_spec(name) is None]:
+        pytest.skip(f"needs {', '.join(missing)}")
+    # What stands before --help is parsed first.
+    for arguments in filter(None, (experiment.quick, experiment.whole)):
+        found = runs.run_one(experiment, [*arguments, "--help"], tmp_path, 300)
+        assert found["found"] == "done", (tmp_path / f"{experiment.name}.log").read_text()

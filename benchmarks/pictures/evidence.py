@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from benchmarks.evidence.summary import Row, load, number
 from isinglass._support.palette import BLUE, GRAY, INK, LINE, VERMILION
@@ -39,12 +40,12 @@ def _lines(rows: list[Row]) -> Figure:
         axes.plot(value, place, mark, color=color, ms=6, mec="white", mew=0.4, zorder=4)
     shown = {row.met for row in rows}
     handles = [
-        plt.Line2D([], [], marker=mark, color=color, ls="", label=label)
+        Line2D([], [], marker=mark, color=color, ls="", label=label)
         for met, (mark, color, label) in marks.items() if met in shown
     ]  # fmt: skip
     handles += [
-        plt.Line2D([], [], marker="|", color=INK, ls="", ms=10, mew=1.4, label="asked"),
-        plt.Line2D([], [], marker="o", mfc="white", mec=GRAY, ls="", label="others"),
+        Line2D([], [], marker="|", color=INK, ls="", ms=10, mew=1.4, label="asked"),
+        Line2D([], [], marker="o", mfc="white", mec=GRAY, ls="", label="others"),
     ]
     axes.legend(handles=handles, fontsize=7, ncols=5, frameon=False,
                 loc="lower center", bbox_to_anchor=(0.3, 1.0))  # fmt: skip
