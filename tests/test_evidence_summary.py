@@ -101,7 +101,9 @@ def test_what_is_done_is_not_run_again_and_what_was_cut_is(ran, tmp_path):
         assert [record["found"] for record in found.values()] == ["done", "cut", "failed"]
     assert [name for name, _ in ran] == ["good", "slow", "wrong", "slow", "wrong"]
     assert {limit for _, limit in ran} == {7}
-    assert list(json.loads((tmp_path / "runs.json").read_text())) == ["good"]
+    assert list(json.loads((tmp_path / "quick-runs.json").read_text())) == ["good"]
+    runs.run_all(asked[:1], tmp_path, quick=False, minutes=0)  # a quick run is no whole run
+    assert ran[-1] == ("good", None)
 
 
 def test_time_data_and_packages_that_are_lacking_are_named(ran, tmp_path, monkeypatch):

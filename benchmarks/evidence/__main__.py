@@ -25,7 +25,7 @@ from benchmarks.evidence.summary import PAGE, Row, load, replaced
 from isinglass.io.atomic import atomic_write
 
 Lines = list[tuple[str, ...]]
-HEADS = ("experiment", "became", "seconds", "what", "here", "whole run", "others", "asked of it")
+HEADS = ("experiment", "became", "seconds", "what", "here", "whole run", "others", "asked")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="does each run? some seconds each")
     made.add_argument("--page", action="store_true", help="write docs/evidence.md, run nothing")
     made.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
-    made.add_argument("--out", type=Path, default=Path("evidence"), help="folder of the results")
+    made.add_argument("--out", type=Path, help="folder of results; evidence, evidence/quick if quick")
     made.add_argument("--minutes", type=float, help="in all; 15 if quick, else none")
     made.add_argument("--list", action="store_true", help="name the experiments, run nothing")
     return made
@@ -96,6 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         write(PAGE, replaced(PAGE.read_text(encoding="utf-8"), load()))
         console.print(f"written to {PAGE}")
         return 0
+    given.out = given.out or Path("evidence", *["quick"] * given.quick)
     given.out.mkdir(parents=True, exist_ok=True)
     minutes = given.minutes if given.minutes is not None else 15.0 * given.quick
     chosen = [experiment for experiment in EXPERIMENTS if experiment.name in given.only]

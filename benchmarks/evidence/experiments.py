@@ -220,10 +220,7 @@ EXPERIMENTS = (
     ),
     Experiment("self_play", ("--quick", "--tasks", "4x5"), 30),
     Experiment("language", ("--quick", "--tasks", "toy"), 15),
-    Experiment(
-        "think", seconds=25, data=("clutrr",),
-        figures=(Figure("CLUTRR, ten facts, right, in %", "think_*.json", ("none",)),),
-    ),
+    Experiment("think", seconds=25, data=("clutrr",)),
     Experiment("think_puzzles", seconds=25, data=("sudoku",)),
     Experiment("think_gym_puzzles", seconds=15, packages=("reasoning_gym",)),
     Experiment("think_gym_rules", seconds=15, packages=("reasoning_gym",)),

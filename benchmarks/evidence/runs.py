@@ -78,7 +78,7 @@ def run_all(
 
     Args:
         experiments: In their order.
-        out: The folder of results; ``runs.json`` there says what is done.
+        out: The folder of results; ``runs.json`` and ``quick-runs.json`` there say what is done.
         quick: Whether with the quick arguments, and the limits of these.
         minutes: After which no further experiment is begun; 0 is no limit.
 
@@ -86,7 +86,7 @@ def run_all(
         What became of each, by name.
     """
     out = out.resolve()
-    cache = Cache(out / "runs.json")
+    cache = Cache(out / f"{'quick-' * quick}runs.json")
     folder = os.environ.get("ISINGLASS_DATA")
     data = Path(folder) if folder else None
     end = time.perf_counter() + 60 * minutes if minutes else None
