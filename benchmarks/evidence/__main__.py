@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="does each run? some seconds each")
     made.add_argument("--page", action="store_true", help="write docs/evidence.md, run nothing")
     made.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
-    made.add_argument("--out", type=Path, help="folder of results; evidence, evidence/quick if quick")
+    made.add_argument(
+        "--out", type=Path, help="folder of results; evidence, evidence/quick if quick"
+    )
     made.add_argument("--minutes", type=float, help="in all; 15 if quick, else none")
     made.add_argument("--list", action="store_true", help="name the experiments, run nothing")
     return made
