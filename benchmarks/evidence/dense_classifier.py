@@ -162,7 +162,9 @@ def _likeness(vectors: Tensor, images: Tensor, mean: Tensor) -> Tensor:
 def _picture(rows: dict[str, Any]) -> Figure:
     """The memories that pull most, and the label each votes for and against."""
     figure = Figure(figsize=(7.2, 1.05 * len(rows)), layout="constrained")
-    for row, (name, record) in zip(figure.subplots(len(rows), SHOWN), rows.items(), strict=True):
+    for row, (name, record) in zip(
+        figure.subplots(len(rows), SHOWN, squeeze=False), rows.items(), strict=True
+    ):
         for axes, memory in zip(row, record["memories"], strict=True):
             pixels, labels = np.split(np.array(memory), [784])
             bound = float(np.abs(pixels).max()) or 1.0
