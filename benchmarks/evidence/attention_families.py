@@ -57,7 +57,10 @@ def main() -> None:
     parser.add_argument("families", nargs="*", help="model types; all if none")
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="where results go")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights")
+    parser.add_argument("--quick", action="store_true", help="four families")
     given = parser.parse_args()
+    if given.quick:
+        given.families = ["bert", "gpt2", "llama", "vit"]
     logging.set_verbosity_error()
     warnings.simplefilter("ignore")
     cache = Cache(given.out / "attention_families.json")

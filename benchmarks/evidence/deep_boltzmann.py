@@ -51,7 +51,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many machines of each kind")
     parser.add_argument("--epochs", type=int, default=200, help="epochs of each, in all")
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="folder for the JSON")
+    parser.add_argument("--quick", action="store_true", help="one seed, 20 epochs")
     given = parser.parse_args()
+    if given.quick:
+        given.seeds, given.epochs = 1, 20
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / f"deep_boltzmann-{given.epochs}.json"

@@ -96,11 +96,12 @@ def _row(name: str, given: argparse.Namespace, train: Images, test: Images) -> d
     """Choose the settings on held-out training images, learn with them, test once."""
     build = _mlp if name == "MLP" else _memory(int(name.split()[1]))
     held: dict[str, float] = {}
+    count = len(train[0])
     if given.rate is None:
         for settings in _grid(name):
             model = build(given, max(1, given.epochs // 2), **settings)
-            model.fit(train[0][:20_000], train[1][:20_000])
-            held[json.dumps(settings)] = model.score(train[0][50_000:], train[1][50_000:])
+            model.fit(*(part[: count // 3] for part in train))
+            held[json.dumps(settings)] = model.score(*(part[5 * count // 6 :] for part in train))
         chosen = max(held, key=lambda settings: held[settings])
     else:
         chosen = json.dumps(
@@ -161,7 +162,9 @@ def _likeness(vectors: Tensor, images: Tensor, mean: Tensor) -> Tensor:
 def _picture(rows: dict[str, Any]) -> Figure:
     """The memories that pull most, and the label each votes for and against."""
     figure = Figure(figsize=(7.2, 1.05 * len(rows)), layout="constrained")
-    for row, (name, record) in zip(figure.subplots(len(rows), SHOWN), rows.items(), strict=True):
+    for row, (name, record) in zip(
+        figure.subplots(len(rows), SHOWN, squeeze=False), rows.items(), strict=True
+    ):
         for axes, memory in zip(row, record["memories"], strict=True):
             pixels, labels = np.split(np.array(memory), [784])
             bound = float(np.abs(pixels).max()) or 1.0

@@ -91,7 +91,10 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), help="names of data sets")
     parser.add_argument("--seeds", type=int, default=5, help="how many splits and masks")
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="folder for the JSON")
+    parser.add_argument("--quick", action="store_true", help="one set, one seed")
     given = parser.parse_args()
+    if given.quick:
+        given.sets, given.seeds = given.sets[:1], 1
     if given.data is None:
         parser.error("say where the data are: --data, or the variable ISINGLASS_DATA")
     torch.set_num_threads(1)

@@ -39,7 +39,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="runs at each temperature")
     parser.add_argument("--chains", type=int, default=100, help="walks each way")
     parser.add_argument("--levels", type=int, default=2000, help="stops on the way")
+    parser.add_argument("--quick", action="store_true", help="a seed, 8 × 8, few levels")
     given = parser.parse_args()
+    if given.quick:
+        given.side, given.seeds, given.chains, given.levels = 8, 1, 20, 200
     given.out.mkdir(parents=True, exist_ok=True)
     stored = given.out / f"ising-{given.side}-{given.chains}-{given.levels}.json"
     found: dict[str, Result] = json.loads(stored.read_text()) if stored.exists() else {}

@@ -87,7 +87,10 @@ def main() -> None:
     large.add_argument("--all", action="store_true", help="learn from validation images too, "
                        "once the settings are chosen")  # fmt: skip
     large.add_argument("--test", action="store_true", help="score the test images too")
+    parser.add_argument("--quick", action="store_true", help="one seed of bars")
     given = parser.parse_args()
+    if given.quick:
+        given.names, given.seeds = ["bars"], 1
     names = given.names or ["bars", "digits", "mnist"]
     if unknown := set(names) - set(RUNS):
         parser.error(f"no {' '.join(unknown)}: there are {' '.join(RUNS)}")

@@ -131,19 +131,21 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="folder of the results")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument("--quick", action="store_true", help="eight levels alone")
     given = parser.parse_args()
+    many = LEVELS[:1] if given.quick else LEVELS
     cache = Cache(given.out / "round_trips.json")
     table = Table(
         "machine", "levels", "Σr", "in turn", "theory", "by a coin", "theory", "times",
         title="arrivals at the model, a round of swaps and moves",
     )  # fmt: skip
     with Progress() as bar:
-        runs = [(name, levels) for name in cases() for levels in LEVELS]
+        runs = [(name, levels) for name in cases() for levels in many]
         for name, levels in bar.track(runs, description="ladders"):
             found: list[dict[str, Any]] = [
                 cache.get(
                     f"{name} {levels} {kind.__name__} {given.seed}",
-                    lambda k=kind, n=name, many=levels: measure(cases()[n](), k, many, given.seed),
+                    lambda k=kind, n=name, m=levels: measure(cases()[n](), k, m, given.seed),
                 )
                 for kind in (ig.ReplicaExchange, ByCoin)
             ]

@@ -42,7 +42,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="training steps of the model")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each number of draws")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument("--quick", action="store_true", help="20 steps, one run each")
     given = parser.parse_args()
+    if given.quick:
+        given.steps, given.repeats = 20, 1
     given.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(given.seed)
     with Progress() as progress:

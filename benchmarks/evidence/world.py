@@ -35,6 +35,7 @@ from isinglass.world import PathPlanner, Prediction, WorldColumns, WorldEnergy
 
 DISCOUNT = 0.99
 LOOK = 50  # transitions between two plans
+QUICK = ("Two-Room 11×11", "CliffWalking", "FrozenLake 8×8")
 TAXI = Mixed([Categorical(5), Categorical(5), Categorical(5), Categorical(4)])
 Outcomes = dict[int, dict[int, list[tuple[float, int, float, bool]]]]
 
@@ -280,7 +281,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--only", nargs="*", help="names of tasks; all if none")
     parser.add_argument("--episodes", type=int, default=5, help="of real states")
+    parser.add_argument("--quick", action="store_true", help="a seed of three tasks")
     given = parser.parse_args()
+    if given.quick:
+        given.seeds, given.only = 1, given.only or list(QUICK)
     torch.set_num_threads(1)
     cache = Cache(given.out / "world.json")
     jobs: dict[str, Callable[[int], dict[str, Any]]] = {}

@@ -1,0 +1,151 @@
+"""The summary has the figures of the pages, and one command runs all experiments."""
+
+import json
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from benchmarks.evidence import __main__ as program
+from benchmarks.evidence import runs
+from benchmarks.evidence.experiments import EXPERIMENTS, Experiment, Figure
+from benchmarks.evidence.summary import DOCS, PAGE, Row, load, number, replaced
+
+ROWS = load()
+NAMES = {experiment.name for experiment in EXPERIMENTS}
+
+
+def flat(text: str) -> str:
+    """A text with its lines and spaces run together, as commands are wrapped in the pages."""
+    return " ".join(text.replace("\\\n", " ").split())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.experiment}: {row.what}")
+def test_every_figure_stands_in_its_page(row):
+    text = (DOCS / row.page).read_text()
+    held = "\n".join(row.lines)
+    assert set(row.lines) <= set(text.splitlines())
+    for figure in (row.value, *row.others.values(), *filter(None, [row.asked])):
+        # whole, not a part of another number
+        assert re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d]|[.,]\d)", held), figure
+    assert flat(row.command) in flat(text)
+
+
+def test_the_page_and_its_picture_are_of_the_committed_figures():
+    text = PAGE.read_text()
+    assert text == replaced(text, ROWS)
+    picture = (DOCS / "pictures/evidence.svg").read_text()
+    for row in ROWS:
+        if row.share:
+            assert f"<!-- {row.experiment.replace('_', ' ')}: {row.what} -->" in picture
+
+
+def test_what_is_not_as_good_as_asked_is_missed():
+    def row(value: str, asked: str, better: str) -> Row:
+        return Row("e", "p", "c", "w", value, [], {}, asked, "target", better)
+
+    assert row("−141.75", "−142.6", "higher").met
+    assert not row("−143", "−142.6", "higher").met
+    assert row("1.50", "1.50", "lower").met
+    assert not row("5,050", "2,000", "lower").met
+    assert row("3", "", "higher").met is None
+    assert row("5,050", "2,000", "lower").verdict == "≤ 2,000, target: **missed**"
+    assert number("−1,156") == -1156
+
+
+def test_every_experiment_is_a_module_that_can_be_quick():
+    assert len(NAMES) == len(EXPERIMENTS)
+    assert {row.experiment for row in ROWS} <= NAMES
+    folder = Path(program.__file__).parent
+    for experiment in EXPERIMENTS:
+        assert find_spec(f"benchmarks.evidence.{experiment.name}") is not None
+        file = folder / f"{experiment.name}.py"
+        if file.exists():
+            assert "--quick" in experiment.quick
+            assert "--quick" in file.read_text() or "Grid(" in file.read_text()
+
+
+def test_all_quick_runs_fit_into_a_quarter_of_an_hour():
+    assert sum(experiment.seconds for experiment in EXPERIMENTS) <= 15 * 60
+
+
+def test_figures_are_means_over_what_the_keys_match(tmp_path):
+    (tmp_path / "quick-a-0.json").write_text('{"run": {"mean": 0.5, "done": true}}')
+    (tmp_path / "quick-a-1.json").write_text('{"run": {"mean": 0.7}}')
+    (tmp_path / "b.json").write_text('{"x 1": {"y": [2, 9]}, "x 2": {"y": [4, 9]}}')
+    assert Figure("", "*a-*.json", ("run", "mean"), 100).read(tmp_path) == pytest.approx(60)
+    assert Figure("", "b.json", ("x *", "y", "0")).read(tmp_path) == 3
+    assert Figure("", "b.json", ("x 1", "y", "*")).read(tmp_path) == 5.5
+    assert Figure("", "b.json", ("z",)).read(tmp_path) is None
+    assert Figure("", "*a-0.json", ("run", "done")).read(tmp_path) is None
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float | None]]:
+    """What was run, and with which limit: ``slow`` is cut, ``wrong`` fails, all else is done."""
+    seen: list[tuple[str, float | None]] = []
+
+    def run(experiment, arguments, out, limit):
+        seen.append((experiment.name, limit))
+        became = {"slow": "cut", "wrong": "failed"}.get(experiment.name, "done")
+        return {"found": became, "seconds": 1.0}
+
+    monkeypatch.setattr(runs, "run_one", run)
+    return seen
+
+
+def test_what_is_done_is_not_run_again_and_what_was_cut_is(ran, tmp_path):
+    asked = [Experiment(name, seconds=7) for name in ("good", "slow", "wrong")]
+    for _ in range(2):
+        found = runs.run_all(asked, tmp_path, quick=True, minutes=15)
+        assert [record["found"] for record in found.values()] == ["done", "cut", "failed"]
+    assert [name for name, _ in ran] == ["good", "slow", "wrong", "slow", "wrong"]
+    assert {limit for _, limit in ran} == {7}
+    assert list(json.loads((tmp_path / "quick-runs.json").read_text())) == ["good"]
+    runs.run_all(asked[:1], tmp_path, quick=False, minutes=0)  # a quick run is no whole run
+    assert ran[-1] == ("good", None)
+
+
+def test_time_data_and_packages_that_are_lacking_are_named(ran, tmp_path, monkeypatch):
+    monkeypatch.setenv("ISINGLASS_DATA", str(tmp_path))
+    asked = [
+        Experiment("one", packages=("no_such_package",), data=("no_such_data",)), Experiment("two")
+    ]  # fmt: skip
+    found = runs.run_all(asked, tmp_path, quick=True, minutes=1e-6)
+    assert found["one"]["found"] == "needs no_such_package, data no_such_data"
+    assert found["two"]["found"] == "no time left"
+    assert not ran
+    runs.run_all(asked[1:], tmp_path, quick=False, minutes=0)
+    assert ran == [("two", None)]
+
+
+def test_the_command_writes_what_it_found_beside_the_whole_runs(ran, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "lacking", lambda *_: "")
+    folder = tmp_path / "clusters"
+    folder.mkdir()
+    (folder / "clusters.json").write_text('{"Ising 32 clusters 0": {"time": 8.2}}')
+    assert program.main(["--quick", "--only", "clusters", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "evidence.md").read_text()
+    assert "| clusters | done | 1 |" in text
+    assert ran[0][1] <= 900
+    assert PAGE.read_text() == replaced(PAGE.read_text(), ROWS)  # quick figures stay out
+
+
+@pytest.mark.slow
+def test_a_run_is_done_or_cut_and_leaves_a_log(tmp_path):
+    found = runs.run_one(Experiment("clusters"), ["--help"], tmp_path, 300)
+    assert found["found"] == "done"
+    assert "Swendsen" in (tmp_path / "clusters.log").read_text()
+    assert runs.run_one(Experiment("clusters"), [], tmp_path, 0.2)["found"] == "cut"
+    assert runs.run_one(Experiment("clusters"), ["--nothing"], tmp_path, 300)["found"] == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_quick_and_whole_arguments_are_understood(experiment, tmp_path):
+    if missing := [name for name in experiment.packages if find_spec(name) is None]:
+        pytest.skip(f"needs {', '.join(missing)}")
+    # What stands before --help is parsed first.
+    for arguments in filter(None, (experiment.quick, experiment.whole)):
+        found = runs.run_one(experiment, [*arguments, "--help"], tmp_path, 300)
+        assert found["found"] == "done", (tmp_path / f"{experiment.name}.log").read_text()
