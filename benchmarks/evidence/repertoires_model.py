@@ -24,7 +24,7 @@ BATCH = 8  # bags a step
 class SequenceEncoder(nn.Module):
     """Filters that look at a few letters in a row, and the most that each finds anywhere.
 
-        z_f = max_t relu(Σ_j W_f[j, letter at t + j] + b_f)
+    z_f = max_t relu(Σ_j W_f[j, letter at t + j] + b_f)
     """
 
     def __init__(self, kernels: int = KERNELS, width: int = WIDTH) -> None:

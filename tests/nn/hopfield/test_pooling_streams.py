@@ -94,9 +94,12 @@ def test_no_more_than_a_block_is_embedded_at_a_time():
         return max(sizes)
 
     assert kept(torch.randn(10_000, 1)) == kept(torch.randn(200, 1)) < 100 * 32 * 4
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda saved: pytest.fail("kept without gradients"), lambda saved: saved
-    ), torch.no_grad():
+    with (
+        torch.autograd.graph.saved_tensors_hooks(
+            lambda saved: pytest.fail("kept without gradients"), lambda saved: saved
+        ),
+        torch.no_grad(),
+    ):
         pool.stream(torch.randn(200, 1).split(100), embed=embed)
 
 
