@@ -5,14 +5,15 @@ superpixels are bags, and a label for each bag is all there is to learn from (MI
 2014, CVPR). What is asked afterwards is each superpixel of the box by itself. Beside the box,
 GrabCut (Rother et al. 2004, by OpenCV), and a support vector machine that takes every superpixel of
 the box for a part of the object. Measured is intersection over union with outlines that
-``box_cut_objects`` holds. Prints a table, draws a picture; run it again to go on after a stop.
+``box_cut_objects`` holds. Needs the extras images and, for GrabCut, peers. Prints a table, draws a
+picture; run it again to go on after a stop.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from sklearn.svm import SVC
 from benchmarks.evidence.box_cut_objects import OBJECTS, Scene, scene
 from benchmarks.evidence.cache import Cache
 from isinglass._support.optional import require_extra
+from isinglass._support.palette import BLUE
 from isinglass._support.typing import Bool
 from isinglass.integrations.sklearn import HopfieldPoolingClassifier
 
@@ -89,8 +91,8 @@ def by_grabcut(asked: Scene, seed: int, updates: int = 5) -> Mask:
     named = np.zeros(asked.truth.shape, dtype=np.uint8)
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(
-        np.ascontiguousarray(asked.image[..., ::-1]), named, (left, top, right - left, bottom - top),
-        *models, updates, cv2.GC_INIT_WITH_RECT,
+        np.ascontiguousarray(asked.image[..., ::-1]), named,
+        (left, top, right - left, bottom - top), *models, updates, cv2.GC_INIT_WITH_RECT,
     )  # fmt: skip
     return np.isin(named, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
@@ -123,11 +125,11 @@ def methods(seed: int, quick: bool) -> dict[str, Callable[[Scene], Mask]]:
         "box": lambda asked: asked.inside,
         "superpixels, SVM": by_superpixels,
         "GrabCut": partial(by_grabcut, seed=seed),
+        "best superpixels": best,
         **{
             f"bags, {name}": partial(by_bags, seed=seed, **settings, **few)
             for name, settings in CHOICES.items()
         },
-        "best superpixels": best,
     }
 
 
@@ -145,38 +147,34 @@ def measure(name: str, cut: Callable[[Scene], Mask]) -> Record:
 def chosen(found: dict[str, Record], name: str) -> str:
     """Returns the setting that is best on the objects of other photographs than this one's."""
     others = [other for other, (image, _) in OBJECTS.items() if image != OBJECTS[name][0]]
-    return max(
-        CHOICES,
-        key=lambda choice: np.mean(
-            [found[f"{other}/bags, {choice}"]["cleaned"] for other in others]
-        ),
-    )
+
+    def mean(choice: str) -> float:
+        return float(np.mean([found[f"{other}/bags, {choice}"]["cleaned"] for other in others]))
+
+    return max(CHOICES, key=mean)
 
 
 def as_table(found: dict[str, Record]) -> Table:
-    """Builds the table: each object, and the mean, cleaned (raw)."""
-    kinds = [kind for kind in methods(0, False) if not kind.startswith("bags")]
-    kinds[-1:] = ["bags, default", "bags, chosen", kinds[-1]]
-    table = Table(
-        "object", *kinds, "setting chosen", title="intersection over union, cleaned (raw)"
-    )
+    """Builds the table: each object, and the mean, cleaned and, in parentheses, raw."""
+    complete = all(f"{name}/bags, {choice}" in found for name in OBJECTS for choice in CHOICES)
+    kinds = ["box", "superpixels, SVM", "GrabCut", "bags, default"]
+    kinds += ["bags, chosen"] * complete + ["best superpixels"]
+    table = Table("object", *kinds, "chosen", title="intersection over union, cleaned (raw)")
     rows: list[list[Record]] = []
     for name in OBJECTS:
-        complete = all(f"{name}/bags, {choice}" in found for choice in CHOICES)
-        setting = chosen(found, name) if complete else "default"
+        setting = chosen(found, name) if complete else ""
         keys = [f"{name}/" + kind.replace("chosen", setting) for kind in kinds]
-        if not all(key in found for key in keys):
-            continue
-        rows.append([found[key] for key in keys])
-        cells = [f"{run['cleaned']:.3f} ({run['raw']:.3f})" for run in rows[-1]]
-        table.add_row(name, *cells, setting)
-    means = [
-        f"{np.mean([run['cleaned'] for run in column]):.3f} "
-        f"({np.mean([run['raw'] for run in column]):.3f})"
-        for column in zip(*rows, strict=True)
-    ]
-    table.add_row("mean", *means, "")
+        if all(key in found for key in keys):
+            rows.append([found[key] for key in keys])
+            table.add_row(name, *(written([run]) for run in rows[-1]), setting)
+    table.add_row("mean", *(written(column) for column in zip(*rows, strict=True)), "")
     return table
+
+
+def written(runs: Sequence[Record]) -> str:
+    """Writes the mean of both measures."""
+    cleaned_, raw = (np.mean([run[which] for run in runs]) for which in ("cleaned", "raw"))
+    return f"{cleaned_:.3f} ({raw:.3f})"
 
 
 def picture(seed: int, path: Path) -> None:
@@ -184,34 +182,25 @@ def picture(seed: int, path: Path) -> None:
     from matplotlib import pyplot as plt
     from skimage.segmentation import mark_boundaries
 
-    from isinglass._support.palette import BLUE
-
     figure, axes = plt.subplots(3, len(OBJECTS), figsize=(1.1 * len(OBJECTS), 4), squeeze=False)
     for column, name in zip(axes.T, OBJECTS, strict=True):
         asked = scene(name)
-        outline = mark_boundaries(
-            asked.image, asked.truth.astype(int), color=(1, 0, 1), mode="thick"
-        )
-        top, left, bottom, right = asked.box
-        shown = [outline]
+        truth = asked.truth.astype(int)
+        shown = [mark_boundaries(asked.image, truth, color=(1, 0, 1), mode="thick")]
+        faded = 0.75 + asked.image / 255 / 4
         for cut in (by_bags, by_grabcut):
-            mask = cleaned(cut(asked, seed=seed))
-            shown.append(
-                np.where(mask[..., None], asked.image / 255, 1 - 0.3 * (1 - asked.image / 255))
-            )
+            mask = cleaned(cut(asked, seed=seed))[..., None]
+            shown.append(np.where(mask, asked.image / 255, faded))
         for axis, image in zip(column, shown, strict=True):
             axis.imshow(image)
             axis.set(xticks=[], yticks=[])
-        column[0].plot(
-            [left, right, right, left, left],
-            [top, top, bottom, bottom, top],
-            color=BLUE,
-            linewidth=0.8,
-        )
+        top, left, bottom, right = asked.box
+        across, down = [left, right, right, left, left], [top, top, bottom, bottom, top]
+        column[0].plot(across, down, color=BLUE, linewidth=0.8)
         column[0].set_title(name, fontsize=7)
     for axis, label in zip(axes[:, 0], ("box, outline", "bags", "GrabCut"), strict=True):
         axis.set_ylabel(label, fontsize=7)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    figure.savefig(path, dpi=100, bbox_inches="tight", pil_kwargs={"optimize": True})
 
 
 def main() -> None:
@@ -226,9 +215,9 @@ def main() -> None:
     torch.set_num_threads(1)
     store = Cache(given.out / f"{'quick-' * given.quick}box_cut-{given.seed}.json")
     cuts = methods(given.seed, given.quick)
-    for kind, cut in track(cuts.items(), description="methods"):
-        for name in given.objects:
-            store.get(f"{name}/{kind}", partial(measure, name, cut))
+    todo = [(kind, name) for kind in cuts for name in given.objects]
+    for kind, name in track(todo, description="objects"):
+        store.get(f"{name}/{kind}", partial(measure, name, cuts[kind]))
     Console(width=170).print(as_table(store.found))
     if given.picture:
         picture(given.seed, given.picture)

@@ -33,7 +33,7 @@ def cost(mode: str, size: int) -> dict[str, float]:
         mode: Whether in blocks or as a whole, and whether gradients are made too.
         size: Sequences in the bag.
     """
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "benchmarks.evidence.repertoires_cost", mode, str(size)],
         env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}, check=True, stdout=subprocess.PIPE,
     )  # fmt: skip
