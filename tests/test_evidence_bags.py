@@ -181,6 +181,8 @@ def test_overlap_and_cleaning_are_as_by_hand():
     assert not clean[5, 7]
     assert box_cut.overlap(mask, clean) == pytest.approx(8 / 10)
     assert not box_cut.cleaned(np.zeros((3, 3), dtype=bool)).any()
+    for kept in (mask, ~mask, clean):
+        np.testing.assert_array_equal(box_cut.from_edges(box_cut.edges(kept), kept.shape), kept)
 
 
 def test_outlines_lie_in_their_photographs():

@@ -37,7 +37,7 @@ from isinglass.integrations.sklearn import HopfieldPoolingClassifier
 
 Mask = Bool[np.ndarray, "height width"]
 Record = dict[str, Any]
-LINES = 40  # rows, and columns, of what is looked at that become bags, about
+LINES = 20  # rows, and columns, that become bags, about: one a row of superpixels
 CHOICES = {  # settings beside the default, chosen for an object on those of the other photographs
     "default": {},
     "scaling 1": {"scaling": 1.0},
@@ -140,8 +140,20 @@ def measure(name: str, cut: Callable[[Scene], Mask]) -> Record:
     seconds = time.process_time() - begin
     return {
         "raw": overlap(mask, asked.truth), "cleaned": overlap(cleaned(mask), asked.truth),
-        "seconds": seconds,
+        "seconds": seconds, "edges": edges(mask),
     }  # fmt: skip
+
+
+def edges(mask: Mask) -> list[int]:
+    """Returns the places, row by row, where a mask turns from one value to the other."""
+    return np.flatnonzero(np.diff(mask.ravel(), prepend=False)).tolist()
+
+
+def from_edges(places: list[int], shape: tuple[int, ...]) -> Mask:
+    """Returns the mask that turns over at the places."""
+    turns = np.zeros(int(np.prod(shape)), dtype=int)
+    turns[places] = 1
+    return (np.cumsum(turns) % 2 == 1).reshape(shape)
 
 
 def chosen(found: dict[str, Record], name: str) -> str:
@@ -177,8 +189,8 @@ def written(runs: Sequence[Record]) -> str:
     return f"{cleaned_:.3f} ({raw:.3f})"
 
 
-def picture(seed: int, path: Path) -> None:
-    """Draws every object as it is cut out by default, beside GrabCut."""
+def picture(found: dict[str, Record], path: Path) -> None:
+    """Draws every object as it was cut out by default, beside GrabCut."""
     from matplotlib import pyplot as plt
     from skimage.segmentation import mark_boundaries
 
@@ -188,9 +200,9 @@ def picture(seed: int, path: Path) -> None:
         truth = asked.truth.astype(int)
         shown = [mark_boundaries(asked.image, truth, color=(1, 0, 1), mode="thick")]
         faded = 0.75 + asked.image / 255 / 4
-        for cut in (by_bags, by_grabcut):
-            mask = cleaned(cut(asked, seed=seed))[..., None]
-            shown.append(np.where(mask, asked.image / 255, faded))
+        for kind in ("bags, default", "GrabCut"):
+            mask = cleaned(from_edges(found[f"{name}/{kind}"]["edges"], asked.truth.shape))
+            shown.append(np.where(mask[..., None], asked.image / 255, faded))
         for axis, image in zip(column, shown, strict=True):
             axis.imshow(image)
             axis.set(xticks=[], yticks=[])
@@ -220,7 +232,7 @@ def main() -> None:
         store.get(f"{name}/{kind}", partial(measure, name, cuts[kind]))
     Console(width=170).print(as_table(store.found))
     if given.picture:
-        picture(given.seed, given.picture)
+        picture(store.found, given.picture)
 
 
 if __name__ == "__main__":

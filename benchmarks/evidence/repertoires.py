@@ -5,7 +5,7 @@ convolution and Hopfield pooling, the same with mean pooling, and logistic regre
 frequencies of 3-mers or 4-mers, k and C chosen by three folds within each training set.
 ``ladder``: simulated repertoires of witness rates from 10 % to 0.01 %, bags of up to 300,000
 sequences, each method learned on each rung; what was learned at 1 % is asked about the rungs below
-too. ``cost``: memory and seconds by the number of sequences in a bag, each in a process of its own.
+too. ``cost``: memory and seconds by the number of sequences in a bag, each in its own process.
 The method is DeepRC's (Widrich et al. 2020, arXiv:2007.13505). The data of ``folds`` are not part
 of the project: --data names the folder, $ISINGLASS_DATA/immune where it is left out. Prints tables;
 run it again to go on after a stop.
@@ -47,9 +47,10 @@ from benchmarks.evidence.repertoires_data import (
     simulated,
 )
 from benchmarks.evidence.repertoires_kmers import KmerRegression, kmers
+from isinglass._support.palette import SERIES
 
 Record = dict[str, Any]
-Bags = Sequence[np.ndarray]
+Bags = list[np.ndarray]
 METHODS = ("Hopfield", "k-mers", "mean")
 FOLDS, SHOWN = 5, 4  # SHOWN: positive bags of each rung whose attention is read
 TOP = 20  # sequences of a bag that are looked at most
@@ -60,19 +61,9 @@ PUBLISHED = 0.832  # DeepRC, CMV status of the cohort of Emerson et al. 2017
 FIRST_ASKED = 1_000_000  # index of the first bag that is not learned from
 
 
-class Drawn(Sequence[np.ndarray]):
-    """Simulated bags, each drawn when it is asked for."""
-
-    def __init__(self, rung: Rung, first: int, count: int, seed: int) -> None:
-        self.rung, self.first, self.count, self.seed = rung, first, count, seed
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        if not 0 <= index < self.count:
-            raise IndexError(index)
-        return simulated(self.rung, self.first + index, self.seed)
+def drawn(rung: Rung, first: int, count: int, seed: int) -> list[np.ndarray]:
+    """Draws bags of a rung, from one index on."""
+    return [simulated(rung, first + index, seed) for index in range(count)]
 
 
 def fitted(
@@ -144,7 +135,7 @@ def one_fold(folder: Path, name: str, method: str, fold: int, quick: bool) -> Re
         5 if quick else STEPS["folds"], SAMPLES["folds"],
     )  # fmt: skip
     found = score([data.bags[i] for i in test])
-    record = {
+    record: Record = {
         "auc": float(roc_auc_score(data.labels[test], found)),
         "seconds": time.process_time() - begin,
     }
@@ -165,7 +156,7 @@ def one_rung(name: str, method: str, seed: int, quick: bool) -> Record:
         }
     rung = rungs[name]
     begin = time.process_time()
-    bags = [*Drawn(rung, 0, rung.learned, seed)]
+    bags = drawn(rung, 0, rung.learned, seed)
     score, learned = fitted(method, bags, np.arange(rung.learned) % 2, seed, steps, SAMPLES[name])
     seconds = time.process_time() - begin
     asked = {name: rung}
@@ -174,7 +165,7 @@ def one_rung(name: str, method: str, seed: int, quick: bool) -> Record:
         asked |= {key: rungs[key] for key in names[names.index(name) + 1 :]}
     record: Record = {"seconds": seconds, "asked": {}}
     for key, other in asked.items():
-        bags = Drawn(other, FIRST_ASKED, other.asked, seed)
+        bags = drawn(other, FIRST_ASKED, other.asked, seed)
         labels = np.arange(other.asked) % 2
         found: Record = {"auc": float(roc_auc_score(labels, score(bags)))}
         if method == "Hopfield":
@@ -263,6 +254,23 @@ def as_tables(found: Record) -> Iterator[Table]:
     yield table
 
 
+def picture(found: Record, path: Path) -> None:
+    """Draws memory and seconds by the number of sequences in a bag."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    for mode, (color, marker, line) in zip(MODES, SERIES, strict=False):
+        runs = [(size, run) for size in SIZES for run in of(found, "cost", mode, str(size))]
+        sizes = [size for size, _ in runs]
+        for axis, which in zip(axes, ("memory", "seconds"), strict=True):
+            values = [run[which] for _, run in runs]
+            axis.loglog(sizes, values, color=color, marker=marker, linestyle=line, label=mode)
+    axes[0].set(xlabel="sequences in the bag", ylabel="MiB beyond the bag")
+    axes[1].set(xlabel="sequences in the bag", ylabel="seconds a pass")
+    axes[0].legend(fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> None:
     """Measure what is missing, print the tables."""
     parser = argparse.ArgumentParser(
@@ -276,6 +284,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--rungs", nargs="+", choices=LADDER, default=list(LADDER))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the ladder")
+    parser.add_argument("--picture", type=Path, help="where to draw memory and seconds")
     parser.add_argument("--quick", action="store_true", help="few steps: does it run?")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -284,6 +293,8 @@ def main() -> None:
         store.get(key, measure)
     for table in as_tables(store.found):
         Console(width=150).print(table)
+    if given.picture:
+        picture(store.found, given.picture)
 
 
 if __name__ == "__main__":

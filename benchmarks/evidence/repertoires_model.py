@@ -49,11 +49,9 @@ class MeanPooling(nn.Module):
         self, blocks: Sequence[Tensor], paddings: Sequence[Tensor], *, embed: nn.Module
     ) -> Float[Tensor, "bags kernels"]:
         """Averages the embedded rows of blocks."""
-        total = sum(
-            (embed(block) * ~padding.unsqueeze(-1)).sum(-2)
-            for block, padding in zip(blocks, paddings, strict=True)
-        )
-        return total / sum((~padding).sum(-1, keepdim=True) for padding in paddings)
+        known = [~padding.unsqueeze(-1) for padding in paddings]
+        parts = [(embed(block) * seen).sum(-2) for block, seen in zip(blocks, known, strict=True)]
+        return torch.stack(parts).sum(0) / torch.cat(known, 1).sum(1)
 
 
 class RepertoireNetwork(nn.Module):
