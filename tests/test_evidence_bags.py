@@ -185,6 +185,7 @@ def test_overlap_and_cleaning_are_as_by_hand():
         np.testing.assert_array_equal(box_cut.from_edges(box_cut.edges(kept), kept.shape), kept)
 
 
+@pytest.mark.slow
 def test_outlines_lie_in_their_photographs():
     for name in OBJECTS:
         found = scene(name)

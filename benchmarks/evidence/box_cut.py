@@ -212,7 +212,7 @@ def picture(found: dict[str, Record], path: Path) -> None:
         column[0].set_title(name, fontsize=7)
     for axis, label in zip(axes[:, 0], ("box, outline", "bags", "GrabCut"), strict=True):
         axis.set_ylabel(label, fontsize=7)
-    figure.savefig(path, dpi=100, bbox_inches="tight", pil_kwargs={"optimize": True})
+    figure.savefig(path, dpi=150, bbox_inches="tight", pil_kwargs={"optimize": True})
 
 
 def main() -> None:
