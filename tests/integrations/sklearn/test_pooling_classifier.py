@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 
 from isinglass.errors import DomainError, ParameterError, ShapeError
-from isinglass.integrations.sklearn import HopfieldPoolingClassifier
+from isinglass.integrations.sklearn import HopfieldPoolingClassifier, pooling_classifier
 from isinglass.integrations.sklearn._bags import Bags
 from isinglass.integrations.sklearn.pooling_classifier import _BagNetwork
 from tests.seeds import SEED, numpy_seeded
@@ -58,6 +58,19 @@ def test_a_bag_is_what_it_is_whatever_stands_beside_it(learned):
     np.testing.assert_allclose(together, apart, atol=1e-6)
     turned = learned.predict_proba([bag[::-1] for bag in bags])
     np.testing.assert_allclose(together, turned, atol=1e-6)
+
+
+def test_large_bags_are_looked_at_in_blocks_to_the_same_end(learned, monkeypatch):
+    bags, labels, _ = needles(20, 8, most=90)
+    still = QUICK | {"dropout": 0.0, "max_iter": 4}
+    whole = HopfieldPoolingClassifier(**still).fit(bags, labels)
+    proba, weights = learned.predict_proba(bags), learned.attention(bags)
+    monkeypatch.setattr(pooling_classifier, "BLOCK", 7)
+    np.testing.assert_allclose(learned.predict_proba(bags), proba, atol=1e-6)
+    for one, other in zip(learned.attention(bags), weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    blocks = HopfieldPoolingClassifier(**still).fit(bags, labels)
+    np.testing.assert_allclose(blocks.predict_proba(bags), whole.predict_proba(bags), atol=1e-4)
 
 
 def test_one_array_with_labels_is_the_same_as_a_list(learned):

@@ -34,6 +34,7 @@ with require_extra("sklearn"):
 __all__ = ["HopfieldPoolingClassifier"]
 
 MOST = 1 << 24  # numbers of bags that are looked at together
+BLOCK = 8192  # instances of a bag that are embedded at a time
 
 
 class _BagNetwork(nn.Module):
@@ -54,8 +55,18 @@ class _BagNetwork(nn.Module):
     def embedded(self, bags: Tensor) -> Tensor:
         return F.relu(self.embed(F.dropout(bags, self.dropout, self.training)))
 
+    def looked_at(self, bags: Tensor, empty: Tensor) -> Tensor:
+        """The weight of each instance, of all heads and states the mean."""
+        blocks = bags.split(BLOCK, 1), empty.split(BLOCK, 1)
+        told = self.pool.stream_association(*blocks, embed=self.embedded)
+        return torch.cat([weights.mean((1, 2)) for weights in told], -1)
+
     def forward(self, bags: Tensor, empty: Tensor) -> Tensor:
-        pooled = self.pool(self.embedded(bags), stored_pattern_padding_mask=empty)
+        if bags.shape[1] <= BLOCK:
+            pooled = self.pool(self.embedded(bags), stored_pattern_padding_mask=empty)
+        else:
+            blocks = bags.split(BLOCK, 1), empty.split(BLOCK, 1)
+            pooled = self.pool.stream(*blocks, embed=self.embedded)
         return self.read(F.dropout(pooled, self.dropout, self.training))
 
 
@@ -241,8 +252,7 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
         last = np.cumsum(found.sizes)
         for index, inputs, empty in self._parts(found):
             for network in self.networks_:
-                told = network.pool.association(network.embedded(inputs), empty)
-                told = told.mean((1, 2))[~empty]
+                told = network.looked_at(inputs, empty)[~empty]
                 weights[last[index[0]] - found.sizes[index[0]] : last[index[-1]]] += (
                     told.cpu().numpy()
                 )

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from isinglass._support.precision import at_least_single
 from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import (
     check_attention_mask,
     check_finite,
     check_positive,
-    is_hollow,
     values_visible,
 )
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.nn.attention.fused import fused_attention
 
-__all__ = ["Association", "Mask", "check_above_zero", "common_batch", "inverse_temperatures"]
+__all__ = [
+    "Association", "Gathered", "Mask", "Resting", "check_above_zero", "common_batch",
+    "inverse_temperatures",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,66 @@ class Mask:
         return scores + self.visible.to(scores.dtype)
 
 
+Rests = TypeVar("Rests", bound="Resting")  # beartype knows no Self in methods
+
+
 @dataclass(frozen=True)
-class Association:
+class Resting:
+    """States that are updated until they rest; what they associate with is said by the subclass."""
+
+    state: Float[Tensor, "_ H L d"]
+
+    @property
+    def traced(self) -> bool:
+        """Whether values cannot be looked at, as under ``torch.compile`` or ``vmap``."""
+        raise NotImplementedError
+
+    def update(self: Rests) -> Rests:
+        """Takes one step, ξ ← Kᵀ softmax(βKξ), in every row."""
+        raise NotImplementedError
+
+    def converge(
+        self: Rests, updates: Int[Tensor, "H 1 1"], most: int, eps: Float[Tensor, "H 1 1"]
+    ) -> Rests:
+        """Updates each row until it moves by ``eps`` or less or its head's ``updates`` are done.
+
+        A row at rest keeps its state, whatever its neighbors do. While torch traces, all ``most``
+        updates are laid out, and rest is a choice between old and new.
+        """
+        association, moving = self, updates > 0
+        for done in range(1, most + 1):
+            old, new = association.state, association.update().state
+            association = replace(self, state=torch.where(moving, new, old))
+            if done == most:
+                break
+            change = torch.linalg.vector_norm((new - old).detach(), dim=-1, keepdim=True)
+            moving = moving & (change > eps) & (done < updates)
+            if not self.traced and not bool(moving.any()):
+                break
+        return association
+
+
+class Gathered(NamedTuple):
+    """What states read from some of the patterns, and how much these weigh.
+
+    Attributes:
+        average: Vᵀ softmax(βKξ) over them, zero where a state may look at none of them.
+        log_mass: log Σ_μ exp(β k_μ·ξ) over them, the lowest number there is, halved, in place of
+            −∞: sums and gradients of it are no NaN.
+    """
+
+    average: Float[Tensor, "B H L e"]
+    log_mass: Float[Tensor, "B H L"]
+
+    def joined(self, other: Gathered) -> Gathered:
+        """Returns what states read from the patterns of both."""
+        log_mass = torch.logaddexp(self.log_mass, other.log_mass)
+        shares = [(part.log_mass - log_mass).exp().unsqueeze(-1) for part in (self, other)]
+        return Gathered(shares[0] * self.average + shares[1] * other.average, log_mass)
+
+
+@dataclass(frozen=True)
+class Association(Resting):
     """States, the patterns they associate with, and what is read out, in every head.
 
         ξ ← Kᵀ softmax(βKξ)          update
@@ -118,11 +180,6 @@ class Association:
         return common_batch(self.state, self.stored, self.projection, *seen)
 
     @property
-    def hollow(self) -> bool:
-        """Tells whether there are shapes alone, no values."""
-        return is_hollow(self.state)
-
-    @property
     def traced(self) -> bool:
         """Whether values cannot be looked at, as under ``torch.compile`` or ``vmap``."""
         seen = [] if self.mask is None else [self.mask.visible]
@@ -147,29 +204,25 @@ class Association:
         """Computes Vᵀ softmax(βKξ), a share of the weights dropped; the matrix is not formed."""
         return self._look_up(self.projection, dropout)
 
+    def gather(self, values: Float[Tensor, "_ H S e"], dropout: float = 0.0) -> Gathered:
+        """Averages values of the patterns as the states look at them, with the patterns' mass.
+
+        Args:
+            values: What is averaged: K or V.
+            dropout: Share of the weights dropped from the average, not from the mass.
+        """
+        scores = at_least_single(self._scores())
+        log_mass = scores.logsumexp(-1)
+        if self.mask is not None:
+            lowest = torch.finfo(scores.dtype).min / 2
+            log_mass = log_mass.masked_fill(self.mask.blind[..., 0], lowest)
+            scores = scores.masked_fill(self.mask.blind, -torch.inf)
+        weights = F.dropout((scores - log_mass.unsqueeze(-1)).exp(), dropout)
+        return Gathered(weights @ values.to(weights.dtype), log_mass)
+
     def update(self) -> Association:
         """Takes one step, ξ ← Kᵀ softmax(βKξ), in every row."""
         return replace(self, state=self._look_up(self.stored))
-
-    def converge(
-        self, updates: Int[Tensor, "H 1 1"], most: int, eps: Float[Tensor, "H 1 1"]
-    ) -> Association:
-        """Updates each row until it moves by ``eps`` or less or its head's ``updates`` are done.
-
-        A row at rest keeps its state, whatever its neighbors do. While torch traces, all ``most``
-        updates are laid out, and rest is a choice between old and new.
-        """
-        association, moving = self, updates > 0
-        for done in range(1, most + 1):
-            old, new = association.state, association.update().state
-            association = replace(self, state=torch.where(moving, new, old))
-            if done == most:
-                break
-            change = torch.linalg.vector_norm((new - old).detach(), dim=-1, keepdim=True)
-            moving = moving & (change > eps) & (done < updates)
-            if not self.traced and not bool(moving.any()):
-                break
-        return association
 
     def _scores(self) -> Float[Tensor, "B H L S"]:
         state, stored = self._scaled_state(), self.stored

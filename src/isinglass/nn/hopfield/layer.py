@@ -14,6 +14,7 @@ from isinglass._support.validation import (
     check_count,
     check_device,
     check_finite,
+    is_hollow,
     without_non_finite,
 )
 from isinglass.analysis.metastability import metastable_size
@@ -22,6 +23,7 @@ from isinglass.errors import ParameterError
 from isinglass.nn.hopfield.association import (
     Association,
     Mask,
+    Resting,
     check_above_zero,
     common_batch,
     inverse_temperatures,
@@ -33,6 +35,7 @@ from isinglass.nn.hopfield.patterns import NAMES, Triple, batch_first, tensors_o
 __all__ = ["Hopfield"]
 
 Layer = TypeVar("Layer", bound="Hopfield")  # beartype knows no Self in methods
+Rests = TypeVar("Rests", bound=Resting)
 NORMS = (
     "norm_stored_pattern", "norm_state_pattern", "norm_pattern_projection", "norm_hopfield_space",
 )  # fmt: skip
@@ -216,10 +219,7 @@ class Hopfield(Labeled, nn.Module):
             ParameterError: If ``update_steps_max`` is None under ``torch.compile`` or ``vmap``.
         """
         association = self._converge(input, stored_pattern_padding_mask, association_mask)
-        found = association.read(self.options.dropout if self.training else 0.0)
-        found = _through(self.project_out, found.transpose(1, 2).flatten(2))
-        if self._activation is not None:
-            found = self._activation(found)
+        found = self._output(association.read(self._dropout))
         if self._is_unbatched(input):
             return found.squeeze(0)
         return found if self.options.batch_first else found.transpose(0, 1)
@@ -320,6 +320,15 @@ class Hopfield(Labeled, nn.Module):
     def _like(self, input: Tensor | Sequence[Tensor], found: Tensor) -> Tensor:  # noqa: A002
         return found.squeeze(0) if self._is_unbatched(input) else found
 
+    @property
+    def _dropout(self) -> float:
+        return self.options.dropout if self.training else 0.0
+
+    def _output(self, found: Float[Tensor, "B H L e"]) -> Float[Tensor, "B L output"]:
+        """What the heads have read, joined and mapped."""
+        found = _through(self.project_out, found.transpose(1, 2).flatten(2))
+        return found if self._activation is None else self._activation(found)
+
     def _converge(
         self,
         input: Tensor | Sequence[Tensor],  # noqa: A002
@@ -327,11 +336,14 @@ class Hopfield(Labeled, nn.Module):
         mask: Tensor | None,
     ) -> Association:
         """The association whose read-out is the layer's last update."""
-        association = self._associate(input, padding, mask)
+        return self._rest(self._associate(input, padding, mask))
+
+    def _rest(self, association: Rests) -> Rests:
+        """The states before the layer's last update."""
         most = max(self.options.updates_before)
         if most == 0:
             return association
-        if most == UNTIL_REST and association.hollow:
+        if most == UNTIL_REST and is_hollow(association.state):
             most = 1  # of shapes alone, which one update has already
         elif most == UNTIL_REST and association.traced:
             raise ParameterError(
@@ -350,8 +362,13 @@ class Hopfield(Labeled, nn.Module):
         input: Tensor | Sequence[Tensor],  # noqa: A002
         padding: Tensor | None,
         mask: Tensor | None,
+        *,
+        lengthen: bool = True,
     ) -> Association:
-        """States and patterns in the association space of every head, before any update."""
+        """States and patterns in the association space of every head, before any update.
+
+        ``lengthen`` tells whether the patterns that the layer itself adds are among them.
+        """
         if isinstance(self.scaling, nn.Parameter):
             check_above_zero(self.scaling)
         maps = [module for module in self.children() if isinstance(module, nn.Linear)]
@@ -361,33 +378,33 @@ class Hopfield(Labeled, nn.Module):
         )
         batch = common_batch(stored, state, projection)
         shape = (batch, self.options.num_heads, state.shape[1], stored.shape[1])
-        seen = Mask.of(padding, mask, shape, state, self._extra)
+        seen = Mask.of(padding, mask, shape, state, self._extra if lengthen else 0)
         if seen is not None:  # what nobody sees may be anything, NaN too
             stored, projection = _clear(stored, seen.unseen), _clear(projection, seen.unseen)
             if padding is not None and given[1] is given[0]:
                 state = _clear(state, padding.reshape(-1, state.shape[1]))
         for name, patterns in zip(NAMES, (stored, state, projection), strict=True):
             check_finite(f"a {name}", patterns)
-        stored = _through(self.norm_stored_pattern, stored)
-        state = _through(self.norm_state_pattern, state)
         projection = _through(self.norm_pattern_projection, projection)
-
         if self.options.pattern_projection_as_connected:
             projection = _through(self.project_stored, projection)
         projection = self._heads(
             _through(self.project_projection, projection),
             joined=self.project_projection is not None or self.options.connected,
         )
-        stored, state = (
-            _through(
-                self.norm_hopfield_space,
-                self._heads(_through(linear, patterns), joined=linear is not None),
-            )
-            for linear, patterns in ((self.project_stored, stored), (self.project_state, state))
-        )
-        stored = self._lengthen(stored, self.bias_stored)
-        projection = self._lengthen(projection, self.bias_projection)
+        stored = self._enter(stored, self.norm_stored_pattern, self.project_stored)
+        state = self._enter(state, self.norm_state_pattern, self.project_state)
+        if lengthen:
+            stored = self._lengthen(stored, self.bias_stored)
+            projection = self._lengthen(projection, self.bias_projection)
         return Association(state, stored, projection, self.scaling[:, None, None], seen)
+
+    def _enter(
+        self, patterns: Tensor, norm: nn.LayerNorm | None, linear: nn.Linear | None
+    ) -> Float[Tensor, "B H rows d"]:
+        """Patterns or states in the association space of every head."""
+        heads = self._heads(_through(linear, _through(norm, patterns)), joined=linear is not None)
+        return _through(self.norm_hopfield_space, heads)
 
     def _heads(self, patterns: Tensor, *, joined: bool) -> Tensor:
         """``(batch, rows, …)`` → ``(batch, heads, rows, features)``.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Unpack
 
 from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_flag
+from isinglass.nn.hopfield.association import Association
 from isinglass.nn.hopfield.keywords import LayerKeywords
 from isinglass.nn.hopfield.layer import Hopfield
 from isinglass.nn.hopfield.patterns import Triple, tensors_of
+from isinglass.nn.hopfield.streamed import Block, StreamedAssociation, blocks_of
 
 __all__ = ["HopfieldPooling"]
 
@@ -77,6 +79,93 @@ class HopfieldPooling(Hopfield):
         if found.ndim == 3 and not self.options.batch_first:
             found = found.transpose(0, 1)
         return found.flatten(-2)
+
+    def stream(
+        self,
+        blocks: Iterable[Tensor],
+        stored_pattern_padding_masks: Iterable[Tensor] | None = None,
+        *,
+        embed: Callable[[Tensor], Tensor] | None = None,
+    ) -> Float[Tensor, "*batch output"]:
+        """Returns what :meth:`forward` does of a set that comes in blocks, one held at a time.
+
+            Vᵀ softmax(βKq) = Σ_b (Z_b / Z) V_bᵀ softmax(βK_b q),   Z = Σ_b Z_b
+
+        Memory beyond the blocks themselves does not grow with their number, but for one average
+        and one log Z_b a state where gradients are wanted; in the backward pass each block is
+        made anew.
+
+        Reference: Milakov & Gimelshein 2018, arXiv:1805.02867.
+
+        Args:
+            blocks: Parts of the set, each as the input of :meth:`forward`, or what ``embed`` makes
+                one of. They may be loaded as they are asked for where ``update_steps_max`` is 1;
+                otherwise they are gone over once for each update.
+            stored_pattern_padding_masks: One a block, as of :meth:`forward`.
+            embed: Makes patterns of a block, such as a network that sees each row by itself; its
+                own memory is that of one block too.
+
+        Returns:
+            ``(batch, quantity · output_size)``; ``(quantity · output_size,)`` without batch.
+
+        Raises:
+            ShapeError: If there is no block, or blocks, paddings and features do not fit.
+            ParameterError: If blocks can be gone over once, but ``update_steps_max`` is not 1.
+
+        Examples:
+            >>> import torch
+            >>> pool = HopfieldPooling(8, quantity=3).double()
+            >>> rows = torch.randn(1000, 8).double()
+            >>> torch.allclose(pool.stream(rows.split(64)), pool(rows))
+            True
+        """
+        streamed, unbatched = self._streamed(blocks, stored_pattern_padding_masks, embed, 1)
+        found = self._output(streamed.read(self._dropout)).flatten(-2)
+        return found.squeeze(0) if unbatched() else found
+
+    def stream_association(
+        self,
+        blocks: Iterable[Tensor],
+        stored_pattern_padding_masks: Iterable[Tensor] | None = None,
+        *,
+        embed: Callable[[Tensor], Tensor] | None = None,
+    ) -> Iterator[Float[Tensor, "*batch H L S"]]:
+        """Computes what :meth:`association` does, block by block.
+
+        Arguments as of :meth:`stream`, gone over once more.
+
+        Examples:
+            >>> import torch
+            >>> pool = HopfieldPooling(8)
+            >>> weights = torch.cat([*pool.stream_association(torch.randn(90, 8).split(32))], -1)
+            >>> weights.shape, bool(weights.sum() > 0.999)
+            (torch.Size([1, 1, 90]), True)
+        """
+        streamed, unbatched = self._streamed(blocks, stored_pattern_padding_masks, embed, 2)
+        for weights in streamed.weights():
+            yield weights.squeeze(0) if unbatched() else weights
+
+    def _streamed(
+        self,
+        blocks: Iterable[Tensor],
+        paddings: Iterable[Tensor] | None,
+        embed: Callable[[Tensor], Tensor] | None,
+        passes: int,
+    ) -> tuple[StreamedAssociation, Callable[[], bool]]:
+        """The association before its last update, and whether its blocks turned out unbatched."""
+        bare = [False]
+
+        def opened(block: Block, first: bool) -> Association:
+            patterns = block[0] if embed is None else embed(block[0])
+            bare[0] = patterns.ndim == 2
+            return self._associate(patterns, block[1], None, lengthen=first)
+
+        state = self._enter(
+            self.pooling_weights.unsqueeze(0), self.norm_state_pattern, self.project_state
+        )
+        passes += max(self.options.updates_before)
+        streamed = StreamedAssociation(state, blocks_of(blocks, paddings, passes), opened)
+        return self._rest(streamed), lambda: bare[0]
 
     def _patterns(self, input: Tensor | Sequence[Tensor]) -> Triple:  # noqa: A002
         if isinstance(input, Tensor):
