@@ -113,6 +113,7 @@ TASKS = {
     "Taxi": Task(_gym("Taxi-v4"), 100_000, 7, 100, masked=True),
     "MiniGrid-Empty": Task(_mini_grid, 20_000, 0.9),
     "CliffWalking": Task(_gym("CliffWalking-v1"), 30_000, None, 1),
+    "MountainCar": Task(_gym("MountainCar-v0"), 50_000, None),
     "Pendulum": Task(_gym("Pendulum-v1"), 10_000, -160, 50),
     "BitFlipping": Task(partial(BitFlippingEnv, n_bits=4, continuous=False), 1_200, None),
     "Identity, one of 4": Task(partial(IdentityEnv, dim=4), 1_200, 90),

@@ -116,6 +116,18 @@ EXPERIMENTS = (
                    ("degree 3", "test error"), 100),
         ),
     ),
+    Experiment(
+        "repertoires", ("--quick", "--parts", "ladder", "--rungs", "10 %"), 30, whole=("--parts", "ladder"),
+        figures=(Figure("10 % witnesses, area under the ROC curve", "*repertoires.json",
+                        ("ladder/10 %/Hopfield/0", "auc")),),
+        data=("immune",),
+    ),
+    Experiment(
+        "box_cut", ("--quick", "--objects", "head", "large coin"), 20,
+        (Figure("objects cut out by a box, mean intersection over union", "*box_cut-*.json",
+                ("*/bags, default", "cleaned")),),
+        packages=("skimage", "cv2"),
+    ),
     Experiment("classical_nets", seconds=30, data=("mnist", "olivetti")),
     Experiment(
         "capacity", seconds=30,
