@@ -108,11 +108,12 @@ class FreeEnergyQ(LearningFromData):
         energy: The energy of the actions; None is a :class:`MixtureEnergy` that fits their space:
             for one choice a value an action, else 32 memories, for bits and several choices bent
             alike by the state; where these are over 256, in episodes of one step, what leaves half
-            the error: :class:`PairwiseEnergy` after 1,000, :class:`RBMEnergy` after 5,000.
-            ``"auto"`` compares others when learning starts (:func:`compare_energies`), after 2,000
-            random steps if ``learning_starts`` is lower.
+            the error: :class:`PairwiseEnergy` after 1,000, :class:`RBMEnergy` after 5,000; of
+            20,000 steps and more a quarter is uniform for it. ``"auto"`` compares others when
+            learning starts (:func:`compare_energies`), after 2,000 random steps if that is later.
         backup: What values are learned towards; None is ``SoftBackup(mellowmax=True)``, under
-            which wandering is worth nothing.
+            which wandering is worth nothing; with ``NoveltyBackup(fading=10)`` where the first
+            steps met no end and mostly one reward, actions can be listed and T is ``"auto"``.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0); None is
