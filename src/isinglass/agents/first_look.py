@@ -41,6 +41,7 @@ EARLY = 0.5  # the least part of a training that is left then
 FIRST_GOALS = 10  # episodes that terminated, after which the bonus for what is new is half
 MOST = 0.5  # of the steps: rewards tell nothing where so many are worth the same
 MUCH = 0.5  # of the variance of rewards, and of the default's error: the most that may be left
+LITTLE = 0.25  # the same by uniform actions, where the default is not yet at its best
 
 
 class FirstLook(MaskedCollection):
@@ -176,6 +177,7 @@ class FirstLook(MaskedCollection):
             when = max(when, self._total_timesteps // LONG)
         if buffer.size() * self.n_envs < when:
             return
+        uniform = self._compares
         count, *self._looks_left = self._looks_left
         energies = untold_energies(self.action_space)
         seen = self._sample_transitions(LATER_LOOKS[0])
@@ -184,11 +186,14 @@ class FirstLook(MaskedCollection):
             self._looks_left = ()
             return
         enough = len(energies) if count > LATER_LOOKS[0] else 2
-        now, self.policy.temperature = self.policy.temperature, self._coldest()
+        now = self.policy.temperature
+        if uniform:
+            self.policy.temperature = self._coldest()
         first, *others = compare_energies(self, energies[:enough])
         self.policy.temperature = now
         best = min(others, key=lambda fit: fit.share)
-        if best.better_than(first) and best.share < MUCH * min(1.0, first.share):
+        most = LITTLE if uniform else MUCH
+        if best.better_than(first) and best.share < most * min(1.0, first.share):
             self._looks_left = ()
             self._adopt(best.policy)
             self.policy.temperature = now
