@@ -7,6 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 
 from isinglass.agents import (
     FreeEnergyQ,
@@ -18,7 +19,7 @@ from isinglass.agents import (
 )
 from isinglass.agents.defaults import default_energy
 from isinglass.agents.energy_selection import EnergyFit, _divided, untold_energies
-from isinglass.envs import Assignment, LargeAction
+from isinglass.envs import Assignment, LargeAction, Parity
 from isinglass.errors import ParameterError
 from tests.seeds import seeded
 
@@ -146,3 +147,49 @@ def test_a_sum_over_pairs_sees_what_is_observed_itself():
     assert torch.equal(layers[:, -9:], seen)
     expected = network.head.scale * (seen @ network.head.bias.weight[1:, -9:].mT)
     torch.testing.assert_close(fields, expected.detach())
+
+
+class UntilStep(BaseCallback):
+    """Stops learning there, and says whether actions are uniform until then."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step, self.seen = step, []
+
+    def _on_step(self) -> bool:
+        self.seen.append(self.model._compares)  # pyright: ignore[reportAttributeAccessIssue]
+        return self.num_timesteps < self.step
+
+
+@pytest.mark.parametrize(
+    ("env", "steps", "settings", "expected"),
+    [
+        (Assignment(3), 20_000, {}, True),
+        (Assignment(3), 19_000, {}, False),  # no time for it
+        (Assignment(3), 20_000, {"energy": MixtureEnergy()}, False),
+        (Assignment(3), 20_000, {"buffer_size": 50}, False),  # what was met is forgotten
+        ("FrozenLake-v1", 20_000, {}, False),  # a few actions each have a value
+    ],
+    ids=["long", "short", "named", "small buffer", "few"],
+)
+def test_a_quarter_of_a_long_training_is_uniform(env, steps, settings, expected):
+    agent = FreeEnergyQ("MlpPolicy", env, seed=0, device="cpu", **settings)
+    watch = UntilStep(130)
+    agent.learn(steps, callback=watch)
+    assert watch.seen[-1] == expected
+
+
+def test_an_agent_from_a_file_acts_by_what_it_has_learned(tmp_path):
+    agent = FreeEnergyQ("MlpPolicy", Assignment(3), seed=0, device="cpu")
+    agent.learn(20_000, callback=UntilStep(130)).save(tmp_path / "agent")
+    again = FreeEnergyQ.load(tmp_path / "agent", env=Assignment(3), device="cpu")
+    watch = UntilStep(160)
+    again.learn(20_000, callback=watch, reset_num_timesteps=False)
+    assert not any(watch.seen)
+
+
+@pytest.mark.slow
+def test_hidden_units_are_taken_up_where_pairs_do_not_tell():
+    agent = FreeEnergyQ("MlpPolicy", Parity(), seed=0, device="cpu")
+    agent.learn(20_000, callback=UntilStep(5_010))
+    assert isinstance(agent.energy, RBMEnergy)

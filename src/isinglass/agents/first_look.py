@@ -69,8 +69,12 @@ class FirstLook(MaskedCollection):
         Those of a policy that has learned by the default are near what that takes for the best, and
         tell little of what it cannot write down.
         """
+        buffer = self.replay_buffer
+        if not (self._one_step and self._looks_left) or buffer is None:
+            return False
         long = self._total_timesteps >= LONG * LATER_LOOKS[-1]
-        return self._one_step and bool(self._looks_left) and long
+        whole = buffer.size() * self.n_envs >= self.num_timesteps - self.n_envs
+        return long and whole  # not after steps were forgotten, as in an agent from a file
 
     @cached_property
     def _tail(self) -> TailAverage:
