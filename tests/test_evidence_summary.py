@@ -96,9 +96,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float | None]]:
 
 def test_what_is_done_is_not_run_again_and_what_was_cut_is(ran, tmp_path):
     asked = [Experiment(name, seconds=7) for name in ("good", "slow", "wrong")]
-    for _ in range(2):
+    for first in ("done", "kept"):
         found = runs.run_all(asked, tmp_path, quick=True, minutes=15)
-        assert [record["found"] for record in found.values()] == ["done", "cut", "failed"]
+        assert [record["found"] for record in found.values()] == [first, "cut", "failed"]
+        assert found["good"]["seconds"] == 1
     assert [name for name, _ in ran] == ["good", "slow", "wrong", "slow", "wrong"]
     assert {limit for _, limit in ran} == {7}
     assert list(json.loads((tmp_path / "quick-runs.json").read_text())) == ["good"]
@@ -112,11 +113,91 @@ def test_time_data_and_packages_that_are_lacking_are_named(ran, tmp_path, monkey
         Experiment("one", packages=("no_such_package",), data=("no_such_data",)), Experiment("two")
     ]  # fmt: skip
     found = runs.run_all(asked, tmp_path, quick=True, minutes=1e-6)
-    assert found["one"]["found"] == "needs no_such_package, data no_such_data"
+    remedy = "(set ISINGLASS_DATA to the folder that has it)"
+    needs = f"needs packages: no_such_package; data: no_such_data {remedy}"
+    assert found["one"]["found"] == needs
     assert found["two"]["found"] == "no time left"
     assert not ran
     runs.run_all(asked[1:], tmp_path, quick=False, minutes=0)
     assert ran == [("two", None)]
+
+
+def test_an_empty_folder_of_data_is_lacking_and_a_full_one_is_not(tmp_path):
+    asked = Experiment("one", data=("mil", "text"))
+    for name in asked.data:
+        (tmp_path / name).mkdir()
+    needs = "data: mil, text (set ISINGLASS_DATA to the folder that has them)"
+    assert runs.lacking(asked, tmp_path) == runs.lacking(asked, None) == needs
+    (tmp_path / "mil" / "tiger.npz").touch()
+    assert runs.lacking(asked, tmp_path).startswith("data: text (")
+    (tmp_path / "text" / "a.txt").touch()
+    assert not runs.lacking(asked, tmp_path)
+
+
+def test_the_list_says_what_each_takes_needs_and_where_it_is_written(capsys):
+    assert program.main(["--list", "--only", "drugs", "findings", "ising"]) == 0
+    found = [re.split(r"\s*│\s*", line)[1:-1] for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in found if row] == [
+        ["drugs", "30", "moleculenet", "rdkit", "drugs.md"],
+        ["ising", "10", "–", "–", "–"],
+        ["findings", "20", "stories260K", "transformers", "findings.md"],
+    ]
+    for experiment in EXPERIMENTS:
+        if experiment.page:
+            assert experiment.name not in {row.experiment for row in ROWS}
+            assert f"evidence.{experiment.name}" in (DOCS / experiment.page).read_text()
+
+
+def test_what_was_left_out_is_counted_and_help_names_the_data(ran, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("ISINGLASS_DATA", raising=False)
+    assert program.main(["--quick", "--only", "bags", "--out", str(tmp_path)]) == 0
+    needs = "| bags | needs data: mil (set ISINGLASS_DATA to the folder that has it) | 0 |"
+    assert needs in (tmp_path / "evidence.md").read_text()
+    assert "0 of 1 done, 1 not run, 0 cut, 0 failed; written" in capsys.readouterr().out
+    assert not ran
+    for before in ("", " (1 kept from before)"):
+        program.main(["--quick", "--only", "bags", "clusters", "--out", str(tmp_path)])
+        assert f"1 of 2 done{before}, 1 not run, 0 cut, 0" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        program.main(["--help"])
+    assert "ISINGLASS_DATA" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("quick-runs.json", '{"clusters": {"fou', "it is no JSON"),
+        ("quick-runs.json", "[]", "it holds no records"),
+        ("quick-runs.json", '{"clusters": 3}', "it has no seconds of clusters"),
+        ("clusters/clusters.json", "", "it is no JSON"),
+    ],
+)
+def test_a_file_that_was_cut_off_is_named_in_one_line(ran, tmp_path, capsys, name, text, said):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(SystemExit, match="2"):
+        program.main(["--quick", "--only", "clusters", "--out", str(tmp_path)])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"error: reading {path}: {said}" in last
+    assert "Delete it" in last
+    path.unlink()
+    assert program.main(["--quick", "--only", "clusters", "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_or_folder_that_cannot_be_is_named_in_one_line(ran, tmp_path, capsys, minutes):
+    file = tmp_path / "file"
+    file.touch()
+    for arguments, said in (
+        (["--minutes", minutes], f"--minutes: '{minutes}' is no finite number above 0"),
+        (["--out", str(file)], f"--out {file} cannot be a folder"),
+        (["--out", str(file / "below")], "cannot be a folder"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            program.main(["--quick", *arguments])
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not ran
 
 
 def test_the_command_writes_what_it_found_beside_the_whole_runs(ran, tmp_path, monkeypatch):
@@ -127,6 +208,7 @@ def test_the_command_writes_what_it_found_beside_the_whole_runs(ran, tmp_path, m
     assert program.main(["--quick", "--only", "clusters", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "evidence.md").read_text()
     assert "| clusters | done | 1 |" in text
+    assert "| whole run | others | whole run, asked |" in text  # no verdict on a quick run
     assert ran[0][1] <= 900
     assert PAGE.read_text() == replaced(PAGE.read_text(), ROWS)  # quick figures stay out
 

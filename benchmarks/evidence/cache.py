@@ -8,9 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from isinglass.errors import FileError
 from isinglass.io.atomic import atomic_write
 
-__all__ = ["Cache"]
+__all__ = ["Cache", "read_json"]
+
+_REMEDY = "Delete it, and what it held is measured again"
+
+
+def read_json(path: Path) -> Any:
+    """Returns what a JSON file holds; one that is truncated or altered is a ``FileError``."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of the text or of its encoding
+        raise FileError(f"it is no JSON ({error})", _REMEDY, f"reading {path}") from error
 
 
 @dataclass
@@ -23,7 +34,10 @@ class Cache:
     def __post_init__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
-            self.found = json.loads(self.path.read_text())
+            self.found = read_json(self.path)
+            if not isinstance(self.found, dict):
+                problem = "it holds no records by name"
+                raise FileError(problem, _REMEDY, f"reading {self.path}")
 
     def get(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return what is known of the key, or measure it."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+from benchmarks.evidence.cache import read_json
 
 __all__ = ["EXPERIMENTS", "Experiment", "Figure"]
 
@@ -34,7 +35,7 @@ class Figure:
         found = [
             value
             for path in sorted(folder.rglob(self.files))
-            for value in _numbers(json.loads(path.read_text(encoding="utf-8")), self.keys)
+            for value in _numbers(read_json(path), self.keys)
         ]
         return self.scale * fmean(found) if found else None
 
@@ -68,6 +69,7 @@ class Experiment:
         whole: Arguments of the run that the pages are of.
         data: What it needs below the folder that ISINGLASS_DATA names.
         packages: What it needs to import besides.
+        page: Below ``docs``, of one that has no figure in ``summary.json``.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Experiment:
     whole: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    page: str = ""
 
 
 def _runs(what: str, start: str, key: str = "mean", scale: float = 1.0) -> Figure:
@@ -176,7 +179,7 @@ EXPERIMENTS = (
         whole=("--rivals", "1"),
     ),
     Experiment("ising", seconds=10),
-    Experiment("deep_boltzmann", seconds=20),
+    Experiment("deep_boltzmann", seconds=20, page="energies/deep-boltzmann.md"),
     Experiment(
         "ground_states",
         ("--quick", "--methods", "population", "annealing", "exchange", "--tasks",
@@ -204,10 +207,13 @@ EXPERIMENTS = (
                         ("made-up heads", "64", "measured")),),
     ),
     Experiment("attention_families", seconds=15, packages=("transformers",)),
-    Experiment("findings", seconds=20, data=("stories260K",), packages=("transformers",)),
+    Experiment(
+        "findings", seconds=20, data=("stories260K",), packages=("transformers",),
+        page="findings.md",
+    ),
     Experiment("heat", seconds=20, data=("stories260K",), packages=("transformers",)),
     Experiment("replaced_heads", seconds=20, data=("stories260K",), packages=("transformers",)),
-    Experiment("energy_transformer", seconds=20, data=("text",)),
+    Experiment("energy_transformer", seconds=20, data=("text",), page="heat.md"),
     Experiment(
         "act_defaults",
         ("--quick", "--tasks", "FrozenLake", "CartPole", "Parity", "--methods", "FreeEnergyQ"), 25,
@@ -235,7 +241,9 @@ EXPERIMENTS = (
     Experiment("language", ("--quick", "--tasks", "toy"), 15),
     Experiment("think", seconds=25, data=("clutrr",)),
     Experiment("think_puzzles", seconds=25, data=("sudoku",)),
-    Experiment("think_gym_puzzles", seconds=15, packages=("reasoning_gym",)),
+    Experiment(
+        "think_gym_puzzles", seconds=15, packages=("reasoning_gym",), page="think-puzzles.md"
+    ),
     Experiment("think_gym_rules", seconds=15, packages=("reasoning_gym",)),
     Experiment("think_graphs", seconds=20, data=("kg",)),
     Experiment("think_worlds", ("--quick", "--methods", "thoughts"), 15),

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.evidence.cache import Cache
 from benchmarks.evidence.experiments import Experiment
+from isinglass.errors import FileError
 
 __all__ = ["lacking", "run_all", "run_one"]
 
@@ -31,11 +32,19 @@ def lacking(experiment: Experiment, data: Path | None) -> str:
         experiment: What is to be run.
         data: The folder of data; None if none was named.
     """
-    missing = [name for name in experiment.packages if find_spec(name) is None]
-    missing += [
-        f"data {name}" for name in experiment.data if data is None or not (data / name).exists()
-    ]
-    return ", ".join(missing)
+    packages = [name for name in experiment.packages if find_spec(name) is None]
+    folders = [name for name in experiment.data if data is None or not _holds(data / name)]
+    missing = [f"packages: {', '.join(packages)}"] * bool(packages)
+    if folders:
+        them = "it" if len(folders) == 1 else "them"
+        remedy = f"set ISINGLASS_DATA to the folder that has {them}"
+        missing.append(f"data: {', '.join(folders)} ({remedy})")
+    return "; ".join(missing)
+
+
+def _holds(path: Path) -> bool:
+    """Whether data are there: a file, or a folder that is not empty."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def run_one(
@@ -71,6 +80,16 @@ def run_one(
     return {"found": found, "seconds": time.perf_counter() - start}
 
 
+def _done(path: Path) -> Cache:
+    """Reads which experiments are done."""
+    cache = Cache(path)
+    for name, record in cache.found.items():
+        if not isinstance(record, dict) or not isinstance(record.get("seconds"), int | float):
+            remedy = "Delete it, and all is run again"
+            raise FileError(f"it has no seconds of {name}", remedy, f"reading {path}")
+    return cache
+
+
 def run_all(
     experiments: Sequence[Experiment], out: Path, quick: bool, minutes: float
 ) -> dict[str, Record]:
@@ -83,10 +102,13 @@ def run_all(
         minutes: After which no further experiment is begun; 0 is no limit.
 
     Returns:
-        What became of each, by name.
+        What became of each, by name; what was done before is kept, with the seconds it took then.
+
+    Raises:
+        FileError: If the file that says what is done is not as it was written.
     """
     out = out.resolve()
-    cache = Cache(out / f"{'quick-' * quick}runs.json")
+    cache = _done(out / f"{'quick-' * quick}runs.json")
     folder = os.environ.get("ISINGLASS_DATA")
     data = Path(folder) if folder else None
     end = time.perf_counter() + 60 * minutes if minutes else None
@@ -98,10 +120,10 @@ def run_all(
             name = experiment.name
             bar.update(task, description=name)
             left = None if end is None else end - time.perf_counter()
-            if missing := lacking(experiment, data):
+            if name in cache.found:
+                found[name] = {**cache.found[name], "found": "kept"}
+            elif missing := lacking(experiment, data):
                 found[name] = {"found": f"needs {missing}", "seconds": 0.0}
-            elif name in cache.found:
-                found[name] = cache.found[name]
             elif left is not None and left < 1:
                 found[name] = {"found": "no time left", "seconds": 0.0}
             else:
