@@ -189,12 +189,13 @@ def test_what_is_new_is_sought_where_rewards_say_nothing_yet():
     [
         ("CartPole-v1", {}),  # episodes terminate
         (Field(40, noise=1.0), {}),  # rewards differ
+        (Field(40, worth=0.0), {}),  # actions are uniform until one is met
         (Field(40), {"backup": SoftBackup(mellowmax=True)}),  # it was named
         (Field(40), {"temperature": 0.5}),  # in units of the reward
         ("Pendulum-v1", {}),  # actions are real
         ("isinglass/LargeAction-v0", {}),  # too many to be met twice
     ],
-    ids=["ends", "rewards", "backup", "temperature", "real", "many"],
+    ids=["ends", "rewards", "zeros", "backup", "temperature", "real", "many"],
 )
 def test_else_it_is_not(env, settings):
     agent = begun(env, **settings)
@@ -232,11 +233,11 @@ def test_a_fading_bonus_makes_way_for_goals():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_goal_behind_a_cliff_is_found_and_kept(seed):
     """Only the way along the cliff leads there; one that stays far from it never ends."""
     agent = FreeEnergyQ("MlpPolicy", "CliffWalking-v1", seed=shifted(seed), device="cpu")
-    agent.learn(15_000)
+    agent.learn(30_000)
     env = gym.make("CliffWalking-v1")
     state, _ = env.reset(seed=0)
     total, ended = 0.0, False

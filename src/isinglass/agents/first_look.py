@@ -150,9 +150,10 @@ class FirstLook(MaskedCollection):
     def _seek_goals(self, found: Transitions) -> None:
         """Pays for what is new until goals are met, where rewards say nothing yet.
 
-        That is where no episode has terminated and most steps were worth the same. It is left out
-        where a backup, a buffer or a temperature was named, in logged data, and where actions are
-        real or so many that each is new.
+        That is where no episode has terminated and most steps were worth the same, other than 0:
+        where all is worth 0, actions stay uniform. It is left out where a backup, a buffer or a
+        temperature was named, in logged data, and where actions are real or so many that each is
+        new.
         """
         buffer, code = self.replay_buffer, ActionCode.of(self.action_space)
         named = self.initial_temperature is not None or self.replay_buffer_class is not None
@@ -161,8 +162,9 @@ class FirstLook(MaskedCollection):
         self._explores_itself = False
         listed = not real_components(code.unit).any() and code.discrete_count <= FEW_STATES
         worths = found.rewards.flatten()
-        same = (worths == worths.mode().values).float().mean()
-        mute = not bool(found.dones.any()) and float(same) > MOST
+        usual = worths.mode().values
+        same = float((worths == usual).float().mean()) > MOST
+        mute = same and bool(usual) and not bool(found.dones.any())
         if listed and mute and self.num_timesteps:
             self.backup = NoveltyBackup(fading=FIRST_GOALS)
             buffer.count_visits()

@@ -113,7 +113,8 @@ class FreeEnergyQ(LearningFromData):
             learning starts (:func:`compare_energies`), after 2,000 random steps if that is later.
         backup: What values are learned towards; None is ``SoftBackup(mellowmax=True)``, under
             which wandering is worth nothing; with ``NoveltyBackup(fading=10)`` where the first
-            steps met no end and mostly one reward, actions can be listed and T is ``"auto"``.
+            steps met no end and mostly one reward that is not 0, actions can be listed and T is
+            ``"auto"``.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0); None is
