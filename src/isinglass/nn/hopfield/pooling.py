@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isinglass._support.typing import Float
 from isinglass._support.validation import check_count, check_flag, check_kind
-from isinglass.errors import ShapeError
+from isinglass.errors import ParameterError, ShapeError
 from isinglass.nn.hopfield.association import Association
 from isinglass.nn.hopfield.keywords import LayerKeywords
 from isinglass.nn.hopfield.layer import Hopfield
@@ -160,8 +160,11 @@ class HopfieldPooling(Hopfield):
         passes: int,
     ) -> tuple[StreamedAssociation, Callable[[], bool]]:
         """The association before its last update, and whether its blocks turned out unbatched."""
-        if embed is not None:
-            check_kind("embed", embed, Callable, "a function of a block, or None")
+        if embed is not None and not callable(embed):
+            raise ParameterError(
+                f"embed = {embed} of type {type(embed).__name__}",
+                "Give a function of a block, or None",
+            )
         shapes: list[tuple[int, ...]] = []  # that of the first block, once it is seen
 
         def opened(block: Block) -> Association:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from isinglass.nn.hopfield.association import Association, Gathered, Resting
 
 __all__ = ["Block", "StreamedAssociation", "blocks_of"]
 
-ABSENT = object()  # where one of two runs out: None may be what was given
+ABSENT: Any = object()  # where one of two runs out: None may be what was given
 
 
 class Block(NamedTuple):
