@@ -163,6 +163,19 @@ def test_constant_and_huge_features_do_no_harm():
     assert np.isfinite(HopfieldPoolingClassifier(**QUICK).fit(wide, labels).loss_curve_).all()
 
 
+@pytest.mark.parametrize("block", [2, 8192])
+@pytest.mark.parametrize("size", [1e10, 1e20, 1e37, 1.7e308])
+def test_instances_far_away_have_a_class(learned, size, block, monkeypatch):
+    monkeypatch.setattr(pooling_classifier, "BLOCK", block)
+    far = numpy_seeded(13).choice([-size, size], size=(5, 6))
+    bags = [np.full((3, 6), size), np.full((3, 6), -size), far, np.r_[far[:1], np.zeros((4, 6))]]
+    proba = learned.predict_proba(bags)
+    assert np.isfinite(proba).all()
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-6)
+    np.testing.assert_allclose([each.sum() for each in learned.attention(bags)], 1, atol=1e-6)
+    assert learned.score(bags, learned.predict(bags)) == 1
+
+
 @pytest.mark.parametrize(
     ("bags", "labels", "error", "said"),
     [

@@ -133,3 +133,77 @@ def test_bad_blocks_are_refused():
         pool.stream([rows, rows * torch.nan])
     with pytest.raises(ShapeError, match="not as many paddings as blocks"):
         pool.stream([rows], [torch.zeros(30, dtype=torch.bool)] * 2)
+
+
+@pytest.mark.parametrize("what", ["block", "padding"])
+def test_one_buffer_for_all_blocks_is_refused_in_the_backward_pass(what):
+    """Its gradients would be those of the last block, said of each."""
+    pool, rows, padding = pooling(), double(20, 6), double(20) > 1.5
+    buffer = {"block": torch.empty(5, 6).double(), "padding": torch.empty(5, dtype=torch.bool)}
+    parts = {"block": rows.split(5), "padding": padding.split(5)}
+
+    def reused():
+        for part in parts[what]:
+            buffer[what].copy_(part)
+            yield buffer[what]
+
+    found = pool.stream(*(parts | {what: reused()}).values())
+    torch.testing.assert_close(found, pool(rows, padding))
+    with pytest.raises(
+        DomainError, match=rf"{what} \d was written to.*of its own for each"
+    ) as caught:
+        found.sum().backward()
+    assert caught.value.operation == "HopfieldPooling.stream"
+    with torch.no_grad():
+        found = pool.stream(*(parts | {what: reused()}).values())
+    torch.testing.assert_close(found, pool(rows, padding))
+    found = pool.stream(*(parts | {what: (part.clone() for part in reused())}).values())
+    slope = torch.autograd.grad(found.sum(), pool.pooling_weights)[0]
+    expected = torch.autograd.grad(pool(rows, padding).sum(), pool.pooling_weights)[0]
+    torch.testing.assert_close(slope, expected)
+
+
+def test_blocks_that_embed_writes_to_are_refused_in_the_next_update():
+    pool, rows = pooling(update_steps_max=2), double(20, 6)
+    with torch.no_grad(), pytest.raises(DomainError, match=r"block \d was written to"):
+        pool.stream(rows.split(5), embed=lambda block: block.mul_(2))
+
+
+def test_blocks_of_inference_mode_are_pooled():
+    pool = pooling()
+    with torch.inference_mode():
+        rows = double(20, 6).clone()
+        torch.testing.assert_close(pool.stream(rows.split(5)), pool(rows))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("shapes", [[(2, 5, 6), (3, 5, 6)], [(1, 5, 6), (3, 5, 6)],
+                                    [(3, 5, 6), (1, 5, 6)], [(5, 6), (2, 5, 6)],
+                                    [(2, 5, 6), (5, 6)], [(2, 5, 6), (6,)]])  # fmt: skip
+def test_blocks_of_differing_batches_are_refused(shapes, batch_first):
+    pool, blocks = pooling(batch_first=batch_first), [double(*shape) for shape in shapes]
+    if not batch_first:
+        blocks = [block.transpose(0, 1) if block.ndim == 3 else block for block in blocks]
+    with pytest.raises(ShapeError, match=r"block 1 with patterns of shape .*Give all blocks"):
+        pool.stream(blocks)
+    with pytest.raises(ShapeError, match="stream_association: block 1 with patterns of shape"):
+        list(pool.stream_association(blocks))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "paddings", "embed", "said"),
+    [
+        ("abc", None, None, "block 0 = a of type str"),
+        (None, None, None, "blocks = None of type NoneType"),
+        ([double(5, 6), (double(5, 6), double(5, 6))], None, None, "block 1 = .* of type tuple"),
+        ([double(5, 6), None], [torch.zeros(5).bool()] * 2, None, "block 1 = None of type"),
+        ([double(5, 6)], 3, None, "paddings = 3 of type int"),
+        ([double(5, 6)], [[True] * 5], None, "padding 0 = .* of type list"),
+        ([double(5, 6)], None, 3, "embed = 3 of type int"),
+        ([double(5, 6)], None, lambda _: None, r"embed\(block 0\) = None of type NoneType"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("unannotated")
+def test_what_is_no_block_is_named(blocks, paddings, embed, said):
+    with pytest.raises(ParameterError, match=f"(?s)HopfieldPooling.stream: {said}"):
+        pooling().stream(blocks, paddings, embed=embed)

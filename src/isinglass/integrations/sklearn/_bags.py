@@ -13,10 +13,9 @@ from torch import Tensor
 from isinglass._support.typing import Bool, Float
 from isinglass._support.wording import shown
 from isinglass.errors import DomainError, ShapeError
+from isinglass.integrations.sklearn._shared import check_learnable
 
 __all__ = ["Bags"]
-
-LARGEST = 1e30  # beyond it squares are no numbers of 32 bits
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,22 @@ class Bags:
     order: np.ndarray
 
     @classmethod
-    def of(cls, given: Any, bags: Any = None) -> Bags:
+    def of(cls, given: Any, bags: Any = None, *, learning: bool = False) -> Bags:
         """Reads bags, of which each may have another number of instances.
 
         Args:
             given: A sequence of arrays, ``(instances, features)`` each; or one array of instances.
             bags: Of one array, the bag of each row, by any label; bags come in the order in which
                 they first appear.
+            learning: Whether they are to be learned from, so that moments of them are taken.
 
         Raises:
             ShapeError: If there is no bag, one is empty or no matrix, they differ in width, or
                 ``bags`` has not a label a row.
-            DomainError: If a value is no number, NaN or infinite.
+            DomainError: If a value is no number, NaN or infinite; in learning, beyond ±1e30.
         """
         if bags is not None:
-            return cls._labeled(_matrix("X", given), np.asarray(bags))
+            return cls._labeled(_matrix("X", given, learning), np.asarray(bags))
         if isinstance(given, np.ndarray) and given.dtype != object and given.ndim != 3:
             raise ShapeError(
                 f"an array of shape {given.shape} without bags",
@@ -62,7 +62,7 @@ class Bags:
             )
         if not isinstance(given, Sequence | np.ndarray) or not len(given):
             raise ShapeError(f"X = {shown(given)}", "Give a list with an array a bag")
-        parts = [_matrix(f"bag {index}", part) for index, part in enumerate(given)]
+        parts = [_matrix(f"bag {index}", part, learning) for index, part in enumerate(given)]
         width = parts[0].shape[1]
         for index, part in enumerate(parts):
             if part.shape[1] != width:
@@ -138,7 +138,7 @@ class Bags:
         return rows[taken].masked_fill(empty.unsqueeze(-1), 0), empty
 
 
-def _matrix(name: str, given: Any) -> np.ndarray:
+def _matrix(name: str, given: Any, learning: bool) -> np.ndarray:
     try:
         found = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -149,6 +149,6 @@ def _matrix(name: str, given: Any) -> np.ndarray:
         )
     if not np.isfinite(found).all():
         raise DomainError(f"{name} has values that are NaN or infinite", "Fill the gaps first")
-    if np.abs(found).max() > LARGEST:
-        raise DomainError(f"{name} has numbers beyond ±{LARGEST:g}", "Mend or divide them")
+    if learning:
+        check_learnable(name, found)
     return found

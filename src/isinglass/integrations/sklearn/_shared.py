@@ -1,4 +1,4 @@
-"""What the estimators share: seeds, and a bar that shows how learning goes."""
+"""What the estimators share: seeds, far numbers, and a bar that shows how learning goes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
+import numpy as np
 from numpy.random import RandomState
 from torch import Generator
 
 from isinglass._support.optional import require_extra
 from isinglass._support.progress import progress_bars
 from isinglass._support.wording import shown
-from isinglass.errors import ParameterError
+from isinglass.errors import DomainError, ParameterError
 
 with require_extra("sklearn"):
     from sklearn.utils import check_random_state
 
-__all__ = ["generator_of", "learning_bar", "random_source"]
+__all__ = ["LARGEST", "check_learnable", "generator_of", "learning_bar", "random_source",
+           "standardized"]  # fmt: skip
+
+LARGEST = 1e30  # beyond it squares are no numbers of 32 bits
 
 
 def random_source(random_state: Any) -> RandomState:
@@ -44,6 +48,29 @@ def generator_of(random_state: Any) -> Generator:
         True
     """
     return Generator().manual_seed(int(random_source(random_state).randint(2**31 - 1)))
+
+
+def check_learnable(name: str, values: np.ndarray) -> None:
+    """Refuses numbers of which no mean and deviation can be taken.
+
+    Raises:
+        DomainError: If one is beyond ±1e30.
+    """
+    if np.abs(values).max() > LARGEST:
+        raise DomainError(f"{name} has numbers beyond ±{LARGEST:g}", "Mend or divide them")
+
+
+def standardized(
+    values: np.ndarray, mean: np.ndarray, scale: np.ndarray, most: float = LARGEST
+) -> np.ndarray:
+    """Returns (x − mean) / scale, what is farther than ``most`` at ``most``, on its side.
+
+    Examples:
+        >>> standardized(np.array([3.0, -1.7e308]), np.zeros(2), np.array([2.0, 0.1]), 100.0)
+        array([   1.5, -100. ])
+    """
+    with np.errstate(over="ignore"):  # what is that far is at ``most``
+        return ((values - mean) / scale).clip(-most, most)
 
 
 @contextmanager

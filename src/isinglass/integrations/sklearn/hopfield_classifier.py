@@ -28,7 +28,12 @@ from isinglass.integrations.sklearn._committee import (
     stratified_folds,
 )
 from isinglass.integrations.sklearn._epochs import cosine, learn_epoch
-from isinglass.integrations.sklearn._shared import generator_of, learning_bar
+from isinglass.integrations.sklearn._shared import (
+    check_learnable,
+    generator_of,
+    learning_bar,
+    standardized,
+)
 from isinglass.learning.stacking import stack_weights
 
 with require_extra("sklearn"):
@@ -39,7 +44,6 @@ with require_extra("sklearn"):
 __all__ = ["HopfieldClassifier"]
 
 MOST = 1 << 23  # numbers that are looked at together
-LARGEST = 1e30  # beyond it squares are no numbers of 32 bits
 #: Deviations from the mean at which a feature is bent: no row is farther away than this.
 BEND = 3.0
 #: What is blended besides the setting that was given.
@@ -265,8 +269,8 @@ class HopfieldClassifier(ClassifierMixin, BaseEstimator):
         rows = cast("np.ndarray", found[0] if first else found)
         if not np.isfinite(rows).all():
             raise DomainError("X has values that are NaN or infinite", "Fill the gaps first")
-        if first and np.abs(rows).max() > LARGEST:
-            raise DomainError(f"X has numbers beyond ±{LARGEST:g}", "Mend or divide them")
+        if first:
+            check_learnable("X", rows)
         return found
 
     def _asked(self, X: Any) -> Float[Tensor, "n features"]:  # noqa: N803
@@ -275,8 +279,7 @@ class HopfieldClassifier(ClassifierMixin, BaseEstimator):
 
     def _rows(self, rows: np.ndarray) -> Float[Tensor, "n features"]:
         """Standardizes features, and bends them: x / √(1 + (x/3)²)."""
-        with np.errstate(over="ignore"):  # what is that far is at the bend
-            scaled = ((rows - self.mean_) / self.scale_).clip(-LARGEST, LARGEST)
+        scaled = standardized(rows, self.mean_, self.scale_)
         bent = BEND * scaled / np.hypot(BEND, scaled)
         return torch.from_numpy(bent).to(self.device, torch.float32)
 

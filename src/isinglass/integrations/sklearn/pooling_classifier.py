@@ -23,7 +23,7 @@ from isinglass._support.validation import (
 from isinglass.errors import DivergenceError, ParameterError, ShapeError
 from isinglass.integrations.sklearn._bags import Bags
 from isinglass.integrations.sklearn._epochs import cosine, learn_epoch
-from isinglass.integrations.sklearn._shared import generator_of, learning_bar
+from isinglass.integrations.sklearn._shared import generator_of, learning_bar, standardized
 from isinglass.nn import HopfieldPooling
 
 with require_extra("sklearn"):
@@ -35,6 +35,9 @@ __all__ = ["HopfieldPoolingClassifier"]
 
 MOST = 1 << 24  # numbers of bags that are looked at together
 BLOCK = 8192  # instances of a bag that are embedded at a time
+#: Deviations from the mean beyond which a feature counts as there. None of n instances learned from
+#: is farther than √n, and layer norms square what is embedded in 32 bits.
+FARTHEST = 1e6
 
 
 class _BagNetwork(nn.Module):
@@ -76,10 +79,10 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
         z_i = relu(A x_i + a),   w = softmax(β K q),   p(class | bag) = softmax(W Σ_i w_i V z_i + b)
 
     Each of ``quantity`` learned states q associates with the instances of a bag, in every head by
-    one update of a modern Hopfield network; what they retrieve is read out. The instance that a
-    state looks for is retrieved however many others there are: multiple-instance learning.
-    Probabilities are means over ``n_estimators`` networks from different starts. Learning is by
-    AdamW, with a rate that falls to zero as a cosine.
+    one update of a modern Hopfield network; what they retrieve is read out: multiple-instance
+    learning. The share of the instance that a state looks for falls as others are added, later at
+    a larger β. Probabilities are means over ``n_estimators`` networks from different starts.
+    Learning is by AdamW, with a rate that falls to zero as a cosine.
 
     Bags are a list of arrays, ``(instances, features)``, which scikit-learn's ``cross_val_score``
     and ``GridSearchCV`` split as any list; or one array with ``bags=``, the bag of each row.
@@ -162,11 +165,11 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
             ShapeError: If a bag is empty or of another width, or labels are not as many as bags.
-            DomainError: If a value is NaN or infinite.
+            DomainError: If a value is NaN, infinite or beyond ±1e30.
             ParameterError: If a parameter is out of range, or all labels are the same.
             DivergenceError: If the loss is no longer finite.
         """
-        found = Bags.of(X, bags)
+        found = Bags.of(X, bags, learning=True)
         labels = found.labels_of(y)
         check_classification_targets(labels)
         self.classes_, targets = np.unique(labels, return_inverse=True)
@@ -327,7 +330,7 @@ class HopfieldPoolingClassifier(ClassifierMixin, BaseEstimator):
         return found
 
     def _rows(self, found: Bags) -> Float[Tensor, "rows features"]:
-        scaled = (found.rows - self.mean_) / self.scale_
+        scaled = standardized(found.rows, self.mean_, self.scale_, FARTHEST)
         return torch.from_numpy(scaled).to(self.device, torch.float32)
 
     def _parts(

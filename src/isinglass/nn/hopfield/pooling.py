@@ -8,7 +8,8 @@ from typing import Unpack
 from torch import Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count, check_flag
+from isinglass._support.validation import check_count, check_flag, check_kind
+from isinglass.errors import ParameterError, ShapeError
 from isinglass.nn.hopfield.association import Association
 from isinglass.nn.hopfield.keywords import LayerKeywords
 from isinglass.nn.hopfield.layer import Hopfield
@@ -92,15 +93,18 @@ class HopfieldPooling(Hopfield):
             Vᵀ softmax(βKq) = Σ_b (Z_b / Z) V_bᵀ softmax(βK_b q),   Z = Σ_b Z_b
 
         Memory beyond the blocks themselves does not grow with their number, but for one average
-        and one log Z_b a state where gradients are wanted; in the backward pass each block is
-        made anew.
+        and one log Z_b a state where gradients are wanted. There blocks and paddings are kept by
+        reference until the backward pass, which makes each anew from them: give each a tensor of
+        its own, not one buffer that is filled again and again. Writes by torch are noticed, those
+        by NumPy into memory that a tensor shares are not.
 
         Reference: Milakov & Gimelshein 2018, arXiv:1805.02867.
 
         Args:
-            blocks: Parts of the set, each as the input of :meth:`forward`, or what ``embed`` makes
-                one of. They may be loaded as they are asked for where ``update_steps_max`` is 1;
-                otherwise they are gone over once for each update.
+            blocks: Parts of the set, each one tensor, ``(batch, rows, features)`` or ``(rows,
+                features)``, or what ``embed`` makes one of; the same batch in all, or none. They
+                may be loaded as they are asked for where ``update_steps_max`` is 1; otherwise they
+                are gone over once for each update.
             stored_pattern_padding_masks: One a block, as of :meth:`forward`.
             embed: Makes patterns of a block, such as a network that sees each row by itself; its
                 own memory is that of one block too.
@@ -109,8 +113,11 @@ class HopfieldPooling(Hopfield):
             ``(batch, quantity · output_size)``; ``(quantity · output_size,)`` without batch.
 
         Raises:
-            ShapeError: If there is no block, or blocks, paddings and features do not fit.
-            ParameterError: If blocks can be gone over once, but ``update_steps_max`` is not 1.
+            ShapeError: If there is no block, or batches, paddings and features do not fit.
+            ParameterError: If a block, or what ``embed`` makes of it, is no tensor, ``embed`` is
+                no function, or blocks can be gone over once, but ``update_steps_max`` is not 1.
+            DomainError: If values, dtypes or devices are not as :meth:`forward` wants them; here or
+                in the backward pass, if a block was written to after it was given.
 
         Examples:
             >>> import torch
@@ -153,19 +160,40 @@ class HopfieldPooling(Hopfield):
         passes: int,
     ) -> tuple[StreamedAssociation, Callable[[], bool]]:
         """The association before its last update, and whether its blocks turned out unbatched."""
-        bare = [False]
+        if embed is not None and not callable(embed):
+            raise ParameterError(
+                f"embed = {embed} of type {type(embed).__name__}",
+                "Give a function of a block, or None",
+            )
+        shapes: list[tuple[int, ...]] = []  # that of the first block, once it is seen
 
-        def opened(block: Block, first: bool) -> Association:
-            patterns = block[0] if embed is None else embed(block[0])
-            bare[0] = patterns.ndim == 2
-            return self._associate(patterns, block[1], None, lengthen=first)
+        def opened(block: Block) -> Association:
+            patterns = block.given
+            if embed is not None:
+                patterns = embed(patterns)
+                check_kind(
+                    f"embed(block {block.number})", patterns, Tensor, "one that makes tensors"
+                )
+            if not shapes:
+                shapes.append(tuple(patterns.shape))
+            self._check_block(block.number, tuple(patterns.shape), shapes[0])
+            return self._associate(patterns, block.padding, None, lengthen=block.number == 0)
 
         state = self._enter(
             self.pooling_weights.unsqueeze(0), self.norm_state_pattern, self.project_state
         )
         passes += max(self.options.updates_before)
         streamed = StreamedAssociation(state, blocks_of(blocks, paddings, passes), opened)
-        return self._rest(streamed), lambda: bare[0]
+        return self._rest(streamed), lambda: len(shapes[0]) == 2
+
+    def _check_block(self, number: int, found: tuple[int, ...], first: tuple[int, ...]) -> None:
+        """Refuses a block of another batch than the first: a batch of one would be repeated."""
+        batch = slice(-2) if self.options.batch_first else slice(1, -1)
+        if len(found) != len(first) or found[batch] != first[batch]:
+            raise ShapeError(
+                f"block {number} with patterns of shape {found}, block 0 of shape {first}",
+                "Give all blocks the same batch, or none: they are parts of the same sets",
+            )
 
     def _patterns(self, input: Tensor | Sequence[Tensor]) -> Triple:  # noqa: A002
         if isinstance(input, Tensor):

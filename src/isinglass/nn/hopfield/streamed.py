@@ -4,19 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat, zip_longest
+from itertools import count, zip_longest
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from isinglass._support.typing import Float
-from isinglass.errors import ParameterError, ShapeError
+from isinglass._support.validation import check_kind
+from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.nn.hopfield.association import Association, Gathered, Resting
 
 __all__ = ["Block", "StreamedAssociation", "blocks_of"]
 
-Block = tuple[Tensor, Tensor | None]  # patterns and, True where there is none, their padding
+ABSENT: Any = object()  # where one of two runs out: None may be what was given
+
+
+class Block(NamedTuple):
+    """Some of the patterns, or what they are made of; a tuple, so that torch finds its tensors.
+
+    Attributes:
+        number: How many came before.
+        given: The patterns, or what they are embedded from.
+        padding: True where there is none.
+        versions: How often both had been written to when they came.
+    """
+
+    number: int
+    given: Tensor
+    padding: Tensor | None
+    versions: tuple[int, int]
+
+    @classmethod
+    def of(cls, number: int, given: Tensor, padding: Tensor | None = None) -> Block:
+        """Checks what was given for a block.
+
+        Raises:
+            ParameterError: If it is no tensor.
+        """
+        wanted = "a tensor of its own for each block, (batch, rows, features) or (rows, features)"
+        check_kind(f"block {number}", given, Tensor, wanted)
+        if padding is not None:
+            check_kind(f"padding {number}", padding, Tensor, "a mask for each block, or None")
+        return cls(number, given, padding, (_version(given), _version(padding)))
+
+    def check_unchanged(self) -> None:
+        """Refuses a block that was written to since it came, as a loader does with one buffer.
+
+        Raises:
+            DomainError: If it or its padding was.
+        """
+        for name, tensor, seen in zip(
+            ("block", "padding"), (self.given, self.padding), self.versions, strict=True
+        ):
+            if _version(tensor) != seen:
+                raise DomainError(
+                    f"{name} {self.number} was written to since it was given, and is needed again",
+                    "Yield a tensor of its own for each block, such as buffer.clone(), and leave "
+                    "it as it is until the backward pass",
+                    "HopfieldPooling.stream",  # which is not on the stack of a backward pass
+                )
 
 
 @dataclass(frozen=True)
@@ -26,7 +74,7 @@ class StreamedAssociation(Resting):
         Z = Σ_b Z_b,   Vᵀ softmax(βKξ) = Σ_b (Z_b / Z) V_bᵀ softmax(βK_b ξ)
 
     Where gradients are wanted, blocks are made anew in the backward pass: what is kept of a block
-    is its input, and one average and one log-partition a state.
+    is its input, which must stay as it is, and one average and one log-partition a state.
 
     Reference: Milakov & Gimelshein 2018, arXiv:1805.02867; for gradients, Chen et al. 2016,
     arXiv:1604.06174.
@@ -34,12 +82,12 @@ class StreamedAssociation(Resting):
     Attributes:
         state: ξ, ``(batch, heads, states, d)``.
         blocks: What patterns are made of, gone over once for each update.
-        open: Makes an association of a block; the flag tells whether the block is the first.
+        open: Makes an association of a block.
     """
 
     state: Float[Tensor, "_ H L d"]
     blocks: Iterable[Block]
-    open: Callable[[Block, bool], Association]
+    open: Callable[[Block], Association]
 
     @property
     def traced(self) -> bool:
@@ -59,29 +107,30 @@ class StreamedAssociation(Resting):
     def weights(self) -> Iterator[Float[Tensor, "B H L S"]]:
         """Computes softmax(βKξ) block by block; rows that may look at nothing are zero."""
         whole = self._gather(lambda part: part.gather(part.projection)).log_mass
-        for number, block in enumerate(self.blocks):
-            part = self._opened(block, number == 0)
+        for block in self.blocks:
+            part = self._opened(block)
             found = part.gather(part.projection)
             share = (found.log_mass - whole).exp().unsqueeze(-1)
             yield (part.weights() * share).to(self.state.dtype)
 
     def _gather(self, read: Callable[[Association], Gathered]) -> Gathered:
-        def gathered(block: Block, first: bool) -> Gathered:
-            return read(self._opened(block, first))
+        def gathered(block: Block) -> Gathered:
+            return read(self._opened(block))
 
         whole = None
-        for number, block in enumerate(self.blocks):
+        for block in self.blocks:
             if torch.is_grad_enabled():
-                part = checkpoint(gathered, block, number == 0, use_reentrant=False)
+                part = checkpoint(gathered, block, use_reentrant=False)
             else:
-                part = gathered(block, number == 0)
+                part = gathered(block)
             whole = part if whole is None else whole.joined(part)
         if whole is None:
             raise ShapeError("no block of patterns", "Give one block at least")
         return whole
 
-    def _opened(self, block: Block, first: bool) -> Association:
-        return replace(self.open(block, first), state=self.state)
+    def _opened(self, block: Block) -> Association:
+        block.check_unchanged()
+        return replace(self.open(block), state=self.state)
 
 
 def blocks_of(
@@ -95,9 +144,12 @@ def blocks_of(
         passes: How often all blocks are gone over.
 
     Raises:
-        ParameterError: If they are gone over twice but can be once.
+        ParameterError: If they are nothing to go over, or are gone over twice but can be once.
         ShapeError: If there are not as many paddings as blocks.
     """
+    check_kind("blocks", blocks, Iterable, "a list of tensors, or what yields them")
+    if paddings is not None:
+        check_kind("paddings", paddings, Iterable, "a list of masks, one a block, or None")
     if passes > 1 and not all(isinstance(x, Sequence | None) for x in (blocks, paddings)):
         raise ParameterError(
             f"blocks of type {type(blocks).__name__} that are gone over {passes} times",
@@ -109,9 +161,14 @@ def blocks_of(
 
 def _pairs(blocks: Iterable[Tensor], paddings: Iterable[Tensor] | None) -> Iterator[Block]:
     if paddings is None:
-        yield from zip(blocks, repeat(None))
+        yield from map(Block.of, count(), blocks)
         return
-    for block, padding in zip_longest(blocks, paddings):
-        if block is None or padding is None:
+    for number, (block, padding) in enumerate(zip_longest(blocks, paddings, fillvalue=ABSENT)):
+        if block is ABSENT or padding is ABSENT:
             raise ShapeError("not as many paddings as blocks", "Give one a block, or none at all")
-        yield block, padding
+        yield Block.of(number, block, padding)
+
+
+def _version(tensor: Tensor | None) -> int:
+    """How often a tensor, or what it is a view of, was written to; torch counts no inference."""
+    return 0 if tensor is None or tensor.is_inference() else tensor._version
