@@ -158,7 +158,7 @@ EXPERIMENTS = (
         whole=("--embeddings", "pixels", "random network", "trained by memory"),
     ),
     Experiment(
-        "tables", ("--quick", "--sets", "iris", "diabetes"), 35, data=("uci121",),
+        "tables", ("--quick", "--sets", "iris", "diabetes"), 20, data=("uci121",),
         figures=(
             Figure("hidden numbers, 10 % of the cells, error", "*.json",
                    ("impute 0.1 ours", "rmse")),
@@ -240,7 +240,7 @@ EXPERIMENTS = (
     Experiment("self_play", ("--quick", "--tasks", "4x5"), 30),
     Experiment("language", ("--quick", "--tasks", "toy"), 15),
     Experiment("think", seconds=25, data=("clutrr",)),
-    Experiment("think_puzzles", seconds=25, data=("sudoku",)),
+    Experiment("think_puzzles", seconds=40, data=("sudoku",)),
     Experiment(
         "think_gym_puzzles", seconds=15, packages=("reasoning_gym",), page="think-puzzles.md"
     ),
