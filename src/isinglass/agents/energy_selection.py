@@ -42,7 +42,7 @@ FEWEST = 8  # transitions, of which two judge
 STEPS = 1_000  # of the optimizer, for each candidate
 BATCH = 128
 SURE = 2.0  # standard errors by which a candidate has to be better than the default
-GREEDY_SWEEPS = 300
+GREEDY_SWEEPS = 300  # of hidden units that were taken up: what called for them may be deceptive
 FOLLOWS = 0.03  # the fraction of the way that target networks move a step
 
 
@@ -113,7 +113,7 @@ def untold_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
     first, *others = candidate_energies(space)
     if not others or ActionCode.of(space).discrete_count <= FEW_STATES:
         return (first,)
-    deep = Annealing(greedy_sweeps=GREEDY_SWEEPS)  # what calls for hidden units may be deceptive
+    deep = Annealing(greedy_sweeps=GREEDY_SWEEPS)
     return (first, PairwiseEnergy(), RBMEnergy(annealing=deep))
 
 

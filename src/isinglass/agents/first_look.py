@@ -60,8 +60,6 @@ class FirstLook(MaskedCollection):
     _chooses: bool = False  # among all energies, before the first gradient step
     _looks_left: Sequence[int] = ()  # for another energy, where nobody named one
 
-    _one_step: bool = False  # all episodes met so far
-
     @property
     def _compares(self) -> bool:
         """Whether actions are uniform until the last look, where a training has time for it.
@@ -70,7 +68,7 @@ class FirstLook(MaskedCollection):
         tell little of what it cannot write down.
         """
         buffer = self.replay_buffer
-        if not (self._one_step and self._looks_left) or buffer is None:
+        if not (self._looks_left and self._n_updates) or buffer is None:
             return False
         long = self._total_timesteps >= LONG * LATER_LOOKS[-1]
         whole = buffer.size() * self.n_envs >= self.num_timesteps - self.n_envs
@@ -120,13 +118,14 @@ class FirstLook(MaskedCollection):
         """Lets values start at the mean reward: reaching it step by step would take thousands."""
         networks = (self.policy.q_net, self.policy.q_net_target)
         if networks[0].head.offset.item() != 0:
-            return  # weights of an earlier agent were put in
+            self._looks_left = ()  # weights of an earlier agent were put in, for its energy
+            return
         found = self._sample_transitions(FIRST_LOOK)
         rewards = found.rewards
         warn_of_first_look(cast(Any, self), rewards)
         self._seek_goals(found)
-        several = len(untold_energies(self.action_space)) > 1
-        self._one_step = several and not bool(self.discounts(found).any())
+        if len(untold_energies(self.action_space)) == 1 or bool(self.discounts(found).any()):
+            self._looks_left = ()
         size = 1.0
         if self.initial_temperature is None:
             size = float(rewards.square().mean().sqrt()) or 1.0
@@ -159,7 +158,6 @@ class FirstLook(MaskedCollection):
         named = self.initial_temperature is not None or self.replay_buffer_class is not None
         if not self._explores_itself or named or not isinstance(buffer, MaskedReplayBuffer):
             return
-        self._explores_itself = False
         listed = not real_components(code.unit).any() and code.discrete_count <= FEW_STATES
         worths = found.rewards.flatten()
         usual = worths.mode().values
@@ -185,12 +183,12 @@ class FirstLook(MaskedCollection):
             return
         uniform = self._compares
         count, *self._looks_left = self._looks_left
-        energies = untold_energies(self.action_space)
         seen = self._sample_transitions(LATER_LOOKS[0])
         late = self._current_progress_remaining < EARLY
-        if late or len(energies) == 1 or bool(self.discounts(seen).any()):
+        if late or bool(self.discounts(seen).any()):
             self._looks_left = ()
             return
+        energies = untold_energies(self.action_space)
         enough = len(energies) if count > LATER_LOOKS[0] else 2
         now = self.policy.temperature
         if uniform:
@@ -202,7 +200,6 @@ class FirstLook(MaskedCollection):
         if best.better_than(first) and best.share < most * min(1.0, first.share):
             self._looks_left = ()
             self._adopt(best.policy)
-            self.policy.temperature = now
 
     def _coldest(self) -> float:
         """Returns the T in the end: at a high one hidden units are all but linear."""
@@ -211,6 +208,7 @@ class FirstLook(MaskedCollection):
         return spread_range(self.spread, self.action_space)[1]
 
     def _adopt(self, policy: FreeEnergyPolicy) -> None:
+        policy.temperature = self.policy.temperature  # it may have been fitted at another
         self.policy, self.energy = policy, policy.energy
         if self._rates_itself:
             self.learning_rate = default_rate(self.action_space, policy.energy)

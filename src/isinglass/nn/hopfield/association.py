@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
@@ -93,19 +94,19 @@ Rests = TypeVar("Rests", bound="Resting")  # beartype knows no Self in methods
 
 
 @dataclass(frozen=True)
-class Resting:
+class Resting(ABC):
     """States that are updated until they rest; what they associate with is said by the subclass."""
 
     state: Float[Tensor, "_ H L d"]
 
     @property
+    @abstractmethod
     def traced(self) -> bool:
         """Whether values cannot be looked at, as under ``torch.compile`` or ``vmap``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self: Rests) -> Rests:
         """Takes one step, ξ ← Kᵀ softmax(βKξ), in every row."""
-        raise NotImplementedError
 
     def converge(
         self: Rests, updates: Int[Tensor, "H 1 1"], most: int, eps: Float[Tensor, "H 1 1"]
