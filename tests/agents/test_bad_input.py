@@ -445,3 +445,29 @@ def test_a_disk_that_refuses_an_agent_leaves_the_one_that_was_there(tmp_path):
     (tmp_path / "taken.zip").mkdir()
     with pytest.raises(FileError, match="it is a folder"):
         agent.save(tmp_path / "taken")
+
+
+@pytest.mark.parametrize(
+    ("seen", "wrong"),
+    [
+        (spaces.Discrete(3), np.array(3)),
+        (spaces.Discrete(3, start=2), np.array(1)),
+        (spaces.MultiDiscrete([2, 4]), np.array([1, -1])),
+        (spaces.Dict(room=spaces.Discrete(3)), {"room": np.array(7)}),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("plain_annotations")  # SB3 counts the features of MultiDiscrete in int64
+def test_choices_that_are_none_of_the_space(seen, wrong):
+    """One-hot encoding would end in an error of torch, or in one of CUDA without a place."""
+
+    class Beyond(Plain):
+        def step(self, action):
+            return wrong, 0.0, False, False, {}
+
+    policy = "MultiInputPolicy" if isinstance(seen, spaces.Dict) else "MlpPolicy"
+    agent = FreeEnergyQ(policy, Beyond(seen), **QUICK)
+    with pytest.raises(DomainError, match=r"observation.* has .*, in "):
+        agent.predict(wrong)
+    with pytest.raises(DomainError, match=r"observation.* has .*, in "):
+        agent.learn(20)

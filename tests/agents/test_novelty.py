@@ -178,7 +178,7 @@ def begun(env, **settings):
 
 def test_what_is_new_is_sought_where_rewards_say_nothing_yet():
     agent = begun(Field(40))
-    assert agent.backup == NoveltyBackup(fading=10)
+    assert agent.backup == NoveltyBackup(5.0, fading=10)  # all rewards are the usual one
     visits = agent._sample_transitions(64).visits
     assert visits is not None
     assert visits.min() >= 1
@@ -200,7 +200,6 @@ def test_what_is_new_is_sought_where_rewards_say_nothing_yet():
 def test_else_it_is_not(env, settings):
     agent = begun(env, **settings)
     assert agent.backup == SoftBackup(mellowmax=True)
-    assert agent._sample_transitions(8).visits is None
 
 
 def test_nothing_is_sought_in_logged_data():
@@ -215,16 +214,16 @@ def test_nothing_is_sought_in_logged_data():
 
 
 def test_a_fading_bonus_makes_way_for_goals():
-    """b·r₀/√n/(1 + k/k½), k of episodes that terminated, however long ago."""
+    """b·r₀/√n/(1 + k/k½), k of episodes that met a goal, however long ago."""
     agent = begun(Field(5), backup=NoveltyBackup(0.3, fading=2))
     buffer = agent.replay_buffer
     assert isinstance(buffer, MaskedReplayBuffer)
     ended = buffer.dones[: buffer.size()] * (1 - buffer.timeouts[: buffer.size()])
-    assert buffer.endings > 2
-    assert buffer.endings == ended.sum()
+    assert buffer.goals > 2
+    assert buffer.goals == ended.sum()
     batch = agent._sample_transitions(64)
     unit = float(agent.q_net.head.reward_size)
-    bonus = 0.3 * unit / batch.visits[:, None] ** 0.5 / (1 + buffer.endings / 2)
+    bonus = 0.3 * unit / batch.visits[:, None] ** 0.5 / (1 + buffer.goals / 2)
     plain, discounts = batch._replace(rewards=batch.rewards + bonus), agent.discounts(batch)
     with torch.no_grad():
         found = agent.backup.target(agent.policy, batch, discounts)

@@ -328,7 +328,7 @@ class NoveltyBackup(Backup):
             )
         unit = policy.q_net.head.reward_size
         rare = batch.visits.clamp_min(1).to(batch.rewards.dtype).rsqrt()
-        if self.fading is not None and batch.endings is not None:
-            rare = rare / (1 + batch.endings / self.fading)
+        if self.fading is not None and batch.goals is not None:
+            rare = rare / (1 + batch.goals / self.fading)
         rewards = batch.rewards + (self.bonus * unit * rare).unsqueeze(-1)
         return self.base.target(policy, batch._replace(rewards=rewards), discounts)

@@ -25,7 +25,7 @@ from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay.replay_buffer import MaskedReplayBuffer
 from isinglass.agents.replay.transitions import Transitions, take_rows
 from isinglass.agents.temperature import action_parts
-from isinglass.distributions import FEW_STATES, Annealing
+from isinglass.distributions import Annealing
 from isinglass.distributions.hybrid_mixture import real_components
 from isinglass.errors import ParameterError
 
@@ -111,7 +111,7 @@ def untold_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
         [1, 3]
     """
     first, *others = candidate_energies(space)
-    if not others or ActionCode.of(space).discrete_count <= FEW_STATES:
+    if not others or ActionCode.of(space).listed:
         return (first,)
     deep = Annealing(greedy_sweeps=GREEDY_SWEEPS)
     return (first, PairwiseEnergy(), RBMEnergy(annealing=deep))

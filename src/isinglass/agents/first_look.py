@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
+import numpy as np
 from torch import Tensor
 
 from isinglass.agents._warnings import warn_of_first_look
@@ -27,8 +29,6 @@ from isinglass.agents.replay.transitions import Transitions
 from isinglass.agents.return_range import NOTHING_MET, ReturnRange
 from isinglass.agents.tail_average import TailAverage
 from isinglass.agents.temperature import spread_range
-from isinglass.distributions import FEW_STATES
-from isinglass.distributions.hybrid_mixture import real_components
 from isinglass.errors import DomainError, ParameterError
 
 __all__ = ["FirstLook"]
@@ -38,7 +38,8 @@ LOOK_FOR_ENERGY = 2_000  # random steps before energies are compared where that 
 LATER_LOOKS = 1_000, 5_000  # transitions after which an energy that nobody named is compared
 LONG = 4  # a training of four times as many steps is: a quarter of it are uniform actions
 EARLY = 0.5  # the least part of a training that is left then
-FIRST_GOALS = 10  # episodes that terminated, after which the bonus for what is new is half
+FIRST_GOALS = 10  # after which the bonus for what is new is half
+NEW = 5  # usual rewards for it: the first 25 times that it is done a step is worth more than none
 MOST = 0.5  # of the steps: rewards tell nothing where so many are worth the same
 MUCH = 0.5  # of the variance of rewards, and of the default's error: the most that may be left
 LITTLE = 0.25  # the same by uniform actions, where the default is not yet at its best
@@ -123,7 +124,7 @@ class FirstLook(MaskedCollection):
         found = self._sample_transitions(FIRST_LOOK)
         rewards = found.rewards
         warn_of_first_look(cast(Any, self), rewards)
-        self._seek_goals(found)
+        self._plan_exploring()
         if len(untold_energies(self.action_space)) == 1 or bool(self.discounts(found).any()):
             self._looks_left = ()
         size = 1.0
@@ -146,26 +147,32 @@ class FirstLook(MaskedCollection):
             self._chooses = False
             self._adopt(choose_energy(self).policy)
 
-    def _seek_goals(self, found: Transitions) -> None:
-        """Pays for what is new until goals are met, where rewards say nothing yet.
+    def _plan_exploring(self) -> None:
+        """Sees to it that all actions are tried, and pays for what is new until goals are met.
 
-        That is where no episode has terminated and most steps were worth the same, other than 0:
-        where all is worth 0, actions stay uniform. It is left out where a backup, a buffer or a
-        temperature was named, in logged data, and where actions are real or so many that each is
-        new.
+        Where actions can be listed, and states are whole numbers or what is new is paid for. That
+        is so where most first steps were worth the same, other than 0, and no episode has ended by
+        as much: where all is worth 0, actions stay uniform. Nothing of it where a buffer or a
+        temperature was named, or in logged data.
         """
-        buffer, code = self.replay_buffer, ActionCode.of(self.action_space)
+        buffer = self.replay_buffer
         named = self.initial_temperature is not None or self.replay_buffer_class is not None
-        if not self._explores_itself or named or not isinstance(buffer, MaskedReplayBuffer):
+        if named or not self.num_timesteps or not isinstance(buffer, MaskedReplayBuffer):
             return
-        listed = not real_components(code.unit).any() and code.discrete_count <= FEW_STATES
-        worths = found.rewards.flatten()
-        usual = worths.mode().values
-        same = float((worths == usual).float().mean()) > MOST
-        mute = same and bool(usual) and not bool(found.dones.any())
-        if listed and mute and self.num_timesteps:
+        if not ActionCode.of(self.action_space).listed:
+            return
+        ends, rewards = buffer.outcomes()
+        values, counts = np.unique(rewards, return_counts=True)
+        usual, same = float(values[counts.argmax()]), counts.max() > MOST * counts.sum()
+        silent = bool(same and usual) and not (ends & (rewards >= usual)).any()
+        if silent and self._explores_itself:
             self.backup = NoveltyBackup(fading=FIRST_GOALS)
-            buffer.count_visits()
+            if buffer.tells_apart:  # cells are too many to be met that often
+                ratio = abs(usual) / math.sqrt(np.square(rewards, dtype=np.float64).mean())
+                self.backup = replace(self.backup, bonus=NEW * ratio)
+        self._tries_all = self.backup.explores or buffer.tells_apart
+        if self._tries_all:
+            buffer.count_visits(usual if silent else -math.inf)
 
     def _look_again(self) -> None:
         """Takes up another energy where nobody named one and actions of one step show that it fits.

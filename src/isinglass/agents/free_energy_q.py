@@ -43,7 +43,7 @@ from isinglass.agents.defaults import SELDOM, default_buffer, rate_for, update_p
 from isinglass.agents.extractors.episodic_memory import EpisodicMemory
 from isinglass.agents.input_policies import FreeEnergyCnnPolicy, FreeEnergyMultiInputPolicy
 from isinglass.agents.mask_reader import lend_masks
-from isinglass.agents.network import FreeEnergyNetwork, check_real
+from isinglass.agents.network import FreeEnergyNetwork, check_seen
 from isinglass.agents.offline.learning_from_data import LearningFromData
 from isinglass.agents.policy import Constraint, FreeEnergyPolicy
 from isinglass.agents.replay.episode_replay_buffer import check_pasts
@@ -433,7 +433,7 @@ class FreeEnergyQ(LearningFromData):
             total_timesteps, callback, reset_num_timesteps, *args, **kwargs
         )
         self._pace_over(self._total_timesteps)
-        check_real("the first observation", self._last_obs)
+        check_seen("the first observation", self._last_obs, self.observation_space)
         if fresh:
             self._look_for_masks()
         lend_masks(ready[1], self.env, lambda: self.policy.masks_told)

@@ -15,7 +15,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from isinglass.agents.actions.action_masks import MaskLayout
 from isinglass.agents.mask_reader import MaskReader
-from isinglass.agents.network import check_fits, check_real
+from isinglass.agents.network import check_fits, check_real, check_seen
 from isinglass.agents.policy import FreeEnergyPolicy
 from isinglass.agents.replay.episode_replay_buffer import EpisodeReplayBuffer
 from isinglass.agents.replay.replay_buffer import BEHAVIOR_KEY, MaskedReplayBuffer
@@ -33,6 +33,7 @@ class MaskedCollection(OffPolicyAlgorithm):
     _masks: MaskReader | None = None
     _rewarded: bool = False
     _log_behavior: np.ndarray | None = None
+    _tries_all: bool = False  # that is allowed, once in each state, where visits are counted
 
     @property
     def _waits_for_reward(self) -> bool:
@@ -108,9 +109,11 @@ class MaskedCollection(OffPolicyAlgorithm):
         buffer, past = self.replay_buffer, None
         if isinstance(buffer, EpisodeReplayBuffer):
             past = buffer.state(self._vec_normalize_env)
+        if not uniform and self._tries_all:
+            allowed = self._leave_untried(allowed)
         if allowed is None and not structure.nested and (past is None or uniform):
             actions, rows = super()._sample_action(learning_starts, action_noise, n_envs)
-            self._note_behavior(rows, uniform)
+            self._note_behavior(rows, uniform, allowed)
             return actions, rows
         if not uniform:
             masks = None if allowed is None else layout.by_parts(allowed)
@@ -120,14 +123,35 @@ class MaskedCollection(OffPolicyAlgorithm):
         else:
             actions = layout.draw_allowed(allowed, space.np_random)
         rows = structure.store(actions)
-        self._note_behavior(rows, uniform)
+        self._note_behavior(rows, uniform, allowed)
         return actions, rows
 
-    def _note_behavior(self, rows: np.ndarray, uniform: bool) -> None:
+    def _leave_untried(self, allowed: np.ndarray | None) -> np.ndarray | None:
+        """Forbids what was tried, in states that were met as often as there are actions.
+
+        Values of what was never tried are guesses, by what other states have shown.
+        """
+        buffer, layout = self.replay_buffer, MaskLayout.of(self.action_space)
+        if not isinstance(buffer, MaskedReplayBuffer):
+            return allowed
+        plain = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
+        visits = buffer.visits_of(cast(Any, plain), layout.listed())
+        if visits is None:
+            return allowed
+        may = np.ones(visits.shape, dtype=bool)
+        if allowed is not None:
+            may = allowed if layout.is_joint(allowed) else layout.joint(allowed)
+        known = visits.sum(1, keepdims=True) >= may.sum(1, keepdims=True)
+        untried = may & (visits == 0) & known
+        if not untried.any():
+            return allowed
+        return np.where(untried.any(1, keepdims=True), untried, may)
+
+    def _note_behavior(self, rows: np.ndarray, uniform: bool, masks: np.ndarray | None) -> None:
         """Keeps log μ(a|s) of the actions, where the replay buffer stores it."""
         if getattr(self.replay_buffer, "sequence_length", 1) == 1:
             return
-        allowed = None if self._allowed is None else torch.as_tensor(self._allowed)
+        allowed = None if masks is None else torch.as_tensor(masks)
         if uniform:
             found = -torch.as_tensor(self.policy.log_action_count(allowed)).expand(len(rows))
         else:
@@ -147,13 +171,13 @@ class MaskedCollection(OffPolicyAlgorithm):
         """Keeps out what would turn the weights into NaN many steps later."""
         check_real("the reward", reward)
         self._rewarded = self._rewarded or bool(np.any(reward))
-        check_real("the observation", new_obs)
+        check_seen("the observation", new_obs, self.observation_space)
         for info in infos:
             if "TimeLimit.truncated" in info:  # what an environment says of it need be no bool
                 info["TimeLimit.truncated"] = bool(info["TimeLimit.truncated"])
             if "terminal_observation" in info:
                 last = info["terminal_observation"]
-                check_real("the last observation", last)
+                check_seen("the last observation", last, self.observation_space)
                 check_fits("the last observation", last, self.observation_space)
         if self._masks is not None:
             masks = self._masks.read(new_obs, infos, dones)

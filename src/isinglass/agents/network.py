@@ -23,7 +23,14 @@ from isinglass.agents.extractors.episodic_memory import EpisodicMemory
 from isinglass.distributions import Distribution
 from isinglass.errors import DomainError, ParameterError, ShapeError
 
-__all__ = ["FreeEnergyNetwork", "check_activation", "check_fits", "check_real", "check_widths"]
+__all__ = [
+    "FreeEnergyNetwork",
+    "check_activation",
+    "check_fits",
+    "check_real",
+    "check_seen",
+    "check_widths",
+]
 
 
 def check_real(name: str, values: object) -> None:
@@ -56,6 +63,39 @@ def check_real(name: str, values: object) -> None:
         "Mend the environment that gave them, or fill them (numpy.nan_to_num) before the agent "
         "sees them",
     )
+
+
+def check_seen(name: str, seen: Any, space: spaces.Space) -> None:
+    """Refuses observations with NaN, infinity, or choices that their space does not have.
+
+    Raises:
+        DomainError: If there are any.
+
+    Examples:
+        >>> check_seen("the observation", np.array([2, 7]), spaces.Discrete(5))
+        Traceback (most recent call last):
+            ...
+        isinglass.errors.DomainError: check_seen: the observation has 7, in Discrete(5)...
+    """
+    if isinstance(seen, Mapping) and isinstance(space, spaces.Dict):
+        for key in seen.keys() & space.keys():
+            check_seen(f"{name}[{key!r}]", seen[key], space[key])
+        return
+    check_real(name, seen)
+    if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        return
+    counts = space.n if isinstance(space, spaces.Discrete) else space.nvec
+    values = np.asarray(seen)
+    if values.dtype.kind not in "biuf" or values.shape[values.ndim - len(space.shape) :] != (
+        space.shape
+    ):
+        return  # what has another shape or kind is refused where it is read
+    beyond = (values < space.start) | (values >= space.start + counts)
+    if beyond.any():
+        raise DomainError(
+            f"{name} has {values[beyond][0]}, in {space}",
+            "Let the environment give what its observation space says",
+        )
 
 
 def check_fits(name: str, seen: Any, space: spaces.Space) -> None:

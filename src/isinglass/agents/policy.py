@@ -33,7 +33,7 @@ from isinglass.agents.extractors.episodic_memory import recall_past
 from isinglass.agents.network import (
     FreeEnergyNetwork,
     check_activation,
-    check_real,
+    check_seen,
     check_widths,
 )
 from isinglass.distributions import Distribution, Enumerated, has_few_states
@@ -268,7 +268,7 @@ class FreeEnergyPolicy(BasePolicy):
         """
         space = self.observation_space
         try:
-            check_real("the observation", observation)
+            check_seen("the observation", observation, space)
             if isinstance(space, spaces.Dict):
                 itemgetter(*space)(observation)  # SB3 would not miss a key that is not there
             return super().obs_to_tensor(observation)

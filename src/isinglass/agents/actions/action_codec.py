@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from isinglass._support.typing import Bool, Float
 from isinglass.agents.actions.action_structure import leaves_of, origin_of
-from isinglass.distributions import Distribution
+from isinglass.distributions import FEW_STATES, Distribution
 from isinglass.distributions.hybrid_mixture import discrete_units, real_components
 from isinglass.errors import DomainError, ParameterError
 from isinglass.units import Categorical, Gaussian, Mixed, Spin, Unit
@@ -94,6 +94,11 @@ class ActionCode(ABC):
         if self.continuous:
             return 1
         return discrete_units(self.unit).state_count()
+
+    @property
+    def listed(self) -> bool:
+        """Whether actions are few enough to list: bits and choices, at most 256 together."""
+        return not self.real_size and self.discrete_count <= FEW_STATES
 
     def uniform_states(
         self, like: Float[Tensor, "*rows d"], generator: Generator

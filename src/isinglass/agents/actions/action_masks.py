@@ -223,6 +223,15 @@ class MaskLayout:
         """
         return masks.reshape(len(masks), *self.parts) if self.is_joint(masks) else masks
 
+    def listed(self) -> Int[np.ndarray, "joint parts"]:
+        """Returns all actions as rows of numbers, one a part, in the order of joint masks.
+
+        Examples:
+            >>> MaskLayout.of(spaces.MultiDiscrete([2, 2], start=[0, 5])).listed().tolist()
+            [[0, 5], [0, 6], [1, 5], [1, 6]]
+        """
+        return np.indices(self.parts).reshape(len(self.parts), -1).T + self.structure.starts
+
     def draw_allowed(self, masks: Bool[np.ndarray, "rows width"], rng: np.random.Generator) -> Any:
         """Draws one action a row, uniform among the allowed, in the form that the space samples.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from isinglass._support.functions import check_takes
+from isinglass._support.typing import Bool, Float, Int
 from isinglass._support.validation import check_count, check_fraction
 from isinglass.agents.actions.action_masks import MaskLayout
 from isinglass.agents.actions.action_structure import stored_space
@@ -23,7 +25,7 @@ from isinglass.agents.replay.transitions import (
     Transitions,
     check_augmented,
 )
-from isinglass.agents.replay.visit_counts import VisitCounts
+from isinglass.agents.replay.visit_counts import VisitCounts, told_apart
 from isinglass.errors import ParameterError, ShapeError
 
 BEHAVIOR_KEY = "log_behavior"
@@ -93,7 +95,8 @@ class MaskedReplayBuffer(ReplayBuffer):
         tensor([ True, False,  True])
     """
 
-    endings: int = 0  # episodes that terminated, of all that were ever stored
+    goals: int = 0  # episodes that terminated by no less than goal_worth, ever
+    goal_worth: float = -math.inf
 
     def __init__(
         self,
@@ -138,10 +141,43 @@ class MaskedReplayBuffer(ReplayBuffer):
         """Restarts the stream that transitions are drawn from."""
         self._rng = np.random.default_rng(seed)
 
-    def count_visits(self) -> None:
-        """Counts from now on how often pairs (s, a) were met, what is stored included."""
+    def count_visits(self, goal_worth: float = -math.inf) -> None:
+        """Counts from now on how often pairs (s, a) were met, what is stored included.
+
+        Args:
+            goal_worth: The least reward of a last step by which an episode counts as ended.
+        """
         self.counts = VisitCounts()
         self._codes = np.zeros((self.buffer_size, self.n_envs), np.int64)
+        self.goal_worth = goal_worth
+        self.goals = self._count_goals(*self.outcomes())
+
+    def outcomes(self) -> tuple[Bool[np.ndarray, " steps"], Float[np.ndarray, " steps"]]:
+        """Returns where an episode terminated, and the rewards, of all stored steps."""
+        steps, known = np.s_[: self.size()], self.valid[: self.size()]
+        ended = (self.dones[steps] > 0) & (self.timeouts[steps] == 0)
+        return ended[known], self.rewards[steps][known]
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether states are counted one by one, as whole numbers are."""
+        seen = self.observations
+        return all(map(told_apart, seen.values() if isinstance(seen, dict) else [seen]))
+
+    def visits_of(
+        self, obs: np.ndarray | dict[str, np.ndarray], actions: np.ndarray
+    ) -> Int[np.ndarray, "envs actions"] | None:
+        """Returns how often each action was met in a state of every environment; None uncounted.
+
+        Args:
+            obs: The states as they are stored, not normalized.
+            actions: The actions as they are stored, one a row.
+        """
+        if self.counts is None or not self.counts.scaled:
+            return None
+        states = obs.values() if isinstance(obs, dict) else [obs]
+        rows = [np.asarray(part).reshape(self.n_envs, -1) for part in states]
+        return self.counts.of(self.counts.codes_of_all(*rows, actions))
 
     def add(
         self,
@@ -166,7 +202,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self._make_room(masks)
         at = self.pos
         super().add(obs, next_obs, action, reward, done, infos)  # pyright: ignore[reportArgumentType]
-        self.endings += int(ended.sum())
+        self.goals += self._count_goals(ended, np.asarray(reward))
         if self.sequence_length > 1:
             self.log_behavior[at] = [info.get(BEHAVIOR_KEY, np.nan) for info in infos]
         self.valid[at] = [not info.get("reset_transition", False) for info in infos]
@@ -213,7 +249,8 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.timeouts[at] = over & ~ended
         self.dones[at] = over | ended  # as SB3 has it, where an episode is over in any way
         self.valid[at], self.aside[at] = numbers < count, False
-        self.endings += int(np.asarray(found["dones"], dtype=bool).sum())
+        rewards = np.asarray(found["rewards"]).reshape(count)
+        self.goals += self._count_goals(np.asarray(found["dones"], dtype=bool), rewards)
         if self._masks is not None:
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)[rows]
         self.full = self.full or self.pos + steps >= self.buffer_size
@@ -332,10 +369,10 @@ class MaskedReplayBuffer(ReplayBuffer):
             end, discounts = at, None
             rewards = self._normalize_reward(self.rewards[at, envs], env)
         dones = self.dones[end, envs] * (1 - self.timeouts[end, envs])
-        visits = endings = None
+        visits = goals = None
         if self.counts is not None:
             visits = self._tensor(self.counts.of(self._codes[at, envs]))
-            endings = visits.new_full(visits.shape, self.endings)
+            goals = visits.new_full(visits.shape, self.goals)
         masks = self.stored_masks(end, envs)
         return Transitions(
             observations=self._look_up_now(at, envs, env),
@@ -346,7 +383,7 @@ class MaskedReplayBuffer(ReplayBuffer):
             discounts=None if discounts is None else self._tensor(discounts[:, None]),
             next_masks=None if masks is None else self._tensor(masks),
             visits=visits,
-            endings=endings,
+            goals=goals,
         )
 
     def _returns(
@@ -365,6 +402,9 @@ class MaskedReplayBuffer(ReplayBuffer):
         codes = counts.codes(*self._pairs(steps)).reshape(len(steps), self.n_envs)
         self._codes[steps] = codes
         counts.add(codes[self.valid[steps]])
+
+    def _count_goals(self, ended: np.ndarray, rewards: np.ndarray) -> int:
+        return int((ended & (rewards.astype(np.float32) >= np.float32(self.goal_worth))).sum())
 
     def _pairs(self, steps: np.ndarray) -> list[np.ndarray]:
         """Returns states and actions of these steps of all environments, part by part, as rows."""

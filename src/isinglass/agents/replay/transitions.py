@@ -58,7 +58,7 @@ class Transitions(NamedTuple):
             :class:`~isinglass.agents.actions.action_masks.MaskLayout`; None if there never was one.
         valid: Which rows are transitions at all, ``(batch,)``; None if every one is.
         visits: How often (s, a) was met until now, ``(batch,)``; None if it is not counted.
-        endings: How many episodes had terminated until now, ``(batch,)``; None where visits are not
+        goals: How many episodes had met a goal until now, ``(batch,)``; None where visits are not
             counted.
         following: The steps after these, of a buffer of sequences; else None.
     """
@@ -72,7 +72,7 @@ class Transitions(NamedTuple):
     next_masks: Tensor | None = None
     valid: Tensor | None = None
     visits: Tensor | None = None
-    endings: Tensor | None = None
+    goals: Tensor | None = None
     following: Following | None = None
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from isinglass._support.validation import check_count
 from isinglass.errors import ShapeError
 
-__all__ = ["VisitCounts"]
+__all__ = ["VisitCounts", "told_apart"]
 
 AXES = 8  # numbers that a cell is told by, drawn from more by random projection
 LISTED = 64  # whole numbers that are told apart one by one
 CELLS = 2.0  # a standard deviation
 TABLE = 2**20  # counts; pairs that share one by chance look more familiar
+
+
+def told_apart(rows: np.ndarray) -> bool:
+    """Whether rows are counted one by one: whole numbers, at most 64 a row; else they share cells.
+
+    Examples:
+        >>> told_apart(np.zeros((5, 64), np.int8)), told_apart(np.zeros((5, 2)))
+        (True, False)
+    """
+    return rows.dtype.kind in "biu" and rows.size <= LISTED * len(rows)
 
 
 class VisitCounts:
@@ -39,6 +51,9 @@ class VisitCounts:
         >>> counts.add(codes)
         >>> counts.of(codes)
         array([2, 2, 1])
+        >>> counts.of(counts.codes_of_all(np.array([[0], [1]]), np.array([[0], [1]])))
+        array([[0, 2],
+               [0, 1]])
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -62,16 +77,31 @@ class VisitCounts:
         Raises:
             ShapeError: If the parts are other than those of ``scale_to``.
         """
+        return _places(np.add.reduce(self._hashes(parts)))
+
+    def codes_of_all(self, *parts: np.ndarray) -> np.ndarray:
+        """Returns the numbers of each row of the first parts beside every row of the last one.
+
+        Args:
+            parts: Such as states, n rows, and all actions, m rows.
+
+        Returns:
+            ``(n, m)``.
+
+        Raises:
+            ShapeError: If the parts are other than those of ``scale_to``.
+        """
+        *first, last = self._hashes(parts)
+        return _places(np.add.reduce(first)[:, None] + last)
+
+    def _hashes(self, parts: tuple[np.ndarray, ...]) -> list[Any]:
         found = tuple(np.reshape(part, (len(part), -1)).shape[1] for part in parts)
         known = tuple(cells.width for cells in self._parts)
         if found != known:
             raise ShapeError(
                 f"rows of {found} numbers after rows of {known}", "Call scale_to with such rows"
             )
-        total = np.zeros(len(parts[0]), dtype=np.uint64)
-        for cells, part in zip(self._parts, parts, strict=True):
-            total += cells.hash(part)
-        return (total >> np.uint64(64 - TABLE.bit_length() + 1)).astype(np.int64)
+        return [cells.hash(part) for cells, part in zip(self._parts, parts, strict=True)]
 
     def add(self, codes: np.ndarray) -> None:
         """Counts these pairs once more."""
@@ -82,13 +112,18 @@ class VisitCounts:
         return self._table[codes]
 
 
+def _places(hashes: Any) -> np.ndarray:
+    """Returns where in the table each pair is counted: the high bits of its hash."""
+    return (hashes >> np.uint64(64 - TABLE.bit_length() + 1)).astype(np.int64)
+
+
 class _Cells:
     """The cells of one part of a pair, and their hash: Σ_i m_i·cell_i modulo 2^64, m_i odd."""
 
     def __init__(self, rows: np.ndarray, rng: np.random.Generator) -> None:
         numbers = np.reshape(rows, (len(rows), -1))
         self.width = numbers.shape[1]
-        self._whole = rows.dtype.kind in "biu" and self.width <= LISTED
+        self._whole = told_apart(rows)
         self._projection = None
         if not self._whole:
             numbers = numbers.astype(np.float64)
