@@ -178,7 +178,8 @@ def begun(env, **settings):
 
 def test_what_is_new_is_sought_where_rewards_say_nothing_yet():
     agent = begun(Field(40))
-    assert agent.backup == NoveltyBackup(5.0, fading=10)  # all rewards are the usual one
+    # All rewards are the usual one, and an eighth of the steps is for what is new.
+    assert agent.backup == NoveltyBackup(1.0, fading=10, budget=15.0)
     visits = agent._sample_transitions(64).visits
     assert visits is not None
     assert visits.min() >= 1
@@ -231,6 +232,24 @@ def test_a_fading_bonus_makes_way_for_goals():
     torch.testing.assert_close(found, expected)
 
 
+def test_a_budget_is_shared_by_all_pairs():
+    """b·r₀ √(N/(m n)): what was done as often as its share is worth b·r₀ more."""
+    agent = begun(Field(5), backup=NoveltyBackup(0.3, budget=500.0))
+    batch = agent._sample_transitions(64)
+    rows = torch.cat([batch.observations.reshape(64, -1), batch.actions.reshape(64, -1)], 1)
+    assert batch.pairs is not None
+    assert batch.visits is not None
+    assert int(batch.pairs[0]) == len(rows.unique(dim=0))  # 8 pairs, in 64 of 120 draws
+    unit = float(agent.q_net.head.reward_size)
+    share = 500.0 / int(batch.pairs[0])
+    more = batch.rewards + 0.3 * unit * (share / batch.visits[:, None]) ** 0.5
+    plain, discounts = batch._replace(rewards=more), agent.discounts(batch)
+    with torch.no_grad():
+        found = agent.backup.target(agent.policy, batch, discounts)
+        expected = SoftBackup(mellowmax=True).target(agent.policy, plain, discounts)
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_a_goal_behind_a_cliff_is_found_and_kept(seed):
@@ -255,3 +274,5 @@ def test_a_goal_behind_a_cliff_is_found_and_kept(seed):
 def test_goals_until_half_are_a_number_above_zero(fading):
     with pytest.raises(ParameterError, match="fading"):
         NoveltyBackup(fading=fading)
+    with pytest.raises(ParameterError, match="budget"):
+        NoveltyBackup(budget=fading)

@@ -166,10 +166,11 @@ def greedy_return(agent: FreeEnergyQ, env: gym.Env, longest: int = 60) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("deadly", [True, False], ids=["deadly", "back"])
-@pytest.mark.parametrize("rows", MAPS, ids=["wide", "bends", "narrow"])
-def test_a_way_past_pits_is_found(rows, deadly):
-    env = Pits(rows, deadly)
+@pytest.mark.parametrize(
+    ("which", "deadly"), [(0, True), (1, True), (2, False)], ids=["wide", "bends", "back"]
+)
+def test_a_way_past_pits_is_found(which, deadly):
+    env = Pits(MAPS[which], deadly)
     agent = FreeEnergyQ("MlpPolicy", env, seed=shifted(0), device="cpu").learn(10_000)
     assert greedy_return(agent, env) == -8
 

@@ -267,7 +267,9 @@ class ReturnBackup(_WillingBackup):
 
 @dataclass(frozen=True)
 class NoveltyBackup(Backup):
-    r"""y of another backup, with a bonus for what was seldom done: r + b·r₀/√n(s, a).
+    r"""y of another backup, with a bonus for what was seldom done.
+
+        r + b·r₀ √(n₀/n(s, a)) / (1 + k/k½),   n₀ = N/m
 
     n(s, a) is how often the pair was met until now, real numbers in cells
     (:class:`~isinglass.agents.replay.visit_counts.VisitCounts`); r₀ the usual size of a reward
@@ -275,9 +277,13 @@ class NoveltyBackup(Backup):
     values, which the bonus is part of. An agent that learns by it does not wait for a first
     reward before it follows its values.
 
+    n₀ is 1, or with a ``budget`` of N steps what each of the m pairs met until now has of it: where
+    b·r₀ is what a step costs, one that was done less often is worth more than none.
+
     A bonus that stays competes with goals that end the episode: under γ what is new is worth up to
-    b·r₀/((1 − γ)√n), and an agent may leave such a goal. One that is ``fading`` leads to the first
-    goals and makes way for them: b is b/(1 + k/k½) after k episodes have terminated.
+    b·r₀√n₀/((1 − γ)√n), and an agent may leave such a goal. One that is ``fading`` leads to the
+    first goals and makes way for them, k of the episodes that have terminated: but for those whose
+    last reward was below the usual one, where that and the backup are what an agent chose itself.
 
     For rewards so sparse that random steps do not find them, on few states and actions. Where
     every pair is new, as among 2^40 actions, the bonus is the same everywhere and does nothing.
@@ -289,10 +295,11 @@ class NoveltyBackup(Backup):
         bonus: b ≥ 0, of a pair that was met once, in usual rewards.
         base: The backup to which the bonus is added.
         fading: k½, after how many terminated episodes the bonus is half; None if it stays.
+        budget: N, the steps that what is new may take, shared by all pairs; None for n₀ = 1.
 
     Raises:
-        ParameterError: If b is not a finite number of zero or above, k½ none above zero, or the
-            replay buffer counts no visits.
+        ParameterError: If b is not a finite number of zero or above, k½ or N none above zero, or
+            the replay buffer counts no visits.
 
     Examples:
         >>> from isinglass.agents import FreeEnergyQ
@@ -304,6 +311,7 @@ class NoveltyBackup(Backup):
     bonus: float = 0.1
     base: Backup = field(default_factory=lambda: SoftBackup(mellowmax=True))
     fading: float | None = None
+    budget: float | None = None
 
     def __post_init__(self) -> None:
         if check_number("bonus", self.bonus) < 0:
@@ -311,6 +319,8 @@ class NoveltyBackup(Backup):
         check_kind("base", self.base, Backup, "a backup, such as SoftBackup(mellowmax=True)")
         if self.fading is not None:
             check_positive("fading", self.fading)
+        if self.budget is not None:
+            check_positive("budget", self.budget)
 
     @property
     def sequence_length(self) -> int:
@@ -326,9 +336,11 @@ class NoveltyBackup(Backup):
                 "transitions whose visits are not counted, for a bonus of novelty",
                 "Leave replay_buffer_class out, or make it one that takes count_visits=True",
             )
-        unit = policy.q_net.head.reward_size
-        rare = batch.visits.clamp_min(1).to(batch.rewards.dtype).rsqrt()
+        rare = batch.visits.clamp_min(1).to(batch.rewards.dtype).reciprocal()
+        if self.budget is not None and batch.pairs is not None:
+            rare = rare * self.budget / batch.pairs.clamp_min(1)
+        bonus = self.bonus * policy.q_net.head.reward_size * rare.sqrt()
         if self.fading is not None and batch.goals is not None:
-            rare = rare / (1 + batch.goals / self.fading)
-        rewards = batch.rewards + (self.bonus * unit * rare).unsqueeze(-1)
+            bonus = bonus / (1 + batch.goals / self.fading)
+        rewards = batch.rewards + bonus.unsqueeze(-1)
         return self.base.target(policy, batch._replace(rewards=rewards), discounts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
@@ -39,7 +38,7 @@ LATER_LOOKS = 1_000, 5_000  # transitions after which an energy that nobody name
 LONG = 4  # a training of four times as many steps is: a quarter of it are uniform actions
 EARLY = 0.5  # the least part of a training that is left then
 FIRST_GOALS = 10  # after which the bonus for what is new is half
-NEW = 5  # usual rewards for it: the first 25 times that it is done a step is worth more than none
+NEW = 1 / 8  # of a training: the steps that what is new may take
 MOST = 0.5  # of the steps: rewards tell nothing where so many are worth the same
 MUCH = 0.5  # of the variance of rewards, and of the default's error: the most that may be left
 LITTLE = 0.25  # the same by uniform actions, where the default is not yet at its best
@@ -166,10 +165,9 @@ class FirstLook(MaskedCollection):
         usual, same = float(values[counts.argmax()]), counts.max() > MOST * counts.sum()
         silent = bool(same and usual) and not (ends & (rewards >= usual)).any()
         if silent and self._explores_itself:
-            self.backup = NoveltyBackup(fading=FIRST_GOALS)
-            if buffer.tells_apart:  # cells are too many to be met that often
-                ratio = abs(usual) / math.sqrt(np.square(rewards, dtype=np.float64).mean())
-                self.backup = replace(self.backup, bonus=NEW * ratio)
+            ratio = abs(usual) / math.sqrt(np.square(rewards, dtype=np.float64).mean())
+            budget = NEW * self._total_timesteps
+            self.backup = NoveltyBackup(ratio, fading=FIRST_GOALS, budget=budget)
         self._tries_all = self.backup.explores or buffer.tells_apart
         if self._tries_all:
             buffer.count_visits(usual if silent else -math.inf)

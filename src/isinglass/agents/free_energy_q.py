@@ -90,7 +90,9 @@ class FreeEnergyQ(LearningFromData):
     matter: the same task in another one is learned by the same actions. Acting samples π;
     ``predict(deterministic=True)`` is greedy. A time limit does not count as ``done``. What an
     action mask forbids is neither taken nor backed up, whether ``info["action_mask"]``, an entry
-    of the observations or ``action_masks()`` tells it.
+    of the observations or ``action_masks()`` tells it. Where actions can be listed, states are
+    whole numbers and T is ``"auto"``, what was never done in a state is done there once the state
+    was met as often as there are actions: its value is a guess until then.
 
     All else, ``learn``, ``predict``, ``save``, ``load``, callbacks, loggers, vector environments,
     is Stable-Baselines3's. The random stream of the actions belongs to the policy and is saved
@@ -112,9 +114,9 @@ class FreeEnergyQ(LearningFromData):
             20,000 steps and more a quarter is uniform for it. ``"auto"`` compares others when
             learning starts (:func:`compare_energies`), after 2,000 random steps if that is later.
         backup: What values are learned towards; None is ``SoftBackup(mellowmax=True)``, under
-            which wandering is worth nothing; with ``NoveltyBackup(fading=10)`` where the first
-            steps met no end and mostly one reward that is not 0, actions can be listed and T is
-            ``"auto"``.
+            which wandering is worth nothing; with :class:`NoveltyBackup`, fading and of an eighth
+            of the steps, where most first rewards were the same, not 0, no episode ended by as
+            much, actions can be listed and T is ``"auto"``.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0); None is

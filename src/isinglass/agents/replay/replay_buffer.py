@@ -369,10 +369,11 @@ class MaskedReplayBuffer(ReplayBuffer):
             end, discounts = at, None
             rewards = self._normalize_reward(self.rewards[at, envs], env)
         dones = self.dones[end, envs] * (1 - self.timeouts[end, envs])
-        visits = goals = None
+        visits = goals = pairs = None
         if self.counts is not None:
             visits = self._tensor(self.counts.of(self._codes[at, envs]))
             goals = visits.new_full(visits.shape, self.goals)
+            pairs = visits.new_full(visits.shape, self.counts.different)
         masks = self.stored_masks(end, envs)
         return Transitions(
             observations=self._look_up_now(at, envs, env),
@@ -384,6 +385,7 @@ class MaskedReplayBuffer(ReplayBuffer):
             next_masks=None if masks is None else self._tensor(masks),
             visits=visits,
             goals=goals,
+            pairs=pairs,
         )
 
     def _returns(

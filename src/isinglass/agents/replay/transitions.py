@@ -60,6 +60,7 @@ class Transitions(NamedTuple):
         visits: How often (s, a) was met until now, ``(batch,)``; None if it is not counted.
         goals: How many episodes had met a goal until now, ``(batch,)``; None where visits are not
             counted.
+        pairs: How many different pairs (s, a) were met until now, ``(batch,)``; None likewise.
         following: The steps after these, of a buffer of sequences; else None.
     """
 
@@ -73,6 +74,7 @@ class Transitions(NamedTuple):
     valid: Tensor | None = None
     visits: Tensor | None = None
     goals: Tensor | None = None
+    pairs: Tensor | None = None
     following: Following | None = None
 
 

@@ -40,6 +40,9 @@ class VisitCounts:
     Args:
         seed: Seed of the projections and of the hash.
 
+    Attributes:
+        different: How many different pairs were counted.
+
     Raises:
         ParameterError: If the seed is no whole number of zero or above.
 
@@ -51,6 +54,8 @@ class VisitCounts:
         >>> counts.add(codes)
         >>> counts.of(codes)
         array([2, 2, 1])
+        >>> counts.different
+        2
         >>> counts.of(counts.codes_of_all(np.array([[0], [1]]), np.array([[0], [1]])))
         array([[0, 2],
                [0, 1]])
@@ -60,11 +65,13 @@ class VisitCounts:
         self._rng = np.random.default_rng(check_count("seed", seed, least=0))
         self._table = np.zeros(TABLE, dtype=np.int64)
         self._parts: list[_Cells] = []
+        self.different = 0
 
     def scale_to(self, *parts: np.ndarray) -> None:
         """Takes means and deviations of real numbers from these rows, and forgets all counts."""
         self._parts = [_Cells(part, self._rng) for part in parts]
         self._table[:] = 0
+        self.different = 0
 
     @property
     def scaled(self) -> bool:
@@ -105,6 +112,7 @@ class VisitCounts:
 
     def add(self, codes: np.ndarray) -> None:
         """Counts these pairs once more."""
+        self.different += len(np.unique(codes[self._table[codes] == 0]))
         np.add.at(self._table, codes, 1)
 
     def of(self, codes: np.ndarray) -> np.ndarray:
