@@ -190,17 +190,47 @@ def test_what_is_new_is_sought_where_rewards_say_nothing_yet():
     [
         ("CartPole-v1", {}),  # episodes terminate
         (Field(40, noise=1.0), {}),  # rewards differ
-        (Field(40, worth=0.0), {}),  # actions are uniform until one is met
         (Field(40), {"backup": SoftBackup(mellowmax=True)}),  # it was named
         (Field(40), {"temperature": 0.5}),  # in units of the reward
         ("Pendulum-v1", {}),  # actions are real
         ("isinglass/LargeAction-v0", {}),  # too many to be met twice
     ],
-    ids=["ends", "rewards", "zeros", "backup", "temperature", "real", "many"],
+    ids=["ends", "rewards", "backup", "temperature", "real", "many"],
 )
 def test_else_it_is_not(env, settings):
     agent = begun(env, **settings)
     assert agent.backup == SoftBackup(mellowmax=True)
+
+
+def test_values_of_what_is_new_are_forgotten_at_the_first_reward():
+    env = Field(40, worth=0.0)
+    agent = begun(env)
+    assert agent.backup == NoveltyBackup(1.0)
+    assert agent._tries_all
+    before = agent.policy
+    size = float(before.q_net.head.reward_size)
+    env.worth = 7.0
+    agent.learn(40, reset_num_timesteps=False)
+    assert agent.backup == SoftBackup(mellowmax=True)
+    assert agent.policy is not before
+    assert agent.q_net is agent.policy.q_net
+    assert size == 1.0
+    assert float(agent.q_net.head.reward_size) == 7.0  # of rewards that are not 0
+    with torch.no_grad():
+        value = agent.policy.action_values(torch.tensor([[3]]), torch.tensor([[1]]))
+    assert abs(float(value[0])) < 14
+    weights = agent.policy
+    agent.learn(40, reset_num_timesteps=False)
+    assert agent.policy is weights
+
+
+@pytest.mark.slow
+def test_a_lock_is_opened_without_a_setting():
+    env = Lock(12)
+    agent = FreeEnergyQ("MlpPolicy", env, seed=shifted(0), device="cpu").learn(4_000)
+    actions, _ = agent.predict(np.arange(12), deterministic=True)
+    assert env.opened > 50
+    assert (actions == env.code).all()
 
 
 def test_nothing_is_sought_in_logged_data():

@@ -175,11 +175,12 @@ def test_the_energy_follows_from_the_space():
 
 
 def test_before_a_reward_is_met_actions_are_uniform():
-    """Of 8 bits in 200 steps half are ones, within 5 σ of 0.5/√1600; a reward lets it choose."""
-    agent = FreeEnergyQ("MlpPolicy", Scaled(LargeAction(**SMALL), 0.0), seed=SEED, **QUICK)
+    """Of 10 bits in 200 steps half are ones, within 5 σ of 0.5/√2000; a reward lets it choose."""
+    many = LargeAction(**SMALL | {"action_bits": 10})  # of few what is new would be sought
+    agent = FreeEnergyQ("MlpPolicy", Scaled(many, 0.0), seed=SEED, **QUICK)
     torch.nn.init.constant_(agent.policy.q_net.head.fields, 100.0)  # would always choose ones
     agent.learn(200)
-    assert abs(agent.replay_buffer.actions[:200].mean() - 0.5) < 5 * 0.5 / 40
+    assert abs(agent.replay_buffer.actions[:200].mean() - 0.5) < 5 * 0.5 / 44.7
     assert not agent._rewarded
     assert small_agent().learn(40)._rewarded
     chosen = FreeEnergyQ("MlpPolicy", Scaled(LargeAction(**SMALL), 0.0), temperature=1e-3, **QUICK)

@@ -13,7 +13,7 @@ from torch import Tensor
 from isinglass.agents._warnings import warn_of_first_look
 from isinglass.agents.actions.action_codec import ActionCode
 from isinglass.agents.actions.action_energies import ActionEnergy
-from isinglass.agents.backups import Backup, NoveltyBackup
+from isinglass.agents.backups import Backup, NoveltyBackup, SoftBackup
 from isinglass.agents.defaults import default_energy, default_rate
 from isinglass.agents.energy_selection import (
     candidate_energies,
@@ -57,6 +57,7 @@ class FirstLook(MaskedCollection):
     _returns: ReturnRange = NOTHING_MET  # that returns allow
     _rates_itself: bool = False  # the learning rate is the default
     _explores_itself: bool = False  # the backup is the default
+    _seeks: bool = False  # what is new, as no reward other than 0 was met
     _chooses: bool = False  # among all energies, before the first gradient step
     _looks_left: Sequence[int] = ()  # for another energy, where nobody named one
 
@@ -111,10 +112,12 @@ class FirstLook(MaskedCollection):
         """Settles what can be settled by the transitions met until now."""
         if self._n_updates == 0:
             self._start_values()
+        elif self._seeks and self._rewarded:
+            self._begin_anew()
         else:
             self._look_again()
 
-    def _start_values(self) -> None:
+    def _start_values(self, usual_size: float | None = None) -> None:
         """Lets values start at the mean reward: reaching it step by step would take thousands."""
         networks = (self.policy.q_net, self.policy.q_net_target)
         if networks[0].head.offset.item() != 0:
@@ -128,7 +131,7 @@ class FirstLook(MaskedCollection):
             self._looks_left = ()
         size = 1.0
         if self.initial_temperature is None:
-            size = float(rewards.square().mean().sqrt()) or 1.0
+            size = usual_size or float(rewards.square().mean().sqrt()) or 1.0
             if not math.isfinite(size):
                 raise DomainError(
                     f"rewards as large as {float(rewards.abs().max()):.3g}, whose squares "
@@ -146,13 +149,31 @@ class FirstLook(MaskedCollection):
             self._chooses = False
             self._adopt(choose_energy(self).policy)
 
+    def _begin_anew(self) -> None:
+        """Forgets the values of what was new, once a reward was met that the agent is to learn.
+
+        They are in another unit, and under γ near 1 they would fade for thousands of steps, in
+        which an agent stays away from a goal that ends what is new.
+        """
+        buffer = self.replay_buffer
+        if not isinstance(buffer, MaskedReplayBuffer):
+            return
+        self._seeks, self.backup, self.spread = False, SoftBackup(mellowmax=True), None
+        self.policy.q_net.head.start_at(0.0, 1.0)
+        self._adopt(self.policy_with(self.policy.energy))
+        vars(self).pop("_tail", None)  # the mean of weights that are gone
+        self._on_step()  # T as before any spread was known
+        worth = (buffer.rewards * buffer.valid)[: buffer.size()]  # a few, among many zeros
+        few = buffer.take(np.flatnonzero(worth), self._vec_normalize_env).rewards
+        self._start_values(float(few.square().mean().sqrt()) if len(few) else None)
+
     def _plan_exploring(self) -> None:
         """Sees to it that all actions are tried, and pays for what is new until goals are met.
 
         Where actions can be listed, and states are whole numbers or what is new is paid for. That
-        is so where most first steps were worth the same, other than 0, and no episode has ended by
-        as much: where all is worth 0, actions stay uniform. Nothing of it where a buffer or a
-        temperature was named, or in logged data.
+        is so where no reward other than 0 was met; or where most first steps were worth the same
+        and no episode has ended by as much. Nothing of it where a buffer or a temperature was
+        named, or in logged data.
         """
         buffer = self.replay_buffer
         named = self.initial_temperature is not None or self.replay_buffer_class is not None
@@ -164,6 +185,9 @@ class FirstLook(MaskedCollection):
         values, counts = np.unique(rewards, return_counts=True)
         usual, same = float(values[counts.argmax()]), counts.max() > MOST * counts.sum()
         silent = bool(same and usual) and not (ends & (rewards >= usual)).any()
+        self._seeks = self._explores_itself and not self._chooses and not rewards.any()
+        if self._seeks:
+            self.backup = NoveltyBackup(1.0)
         if silent and self._explores_itself:
             ratio = abs(usual) / math.sqrt(np.square(rewards, dtype=np.float64).mean())
             budget = NEW * self._total_timesteps
@@ -171,6 +195,8 @@ class FirstLook(MaskedCollection):
         self._tries_all = self.backup.explores or buffer.tells_apart
         if self._tries_all:
             buffer.count_visits(usual if silent else -math.inf)
+        else:
+            buffer.counts = None
 
     def _look_again(self) -> None:
         """Takes up another energy where nobody named one and actions of one step show that it fits.
