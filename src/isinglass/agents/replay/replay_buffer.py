@@ -29,12 +29,9 @@ from isinglass.agents.replay.visit_counts import VisitCounts, told_apart
 from isinglass.errors import ParameterError, ShapeError
 
 BEHAVIOR_KEY = "log_behavior"
+AT_ONCE = 512  # steps that are counted
 
-__all__ = [
-    "BEHAVIOR_KEY",
-    "MaskedDictReplayBuffer",
-    "MaskedReplayBuffer",
-]
+__all__ = ["BEHAVIOR_KEY", "MaskedDictReplayBuffer", "MaskedReplayBuffer"]
 
 
 class MaskedReplayBuffer(ReplayBuffer):
@@ -154,9 +151,8 @@ class MaskedReplayBuffer(ReplayBuffer):
 
     def outcomes(self) -> tuple[Bool[np.ndarray, " steps"], Float[np.ndarray, " steps"]]:
         """Returns where an episode terminated, and the rewards, of all stored steps."""
-        steps, known = np.s_[: self.size()], self.valid[: self.size()]
-        ended = (self.dones[steps] > 0) & (self.timeouts[steps] == 0)
-        return ended[known], self.rewards[steps][known]
+        ended = (self.dones > 0) & (self.timeouts == 0)
+        return ended[self.valid], self.rewards[self.valid]
 
     @property
     def tells_apart(self) -> bool:
@@ -249,8 +245,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         self.timeouts[at] = over & ~ended
         self.dones[at] = over | ended  # as SB3 has it, where an episode is over in any way
         self.valid[at], self.aside[at] = numbers < count, False
-        rewards = np.asarray(found["rewards"]).reshape(count)
-        self.goals += self._count_goals(np.asarray(found["dones"], dtype=bool), rewards)
+        self.goals += self._count_goals(*map(np.asarray, (found["dones"], found["rewards"])))
         if self._masks is not None:
             self._masks[at] = 0xFF if masks is None else np.packbits(masks, axis=-1)[rows]
         self.full = self.full or self.pos + steps >= self.buffer_size
@@ -290,9 +285,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         if not valid.any():
             raise ParameterError("no transition stored", "Step the environment first")
         if self.counts is not None and not self.counts.scaled:
-            rows = np.arange(self.size())
-            self.counts.scale_to(*self._pairs(rows))
-            self._count_visits(self.counts, rows)
+            self._count_stored(self.counts)
         drawn = self._rng.integers(valid.size, size=batch_size)
         while (wrong := np.flatnonzero(~valid[drawn])).size:
             drawn[wrong] = self._rng.integers(valid.size, size=wrong.size)
@@ -399,6 +392,13 @@ class MaskedReplayBuffer(ReplayBuffer):
         end = (at + count - 1) % self.buffer_size
         return end, (rewards * weights).sum(1), np.float32(self.gamma) ** count.astype(np.float32)
 
+    def _count_stored(self, counts: VisitCounts) -> None:
+        """Counts all that is stored, a few steps at a time: images in 64 bits are large."""
+        steps = np.arange(self.size())
+        counts.scale_to(*self._pairs(steps[:: -(-len(steps) // AT_ONCE)]))
+        for some in np.split(steps, steps[AT_ONCE::AT_ONCE]):
+            self._count_visits(counts, some)
+
     def _count_visits(self, counts: VisitCounts, steps: np.ndarray) -> None:
         """Counts the pairs of these steps, but those that lead from one episode to the next."""
         codes = counts.codes(*self._pairs(steps)).reshape(len(steps), self.n_envs)
@@ -406,7 +406,8 @@ class MaskedReplayBuffer(ReplayBuffer):
         counts.add(codes[self.valid[steps]])
 
     def _count_goals(self, ended: np.ndarray, rewards: np.ndarray) -> int:
-        return int((ended & (rewards.astype(np.float32) >= np.float32(self.goal_worth))).sum())
+        ended, rewards = ended.astype(bool).ravel(), rewards.astype(np.float32).ravel()
+        return int((ended & (rewards >= np.float32(self.goal_worth))).sum())
 
     def _pairs(self, steps: np.ndarray) -> list[np.ndarray]:
         """Returns states and actions of these steps of all environments, part by part, as rows."""
