@@ -171,9 +171,10 @@ class FirstLook(MaskedCollection):
         """Sees to it that all actions are tried, and pays for what is new until goals are met.
 
         Where actions can be listed, and states are whole numbers or what is new is paid for. That
-        is so where no reward other than 0 was met; or where most first steps were worth the same
-        and no episode has ended by as much. Nothing of it where a buffer or a temperature was
-        named, or in logged data.
+        is so where most first steps were worth the same and no episode has ended by as much; or
+        where no reward other than 0 was met, if states are whole numbers: by what is new in cells
+        of images the first goal comes sooner, and is lost. Nothing of it where a buffer or a
+        temperature was named, or in logged data.
         """
         buffer = self.replay_buffer
         named = self.initial_temperature is not None or self.replay_buffer_class is not None
@@ -185,7 +186,8 @@ class FirstLook(MaskedCollection):
         values, counts = np.unique(rewards, return_counts=True)
         usual, same = float(values[counts.argmax()]), counts.max() > MOST * counts.sum()
         silent = bool(same and usual) and not (ends & (rewards >= usual)).any()
-        self._seeks = self._explores_itself and not self._chooses and not rewards.any()
+        mute = not self._chooses and not rewards.any()
+        self._seeks = self._explores_itself and buffer.tells_apart and mute
         if self._seeks:
             self.backup = NoveltyBackup(1.0)
         if silent and self._explores_itself:

@@ -115,8 +115,8 @@ class FreeEnergyQ(LearningFromData):
             learning starts (:func:`compare_energies`), after 2,000 random steps if that is later.
         backup: What values are learned towards; None is ``SoftBackup(mellowmax=True)``, under
             which wandering is worth nothing; where actions can be listed and T is ``"auto"``,
-            :class:`NoveltyBackup`, until a reward is not 0; or fading and of an eighth of the
-            steps, where most first rewards were the same and no episode ended by as much.
+            :class:`NoveltyBackup`, until a reward is not 0, if states are whole numbers; or fading,
+            of an eighth of the steps, where most first rewards were the same, no end worth more.
         loss: ``"mse"``, ``"huber"``, or a function of values and targets that gives their mean
             loss, such as ``torch.nn.functional.smooth_l1_loss``.
         learning_rate: Of Adam; a number, or a function of the remaining progress (1 to 0); None is
