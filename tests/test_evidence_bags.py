@@ -1,4 +1,4 @@
-"""What the figures on immune repertoires and on objects cut out by a box are made with."""
+"""What the figures on bags, on immune repertoires and on objects cut out by a box are made with."""
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 pytest.importorskip("rich", reason="needs rich")
 pytest.importorskip("skimage", reason="needs scikit-image")
 
+from benchmarks.evidence import bags as bag_sets
 from benchmarks.evidence import box_cut, repertoires, repertoires_model
 from benchmarks.evidence.box_cut_objects import OBJECTS, scene, scene_of
 from benchmarks.evidence.repertoires_data import (
@@ -215,3 +216,29 @@ def test_random_numbers_come_from_the_seed():
     first, again, other = (state.read.weight for state in states)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_likeness_is_that_of_the_nearest_instance():
+    drawn = numpy_seeded(1)
+    known, asked = ([drawn.normal(3, 2, (n, 4)) for n in (2, 5, 1)] for _ in range(2))
+    found = bag_sets.Likeness(0.3).fit(known).transform(asked)
+    rows = np.concatenate(known)
+    scale = rows.std(0)
+    apart = ((rows[:, None] - rows) ** 2 / scale**2).sum(-1).mean()
+    for b, bag in enumerate(asked):
+        for k, instance in enumerate(rows):
+            nearest = min(((x - instance) ** 2 / scale**2).sum() for x in bag)
+            assert found[b, k] == pytest.approx(np.exp(-nearest / (0.3 * apart)))
+    assert found.shape == (3, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", bag_sets.METHODS)
+def test_each_method_finds_the_instance_that_decides(method):
+    drawn, labels = numpy_seeded(2), np.arange(60) % 2
+    bags = [drawn.normal(size=(drawn.integers(3, 8), 4)) for _ in labels]
+    for bag, label in zip(bags, labels, strict=True):
+        bag[0, 0] += 9 * label
+    scores = bag_sets.chances(method, bags[:40], labels[:40], bags[40:], seed=0)
+    right, wrong = scores[labels[40:] == 1], scores[labels[40:] == 0]
+    assert (right[:, None] > wrong).mean() > 0.8

@@ -231,3 +231,46 @@ def test_quick_and_whole_arguments_are_understood(experiment, tmp_path):
     for arguments in filter(None, (experiment.quick, experiment.whole)):
         found = runs.run_one(experiment, [*arguments, "--help"], tmp_path, 300)
         assert found["found"] == "done", (tmp_path / f"{experiment.name}.log").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path, monkeypatch, capsys):
+    def refused(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(runs.subprocess, "Popen", lambda *_, **__: pytest.fail("was run"))
+    (tmp_path / "clusters.log").mkdir()  # of which none can write, not even root
+    for change, said in (
+        (None, "clusters.log: it cannot be (Is a directory)"),
+        ("open", "clusters.log: it cannot be (Permission denied)"),
+        ("read_text", "quick-runs.json: it cannot be read (Permission denied)"),
+        ("mkdir", "cannot be a folder (Permission denied)"),
+    ):
+        if change == "read_text":
+            (tmp_path / "quick-runs.json").write_text("{}")
+        with monkeypatch.context() as patched:
+            if change:
+                patched.setattr(Path, change, refused)
+            with pytest.raises(SystemExit, match="2"):
+                program.main(["--quick", "--only", "clusters", "--out", str(tmp_path)])
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert said in last, change
+        assert "error: " in last
+
+
+def test_data_may_be_named_from_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    """The runs are in another folder, that of the project."""
+    (tmp_path / "data" / "here").mkdir(parents=True)
+    (tmp_path / "data" / "here" / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ISINGLASS_DATA", "data")
+    told = "import os; print(os.listdir(os.environ['ISINGLASS_DATA']))"
+    popen = runs.subprocess.Popen
+
+    def started(command, **options):
+        return popen([command[0], "-c", told], **options)
+
+    monkeypatch.setattr(runs.subprocess, "Popen", started)
+    asked = [Experiment("one", data=("here",))]
+    found = runs.run_all(asked, Path("out"), quick=True, minutes=1)
+    assert found["one"]["found"] == "done"
+    assert (tmp_path / "out" / "one.log").read_text() == "['here']\n"

@@ -17,9 +17,12 @@ _REMEDY = "Delete it, and what it held is measured again"
 
 
 def read_json(path: Path) -> Any:
-    """Returns what a JSON file holds; one that is truncated or altered is a ``FileError``."""
+    """Returns what a JSON file holds; one that is truncated, altered or hidden is a FileError."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        found, remedy = f"it cannot be read ({error.strerror})", "Allow it, or name another folder"
+        raise FileError(found, remedy, f"reading {path}") from error
     except ValueError as error:  # of the text or of its encoding
         raise FileError(f"it is no JSON ({error})", _REMEDY, f"reading {path}") from error
 
@@ -32,7 +35,11 @@ class Cache:
     found: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            found, remedy = f"it cannot be a folder ({error.strerror})", "Name another folder"
+            raise FileError(found, remedy, f"making {self.path.parent}") from error
         if self.path.exists():
             self.found = read_json(self.path)
             if not isinstance(self.found, dict):

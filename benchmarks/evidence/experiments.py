@@ -95,7 +95,7 @@ EXPERIMENTS = (
                  "--methods", "Hopfield, default", "mean and max, SVM"), 30,
         (_runs("Tiger, area under the ROC curve", "tiger-Hopfield,_default"),
          _runs("Fox, area under the ROC curve", "fox-Hopfield,_default")),
-        whole=("--seeds", "0", "--methods", "Hopfield, default", "mean and max, SVM"),
+        whole=("--seeds", "0", "--methods", "Hopfield, default", "mean and max, SVM", "MILES"),
         data=("mil",),
     ),
     Experiment(

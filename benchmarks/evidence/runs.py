@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -60,15 +60,22 @@ def run_one(
 
     Returns:
         What became of it: done, cut or failed, and after how many seconds.
+
+    Raises:
+        FileError: If the folder cannot be written.
     """
     module = f"benchmarks.evidence.{experiment.name}"
     command = [sys.executable, "-m", module, *arguments, "--out", str(out / experiment.name)]
+    environment = dict(os.environ)
+    if folder := os.environ.get("ISINGLASS_DATA"):
+        environment["ISINGLASS_DATA"] = str(Path(folder).resolve())  # it runs in another folder
     start = time.perf_counter()
-    with (out / f"{experiment.name}.log").open("w", encoding="utf-8") as log:
+    with _log(out / f"{experiment.name}.log") as log:
         # A session of its own, so that what it starts ends with it.
         process = subprocess.Popen(  # noqa: S603, a module of this folder
-            command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
-        )
+            command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
         try:
             found = "done" if process.wait(limit) == 0 else "failed"
         except subprocess.TimeoutExpired:
@@ -78,6 +85,14 @@ def run_one(
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     return {"found": found, "seconds": time.perf_counter() - start}
+
+
+def _log(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        remedy = "Name a folder that can be written: --out"
+        raise FileError(f"it cannot be ({error.strerror})", remedy, f"writing {path}") from error
 
 
 def _done(path: Path) -> Cache:
@@ -105,7 +120,8 @@ def run_all(
         What became of each, by name; what was done before is kept, with the seconds it took then.
 
     Raises:
-        FileError: If the file that says what is done is not as it was written.
+        FileError: If the file that says what is done is not as it was written, or the folder
+            cannot be written.
     """
     out = out.resolve()
     cache = _done(out / f"{'quick-' * quick}runs.json")

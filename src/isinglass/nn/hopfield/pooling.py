@@ -8,12 +8,13 @@ from typing import Unpack
 from torch import Tensor
 
 from isinglass._support.typing import Float
-from isinglass._support.validation import check_count, check_flag, check_kind
+from isinglass._support.validation import check_count, check_flag
 from isinglass.errors import ParameterError, ShapeError
 from isinglass.nn.hopfield.association import Association
 from isinglass.nn.hopfield.keywords import LayerKeywords
 from isinglass.nn.hopfield.layer import Hopfield
 from isinglass.nn.hopfield.patterns import Triple, tensors_of
+from isinglass.nn.hopfield.repeated import RepeatedEmbedding
 from isinglass.nn.hopfield.streamed import Block, StreamedAssociation, blocks_of
 
 __all__ = ["HopfieldPooling"]
@@ -98,6 +99,11 @@ class HopfieldPooling(Hopfield):
         its own, not one buffer that is filled again and again. Writes by torch are noticed, those
         by NumPy into memory that a tensor shares are not.
 
+        A block that is embedded again is as it was the first time, masks of dropout and running
+        statistics too, and these count it once. For that is kept of each block what ``embed``
+        changes of its modules' buffers; modules are found where ``embed`` is one, is a method of
+        one or names them. BatchNorm in training mode norms by the block, not by the set.
+
         Reference: Milakov & Gimelshein 2018, arXiv:1805.02867.
 
         Args:
@@ -114,10 +120,12 @@ class HopfieldPooling(Hopfield):
 
         Raises:
             ShapeError: If there is no block, or batches, paddings and features do not fit.
-            ParameterError: If a block, or what ``embed`` makes of it, is no tensor, ``embed`` is
-                no function, or blocks can be gone over once, but ``update_steps_max`` is not 1.
+            ParameterError: If blocks are one tensor, a block, or what ``embed`` makes of it, is no
+                tensor, ``embed`` is no function, or blocks can be gone over once, but
+                ``update_steps_max`` is not 1.
             DomainError: If values, dtypes or devices are not as :meth:`forward` wants them; here or
-                in the backward pass, if a block was written to after it was given.
+                in the backward pass, if a block was written to after it was given, or ``embed``
+                made something else of it the second time.
 
         Examples:
             >>> import torch
@@ -165,15 +173,12 @@ class HopfieldPooling(Hopfield):
                 f"embed = {embed} of type {type(embed).__name__}",
                 "Give a function of a block, or None",
             )
+        passes += max(self.options.updates_before)
+        embedded = RepeatedEmbedding(embed, self.pooling_weights.device, passes)
         shapes: list[tuple[int, ...]] = []  # that of the first block, once it is seen
 
         def opened(block: Block) -> Association:
-            patterns = block.given
-            if embed is not None:
-                patterns = embed(patterns)
-                check_kind(
-                    f"embed(block {block.number})", patterns, Tensor, "one that makes tensors"
-                )
+            patterns = embedded(block)
             if not shapes:
                 shapes.append(tuple(patterns.shape))
             self._check_block(block.number, tuple(patterns.shape), shapes[0])
@@ -182,7 +187,6 @@ class HopfieldPooling(Hopfield):
         state = self._enter(
             self.pooling_weights.unsqueeze(0), self.norm_state_pattern, self.project_state
         )
-        passes += max(self.options.updates_before)
         streamed = StreamedAssociation(state, blocks_of(blocks, paddings, passes), opened)
         return self._rest(streamed), lambda: len(shapes[0]) == 2
 

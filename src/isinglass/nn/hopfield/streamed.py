@@ -114,15 +114,16 @@ class StreamedAssociation(Resting):
             yield (part.weights() * share).to(self.state.dtype)
 
     def _gather(self, read: Callable[[Association], Gathered]) -> Gathered:
-        def gathered(block: Block) -> Gathered:
+        def gathered(block: Block, _: Tensor) -> Gathered:
             return read(self._opened(block))
 
         whole = None
         for block in self.blocks:
             if torch.is_grad_enabled():
-                part = checkpoint(gathered, block, use_reentrant=False)
+                # The state for its device, whose random numbers are the same again.
+                part = checkpoint(gathered, block, self.state, use_reentrant=False)
             else:
-                part = gathered(block)
+                part = gathered(block, self.state)
             whole = part if whole is None else whole.joined(part)
         if whole is None:
             raise ShapeError("no block of patterns", "Give one block at least")
@@ -144,12 +145,20 @@ def blocks_of(
         passes: How often all blocks are gone over.
 
     Raises:
-        ParameterError: If they are nothing to go over, or are gone over twice but can be once.
+        ParameterError: If they are nothing to go over, one tensor, or gone over twice but can be
+            once.
         ShapeError: If there are not as many paddings as blocks.
     """
     check_kind("blocks", blocks, Iterable, "a list of tensors, or what yields them")
     if paddings is not None:
         check_kind("paddings", paddings, Iterable, "a list of masks, one a block, or None")
+    for name, whole in (("blocks", blocks), ("paddings", paddings)):
+        if isinstance(whole, Tensor):  # which would be gone over sample by sample
+            raise ParameterError(
+                f"{name} in one tensor of shape {tuple(whole.shape)}",
+                "Give a list with a tensor each: x.split(4096, 1) of (batch, rows, …), "
+                "x.split(4096) of (rows, …)",
+            )
     if passes > 1 and not all(isinstance(x, Sequence | None) for x in (blocks, paddings)):
         raise ParameterError(
             f"blocks of type {type(blocks).__name__} that are gone over {passes} times",
