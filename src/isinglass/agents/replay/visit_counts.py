@@ -18,7 +18,7 @@ TABLE = 2**20  # counts; pairs that share one by chance look more familiar
 
 
 def told_apart(rows: np.ndarray) -> bool:
-    """Tells whether rows are counted one by one: whole numbers, at most 64 a row; else they share cells.
+    """Tells whether rows are counted one by one, as up to 64 whole numbers are; else in cells.
 
     Examples:
         >>> told_apart(np.zeros((5, 64), np.int8)), told_apart(np.zeros((5, 2)))
