@@ -52,7 +52,7 @@ def swing_ceiling(seed: int, episodes: int) -> dict[str, Any]:
 def swing_told(seed: int, episodes: int) -> dict[str, Any]:
     """The agent whose world holds true steps from states drawn all over, and no others."""
     env, random = SwingUp(), np.random.default_rng(seed)
-    state = random.normal(0, [0.5, 1.5, 1, 4], (TOLD, 4))
+    state = random.normal(0, np.array([0.5, 1.5, 1, 4]), (TOLD, 4))
     state[:, 2] = random.uniform(-np.pi, np.pi, TOLD)
     push = random.uniform(-PUSH, PUSH, (TOLD, 1))
     after = env.after(state, push[:, 0])
@@ -82,4 +82,5 @@ def random_pushes(seed: int, episodes: int) -> dict[str, Any]:
 def _greedy(agent: Any, seed: int, episodes: int) -> float:
     env = Monitor(SwingUp())
     env.reset(seed=seed + 1_000)
-    return float(evaluate_policy(agent, env, n_eval_episodes=episodes, warn=False)[0])
+    mean, _ = evaluate_policy(agent, env, n_eval_episodes=episodes, warn=False)
+    return float(np.mean(mean))
