@@ -28,8 +28,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 from benchmarks.evidence.cache import Cache
-from benchmarks.evidence.swing_up import PUSH, STEPS, SwingUp, true_swing_up
+from benchmarks.evidence.swing_up import random_pushes, swing_ceiling, swing_sac, swing_told
 from isinglass.agents import PlanningAgent
+from isinglass.envs import SwingUp
 from isinglass.units import Categorical, Mixed, Unit
 from isinglass.world import PathPlanner, Prediction, WorldColumns, WorldEnergy
 
@@ -241,24 +242,6 @@ def ceiling(seed: int, episodes: int) -> dict[str, Any]:
     return {"return": total / episodes}
 
 
-def swing_ceiling(seed: int, episodes: int) -> dict[str, Any]:
-    """The planner with the true dynamics of the swing-up, on the same episodes."""
-    agent = PlanningAgent("PlanningPolicy", SwingUp())
-    push = torch.tensor([PUSH])
-    planner = PathPlanner(agent.policy.world.columns, -push, push)
-    generator = torch.Generator().manual_seed(seed)
-    env, total = SwingUp(), 0.0
-    state, _ = env.reset(seed=seed + 1_000)
-    for _ in range(episodes):
-        planner.reset()
-        for _ in range(STEPS):
-            action = planner.action(true_swing_up, torch.as_tensor(state), generator)
-            state, reward, *_ = env.step(action.numpy())
-            total += reward
-        state, _ = env.reset()
-    return {"return": total / episodes}
-
-
 def real(
     make: Callable[[], gym.Env[Any, Any]], steps: int, seed: int, episodes: int
 ) -> dict[str, Any]:
@@ -304,6 +287,9 @@ def main() -> None:
         jobs[name] = lambda seed, make=make, steps=steps: real(make, steps, seed, shows)
     jobs["Pendulum, true dynamics"] = lambda seed: ceiling(seed, shows)
     jobs["swing-up, true dynamics"] = lambda seed: swing_ceiling(seed, shows)
+    jobs["swing-up, told true steps"] = lambda seed: swing_told(seed, shows)
+    jobs["swing-up, SAC, 200 steps"] = lambda seed: swing_sac(seed, shows, 200)
+    jobs["swing-up, random"] = lambda seed: random_pushes(seed, shows)
     chosen = {n: job for n, job in jobs.items() if not given.only or n in given.only}
     table = Table(title=f"what is met, and what is planned from it; seeds 0–{given.seeds - 1}")
     for column in ("task", "median", "worst", "every seed"):

@@ -9,6 +9,9 @@ import torch
 from isinglass.errors import DomainError, ParameterError, ShapeError
 from isinglass.units import Categorical
 from isinglass.world import WorldColumns, WorldEnergy
+from isinglass.world.moves import Changes, Moves
+from isinglass.world.sharing import unblocked
+from tests.seeds import seeded
 from tests.world.test_world_energy import ACTIONS, STATES, walk, world_of
 
 
@@ -242,3 +245,35 @@ def test_what_is_not_allowed_is_not_planned() -> None:
     assert float(plan.q[2, 1]) == -torch.inf
     assert float(plan.value[2]) == 0
     assert float(plan.value[3]) > 0
+
+
+def slipping(chances: list[float], count: int = 400) -> torch.Tensor:
+    """p(Δ | a) in the middle of a grid, of two actions that slip by given chances, ``(2, 3)``."""
+    draw = seeded(3)
+    state = torch.randint(2, 7, (count, 2), generator=draw)
+    action = torch.randint(2, (count,), generator=draw)
+    slip = torch.multinomial(torch.tensor(chances), count, replacement=True, generator=draw)
+    on = torch.ones_like(slip)
+    lead = torch.where(action == 0, on, slip - 1), torch.where(action == 0, slip - 1, on)
+    after, none = state + torch.stack(lead, -1), torch.zeros(count).double()
+    number = torch.tensor([9, 1])
+    moves = Moves(
+        (state * number).sum(-1), action, (after * number).sum(-1), none, none, none + 1, 81, 2
+    )
+    changes = Changes.seen(moves, (9, 9))
+    base, _ = unblocked(moves, changes, torch.ones(81, dtype=torch.bool), 1.0)
+    moving = torch.ones_like(base, dtype=torch.bool)
+    moving[changes.still] = False
+    torch.testing.assert_close(base[~moving], torch.zeros(2).double())
+    return base[moving].reshape(2, len(set(slip.tolist())))
+
+
+def test_chances_are_drawn_to_each_other_where_they_are_alike_and_nowhere_else() -> None:
+    # A table of 200 errs by 0.03; what was drawn has the same sum.
+    assert (slipping([1 / 3, 1 / 3, 1 / 3]) - 1 / 3).abs().max() < 0.02
+    uneven = slipping([0.8, 0.15, 0.05])
+    torch.testing.assert_close(uneven.sum(-1), torch.ones(2).double())
+    spread = (0.8 * 0.2 / 200) ** 0.5
+    assert (uneven - torch.tensor([0.8, 0.15, 0.05]).double()).abs().max() < 5 * spread
+    # Where an action leads to one place alone nothing is drawn anywhere.
+    torch.testing.assert_close(slipping([0.0, 1.0, 0.0]), torch.ones(2, 1).double())

@@ -21,6 +21,7 @@ from isinglass.envs.bandits.trap import Trap
 from isinglass.envs.blockers import Blockers
 from isinglass.envs.connect_four.env import ConnectFour
 from isinglass.envs.fact_chains import FactChains
+from isinglass.envs.swing_up import SwingUp
 from isinglass.envs.thoughts import Thoughts
 from isinglass.envs.tictactoe.env import TicTacToe
 from isinglass.envs.tmaze import TMaze
@@ -46,6 +47,7 @@ __all__ = [
     "OpponentPool",
     "Parity",
     "SeatEnv",
+    "SwingUp",
     "TMaze",
     "Thoughts",
     "TicTacToe",
@@ -63,6 +65,7 @@ ENTRY_POINTS = {
     "isinglass/FactChains-v0": "isinglass.envs.fact_chains:FactChains",
     "isinglass/LargeAction-v0": "isinglass.envs.bandits.large_action:LargeAction",
     "isinglass/Parity-v0": "isinglass.envs.bandits.parity:Parity",
+    "isinglass/SwingUp-v0": "isinglass.envs.swing_up:SwingUp",
     "isinglass/TMaze-v0": "isinglass.envs.tmaze:TMaze",
     "isinglass/TicTacToe-v0": "isinglass.envs.tictactoe.env:TicTacToe",
     "isinglass/Trap-v0": "isinglass.envs.bandits.trap:Trap",

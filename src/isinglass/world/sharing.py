@@ -17,6 +17,7 @@ __all__ = ["Sharing", "shared_chances", "unblocked"]
 STRENGTHS = torch.logspace(-4, 3, 29, dtype=torch.float64)  # of κ
 CONTEXT_STRENGTHS = (1e-4, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0)
 ITERATIONS = 15  # of EM, between moves that were blocked and those that lead nowhere
+EVENNESS = torch.logspace(-2, 6, 33, dtype=torch.float64)  # of α
 AS_LIKELY = 0.1  # nats
 TINY = 1e-300
 
@@ -118,7 +119,7 @@ def shared_chances(
 
 def unblocked(
     moves: Moves, changes: Changes, seen: Bool[Tensor, " S"], unseen: float
-) -> Float[Tensor, " D"]:
+) -> tuple[Float[Tensor, " D"], Float[Tensor, " A"]]:
     """Computes p(Δ | a) of moves by EM: a transition that changes nothing may be a blocked one.
 
     Args:
@@ -126,6 +127,10 @@ def unblocked(
         changes: The changes of every action.
         seen: Which states were met.
         unseen: How open others are.
+
+    Returns:
+        p(Δ | a) of every change, and how many transitions of each action were added to it, as
+        :func:`_evened` does.
     """
     pairs, pair = torch.unique(moves.pair, return_inverse=True)
     reach = changes.reach(pairs // moves.actions, pairs % moves.actions)
@@ -142,7 +147,37 @@ def unblocked(
         share = blame * (stays / whole)[reach.pair]
         moved = torch.where(still, 0.0, changes.count)
         base = (moved + totals(reach.change, share, len(base))) / total
-    return base
+    return _evened(changes, base * total, still)
+
+
+def _evened(
+    changes: Changes, count: Float[Tensor, " D"], still: Bool[Tensor, " D"]
+) -> tuple[Float[Tensor, " D"], Float[Tensor, " A"]]:
+    """Draws the chances of the moves of an action towards each other, as far as all actions say.
+
+        p(Δ | a) ∝ c(a, Δ) + α,   α = argmax Π_a p(c(a, ·) | Dirichlet(α, …, α))
+
+    Where a slip to either side is as likely as no slip, α is large, and the chances of all actions
+    are one number. What changes nothing is left as it is.
+
+    Reference: Minka 2000, "Estimating a Dirichlet distribution" (the evidence).
+    """
+    action, actions = changes.action, len(changes.still)
+    moves = ((~still) & (changes.count > 0)).to(count)
+    many, whole = (
+        totals(action, part * moves, actions) for part in (torch.ones_like(count), count)
+    )
+    alpha = EVENNESS.to(count).unsqueeze(-1)
+    each = torch.lgamma(count + alpha) - torch.lgamma(alpha)
+    among = torch.lgamma(many.clamp_min(1) * alpha)
+    among = among - torch.lgamma(many.clamp_min(1) * alpha + whole)
+    evidence = (each * moves).sum(-1) + among.sum(-1)
+    best = EVENNESS.to(count)[int(evidence.argmax())]
+    added = torch.where(many > 1, best * many, 0.0)  # one alone has no other to be drawn to
+    pulled = (count + best) * (whole / (whole + added).clamp_min(TINY))[action]
+    total = totals(action, count, actions)[action].clamp_min(TINY)
+    drawn = (moves > 0) & (added[action] > 0)
+    return torch.where(drawn, pulled, count) / total, added
 
 
 class _LeaveOneOut:
@@ -162,20 +197,23 @@ class _LeaveOneOut:
         self.only_here = (met[moves.after] == 1) & (moves.after != moves.state)
         self.log_likelihood = -torch.inf
         for unseen in {1.0, _rarity(met)}:
-            base = unblocked(moves, self.changes, self.seen, unseen)
-            prior = self._prior(unseen, base)
+            prior = self._prior(unseen, *unblocked(moves, self.changes, self.seen, unseen))
             score = float(self._logs(prior).sum(-1).max())
             if score > self.log_likelihood:
                 self.log_likelihood, self.unseen, self.prior = score, unseen, prior
 
-    def _prior(self, unseen: float, base: Float[Tensor, " D"]) -> Float[Tensor, " N"]:
+    def _prior(
+        self, unseen: float, base: Float[Tensor, " D"], added: Float[Tensor, " A"]
+    ) -> Float[Tensor, " N"]:
         """q₀ of every transition, without itself."""
         changes, of = self.changes, self.changes.of
         chance = shared_chances(changes, self.reach, self.seen, unseen, base)
         width = len(base)
         key = self.reach.pair * width + self.reach.change  # ascending
         own = chance[torch.searchsorted(key, self.pair * width + of)]
-        many = totals(changes.action, changes.count, self.moves.actions)[self.moves.action]
+        many = (totals(changes.action, changes.count, self.moves.actions) + added)[
+            self.moves.action
+        ]
         mine = torch.where(self.only_here, unseen, 1.0).to(own)
         whole = torch.where(self.only_here, own / unseen, own)  # as if its state had been met
         rest = (whole * many - 1).clamp_min(0) / (many - 1).clamp_min(1) * mine

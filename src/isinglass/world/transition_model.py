@@ -190,7 +190,7 @@ def _foretold(
     seen = moves.met() > 0
     if open_states is not None:
         seen[open_states] = True
-    base = unblocked(moves, changes, seen, sharing.unseen)
+    base, _ = unblocked(moves, changes, seen, sharing.unseen)
     chance = shared_chances(changes, reach, seen, sharing.unseen, base)
     width, strength = len(base), torch.tensor(sharing.strength).to(visits)
     # What was met in states that have the digits in common that matter to the action.
