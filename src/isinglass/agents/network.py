@@ -85,10 +85,8 @@ def check_seen(name: str, seen: Any, space: spaces.Space) -> None:
     if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return
     counts = space.n if isinstance(space, spaces.Discrete) else space.nvec
-    values = np.asarray(seen)
-    if values.dtype.kind not in "biuf" or values.shape[values.ndim - len(space.shape) :] != (
-        space.shape
-    ):
+    values, shape = np.asarray(seen), space.shape or ()
+    if values.dtype.kind not in "biuf" or values.shape[values.ndim - len(shape) :] != shape:
         return  # what has another shape or kind is refused where it is read
     beyond = (values < space.start) | (values >= space.start + counts)
     if beyond.any():

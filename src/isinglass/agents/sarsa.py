@@ -122,7 +122,7 @@ class FreeEnergySarsa(FreeEnergyQ):
             raise ParameterError(f"a buffer {buffer!r}", "Leave the default")
         return buffer.last_pair(self._vec_normalize_env)
 
-    def _start_values(self) -> None:
+    def _start_values(self, usual_size: float | None = None) -> None:
         """Leaves values where the weights put them: the rule has nothing else."""
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
