@@ -452,6 +452,7 @@ def test_a_disk_that_refuses_an_agent_leaves_the_one_that_was_there(tmp_path):
     [
         (spaces.Discrete(3), np.array(3)),
         (spaces.Discrete(3, start=2), np.array(1)),
+        (spaces.Discrete(3), np.array(1.5)),
         (spaces.MultiDiscrete([2, 4]), np.array([1, -1])),
         (spaces.Dict(room=spaces.Discrete(3)), {"room": np.array(7)}),
     ],

@@ -159,8 +159,9 @@ def finite_loss(loss: float) -> float:
     if not math.isfinite(loss):
         raise DivergenceError(
             f"a loss of {loss}",
-            "Lower the learning rate or max_grad_norm, and see that a loaded replay buffer holds "
-            "no NaN; then start from an earlier agent",
+            "Lower the learning rate or max_grad_norm, divide rewards whose squares are beyond 32 "
+            "bits, and see that a loaded replay buffer holds no NaN; then start from an earlier "
+            "agent",
         )
     return loss
 

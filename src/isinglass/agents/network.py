@@ -88,10 +88,10 @@ def check_seen(name: str, seen: Any, space: spaces.Space) -> None:
     values, shape = np.asarray(seen), space.shape or ()
     if values.dtype.kind not in "biuf" or values.shape[values.ndim - len(shape) :] != shape:
         return  # what has another shape or kind is refused where it is read
-    beyond = (values < space.start) | (values >= space.start + counts)
-    if beyond.any():
+    others = (values < space.start) | (values >= space.start + counts) | (values % 1 != 0)
+    if others.any():
         raise DomainError(
-            f"{name} has {values[beyond][0]}, in {space}",
+            f"{name} has {values[others][0]}, in {space}",
             "Let the environment give what its observation space says",
         )
 
