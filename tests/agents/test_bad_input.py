@@ -452,7 +452,6 @@ def test_a_disk_that_refuses_an_agent_leaves_the_one_that_was_there(tmp_path):
     [
         (spaces.Discrete(3), np.array(3)),
         (spaces.Discrete(3, start=2), np.array(1)),
-        (spaces.Discrete(3), np.array(1.5)),
         (spaces.MultiDiscrete([2, 4]), np.array([1, -1])),
         (spaces.Dict(room=spaces.Discrete(3)), {"room": np.array(7)}),
     ],
@@ -472,3 +471,10 @@ def test_choices_that_are_none_of_the_space(seen, wrong):
         agent.predict(wrong)
     with pytest.raises(DomainError, match=r"observation.* has .*, in "):
         agent.learn(20)
+
+
+def test_a_fraction_is_no_choice():
+    """In learning SB3 has cut it off before."""
+    agent = FreeEnergyQ("MlpPolicy", Plain(spaces.Discrete(3)), **QUICK)
+    with pytest.raises(DomainError, match=r"has 1.5, in Discrete"):
+        agent.predict(np.array(1.5))
