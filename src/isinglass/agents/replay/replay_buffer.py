@@ -171,7 +171,7 @@ class MaskedReplayBuffer(ReplayBuffer):
         """
         if self.counts is None or not self.counts.scaled:
             return None
-        states = obs.values() if isinstance(obs, dict) else [obs]
+        states = [obs[key] for key in self.observations] if isinstance(obs, dict) else [obs]
         rows = [np.asarray(part).reshape(self.n_envs, -1) for part in states]
         return self.counts.of(self.counts.codes_of_all(*rows, actions))
 
