@@ -50,7 +50,7 @@ class Rooms(gym.Env):
         row = self.layout.structure.store([action] if isinstance(action, dict) else action[None])
         values = row[0].astype(int)
         if self.masked:
-            listed = self.layout.listed()
+            listed = self.layout.all_actions()
             may = self.layout.joint(self.allowed())
             assert may[(listed == values).all(1)].all()
         self.taken.append((self.at, tuple(values.tolist())))
@@ -75,7 +75,7 @@ def test_every_action_is_tried_in_states_met_often(choice, masked):
     for room in (1, 2, 3):
         env.at = room
         may = env.layout.joint(env.allowed()) if masked else np.ones(env.layout.joint_size, bool)
-        wanted = {tuple(row.tolist()) for row in env.layout.listed()[may]}
+        wanted = {tuple(row.tolist()) for row in env.layout.all_actions()[may]}
         done = [values for at, values in env.taken if at == room]
         assert len(done) > 3 * len(wanted)
         assert set(done) == wanted

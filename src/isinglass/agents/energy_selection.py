@@ -111,7 +111,7 @@ def untold_energies(space: spaces.Space) -> tuple[ActionEnergy, ...]:
         [1, 3]
     """
     first, *others = candidate_energies(space)
-    if not others or ActionCode.of(space).listed:
+    if not others or ActionCode.of(space).has_few_actions:
         return (first,)
     deep = Annealing(greedy_sweeps=GREEDY_SWEEPS)
     return (first, PairwiseEnergy(), RBMEnergy(annealing=deep))

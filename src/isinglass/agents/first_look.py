@@ -13,7 +13,7 @@ from torch import Tensor
 from isinglass.agents._warnings import warn_of_first_look
 from isinglass.agents.actions.action_codec import ActionCode
 from isinglass.agents.actions.action_energies import ActionEnergy
-from isinglass.agents.backups import Backup, NoveltyBackup, SoftBackup
+from isinglass.agents.backups import Backup, NoveltyBackup
 from isinglass.agents.defaults import default_energy, default_rate
 from isinglass.agents.energy_selection import (
     candidate_energies,
@@ -155,10 +155,8 @@ class FirstLook(MaskedCollection):
         They are in another unit, and under γ near 1 they would fade for thousands of steps, in
         which an agent stays away from a goal that ends what is new.
         """
-        buffer = self.replay_buffer
-        if not isinstance(buffer, MaskedReplayBuffer):
-            return
-        self._seeks, self.backup, self.spread = False, SoftBackup(mellowmax=True), None
+        buffer, novelty = cast(MaskedReplayBuffer, self.replay_buffer), cast(Any, self.backup)
+        self._seeks, self.backup, self.spread = False, novelty.base, None
         self.policy.q_net.head.start_at(0.0, 1.0)
         self._adopt(self.policy_with(self.policy.energy))
         vars(self).pop("_tail", None)  # the mean of weights that are gone
@@ -180,7 +178,7 @@ class FirstLook(MaskedCollection):
         named = self.initial_temperature is not None or self.replay_buffer_class is not None
         if named or not self.num_timesteps or not isinstance(buffer, MaskedReplayBuffer):
             return
-        if not ActionCode.of(self.action_space).listed:
+        if not ActionCode.of(self.action_space).has_few_actions:
             return
         ends, rewards = buffer.outcomes()
         values, counts = np.unique(rewards, return_counts=True)

@@ -135,7 +135,7 @@ class MaskedCollection(OffPolicyAlgorithm):
         if not isinstance(buffer, MaskedReplayBuffer):
             return allowed
         plain = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
-        visits = buffer.visits_of(cast(Any, plain), layout.listed())
+        visits = buffer.visits_of(cast(Any, plain), layout.all_actions())
         if visits is None:
             return allowed
         may = np.ones(visits.shape, dtype=bool)

@@ -96,7 +96,7 @@ class ActionCode(ABC):
         return discrete_units(self.unit).state_count()
 
     @property
-    def listed(self) -> bool:
+    def has_few_actions(self) -> bool:
         """Whether actions are few enough to list: bits and choices, at most 256 together."""
         return not self.real_size and self.discrete_count <= FEW_STATES
 

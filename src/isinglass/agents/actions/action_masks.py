@@ -223,11 +223,11 @@ class MaskLayout:
         """
         return masks.reshape(len(masks), *self.parts) if self.is_joint(masks) else masks
 
-    def listed(self) -> Int[np.ndarray, "joint parts"]:
+    def all_actions(self) -> Int[np.ndarray, "joint parts"]:
         """Returns all actions as rows of numbers, one a part, in the order of joint masks.
 
         Examples:
-            >>> MaskLayout.of(spaces.MultiDiscrete([2, 2], start=[0, 5])).listed().tolist()
+            >>> MaskLayout.of(spaces.MultiDiscrete([2, 2], start=[0, 5])).all_actions().tolist()
             [[0, 5], [0, 6], [1, 5], [1, 6]]
         """
         return np.indices(self.parts).reshape(len(self.parts), -1).T + self.structure.starts
